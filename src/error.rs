@@ -1,0 +1,96 @@
+//! The one error type of the crate. Every variant names where the trouble is and, in `help`, what to do about it.
+//!
+//! Owns: the wording frame of messages. Does not own: exit codes (`cli` maps variants to them).
+
+use std::path::{Path, PathBuf};
+
+/// `Result` with the crate's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Anything that can go wrong because of the world outside the program. Bugs are assertions, not errors.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A TOML file is wrong; the diagnostic carries file, line, column and the offending text.
+    #[error("{0}")]
+    Spec(Box<crate::spec::Diagnostic>),
+    /// A dataset, image or mask is missing or broken.
+    #[error("{}: {what}", path.display())]
+    Data { path: PathBuf, what: String, help: String },
+    /// A weights file is missing, broken, or belongs to another architecture.
+    #[error("{}: {what}", path.display())]
+    Weights { path: PathBuf, what: String, help: String },
+    /// The asked-for device is not compiled in, not present, or computes wrong numbers.
+    #[error("{what}")]
+    Device { what: String, help: String },
+    /// A stored artifact or record cannot be used.
+    #[error("{}: {what}", path.display())]
+    Store { path: PathBuf, what: String, help: String },
+    /// A method or metric cannot work with what it was given.
+    #[error("{what}")]
+    Method { what: String, help: String },
+    /// The command line asks for something that does not exist.
+    #[error("{what}")]
+    Usage { what: String, help: String },
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: std::io::Error },
+}
+
+impl Error {
+    /// A data error: where, what, and what to do.
+    pub fn data(path: impl AsRef<Path>, what: impl Into<String>, help: impl Into<String>) -> Self {
+        Error::Data { path: path.as_ref().into(), what: what.into(), help: help.into() }
+    }
+
+    /// A weights error: where, what, and what to do.
+    pub fn weights(path: impl AsRef<Path>, what: impl Into<String>, help: impl Into<String>) -> Self {
+        Error::Weights { path: path.as_ref().into(), what: what.into(), help: help.into() }
+    }
+
+    /// A store or record error: where, what, and what to do.
+    pub fn store(path: impl AsRef<Path>, what: impl Into<String>, help: impl Into<String>) -> Self {
+        Error::Store { path: path.as_ref().into(), what: what.into(), help: help.into() }
+    }
+
+    /// A method error: what, and what to do.
+    pub fn method(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Error::Method { what: what.into(), help: help.into() }
+    }
+
+    /// A usage error: what, and what to do.
+    pub fn usage(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Error::Usage { what: what.into(), help: help.into() }
+    }
+
+    /// A device error: what, and what to do.
+    pub fn device(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Error::Device { what: what.into(), help: help.into() }
+    }
+
+    /// Closure for `map_err` on IO results: `fs::read(p).map_err(Error::io("read", p))`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Io { action, path, source }
+    }
+
+    /// What the user can do about it, when there is something to say beyond the message.
+    pub fn help(&self) -> Option<&str> {
+        match self {
+            Error::Spec(_) => None,
+            Error::Data { help, .. }
+            | Error::Weights { help, .. }
+            | Error::Device { help, .. }
+            | Error::Store { help, .. }
+            | Error::Method { help, .. }
+            | Error::Usage { help, .. } => (!help.is_empty()).then_some(help),
+            Error::Io { source, .. } => match source.kind() {
+                std::io::ErrorKind::PermissionDenied => Some("check the permissions of that path, or name another one"),
+                std::io::ErrorKind::StorageFull => {
+                    Some("free some disk space and run the same command again; finished work is kept")
+                }
+                std::io::ErrorKind::ReadOnlyFilesystem => Some("name a writable folder"),
+                _ => None,
+            },
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Row-major f32 matrices: one row per patch. A view may borrow from a memory-mapped artifact.
+
+/// A borrowed matrix of `rows` × `cols`.
+#[derive(Clone, Copy, Debug)]
+pub struct Rows<'a> {
+    data: &'a [f32],
+    cols: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Wraps `data`, whose length must be a multiple of `cols`.
+    pub fn new(data: &'a [f32], cols: usize) -> Self {
+        assert!(cols > 0 && data.len().is_multiple_of(cols), "{} values are no rows of {cols}", data.len());
+        Rows { data, cols }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.data.len() / self.cols
+    }
+
+    /// True when there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Values per row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// All values, row after row.
+    pub fn data(&self) -> &'a [f32] {
+        self.data
+    }
+
+    /// One row.
+    pub fn row(&self, index: usize) -> &'a [f32] {
+        &self.data[index * self.cols..(index + 1) * self.cols]
+    }
+
+    /// Rows `range` as a view.
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Rows<'a> {
+        Rows { data: &self.data[range.start * self.cols..range.end * self.cols], cols: self.cols }
+    }
+
+    /// Copies the rows named by `indices` into a new matrix, in that order.
+    pub fn gather(&self, indices: &[usize]) -> Matrix {
+        let mut data = Vec::with_capacity(indices.len() * self.cols);
+        for &index in indices {
+            data.extend_from_slice(self.row(index));
+        }
+        Matrix { data, cols: self.cols }
+    }
+
+    /// A copy that owns its values.
+    pub fn to_matrix(&self) -> Matrix {
+        Matrix { data: self.data.to_vec(), cols: self.cols }
+    }
+}
+
+/// An owned matrix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matrix {
+    data: Vec<f32>,
+    cols: usize,
+}
+
+impl Matrix {
+    /// Wraps `data`, whose length must be a multiple of `cols`.
+    pub fn new(data: Vec<f32>, cols: usize) -> Self {
+        assert!(cols > 0 && data.len().is_multiple_of(cols), "{} values are no rows of {cols}", data.len());
+        Matrix { data, cols }
+    }
+
+    /// A matrix of zeros.
+    pub fn zeros(rows: usize, cols: usize) -> Self {
+        Matrix::new(vec![0.0; rows * cols], cols)
+    }
+
+    /// The view of all rows.
+    pub fn view(&self) -> Rows<'_> {
+        Rows { data: &self.data, cols: self.cols }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.data.len() / self.cols
+    }
+
+    /// True when there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+
+    /// Values per row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// All values, to change in place.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// The values, row after row.
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
+    /// Appends all rows of `other`, which must have the same width.
+    pub fn extend(&mut self, other: Rows) {
+        assert_eq!(self.cols, other.cols(), "rows of another width");
+        self.data.extend_from_slice(other.data());
+    }
+}

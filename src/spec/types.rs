@@ -1,0 +1,196 @@
+//! The types that an experiment file is made of: what people may write, with defaults, bounds and the words that
+//! `dmad schema` shows. Everything here is plain data.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One model for all classes, or one model per class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Setting {
+    /// One model serves all classes.
+    #[default]
+    Unified,
+    /// One model per class.
+    PerClass,
+}
+
+/// How the seen anomalies of a class are picked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampler {
+    /// A permutation drawn from the run's seed.
+    #[default]
+    Chacha,
+    /// The released code's way: sorted as "type/file", Python's `random.seed(seen.seed)` and `shuffle`, for each class.
+    Python,
+}
+
+/// Which images train, which test.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Protocol {
+    /// One model for all classes (`unified`) or one per class (`per_class`).
+    pub setting: Setting,
+    /// Seen anomalies: annotated anomalies that training may use; they leave the test set.
+    pub seen: Seen,
+    /// Keep the first N training images of each class, sorted by file name (0 = all). Labels the run as subsampled.
+    pub train_per_class: usize,
+    /// Keep the first N defect-free test images of each class, sorted by file name (0 = all). Labels the run as subsampled.
+    pub test_good_per_class: usize,
+    /// Keep the first N test images of each defect type (0 = all). Labels the run as subsampled.
+    pub test_per_defect: usize,
+    /// With `test_per_defect`: keep at least ceil(N / defect types) of each type, so that classes with few types are not starved.
+    pub test_defects_min: usize,
+}
+
+impl Protocol {
+    /// True when images were left out, so that numbers are not those of the whole dataset.
+    pub fn is_subsampled(&self) -> bool {
+        self.train_per_class + self.test_good_per_class + self.test_per_defect > 0
+    }
+}
+
+/// Seen anomalies of each class.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Seen {
+    /// Seen anomalies per class; 0 = unsupervised.
+    pub count: usize,
+    /// How they are picked. One permutation per class, of which the first `count` are seen, so 1 ⊂ 5 ⊂ 10.
+    pub sampler: Sampler,
+    /// Seed of the `python` sampler.
+    pub seed: u64,
+    /// Classes that give no seen anomalies ("supervised others").
+    pub exclude_classes: Vec<String>,
+}
+
+/// Geometry of the images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Image {
+    /// Side of the square that the backbone sees, in pixels.
+    #[schemars(range(min = 32, max = 4096))]
+    pub size: usize,
+    /// 0 = resize directly to the square. N = resize the shorter side to N, then crop the centre `size` × `size`.
+    #[schemars(range(max = 8192))]
+    pub resize: usize,
+}
+
+impl Default for Image {
+    fn default() -> Self {
+        Image { size: 256, resize: 0 }
+    }
+}
+
+/// The frozen network that turns images into maps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backbone {
+    /// Architecture, as `dmad weights list` names it.
+    pub name: String,
+    /// Taps, shallow first; [] = the architecture's own default.
+    pub layers: Vec<String>,
+    /// `imagenet` (weights catalog), a path to a .pth or .safetensors file, or `random`.
+    pub weights: String,
+}
+
+impl Default for Backbone {
+    fn default() -> Self {
+        Backbone { name: "wide_resnet50_2".into(), layers: Vec::new(), weights: "imagenet".into() }
+    }
+}
+
+/// How maps become patch features.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Aggregation {
+    /// PatchCore's: 3×3 neighbourhoods flattened, pooled into bins per layer, stacked and pooled again.
+    #[default]
+    Patchcore,
+    /// Average pool, resize to the first layer's map, concatenate channels.
+    Concat,
+}
+
+/// Patch features.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Features {
+    /// How maps become patch features.
+    pub aggregation: Aggregation,
+    /// Values per patch after aggregation; 0 = 1536 for `patchcore`, all channels for `concat` (which knows no other).
+    #[schemars(range(max = 16384))]
+    pub dim: usize,
+    /// `patchcore` only: values per layer before the layers are stacked; 0 = `dim`.
+    #[schemars(range(max = 16384))]
+    pub pretrain_dim: usize,
+    /// Side of the neighbourhood that is averaged around each position (odd).
+    #[schemars(range(min = 1, max = 15))]
+    pub patch: usize,
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Features { aggregation: Aggregation::Patchcore, dim: 0, pretrain_dim: 0, patch: 3 }
+    }
+}
+
+/// How a truth mask reaches the evaluation resolution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskResize {
+    /// Binarise (≠ 0), Pillow's antialiased bilinear on 0/255, then > 0.5.
+    #[default]
+    Bilinear05,
+    /// Nearest neighbour.
+    Nearest,
+    /// Area average, then > 0.5.
+    Area05,
+    /// Bilinear, then only pixels that stay exactly 1 (what an integer cast keeps).
+    IntTrunc,
+}
+
+/// Which AUPRO is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pro {
+    /// All thresholds, FPR over all normal pixels, interpolated at 0.3, divided by 0.3.
+    #[default]
+    Exact,
+    /// SimpleNet's: 200 equal-width thresholds, predictions dilated by 5×5, FPR below 0.3 rescaled by its maximum.
+    Simplenet,
+    /// ADer's: 100 equal-width thresholds, FPR below 0.3 rescaled to [0, 1].
+    Ader,
+}
+
+/// Area under the precision-recall curve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ap {
+    /// Step-wise average precision.
+    #[default]
+    Step,
+    /// Trapezoids, starting at recall 0, precision 1.
+    Trapezoid,
+}
+
+/// How scores meet the truth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Evaluation {
+    /// Side of the maps and masks that pixel metrics see; 0 = each image's original size.
+    #[schemars(range(max = 8192))]
+    pub size: usize,
+    /// How masks reach that size.
+    pub mask_resize: MaskResize,
+    /// Which AUPRO.
+    pub pro: Pro,
+    /// Which average precision.
+    pub ap: Ap,
+}
+
+impl Default for Evaluation {
+    fn default() -> Self {
+        Evaluation { size: 256, mask_resize: MaskResize::default(), pro: Pro::default(), ap: Ap::default() }
+    }
+}
