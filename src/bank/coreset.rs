@@ -1,0 +1,255 @@
+//! Greedy k-centre selection (coreset): the rows a bank keeps.
+//!
+//! Owns: the order of selection, which is exactly that of the plain algorithm, and the way it is reached with far
+//! fewer distances. Does not own: distances (`distance`), blocked filters (`search`), projection (`project`).
+//!
+//! Plain algorithm: m = distance of each row to the nearest selected row (f64); repeat: select the first row of largest
+//! m, update m. m only ever shrinks, so the rows of largest m (the pool) can be worked on alone for as long as the best
+//! of them stays ahead of every row outside; then all rows are brought up to date with the whole block of new picks in
+//! one blocked product (`/methods/patchcore`, section 10).
+
+use super::distance::{narrow_error, narrow_squared_distance, squared_distance};
+use super::search::{Bank, Best, QUERY_BLOCK_ROWS, Scratch, search, squared_norms};
+use crate::error::{Error, Result};
+use crate::matrix::{Matrix, Rows};
+use rayon::prelude::*;
+use std::cmp::Ordering;
+
+/// Rows of a pool that one thread updates at a time.
+const POOL_BLOCK_ROWS: usize = 256;
+/// Smallest pool.
+const POOL_LEAST_ROWS: usize = 1024;
+/// Largest pool in values (64 MiB).
+const POOL_MOST_VALUES: usize = 1 << 24;
+/// A round that yields fewer picks than this doubles the next pool.
+const ROUND_LEAST_PICKS: usize = 128;
+/// A round that yields more picks than this halves the next pool.
+const ROUND_MOST_PICKS: usize = 1024;
+
+/// How m starts.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// This row is the first pick.
+    Row(usize),
+    /// m = mean distance to these rows, which are not selected by that (PatchCore's approximate greedy search).
+    MeanOf(Vec<usize>),
+}
+
+/// Rows a coreset of `ratio` keeps: ⌊rows · ratio⌋, but at least one.
+pub fn coreset_size(rows: usize, ratio: f64) -> usize {
+    ((rows as f64 * ratio) as usize).max(1)
+}
+
+/// Selects `count` rows, in the order of selection.
+///
+/// When every m is 0 (only duplicates are left) row 0 is selected again and again, as in the plain algorithm.
+/// Memory beyond the result: about 40 bytes for each row, and tiles.
+///
+/// Errors: more rows wanted than there are, a start row that does not exist, no start row, and a row that is not
+/// finite.
+pub fn greedy(rows: Rows, count: usize, start: &Start) -> Result<Vec<usize>> {
+    check(rows, count, start)?;
+    let mut farness = Farness::new(rows)?;
+    let mut picks = Vec::with_capacity(count);
+    if count == 0 {
+        return Ok(picks);
+    }
+    match start {
+        Start::Row(row) => {
+            picks.push(*row);
+            farness.shrink(&picks)?;
+        }
+        Start::MeanOf(starts) => farness.start_with_mean(starts),
+    }
+    let mut pool_rows = POOL_LEAST_ROWS;
+    while picks.len() < count {
+        let mut pool = Pool::new(&farness, pool_rows);
+        let before = picks.len();
+        pool.select(&mut picks, count);
+        if picks.len() < count {
+            farness.shrink(&picks[before..])?;
+        }
+        pool_rows = next_pool_rows(pool_rows, picks.len() - before, rows);
+    }
+    Ok(picks)
+}
+
+/// The covering radius: the largest distance of a row to its nearest selected row. `picks` must not be empty.
+pub fn covering_radius(rows: Rows, picks: &[usize]) -> Result<f64> {
+    assert!(!picks.is_empty(), "no row covers anything");
+    let mut farness = Farness::new(rows)?;
+    farness.shrink(picks)?;
+    Ok(farness.distances.iter().fold(0.0, |a: f64, &b| a.max(b)))
+}
+
+fn check(rows: Rows, count: usize, start: &Start) -> Result<()> {
+    if count > rows.len() {
+        return Err(Error::method(
+            format!("a coreset of {count} rows is wanted of only {}", rows.len()),
+            "lower the coreset ratio or the number of rows",
+        ));
+    }
+    let starts = match start {
+        Start::Row(row) => std::slice::from_ref(row),
+        Start::MeanOf(starts) => starts,
+    };
+    if count > 0 && (starts.is_empty() || starts.iter().any(|&row| row >= rows.len())) {
+        return Err(Error::method(
+            format!("the coreset cannot start from rows {starts:?} of {}", rows.len()),
+            "name at least one start row, and none beyond the last row",
+        ));
+    }
+    Ok(())
+}
+
+/// Grows the pool while rounds yield little (an update of all rows costs the same for few picks as for many) and
+/// shrinks it while they yield much (each pick costs one distance for each row of the pool).
+fn next_pool_rows(pool_rows: usize, picks: usize, rows: Rows) -> usize {
+    let most = (POOL_MOST_VALUES / rows.cols()).max(POOL_LEAST_ROWS);
+    if picks < ROUND_LEAST_PICKS {
+        (pool_rows * 2).min(most)
+    } else if picks > ROUND_MOST_PICKS {
+        (pool_rows / 2).max(POOL_LEAST_ROWS)
+    } else {
+        pool_rows
+    }
+}
+
+/// A row with its m. The order of selection is: larger m first, equal m by row.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    distance: f64,
+    row: u32,
+}
+
+impl Candidate {
+    fn order(&self, other: &Candidate) -> Ordering {
+        other.distance.total_cmp(&self.distance).then(self.row.cmp(&other.row))
+    }
+
+    fn first(self, other: Candidate) -> Candidate {
+        if self.order(&other).is_le() { self } else { other }
+    }
+}
+
+/// m of all rows.
+struct Farness<'a> {
+    rows: Rows<'a>,
+    squared_norms: Vec<f64>,
+    distances: Vec<f64>,
+}
+
+impl<'a> Farness<'a> {
+    /// m = ∞.
+    fn new(rows: Rows<'a>) -> Result<Self> {
+        if rows.len() >= u32::MAX as usize {
+            return Err(Error::method(
+                format!("{} rows are too many to select from", rows.len()),
+                "select within each class, or subsample the patches",
+            ));
+        }
+        let squared_norms = squared_norms(rows, "features")?;
+        Ok(Farness { rows, squared_norms, distances: vec![f64::INFINITY; rows.len()] })
+    }
+
+    /// m = mean distance to `starts`, summed in that order.
+    fn start_with_mean(&mut self, starts: &[usize]) {
+        let rows = self.rows;
+        self.distances.par_iter_mut().enumerate().for_each(|(i, distance)| {
+            let sum: f64 = starts.iter().map(|&start| squared_distance(rows.row(i), rows.row(start)).sqrt()).sum();
+            *distance = sum / starts.len() as f64;
+        });
+    }
+
+    /// m = min(m, distance to the nearest of `picks`).
+    fn shrink(&mut self, picks: &[usize]) -> Result<()> {
+        let centres = self.rows.gather(picks);
+        let bank = Bank::new(&[centres.view()], self.rows.cols())?;
+        let (rows, norms) = (self.rows, &self.squared_norms);
+        self.distances.par_chunks_mut(QUERY_BLOCK_ROWS).enumerate().for_each_init(
+            Scratch::default,
+            |scratch, (block, distances)| {
+                let range = block * QUERY_BLOCK_ROWS..block * QUERY_BLOCK_ROWS + distances.len();
+                // The square is rounded, so a little is added to lose nothing.
+                let limit = |distance: f64| distance * distance * (1.0 + 1e-12);
+                let mut best: Vec<Best> = distances.iter().map(|&distance| Best::new(1, limit(distance))).collect();
+                search(rows.slice(range.clone()), &norms[range], &bank, None, &mut best, scratch);
+                for (distance, best) in distances.iter_mut().zip(&best) {
+                    if let Some(&(squared, _)) = best.found().first() {
+                        *distance = distance.min(squared.sqrt());
+                    }
+                }
+            },
+        );
+        Ok(())
+    }
+}
+
+/// The rows of largest m, copied together.
+struct Pool {
+    rows: Matrix,
+    members: Vec<Candidate>,
+    /// The first of the rows outside, in order of selection; `None` when all rows are inside.
+    rival: Option<Candidate>,
+}
+
+impl Pool {
+    /// The first `size` rows in order of selection, kept in order of row number.
+    fn new(farness: &Farness, size: usize) -> Self {
+        let mut members: Vec<Candidate> = farness
+            .distances
+            .iter()
+            .enumerate()
+            .map(|(row, &distance)| Candidate { distance, row: row as u32 })
+            .collect();
+        let rival = (size < members.len()).then(|| {
+            let rival = *members.select_nth_unstable_by(size, Candidate::order).1;
+            members.truncate(size);
+            members.shrink_to_fit();
+            rival
+        });
+        members.sort_unstable_by_key(|member| member.row);
+        let indices: Vec<usize> = members.iter().map(|member| member.row as usize).collect();
+        Pool { rows: farness.rows.gather(&indices), members, rival }
+    }
+
+    /// Appends to `picks`, up to `count` in all, as long as the best member comes before every row outside.
+    fn select(&mut self, picks: &mut Vec<usize>, count: usize) {
+        let mut best = self.members.iter().copied().reduce(Candidate::first);
+        while let Some(pick) = best.filter(|_| picks.len() < count) {
+            if self.rival.is_some_and(|rival| rival.order(&pick).is_lt()) {
+                return;
+            }
+            if pick.distance == 0.0 {
+                // Nothing can change any more: every m is 0.
+                picks.resize(count, pick.row as usize);
+                return;
+            }
+            picks.push(pick.row as usize);
+            best = self.absorb(pick);
+        }
+    }
+
+    /// Updates every member's m with the new pick and returns the next best.
+    fn absorb(&mut self, pick: Candidate) -> Option<Candidate> {
+        let cols = self.rows.cols();
+        let place = self.members.partition_point(|member| member.row < pick.row);
+        let rows = self.rows.view();
+        let centre = rows.row(place);
+        let surely = 1.0 - narrow_error(cols);
+        self.members
+            .par_chunks_mut(POOL_BLOCK_ROWS)
+            .zip(rows.data().par_chunks(POOL_BLOCK_ROWS * cols))
+            .map(|(members, rows)| {
+                for (member, row) in members.iter_mut().zip(rows.chunks_exact(cols)) {
+                    // The cheap distance decides only when it is too far to matter whatever its rounding.
+                    let lower = narrow_squared_distance(row, centre) as f64 * surely - f32::MIN_POSITIVE as f64;
+                    if lower <= member.distance * member.distance {
+                        member.distance = member.distance.min(squared_distance(row, centre).sqrt());
+                    }
+                }
+                members.iter().copied().reduce(Candidate::first)
+            })
+            .reduce(|| None, |a, b| a.into_iter().chain(b).reduce(Candidate::first))
+    }
+}

@@ -1,0 +1,12 @@
+//! Banks of patch features: choosing their rows and looking up neighbours in them.
+//!
+//! Owns: exact nearest neighbours, the greedy coreset and its random projection. Does not own: features, what a method
+//! does with a distance, storing banks.
+
+pub mod coreset;
+pub mod distance;
+pub mod neighbours;
+pub mod project;
+mod search;
+pub mod tensor;
+pub mod tile;

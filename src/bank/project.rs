@@ -1,0 +1,53 @@
+//! Random projection of rows to fewer dimensions before a coreset is selected.
+//!
+//! Owns: the kinds of projection and their scale. Does not own: which stream draws the weights.
+
+use super::tile::products;
+use crate::error::{Error, Result};
+use crate::matrix::{Matrix, Rows};
+use crate::random::Stream;
+use rayon::prelude::*;
+
+/// Rows projected at a time.
+const BLOCK_ROWS: usize = 256;
+
+/// How the weights of the projection are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// U(±1/√cols): the initial weights of a linear layer (PatchCore, `sampler.py`).
+    Uniform,
+    /// N(0, 1/dims): keeps squared distances in expectation (Johnson–Lindenstrauss).
+    Gaussian,
+    /// No projection.
+    None,
+}
+
+/// `rows` times a random `cols` × `dims` matrix, or `None` when nothing is to be done: kind `None`, `dims` 0, or
+/// `dims` equal to the width. Draws weights output by output.
+///
+/// Errors: more dimensions than the rows have.
+pub fn project(rows: Rows, dims: usize, kind: Kind, stream: &mut Stream) -> Result<Option<Matrix>> {
+    let cols = rows.cols();
+    if kind == Kind::None || dims == 0 || dims == cols {
+        return Ok(None);
+    }
+    if dims > cols {
+        return Err(Error::method(
+            format!("a projection to {dims} dimensions is wanted of features that have {cols}"),
+            format!("choose fewer than {cols} dimensions, or 0 for no projection"),
+        ));
+    }
+    let mut weights = vec![0.0; dims * cols];
+    match kind {
+        Kind::Uniform => stream.fill_uniform(&mut weights, 1.0 / (cols as f64).sqrt()),
+        Kind::Gaussian => stream.fill_normal(&mut weights, 1.0 / (dims as f64).sqrt()),
+        Kind::None => unreachable!("returned above"),
+    }
+    let weights = Matrix::new(weights, cols);
+    let mut projected = Matrix::zeros(rows.len(), dims);
+    projected.data_mut().par_chunks_mut(BLOCK_ROWS * dims).enumerate().for_each(|(block, out)| {
+        let from = block * BLOCK_ROWS;
+        products(rows.slice(from..from + out.len() / dims), weights.view(), out);
+    });
+    Ok(Some(projected))
+}

@@ -1,0 +1,300 @@
+//! The exact search inside one block of queries.
+//!
+//! Owns: the block structure of a bank, the choice of candidates by rounded scores, and their exact re-evaluation.
+//! Does not own: parallelism and the shape of results (`neighbours`, `coreset`).
+//!
+//! Every score comes with a proven bound on its rounding, and a row is dropped only when it cannot be among the best
+//! even if all roundings conspire. The rows that are left are compared by `distance::squared_distance`. So the answer
+//! is the one a plain double loop would give, whatever kernels, block sizes and threads were at work.
+
+use super::distance::{dot, squared_distance};
+use super::tile::{products, score_error};
+use crate::error::{Error, Result};
+use crate::matrix::{Matrix, Rows};
+use rayon::prelude::*;
+
+/// Bank rows in one tile of scores.
+const BANK_BLOCK_ROWS: usize = 1024;
+/// Queries in one tile of scores.
+pub(super) const QUERY_BLOCK_ROWS: usize = 128;
+/// Scores that are looked at together before any of them is looked at alone.
+const SCAN_LANES: usize = 64;
+/// Candidates a query may hold before they are evaluated; bounds memory on banks of near-duplicates.
+const PENDING_ROWS: usize = 64;
+/// A block whose radius is below this share of its longest row is worth a distance test before its product.
+const TIGHT_SHARE: f64 = 0.2;
+/// Longest row that single-precision scores can hold without overflow.
+const LONGEST_ROW: f64 = 1e18;
+
+/// ‖row‖² of every row; an error names the first row that is not finite or absurdly long.
+pub(super) fn squared_norms(rows: Rows, what: &str) -> Result<Vec<f64>> {
+    let norms: Vec<f64> = rows.data().par_chunks(rows.cols()).map(|row| dot(row, row)).collect();
+    let good = |&norm: &f64| norm.is_finite() && norm <= LONGEST_ROW * LONGEST_ROW;
+    match norms.iter().position(|norm| !good(norm)) {
+        None => Ok(norms),
+        Some(row) => Err(Error::method(
+            format!("row {row} of the {what} holds a value that is not a number, infinite, or too large to compare"),
+            "look at the features: broken weights, a wrong normalisation or a diverged training give such values",
+        )),
+    }
+}
+
+/// A bank in blocks, its parts (if several) numbered through as if they stood one below the other.
+pub(super) struct Bank<'a> {
+    parts: Vec<(usize, Rows<'a>)>,
+    blocks: Vec<Block<'a>>,
+    rows: usize,
+}
+
+/// Some rows of a bank with what the filter wants to know about them.
+struct Block<'a> {
+    rows: Rows<'a>,
+    /// Bank row number of the first row.
+    first: usize,
+    /// ‖b‖² of each row, rounded to f32.
+    squared_norms: Vec<f32>,
+    /// The largest ‖b‖.
+    longest: f64,
+    /// Largest distance from the block's first row, when that is small enough to rule the block out for most queries.
+    tight_radius: Option<f64>,
+}
+
+impl<'a> Bank<'a> {
+    /// Cuts `parts` (all of `cols` columns) into blocks and computes what each needs, once.
+    pub(super) fn new(parts: &[Rows<'a>], cols: usize) -> Result<Self> {
+        let mut bank = Bank { parts: Vec::with_capacity(parts.len()), blocks: Vec::new(), rows: 0 };
+        for &part in parts {
+            if part.cols() != cols {
+                return Err(Error::method(
+                    format!("the queries have {cols} dimensions but the bank has {}", part.cols()),
+                    "bank and queries must come from the same backbone and the same feature settings",
+                ));
+            }
+            let norms = squared_norms(part, "bank")?;
+            let first = bank.rows;
+            bank.parts.push((first, part));
+            bank.blocks.par_extend(norms.par_chunks(BANK_BLOCK_ROWS).enumerate().map(|(i, norms)| {
+                let from = i * BANK_BLOCK_ROWS;
+                Block::new(part.slice(from..from + norms.len()), first + from, norms)
+            }));
+            bank.rows += part.len();
+        }
+        if bank.rows >= u32::MAX as usize {
+            return Err(Error::method(
+                format!("a bank of {} rows is too large to number", bank.rows),
+                "lower the coreset ratio",
+            ));
+        }
+        Ok(bank)
+    }
+
+    /// Number of rows of all parts.
+    pub(super) fn len(&self) -> usize {
+        self.rows
+    }
+
+    fn row(&self, index: u32) -> &'a [f32] {
+        let index = index as usize;
+        let part = self.parts.partition_point(|&(first, _)| first <= index) - 1;
+        let (first, rows) = self.parts[part];
+        rows.row(index - first)
+    }
+}
+
+impl<'a> Block<'a> {
+    fn new(rows: Rows<'a>, first: usize, squared_norms: &[f64]) -> Self {
+        let longest = squared_norms.iter().fold(0.0f64, |a, &b| a.max(b)).sqrt() * (1.0 + 1e-12);
+        let limit = (TIGHT_SHARE * longest).powi(2);
+        let mut radius = 0.0f64;
+        for index in 1..rows.len() {
+            radius = radius.max(squared_distance(rows.row(0), rows.row(index)));
+            if radius > limit {
+                break;
+            }
+        }
+        Block {
+            rows,
+            first,
+            squared_norms: squared_norms.iter().map(|&norm| norm as f32).collect(),
+            longest,
+            tight_radius: (rows.len() > 1 && radius <= limit).then(|| radius.sqrt()),
+        }
+    }
+
+    /// False when the triangle inequality proves that no row of this block is as near to `query` as √`limit`.
+    fn may_hold(&self, query: &[f32], limit: f64) -> bool {
+        let Some(radius) = self.tight_radius else { return true };
+        let gap = squared_distance(query, self.rows.row(0)).sqrt() * (1.0 - 1e-9) - radius * (1.0 + 1e-9);
+        gap <= 0.0 || gap * gap <= limit
+    }
+}
+
+/// Group numbers: bank rows of a query's own group are no candidates for it.
+#[derive(Clone, Copy)]
+pub(super) struct Groups<'a> {
+    /// Group of each query of the block.
+    pub(super) queries: &'a [u32],
+    /// Group of each bank row.
+    pub(super) bank: &'a [u32],
+}
+
+/// The best rows found so far for one query.
+pub(super) struct Best {
+    wanted: usize,
+    /// No row with a larger squared distance can be among the wanted.
+    limit: f64,
+    /// The smallest upper bounds of squared distances seen, at most `wanted`, ascending.
+    bounds: Vec<f64>,
+    /// Rows not yet evaluated: lower bound of the squared distance, bank row.
+    pending: Vec<(f64, u32)>,
+    /// Rows evaluated: squared distance, bank row; at most `wanted`, ascending.
+    found: Vec<(f64, u32)>,
+}
+
+impl Best {
+    /// Nothing found yet, and nothing farther than √`limit` wanted.
+    pub(super) fn new(wanted: usize, limit: f64) -> Self {
+        Best { wanted, limit, bounds: Vec::new(), pending: Vec::new(), found: Vec::new() }
+    }
+
+    /// (squared distance, bank row), nearest first, equal distances by row. Fewer than wanted when fewer were allowed.
+    pub(super) fn found(&self) -> &[(f64, u32)] {
+        &self.found
+    }
+
+    fn offer(&mut self, row: u32, score: f64, error: f64, query: &[f32], bank: &Bank) {
+        self.pending.push((score - error, row));
+        let upper = score + error;
+        if self.bounds.len() < self.wanted || self.bounds[self.wanted - 1] > upper {
+            let place = self.bounds.partition_point(|&bound| bound <= upper);
+            self.bounds.insert(place, upper);
+            self.bounds.truncate(self.wanted);
+            if self.bounds.len() == self.wanted {
+                self.limit = self.limit.min(self.bounds[self.wanted - 1]);
+            }
+        }
+        if self.pending.len() >= PENDING_ROWS + 4 * self.wanted {
+            let limit = self.limit;
+            self.pending.retain(|&(lower, _)| lower <= limit);
+            if self.pending.len() >= PENDING_ROWS / 2 + 2 * self.wanted {
+                self.settle(query, bank);
+            }
+        }
+    }
+
+    /// Evaluates what is pending and keeps the best.
+    fn settle(&mut self, query: &[f32], bank: &Bank) {
+        for (lower, row) in std::mem::take(&mut self.pending) {
+            if lower > self.limit {
+                continue;
+            }
+            let entry = (squared_distance(query, bank.row(row)), row);
+            let place = self.found.partition_point(|&other| other < entry);
+            self.found.insert(place, entry);
+            self.found.truncate(self.wanted);
+            if self.found.len() == self.wanted {
+                self.limit = self.limit.min(self.found[self.wanted - 1].0);
+            }
+        }
+    }
+}
+
+/// Memory one worker reuses from block to block.
+#[derive(Default)]
+pub(super) struct Scratch {
+    scores: Vec<f32>,
+    gathered: Vec<f32>,
+    active: Vec<usize>,
+}
+
+/// Looks for the nearest bank rows of each query. `query_norms` are ‖q‖²; `best` says what is wanted and holds the
+/// answers afterwards.
+pub(super) fn search(
+    queries: Rows,
+    query_norms: &[f64],
+    bank: &Bank,
+    groups: Option<Groups>,
+    best: &mut [Best],
+    scratch: &mut Scratch,
+) {
+    for block in &bank.blocks {
+        scratch.active.clear();
+        scratch.active.extend((0..queries.len()).filter(|&i| block.may_hold(queries.row(i), best[i].limit)));
+        if scratch.active.is_empty() {
+            continue;
+        }
+        let gathered = if scratch.active.len() < queries.len() { Some(gather(queries, scratch)) } else { None };
+        scratch.scores.resize(scratch.active.len() * block.rows.len(), 0.0);
+        products(gathered.as_ref().map_or(queries, Matrix::view), block.rows, &mut scratch.scores);
+        for (&i, products) in scratch.active.iter().zip(scratch.scores.chunks_exact(block.rows.len())) {
+            let allowed = groups.map(|groups| (groups.queries[i], &groups.bank[block.first..]));
+            scan(block, bank, products, queries.row(i), query_norms[i], allowed, &mut best[i]);
+        }
+        if let Some(gathered) = gathered {
+            scratch.gathered = gathered.into_data();
+        }
+    }
+    for (i, best) in best.iter_mut().enumerate() {
+        best.settle(queries.row(i), bank);
+    }
+}
+
+/// The active queries, copied into memory that is handed back afterwards.
+fn gather(queries: Rows, scratch: &mut Scratch) -> Matrix {
+    let mut data = std::mem::take(&mut scratch.gathered);
+    data.clear();
+    for &i in &scratch.active {
+        data.extend_from_slice(queries.row(i));
+    }
+    Matrix::new(data, queries.cols())
+}
+
+/// Offers to `best` the rows of `block` whose score allows them to be among the nearest. `excluded` is the query's
+/// group with the groups of the block's rows.
+fn scan(
+    block: &Block,
+    bank: &Bank,
+    products: &[f32],
+    query: &[f32],
+    query_norm: f64,
+    excluded: Option<(u32, &[u32])>,
+    best: &mut Best,
+) {
+    let error = score_error(query.len(), query_norm.sqrt(), block.longest);
+    // Rounded up, so that no row is lost by the conversion.
+    let threshold = |limit: f64| ((limit + error - query_norm) as f32).next_up();
+    let mut highest = threshold(best.limit);
+    for (chunk, (products, norms)) in
+        products.chunks(SCAN_LANES).zip(block.squared_norms.chunks(SCAN_LANES)).enumerate()
+    {
+        if lowest_score(products, norms) > highest {
+            continue;
+        }
+        for (lane, (product, norm)) in products.iter().zip(norms).enumerate() {
+            let score = norm - 2.0 * product;
+            let row = chunk * SCAN_LANES + lane;
+            if score > highest || excluded.is_some_and(|(group, rows)| rows[row] == group) {
+                continue;
+            }
+            best.offer((block.first + row) as u32, score as f64 + query_norm, error, query, bank);
+            highest = threshold(best.limit);
+        }
+    }
+}
+
+/// The smallest ‖b‖² − 2·q·b of a chunk.
+#[inline]
+fn lowest_score(products: &[f32], squared_norms: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut lowest = [f32::INFINITY; LANES];
+    let ((products, products_rest), (norms, norms_rest)) =
+        (products.as_chunks::<LANES>(), squared_norms.as_chunks::<LANES>());
+    for (products, norms) in products.iter().zip(norms) {
+        for lane in 0..LANES {
+            let score = norms[lane] - 2.0 * products[lane];
+            lowest[lane] = if score < lowest[lane] { score } else { lowest[lane] };
+        }
+    }
+    let rest = products_rest.iter().zip(norms_rest).map(|(product, norm)| norm - 2.0 * product);
+    lowest.into_iter().chain(rest).fold(f32::INFINITY, |a, b| if b < a { b } else { a })
+}
