@@ -1,6 +1,7 @@
 //! `dmad`: an experiment-tracking benchmark harness for industrial image anomaly detection.
 
-pub mod bank;
+pub mod cli;
+pub mod data;
 pub mod error;
 pub mod matrix;
 pub mod random;

@@ -1,18 +1,18 @@
-//! Experiment files: TOML in, typed experiment out.
+//! Experiment files: TOML in, typed and fully resolved experiment out.
+//!
+//! Owns: the wire types, the JSON Schema made from them, includes, variants, sweeps, defaults, and faults that point at
+//! the line. Does not own: what a method's parameters mean (`methods`), or whether datasets and weights exist (`plan`).
 
+pub mod check;
+mod diagnostic;
+mod experiment;
+mod file;
+mod method;
+pub mod tree;
 mod types;
 
+pub use diagnostic::{Diagnostic, Place, Source};
+pub use experiment::{BASE_VARIANT, Experiment, Run, RunSpec, canonical_json, load, schema};
+pub use file::{Dimension, ExperimentFile, MetricName, Names, Table, VariantFile};
+pub use method::{MethodContext, MethodFault, MethodKind, read_params, schema_of, write_params};
 pub use types::*;
-
-/// A fault in a TOML file (placeholder text form; the spans arrive with the parser).
-#[derive(Debug, Clone)]
-pub struct Diagnostic {
-    /// The message.
-    pub message: String,
-}
-
-impl std::fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
-}

@@ -1,6 +1,6 @@
 //! The one integration test binary. Module names say what is tested; test names are sentences.
 
-mod bank;
+mod data;
 mod gen_oracle;
-mod oracle_a5;
+mod oracle_a1;
 mod util;

@@ -1,0 +1,289 @@
+//! `dmad data`: what datasets are known, whether they are whole, and the synthetic ones as files.
+//!
+//! Owns: this command's arguments and output. Does not own: any check (`data`).
+
+use crate::data::catalog::{Catalog, Counts, Entry, Layout};
+use crate::data::digest::Digests;
+use crate::data::index::{self, Image, Index, Labelled, MaskSource, Source};
+use crate::data::{decode, image as images, mask};
+use crate::error::{Error, Result};
+use clap::{Args, Subcommand};
+use comfy_table::{Table, presets};
+use rayon::prelude::*;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// Arguments of `dmad data`.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DataCommand,
+    /// Catalog to read in place of the built-in one.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub catalog: Option<PathBuf>,
+}
+
+/// What `dmad data` can do.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// List the known datasets: layout, whether they are there, size, licence.
+    #[command(after_help = "Examples:\n  dmad data list\n  dmad data list --data /srv/images --format json")]
+    List,
+    /// Check datasets: files, declared counts, image and mask headers; every fault is listed.
+    #[command(after_help = "Examples:\n  dmad data verify            all that are there\n  \
+                            dmad data verify mvtec_ad visa --data /srv/images\n  \
+                            dmad data verify mini --deep   decode everything, look for training images in the test set")]
+    Verify {
+        /// Datasets; none = all that are there.
+        names: Vec<String>,
+        /// Decode every image and mask, and compare contents.
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Write a synthetic dataset as PNG files: classes in MVTec's layout, textures as folders.
+    #[command(after_help = "Examples:\n  dmad data synthesize out/synthetic\n  \
+                            dmad data synthesize out/textures --dataset synthetic_textures")]
+    Synthesize {
+        /// Folder to write; it must be new or empty.
+        out: PathBuf,
+        /// Which synthetic dataset.
+        #[arg(long, default_value = "synthetic")]
+        dataset: String,
+    },
+}
+
+/// Runs the command; true = all is well.
+///
+/// # Errors
+/// A wrong catalog, an unknown name, an unwritable folder. Faults of datasets are not errors: they are the output.
+pub fn run(args: &DataArgs, data_root: &Path, json: bool) -> Result<bool> {
+    let catalog = Catalog::load(args.catalog.as_deref())?;
+    match &args.command {
+        DataCommand::List => {
+            list(&catalog, data_root, json);
+            Ok(true)
+        }
+        DataCommand::Verify { names, deep } => verify(&catalog, data_root, names, *deep, json),
+        DataCommand::Synthesize { out, dataset } => {
+            let files = synthesize(catalog.get(dataset)?, out)?;
+            if json {
+                println!("{}", json!({ "dataset": dataset, "folder": out.display().to_string(), "files": files }));
+            } else {
+                println!("{dataset}: {files} files in {}", out.display());
+            }
+            Ok(true)
+        }
+    }
+}
+
+fn list(catalog: &Catalog, data_root: &Path, json: bool) {
+    let rows: Vec<Value> = catalog.entries().map(|entry| list_row(entry, data_root)).collect();
+    if json {
+        println!("{}", Value::Array(rows));
+        return;
+    }
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["name", "layout", "present", "classes", "images", "licence"]);
+    for row in &rows {
+        let text = |key: &str| match &row[key] {
+            Value::String(text) => text.clone(),
+            Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
+            Value::Null => "?".into(),
+            other => other.to_string(),
+        };
+        table.add_row(["name", "layout", "present", "classes", "images", "licence"].map(text));
+    }
+    println!("{table}");
+}
+
+/// Classes and images as found, or, where the dataset is absent or faulty, as declared (null when nothing is).
+fn list_row(entry: &Entry, data_root: &Path) -> Value {
+    let found = index::index(entry, data_root, None).ok().map(|index| {
+        let images: usize = index.classes.iter().map(|class| total(&class.counts())).sum();
+        (index.classes.len(), images)
+    });
+    let declared = (!entry.counts.is_empty()).then(|| (entry.counts.len(), entry.counts.values().map(total).sum()));
+    let (classes, images) = found.or(declared).unzip();
+    json!({
+        "name": entry.name, "layout": entry.layout.name(), "present": entry.is_present(data_root),
+        "classes": classes, "images": images, "licence": entry.licence, "url": entry.url, "cite": entry.cite,
+        "note": entry.note,
+    })
+}
+
+fn total(counts: &Counts) -> usize {
+    counts.train + counts.train_bad + counts.test_good + counts.test_bad
+}
+
+fn verify(catalog: &Catalog, data_root: &Path, names: &[String], deep: bool, json: bool) -> Result<bool> {
+    let entries: Vec<&Entry> = if names.is_empty() {
+        catalog.entries().filter(|entry| entry.is_present(data_root)).collect()
+    } else {
+        names.iter().map(|name| catalog.get(name)).collect::<Result<_>>()?
+    };
+    let reports: Vec<Report> = entries.iter().map(|entry| check(entry, data_root, deep)).collect();
+    if json {
+        println!("{}", Value::Array(reports.iter().map(Report::json).collect()));
+    } else {
+        reports.iter().for_each(|report| print!("{}", report.text()));
+    }
+    Ok(reports.iter().all(|report| report.faults.is_empty()))
+}
+
+/// What `verify` found of one dataset.
+struct Report {
+    dataset: String,
+    classes: usize,
+    counts: Counts,
+    skipped: usize,
+    faults: Vec<Error>,
+    notes: Vec<String>,
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let state = match self.faults.len() {
+            0 => "ok".into(),
+            1 => "1 fault".into(),
+            count => format!("{count} faults"),
+        };
+        let Report { dataset, classes, counts, skipped, .. } = self;
+        let mut text = format!("{dataset}: {state}; {classes} classes, {counts}, {skipped} other files passed over\n");
+        for fault in &self.faults {
+            let _ = writeln!(text, "  {fault}");
+            if let Some(help) = fault.help() {
+                let _ = writeln!(text, "    help: {help}");
+            }
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "  note: {note}");
+        }
+        text
+    }
+
+    fn json(&self) -> Value {
+        let faults: Vec<Value> =
+            self.faults.iter().map(|f| json!({ "what": f.to_string(), "help": f.help() })).collect();
+        let Counts { train, train_bad, test_good, test_bad } = self.counts;
+        json!({
+            "dataset": self.dataset, "ok": self.faults.is_empty(), "classes": self.classes,
+            "counts": { "train": train, "train_bad": train_bad, "test_good": test_good, "test_bad": test_bad },
+            "skipped": self.skipped, "faults": faults, "notes": self.notes,
+        })
+    }
+}
+
+fn check(entry: &Entry, data_root: &Path, deep: bool) -> Report {
+    let mut report = Report {
+        dataset: entry.name.clone(),
+        classes: 0,
+        counts: Counts::default(),
+        skipped: 0,
+        faults: Vec::new(),
+        notes: Vec::new(),
+    };
+    let index = match index::survey(entry, data_root, None) {
+        Ok(survey) => {
+            report.faults = survey.faults;
+            survey.index
+        }
+        Err(error) => {
+            report.faults.push(error);
+            return report;
+        }
+    };
+    report.classes = index.classes.len();
+    report.skipped = index.skipped.len();
+    for counts in index.classes.iter().map(|class| class.counts()) {
+        report.counts.train += counts.train;
+        report.counts.train_bad += counts.train_bad;
+        report.counts.test_good += counts.test_good;
+        report.counts.test_bad += counts.test_bad;
+    }
+    let (plain, labelled) = all_images(&index);
+    let faults = plain.par_iter().filter_map(|image| check_image(image, deep).err()).collect::<Vec<_>>();
+    report.faults.extend(faults);
+    let faults = labelled.par_iter().filter_map(|labelled| check_labelled(labelled, deep).err()).collect::<Vec<_>>();
+    report.faults.extend(faults);
+    if deep && report.faults.is_empty() {
+        match leaks(&index) {
+            Ok(notes) => report.notes = notes,
+            Err(error) => report.faults.push(error),
+        }
+    }
+    report
+}
+
+fn all_images(index: &Index) -> (Vec<&Image>, Vec<&Labelled>) {
+    let plain = index.classes.iter().flat_map(|class| &class.train).collect();
+    let labelled = index.classes.iter().flat_map(|class| class.train_anomalies.iter().chain(&class.test)).collect();
+    (plain, labelled)
+}
+
+fn check_image(image: &Image, deep: bool) -> Result<()> {
+    if deep { images::load(image).map(drop) } else { images::size(image).map(drop) }
+}
+
+/// The image, and that its mask has the same size; with `deep` also the mask's content.
+fn check_labelled(labelled: &Labelled, deep: bool) -> Result<()> {
+    check_image(&labelled.image, deep)?;
+    let Some(source) = &labelled.mask else { return Ok(()) };
+    if deep {
+        return mask::load(&labelled.image, source).map(drop);
+    }
+    if let MaskSource::File(path) = source {
+        mask::check_size(path, decode::size(path)?, &labelled.image)?;
+    }
+    Ok(())
+}
+
+/// Test images whose content is also that of a training image.
+fn leaks(index: &Index) -> Result<Vec<String>> {
+    let (plain, labelled) = all_images(index);
+    let mut digests = Digests::open(None);
+    let trained: BTreeMap<_, _> = digests.of(plain.iter().copied())?.into_iter().zip(&plain).collect();
+    let tested = digests.of(labelled.iter().map(|labelled| &labelled.image))?;
+    let pairs = tested.iter().zip(&labelled).filter_map(|(digest, labelled)| Some((labelled, trained.get(digest)?)));
+    Ok(pairs.map(|(labelled, twin)| format!("{} has the content of {}", labelled.image.path, twin.path)).collect())
+}
+
+/// Writes all images and masks of a synthetic dataset; returns the number of files.
+fn synthesize(entry: &Entry, out: &Path) -> Result<usize> {
+    if entry.layout != Layout::Synthetic {
+        let help = "name a dataset of layout synthetic (see `dmad data list`)";
+        return Err(Error::usage(format!("`{}` is not drawn, but read from files", entry.name), help));
+    }
+    if out.exists() && std::fs::read_dir(out).map_err(Error::io("list", out))?.next().is_some() {
+        return Err(Error::usage(format!("{} is not empty", out.display()), "name a new folder"));
+    }
+    let index = index::index(entry, Path::new(""), None)?;
+    let (plain, labelled) = all_images(&index);
+    let all: Vec<&Image> = plain.into_iter().chain(labelled.iter().map(|labelled| &labelled.image)).collect();
+    let written: Vec<usize> = all.par_iter().map(|image| write_drawing(image, out)).collect::<Result<_>>()?;
+    Ok(written.iter().sum())
+}
+
+/// Writes one drawing, and its mask where MVTec's layout wants it.
+fn write_drawing(image: &Image, out: &Path) -> Result<usize> {
+    let Source::Synthetic(drawing) = &image.source else { return Ok(0) };
+    let rendered = images::render(drawing)?;
+    save(&out.join(&image.path), |path| rendered.rgb.save(path))?;
+    let Some(mask) = rendered.mask else { return Ok(1) };
+    let path = format!("{}/ground_truth/{}/{:03}_mask.png", drawing.class, drawing.defect, drawing.index);
+    save(&out.join(path), |path| mask.save(path))?;
+    Ok(2)
+}
+
+fn save(path: &Path, write: impl FnOnce(&Path) -> image::ImageResult<()>) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    }
+    write(path).map_err(|e| match e {
+        image::ImageError::IoError(source) => Error::io("write", path)(source),
+        other => Error::data(path, format!("cannot be written: {other}"), "name another folder"),
+    })
+}

@@ -1,0 +1,178 @@
+//! Content digests of images: what stage keys are made of.
+//!
+//! Owns: BLAKE3 over files, remembered by (path, size, modification time) in one cache file. Does not own: keys.
+
+use crate::data::index::{Drawing, Image, Source};
+use crate::data::layouts::synthetic;
+use crate::error::{Error, Result};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A BLAKE3 digest.
+pub type Digest = [u8; 32];
+
+const HEADER: &str = "dmad image digests 1";
+/// A file changed within this time before it was read may change again within the same tick of the file system's
+/// clock, so its digest is not remembered.
+const SETTLED: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    size_bytes: u64,
+    modified_nanos: u64,
+}
+
+/// Digests of images, with a memory on disk.
+pub struct Digests {
+    file: Option<PathBuf>,
+    known: BTreeMap<PathBuf, (Stamp, Digest)>,
+    changed: bool,
+    hashed: usize,
+}
+
+impl Digests {
+    /// Opens the cache at `file`; a missing or damaged one is taken for empty. `None` remembers only in memory.
+    pub fn open(file: Option<&Path>) -> Digests {
+        let text = file.and_then(|path| std::fs::read_to_string(path).ok());
+        let known = text.and_then(|text| parse(&text)).unwrap_or_default();
+        Digests { file: file.map(Path::to_path_buf), known, changed: false, hashed: 0 }
+    }
+
+    /// How many files were read since `open`.
+    pub fn hashed(&self) -> usize {
+        self.hashed
+    }
+
+    /// Content digests of `images`, in their order. Drawings are not rendered: their digest is that of the generator's
+    /// version and parameters.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn of<'a>(&mut self, images: impl IntoIterator<Item = &'a Image>) -> Result<Vec<Digest>> {
+        let images: Vec<&Image> = images.into_iter().collect();
+        let known = &self.known;
+        let found: Vec<Found> = images.par_iter().map(|image| find(image, known)).collect::<Result<_>>()?;
+        let mut digests = Vec::with_capacity(found.len());
+        for Found { digest, hashed, remember } in found {
+            self.hashed += usize::from(hashed);
+            if let Some((path, stamp)) = remember {
+                self.known.insert(path, (stamp, digest));
+                self.changed = true;
+            }
+            digests.push(digest);
+        }
+        Ok(digests)
+    }
+
+    /// Writes the cache, when anything is new: to a temporary name, synced, renamed.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn save(&mut self) -> Result<()> {
+        let Some(file) = self.file.as_ref().filter(|_| self.changed) else { return Ok(()) };
+        let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("write in", folder))?;
+        temporary.write_all(print(&self.known).as_bytes()).map_err(Error::io("write", file))?;
+        temporary.as_file().sync_all().map_err(Error::io("write", file))?;
+        temporary.persist(file).map_err(|e| Error::io("replace", file)(e.error))?;
+        self.changed = false;
+        Ok(())
+    }
+}
+
+/// Digest of an ordered list of images: relative paths and contents. Equal lists in other folders have equal digests.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn list_digest(digests: &mut Digests, images: &[Image]) -> Result<Digest> {
+    let contents = digests.of(images)?;
+    let mut hasher = blake3::Hasher::new_derive_key("dmad image list v1");
+    for (image, content) in images.iter().zip(&contents) {
+        hasher.update(&(image.path.len() as u64).to_le_bytes());
+        hasher.update(image.path.as_bytes());
+        hasher.update(content);
+    }
+    Ok(*hasher.finalize().as_bytes())
+}
+
+/// Digest of a drawing, without rendering it.
+fn drawing_digest(drawing: &Drawing) -> Digest {
+    let mut hasher = blake3::Hasher::new_derive_key("dmad synthetic image v1");
+    hasher.update(&synthetic::VERSION.to_le_bytes());
+    hasher.update(&drawing.spec.seed.to_le_bytes());
+    hasher.update(&drawing.spec.side.to_le_bytes());
+    for word in [&drawing.class, drawing.split, drawing.defect] {
+        hasher.update(&(word.len() as u64).to_le_bytes());
+        hasher.update(word.as_bytes());
+    }
+    hasher.update(&(drawing.index as u64).to_le_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+struct Found {
+    digest: Digest,
+    hashed: bool,
+    remember: Option<(PathBuf, Stamp)>,
+}
+
+fn find(image: &Image, known: &BTreeMap<PathBuf, (Stamp, Digest)>) -> Result<Found> {
+    let path = match &image.source {
+        Source::Synthetic(drawing) => {
+            return Ok(Found { digest: drawing_digest(drawing), hashed: false, remember: None });
+        }
+        Source::File(path) => std::path::absolute(path).map_err(Error::io("find", path))?,
+    };
+    let metadata = std::fs::metadata(&path).map_err(Error::io("read", &path))?;
+    let modified = metadata.modified().ok();
+    let nanos = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map(|d| d.as_nanos() as u64);
+    let stamp = nanos.map(|modified_nanos| Stamp { size_bytes: metadata.len(), modified_nanos });
+    if let (Some(stamp), Some((old, digest))) = (stamp, known.get(&path))
+        && stamp == *old
+    {
+        return Ok(Found { digest: *digest, hashed: false, remember: None });
+    }
+    let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+    let digest = *blake3::hash(&bytes).as_bytes();
+    let age = modified.and_then(|time| SystemTime::now().duration_since(time).ok());
+    let settled = age.is_some_and(|age| age >= SETTLED);
+    let remember = stamp.filter(|_| settled).map(|stamp| (path, stamp));
+    Ok(Found { digest, hashed: true, remember })
+}
+
+/// Header, one line per file, and the digest of all that.
+fn print(known: &BTreeMap<PathBuf, (Stamp, Digest)>) -> String {
+    let mut text = format!("{HEADER}\n");
+    for (path, (stamp, digest)) in known {
+        // A path that is not plain text on one line is simply not remembered.
+        if let Some(path) = path.to_str().filter(|path| !path.contains(['\n', '\r'])) {
+            let hex = blake3::Hash::from_bytes(*digest).to_hex();
+            let _ = writeln!(text, "{hex} {} {} {path}", stamp.size_bytes, stamp.modified_nanos);
+        }
+    }
+    let sum = blake3::hash(text.as_bytes()).to_hex();
+    let _ = writeln!(text, "{sum}");
+    text
+}
+
+fn parse(text: &str) -> Option<BTreeMap<PathBuf, (Stamp, Digest)>> {
+    let (body, sum) = text.strip_suffix('\n')?.rsplit_once('\n')?;
+    let body = format!("{body}\n");
+    if blake3::hash(body.as_bytes()).to_hex().as_str() != sum {
+        return None;
+    }
+    let rows = body.strip_prefix(HEADER)?.strip_prefix('\n')?;
+    rows.lines()
+        .map(|line| {
+            let mut fields = line.splitn(4, ' ');
+            let digest = *blake3::Hash::from_hex(fields.next()?).ok()?.as_bytes();
+            let size_bytes = fields.next()?.parse().ok()?;
+            let modified_nanos = fields.next()?.parse().ok()?;
+            Some((PathBuf::from(fields.next()?), (Stamp { size_bytes, modified_nanos }, digest)))
+        })
+        .collect()
+}

@@ -1,0 +1,264 @@
+//! What a dataset holds: sorted lists of images with their labels and masks, checked against what the catalog declares.
+//!
+//! Owns: the types of images and the checks common to all layouts. Does not own: how a layout arranges its files
+//! (`layouts`), pixels (`image`, `mask`), which images train or test (`protocol`).
+
+use crate::data::catalog::{self, Counts, Entry, Layout};
+use crate::data::layouts::{folder, generated, mvtec, synthetic::SyntheticSpec, visa};
+use crate::error::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Name of the folder and label of images without a defect.
+pub const GOOD: &str = "good";
+
+/// One image of the generator; equal drawings give equal pixels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drawing {
+    /// Parameters of the whole set.
+    pub spec: SyntheticSpec,
+    /// Class, or category of outlier textures.
+    pub class: String,
+    /// `train`, `test` or `texture`.
+    pub split: &'static str,
+    /// `good` or the kind of defect.
+    pub defect: &'static str,
+    /// Number within (class, split, defect).
+    pub index: usize,
+}
+
+/// Where pixels come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// An image file.
+    File(PathBuf),
+    /// Drawn when asked for.
+    Synthetic(Drawing),
+}
+
+/// Where a truth mask comes from: an image file, or the mask of a drawing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MaskSource {
+    /// An image file; every value other than 0 is defect.
+    File(PathBuf),
+    /// Drawn together with its image.
+    Synthetic(Drawing),
+}
+
+/// One image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    /// Path relative to the dataset, with forward slashes: the identity that users see and records keep.
+    pub path: String,
+    /// Where the pixels come from.
+    pub source: Source,
+}
+
+impl Image {
+    /// The path to name in a message.
+    pub fn place(&self) -> &Path {
+        match &self.source {
+            Source::File(path) => path,
+            Source::Synthetic(_) => Path::new(&self.path),
+        }
+    }
+
+    /// The last part of the path.
+    pub fn file_name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+}
+
+/// An image with its truth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Labelled {
+    /// The image.
+    pub image: Image,
+    /// `good` or the kind of defect.
+    pub defect: String,
+    /// Image label.
+    pub anomalous: bool,
+    /// Pixel truth; `None` for normal images.
+    pub mask: Option<MaskSource>,
+}
+
+impl Labelled {
+    /// "type/file": the order of seen anomalies and of pools.
+    pub fn sort_key(&self) -> String {
+        format!("{}/{}", self.defect, self.image.file_name())
+    }
+}
+
+/// One class: lists sorted by file name (`train`) and by "type/file" (the others).
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassIndex {
+    /// Class name.
+    pub name: String,
+    /// Normal training images.
+    pub train: Vec<Image>,
+    /// Anomalous training images (VisA's two-class splits; otherwise empty).
+    pub train_anomalies: Vec<Labelled>,
+    /// Test images.
+    pub test: Vec<Labelled>,
+}
+
+impl ClassIndex {
+    /// How many images of each kind there are.
+    pub fn counts(&self) -> Counts {
+        let test_bad = self.test.iter().filter(|l| l.anomalous).count();
+        Counts {
+            train: self.train.len(),
+            train_bad: self.train_anomalies.len(),
+            test_good: self.test.len() - test_bad,
+            test_bad,
+        }
+    }
+}
+
+/// A dataset as found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Index {
+    /// Name in the catalog.
+    pub dataset: String,
+    /// Folder the image paths start from.
+    pub root: PathBuf,
+    /// Classes, in the catalog's order. For outlier images: the categories.
+    pub classes: Vec<ClassIndex>,
+    /// Hidden and foreign files and folders that were passed over, sorted.
+    pub skipped: Vec<PathBuf>,
+}
+
+impl Index {
+    /// The class called `name`.
+    pub fn class(&self, name: &str) -> Option<&ClassIndex> {
+        self.classes.iter().find(|class| class.name == name)
+    }
+}
+
+/// An index and everything found wrong on the way.
+#[derive(Debug)]
+pub struct Survey {
+    /// What could be read.
+    pub index: Index,
+    /// All faults, in the order of the classes.
+    pub faults: Vec<Error>,
+}
+
+/// What the layouts fill in.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub faults: Vec<Error>,
+    pub skipped: Vec<PathBuf>,
+}
+
+impl Findings {
+    pub fn fault(&mut self, path: impl AsRef<Path>, what: impl Into<String>, help: impl Into<String>) {
+        self.faults.push(Error::data(path, what, help));
+    }
+}
+
+/// Reads the dataset `entry` below `data_root`, restricted to `only_classes`.
+///
+/// # Errors
+/// The first fault of [`survey`]; its help says how many more there are.
+pub fn index(entry: &Entry, data_root: &Path, only_classes: Option<&[String]>) -> Result<Index> {
+    let Survey { index, faults } = survey(entry, data_root, only_classes)?;
+    let more = faults.len().saturating_sub(1);
+    match faults.into_iter().next() {
+        None => Ok(index),
+        Some(Error::Data { path, what, help }) if more > 0 => {
+            let all = format!("{more} more faults: `dmad data verify {}` lists them", entry.name);
+            Err(Error::Data { path, what, help: if help.is_empty() { all } else { format!("{help} ({all})") } })
+        }
+        Some(fault) => Err(fault),
+    }
+}
+
+/// Like [`index`], but goes on after a fault and collects them all.
+///
+/// # Errors
+/// Only when nothing can be read: the root or the split file is missing, or `only_classes` names an unknown class.
+pub fn survey(entry: &Entry, data_root: &Path, only_classes: Option<&[String]>) -> Result<Survey> {
+    let root = entry.images_path(data_root);
+    if entry.layout != Layout::Synthetic && !root.is_dir() {
+        return Err(missing_root(entry, &root));
+    }
+    let mut findings = Findings::default();
+    let classes = match entry.layout {
+        Layout::Mvtec => {
+            let names = wanted(entry, only_classes, || mvtec::classes(&root, &mut findings))?;
+            names.iter().filter_map(|name| mvtec::read(&root, name, &mut findings)).collect()
+        }
+        Layout::Folder => {
+            let names = wanted(entry, only_classes, || folder::categories(&root, &mut findings))?;
+            names.iter().filter_map(|name| folder::read(&root, name, &mut findings)).collect()
+        }
+        Layout::Visa => {
+            let csv = entry.split_csv_path(data_root);
+            let rows = visa::read_csv(&csv)?;
+            let names = wanted(entry, only_classes, || Ok(visa::classes(&rows)))?;
+            names.iter().filter_map(|name| visa::read(&root, &csv, &rows, name, &mut findings)).collect()
+        }
+        Layout::Synthetic => {
+            let names = wanted(entry, only_classes, || Ok(generated::names(entry)))?;
+            names.iter().map(|name| generated::read(entry, name)).collect::<Result<_>>()?
+        }
+    };
+    let mut index = Index { dataset: entry.name.clone(), root, classes, skipped: findings.skipped };
+    index.skipped.sort_unstable();
+    let mut faults = findings.faults;
+    faults.extend(wrong_counts(entry, &index));
+    if index.classes.is_empty() && faults.is_empty() {
+        faults.push(Error::data(&index.root, "no class found in it", layout_help(entry)));
+    }
+    Ok(Survey { index, faults })
+}
+
+/// Class names in order: declared or discovered, then narrowed.
+fn wanted(entry: &Entry, only: Option<&[String]>, found: impl FnOnce() -> Result<Vec<String>>) -> Result<Vec<String>> {
+    let all = if entry.classes.is_empty() { found()? } else { entry.classes.clone() };
+    let Some(only) = only else { return Ok(all) };
+    if let Some(name) = only.iter().find(|name| !all.contains(name)) {
+        let kind = format!("class of dataset `{}` called", entry.name);
+        return Err(catalog::unknown(&kind, name, all.iter().map(String::as_str)));
+    }
+    Ok(all.into_iter().filter(|name| only.contains(name)).collect())
+}
+
+fn wrong_counts(entry: &Entry, index: &Index) -> Option<Error> {
+    let wrong: Vec<String> = index
+        .classes
+        .iter()
+        .filter_map(|class| {
+            let (expected, found) = (entry.counts.get(&class.name)?, class.counts());
+            (*expected != found).then(|| format!("{}: expected {expected}; found {found}", class.name))
+        })
+        .collect();
+    let help = "complete or clean the dataset, or correct `counts` in datasets.toml";
+    (!wrong.is_empty()).then(|| {
+        Error::data(
+            &index.root,
+            format!("`{}` has other images than declared\n  {}", entry.name, wrong.join("\n  ")),
+            help,
+        )
+    })
+}
+
+fn missing_root(entry: &Entry, root: &Path) -> Error {
+    let source = match (entry.url.as_str(), entry.licence.as_str()) {
+        ("", _) => String::new(),
+        (url, "") => format!("get it from {url} and "),
+        (url, licence) => format!("get it from {url} (licence: {licence}) and "),
+    };
+    let help =
+        format!("{source}put it there, or name the folder that holds `{}` with --data DIR (or DMAD_DATA)", entry.root);
+    Error::data(root, format!("no such folder; dataset `{}` is expected there", entry.name), help)
+}
+
+fn layout_help(entry: &Entry) -> &'static str {
+    match entry.layout {
+        Layout::Mvtec => "layout mvtec: CLASS/train/good, CLASS/test/DEFECT, CLASS/ground_truth/DEFECT/NNN_mask.png",
+        Layout::Folder => "layout folder: CATEGORY/*.jpg",
+        Layout::Visa => "layout visa: CLASS/Data/Images, CLASS/Data/Masks, split_csv/SPLIT.csv",
+        Layout::Synthetic => "",
+    }
+}

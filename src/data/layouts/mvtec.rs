@@ -1,0 +1,107 @@
+//! MVTec AD's arrangement: `CLASS/train/good`, `CLASS/test/{good,DEFECT}`, `CLASS/ground_truth/DEFECT/NNN_mask.png`.
+
+use super::{file, image_names, list};
+use crate::data::index::{ClassIndex, Findings, GOOD, Image, Labelled, MaskSource};
+use crate::error::Result;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Folders of `root` that look like a class; the others are foreign.
+pub(crate) fn classes(root: &Path, findings: &mut Findings) -> Result<Vec<String>> {
+    let listing = list(root, findings)?;
+    let is_class = |name: &String| root.join(name).join("train").is_dir() || root.join(name).join("test").is_dir();
+    let (classes, foreign): (Vec<_>, Vec<_>) = listing.folders.into_iter().partition(is_class);
+    findings.skipped.extend(foreign.iter().chain(&listing.files).map(|name| root.join(name)));
+    Ok(classes)
+}
+
+/// One class, or `None` with a fault when its folder is missing.
+pub(crate) fn read(root: &Path, class: &str, findings: &mut Findings) -> Option<ClassIndex> {
+    let folder = root.join(class);
+    if !folder.is_dir() {
+        findings.fault(&folder, format!("class `{class}` is missing"), "restore it, or narrow `classes`");
+        return None;
+    }
+    let train = images(root, &format!("{class}/train/{GOOD}"), findings);
+    if train.is_empty() {
+        let help = "layout mvtec wants normal training images in train/good";
+        findings.fault(&folder, format!("class `{class}` has no normal training image"), help);
+    }
+    let mut test = test_images(root, class, findings);
+    test.sort_by_cached_key(Labelled::sort_key);
+    Some(ClassIndex { name: class.into(), train, train_anomalies: Vec::new(), test })
+}
+
+fn images(root: &Path, folder: &str, findings: &mut Findings) -> Vec<Image> {
+    let names = image_names(&root.join(folder), findings);
+    names.into_iter().map(|name| file(root, format!("{folder}/{name}"))).collect()
+}
+
+fn test_images(root: &Path, class: &str, findings: &mut Findings) -> Vec<Labelled> {
+    let defects = folders(&root.join(class).join("test"), findings, true);
+    let mut test = Vec::new();
+    for defect in &defects {
+        let anomalous = defect != GOOD;
+        let mut masks = if anomalous { masks(root, class, defect, findings) } else { BTreeSet::new() };
+        for image in images(root, &format!("{class}/test/{defect}"), findings) {
+            let mask = if anomalous { take_mask(root, class, defect, &image, &mut masks, findings) } else { None };
+            test.push(Labelled { image, defect: defect.clone(), anomalous, mask });
+        }
+        for name in masks {
+            let path = root.join(class).join("ground_truth").join(defect).join(name);
+            findings.fault(path, "this mask has no image", "restore its test image, or remove the mask");
+        }
+    }
+    for defect in folders(&root.join(class).join("ground_truth"), findings, false) {
+        if !defects.contains(&defect) {
+            let path = root.join(class).join("ground_truth").join(&defect);
+            findings.fault(path, "these masks have no images", "restore the test folder of the same name");
+        }
+    }
+    test
+}
+
+/// Folders below `folder`; files there are foreign. A missing folder is a fault when it is `required`.
+fn folders(folder: &Path, findings: &mut Findings, required: bool) -> Vec<String> {
+    if !folder.is_dir() {
+        if required {
+            findings.fault(folder, "no such folder", "layout mvtec wants test/good and test/DEFECT in each class");
+        }
+        return Vec::new();
+    }
+    match list(folder, findings) {
+        Ok(listing) => {
+            findings.skipped.extend(listing.files.iter().map(|name| folder.join(name)));
+            listing.folders
+        }
+        Err(error) => {
+            findings.faults.push(error);
+            Vec::new()
+        }
+    }
+}
+
+fn masks(root: &Path, class: &str, defect: &str, findings: &mut Findings) -> BTreeSet<String> {
+    let folder = root.join(class).join("ground_truth").join(defect);
+    if folder.is_dir() { image_names(&folder, findings).into_iter().collect() } else { BTreeSet::new() }
+}
+
+/// The mask of `image`, taken out of `masks`; a fault when there is none.
+fn take_mask(
+    root: &Path,
+    class: &str,
+    defect: &str,
+    image: &Image,
+    masks: &mut BTreeSet<String>,
+    findings: &mut Findings,
+) -> Option<MaskSource> {
+    let name = image.file_name();
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let mask = format!("{stem}_mask.png");
+    let path = root.join(class).join("ground_truth").join(defect).join(&mask);
+    if masks.remove(&mask) {
+        return Some(MaskSource::File(path));
+    }
+    findings.fault(path, format!("the mask of {} is missing", image.path), "restore it, or remove the image");
+    None
+}

@@ -1,0 +1,152 @@
+//! VisA's arrangement: a CSV (`object,split,label,image,mask`) says which files train and which test; the paths in it
+//! start from the images folder, as in the official archive.
+
+use super::file;
+use crate::data::catalog::Counts;
+use crate::data::index::{ClassIndex, Findings, GOOD, Labelled, MaskSource};
+use crate::error::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path};
+
+/// Columns of the official files.
+const COLUMNS: [&str; 5] = ["object", "split", "label", "image", "mask"];
+/// The one kind of defect that the CSV knows.
+const ANOMALY: &str = "anomaly";
+
+/// One line of a split file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Class.
+    pub object: String,
+    /// Training split (otherwise test).
+    pub training: bool,
+    /// Label.
+    pub anomalous: bool,
+    /// Path of the image.
+    pub image: String,
+    /// Path of the mask, for anomalies.
+    pub mask: Option<String>,
+}
+
+/// Reads a split file.
+///
+/// # Errors
+/// An unreadable file, other columns, an unknown word, an absolute path or one that climbs, an anomaly without mask, a
+/// normal image with one, or an image named twice: the message names file and line.
+pub fn read_csv(path: &Path) -> Result<Vec<Row>> {
+    if !path.is_file() {
+        let help = "VisA's split files are in the repository amazon-science/spot-diff, folder split_csv";
+        return Err(Error::data(path, "the split file is missing", help));
+    }
+    let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let wrong =
+        |line: usize, what: String| Error::data(path, format!("line {line}: {what}"), "take the official split file");
+    let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line.trim_end()));
+    let header = lines.next().map_or("", |(_, line)| line);
+    if header.split(',').ne(COLUMNS) {
+        return Err(wrong(1, format!("expected the columns {}, found `{header}`", COLUMNS.join(","))));
+    }
+    let mut rows = Vec::new();
+    let mut named = BTreeSet::new();
+    for (number, line) in lines.filter(|(_, line)| !line.is_empty()) {
+        let row = parse_row(line).map_err(|what| wrong(number, what))?;
+        if !named.insert(row.image.clone()) {
+            return Err(wrong(number, format!("{} is named twice", row.image)));
+        }
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn parse_row(line: &str) -> Result<Row, String> {
+    let fields: Vec<&str> = line.split(',').collect();
+    let [object, split, label, image, mask] = fields[..] else {
+        return Err(format!("expected {} fields, found {}", COLUMNS.len(), fields.len()));
+    };
+    let training = match split {
+        "train" => true,
+        "test" => false,
+        other => return Err(format!("split is `{other}`, neither train nor test")),
+    };
+    let anomalous = match label {
+        "normal" => false,
+        ANOMALY => true,
+        other => return Err(format!("label is `{other}`, neither normal nor anomaly")),
+    };
+    for path in [image, mask] {
+        let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+        if !plain || path.contains('\\') {
+            return Err(format!("`{path}` is not a path below the dataset"));
+        }
+    }
+    if object.is_empty() || image.is_empty() {
+        return Err("object or image is empty".into());
+    }
+    match (anomalous, mask.is_empty()) {
+        (true, true) => Err(format!("{image} is an anomaly without mask")),
+        (false, false) => Err(format!("{image} is normal, but has the mask {mask}")),
+        _ => Ok(Row {
+            object: object.into(),
+            training,
+            anomalous,
+            image: image.into(),
+            mask: (!mask.is_empty()).then(|| mask.into()),
+        }),
+    }
+}
+
+/// Classes named in the rows, sorted.
+pub fn classes(rows: &[Row]) -> Vec<String> {
+    rows.iter().map(|row| &row.object).collect::<BTreeSet<_>>().into_iter().cloned().collect()
+}
+
+/// Images per class, from the rows alone.
+pub fn counts(rows: &[Row]) -> BTreeMap<String, Counts> {
+    let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
+    for row in rows {
+        let count = counts.entry(row.object.clone()).or_default();
+        *match (row.training, row.anomalous) {
+            (true, false) => &mut count.train,
+            (true, true) => &mut count.train_bad,
+            (false, false) => &mut count.test_good,
+            (false, true) => &mut count.test_bad,
+        } += 1;
+    }
+    counts
+}
+
+/// One class, or `None` with a fault when the split file does not know it.
+pub(crate) fn read(root: &Path, csv: &Path, rows: &[Row], class: &str, findings: &mut Findings) -> Option<ClassIndex> {
+    if rows.iter().any(|row| row.object == class) && !root.join(class).is_dir() {
+        findings.fault(root.join(class), format!("class `{class}` is missing"), "restore it, or narrow `classes`");
+        return None;
+    }
+    let mut index = ClassIndex { name: class.into(), train: Vec::new(), train_anomalies: Vec::new(), test: Vec::new() };
+    for row in rows.iter().filter(|row| row.object == class) {
+        for path in std::iter::once(&row.image).chain(&row.mask) {
+            if !root.join(path).is_file() {
+                let what = format!("no such file, but {} names it", csv.display());
+                findings.fault(root.join(path), what, "complete the dataset");
+            }
+        }
+        let image = file(root, row.image.clone());
+        if row.training && !row.anomalous {
+            index.train.push(image);
+            continue;
+        }
+        let defect = if row.anomalous { ANOMALY } else { GOOD };
+        let mask = row.mask.as_ref().map(|path| MaskSource::File(root.join(path)));
+        let labelled = Labelled { image, defect: defect.into(), anomalous: row.anomalous, mask };
+        if row.training { index.train_anomalies.push(labelled) } else { index.test.push(labelled) }
+    }
+    if index.train.is_empty() {
+        let what = format!("class `{class}` has no normal training image in this split");
+        findings.fault(csv, what, "take the official split file, or narrow `classes`");
+        return None;
+    }
+    index.train.sort_by(|a, b| a.path.cmp(&b.path));
+    index.train_anomalies.sort_by_cached_key(Labelled::sort_key);
+    index.test.sort_by_cached_key(Labelled::sort_key);
+    Some(index)
+}

@@ -1,0 +1,14 @@
+//! Datasets: what is known (`catalog`), what is on disk (`index`, `layouts`), pixels (`decode`, `image`, `mask`), content
+//! digests (`digest`), and which images train, which test (`protocol`).
+//!
+//! Owns: everything between a folder of photographs and a split. Does not own: features, scores, metrics.
+
+pub mod catalog;
+pub mod decode;
+pub mod digest;
+pub mod image;
+pub mod index;
+pub mod layouts;
+pub mod mask;
+pub mod protocol;
+mod python_random;

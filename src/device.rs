@@ -1,0 +1,138 @@
+//! Which device computes. Chosen once, passed down.
+//!
+//! Owns: finding devices without touching ones that are not there, the numeric class that stage keys carry, and the check
+//! that a device computes what the CPU computes. The CPU (burn's flex backend) is always there.
+
+use burn::tensor::{Device, Tensor, TensorData, activation};
+
+use crate::error::{Error, Result};
+use crate::random::{Purpose, stream};
+
+/// Kinds of device that `--device` names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum DeviceKind {
+    /// The processor; the default.
+    #[default]
+    Cpu,
+    /// NVIDIA GPUs (cargo feature `cuda`).
+    Cuda,
+    /// Any GPU through Vulkan, Metal or DirectX (cargo feature `wgpu`).
+    Wgpu,
+}
+
+impl DeviceKind {
+    /// Name on the command line and in records.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeviceKind::Cpu => "cpu",
+            DeviceKind::Cuda => "cuda",
+            DeviceKind::Wgpu => "wgpu",
+        }
+    }
+
+    /// What numbers of different devices must not be mixed up by: device kind, backend version, precision.
+    pub fn numeric_class(self) -> String {
+        format!("{}/burn-0.22.1/f32", self.name())
+    }
+}
+
+/// Opens a device of this kind; one that is not the CPU must first agree with the CPU.
+pub fn open(kind: DeviceKind) -> Result<Device> {
+    let device = match kind {
+        DeviceKind::Cpu => return Ok(Device::flex()),
+        DeviceKind::Cuda => first_cuda()?,
+        DeviceKind::Wgpu => first_wgpu()?,
+    };
+    self_check(kind, &device)?;
+    Ok(device)
+}
+
+/// True for the processor, whose kernels may be replaced by our own.
+pub fn is_cpu(device: &Device) -> bool {
+    device.clone().inner() == Device::flex()
+}
+
+#[cfg(feature = "cuda")]
+fn first_cuda() -> Result<Device> {
+    first(burn::tensor::DeviceType::Cuda, "cuda", "check that the NVIDIA driver is installed, or use --device cpu")
+}
+
+#[cfg(not(feature = "cuda"))]
+fn first_cuda() -> Result<Device> {
+    Err(not_compiled("cuda"))
+}
+
+#[cfg(feature = "wgpu")]
+fn first_wgpu() -> Result<Device> {
+    first(burn::tensor::DeviceType::Wgpu, "wgpu", "install a Vulkan driver (mesa-vulkan-drivers has one for the CPU), or use --device cpu")
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn first_wgpu() -> Result<Device> {
+    Err(not_compiled("wgpu"))
+}
+
+/// Enumerates before it constructs: constructing a device that is not there panics.
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+fn first(kind: burn::tensor::DeviceType, name: &str, help: &str) -> Result<Device> {
+    Device::enumerate(kind).into_iter().next().ok_or_else(|| Error::device(format!("no {name} device was found"), help))
+}
+
+#[cfg(not(all(feature = "cuda", feature = "wgpu")))]
+fn not_compiled(feature: &str) -> Error {
+    Error::device(
+        format!("this program was built without `{feature}`"),
+        format!("build it with `cargo build --release --features {feature}`, or use --device cpu"),
+    )
+}
+
+/// Runs a small forward pass and training step on `device` and on the CPU and refuses when they disagree.
+fn self_check(kind: DeviceKind, device: &Device) -> Result<()> {
+    let (ours, theirs) = (small_step(&Device::flex()), small_step(device));
+    let scale = ours.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
+    let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
+    if ours.len() == theirs.len() && worst <= 1e-3 * scale && theirs.iter().all(|v| v.is_finite()) {
+        return Ok(());
+    }
+    Err(Error::device(
+        format!("the {} device computes other numbers than the CPU (largest difference {worst} of {scale})", kind.name()),
+        "update its driver, or use --device cpu",
+    ))
+}
+
+/// Scores of a batched network with one output, and the gradients of its weights: the shape that GPU backends have got
+/// wrong before.
+fn small_step(device: &Device) -> Vec<f32> {
+    let device = device.clone().autodiff();
+    let tensor = |index: u64, shape: [usize; 2]| -> Tensor<2> {
+        let mut values = vec![0.0; shape[0] * shape[1]];
+        stream(0, Purpose::InitialWeights, index).fill_normal(&mut values, 0.3);
+        Tensor::from_data(TensorData::new(values, shape), &device)
+    };
+    let (x, first, second) = (tensor(0, [257, 48]), tensor(1, [48, 64]).require_grad(), tensor(2, [64, 1]).require_grad());
+    let hidden = x.matmul(first.clone());
+    let centred = hidden.clone() - hidden.mean_dim(0);
+    let scale = (centred.clone() * centred.clone()).mean_dim(0).sqrt() + 1e-5;
+    let scores = activation::leaky_relu(centred / scale, 0.2).matmul(second.clone());
+    let gradients = activation::relu(scores.clone() + 0.5).mean_dim(0).backward();
+    let host = |tensor: Tensor<2>| tensor.inner().into_data().to_vec::<f32>().unwrap_or_default();
+    let mut out = host(scores);
+    for weight in [first, second] {
+        out.extend(weight.grad(&gradients).map(host).unwrap_or_default());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_agrees_with_itself_and_a_missing_device_is_an_error() {
+        assert!(self_check(DeviceKind::Cpu, &Device::flex()).is_ok());
+        #[cfg(not(feature = "cuda"))]
+        assert!(open(DeviceKind::Cuda).is_err_and(|e| e.to_string().contains("without `cuda`")));
+        #[cfg(not(feature = "wgpu"))]
+        assert!(open(DeviceKind::Wgpu).is_err_and(|e| e.to_string().contains("without `wgpu`")));
+    }
+}

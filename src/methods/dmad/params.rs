@@ -1,0 +1,451 @@
+//! DMAD's parameters: every choice of the paper, and every choice it leaves open (sheet §3, §5), with its default.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::spec::{MethodContext, MethodFault, read_params, write_params};
+use crate::train::OptimizerKind;
+
+/// A number, or "auto".
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AutoNumber {
+    /// Given.
+    Given(#[schemars(range(min = 0.0))] f64),
+    /// Depends on whether anomalies are seen.
+    Auto(AutoWord),
+}
+
+/// The word "auto".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoWord {
+    /// Depends on the setting.
+    Auto,
+}
+
+/// Declares an enum of option words.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+    };
+}
+
+words! {
+    /// Which rows compete for a place in a bank.
+    Scope {
+        /// All classes together (the paper, the released code).
+        Joint,
+        /// Every class gives its share: no class of low variance is starved (sheet §10).
+        PerClass,
+    }
+}
+words! {
+    /// Greedy coreset semantics.
+    Selection {
+        /// PatchCore's: distances start as the mean to ten random rows, which are no members.
+        Approximate,
+        /// Textbook k-centre: a random row is the first member.
+        Plain,
+    }
+}
+words! {
+    /// What M_p is scattered around.
+    Center {
+        /// One mean of all M_as.
+        Global,
+        /// One mean for each class.
+        PerClass,
+        /// K-means with `clusters` centres.
+        Kmeans,
+    }
+}
+words! {
+    /// How a mask at image size reaches the patch grid.
+    FilterResize {
+        /// Bilinear without antialiasing (released code).
+        Bilinear,
+        /// Share of the patch's area.
+        Area,
+        /// Any defect pixel.
+        Max,
+    }
+}
+words! {
+    /// What to do with a seen anomaly of which no patch passes the filter.
+    OnEmpty {
+        /// Keep the patch that holds most mask area.
+        Nearest,
+        /// Leave the image out.
+        Skip,
+        /// Fail the run.
+        Error,
+    }
+}
+words! {
+    /// The attention of Eq. 8.
+    AttentionMode {
+        /// `token` when no anomaly is seen, else `off`.
+        Auto,
+        /// Each patch is a sequence of one: the value layer alone (released code).
+        Token,
+        /// softmax(Q Kᵀ) V over the patches of an image.
+        Image,
+        /// The printed formula: softmax over channels of Q (Kᵀ V).
+        Literal,
+        /// None.
+        Off,
+    }
+}
+words! {
+    /// Scale inside the softmax.
+    Scale {
+        /// 1.
+        None,
+        /// 1/√C.
+        SqrtC,
+    }
+}
+words! {
+    /// Switch that can follow another setting.
+    Switch {
+        /// On exactly when attention is on.
+        Auto,
+        /// Always.
+        On,
+        /// Never.
+        Off,
+    }
+}
+words! {
+    /// What stands for a bank that does not exist.
+    MissingBank {
+        /// Nothing: the description is one part shorter.
+        Drop,
+        /// Zeros.
+        Zero,
+    }
+}
+words! {
+    /// Where the noise of pseudo-anomalies is added.
+    NoiseWhere {
+        /// To the description o.
+        O,
+        /// To the patch q, before everything.
+        Q,
+    }
+}
+words! {
+    /// Which epoch is reported.
+    Select {
+        /// The last.
+        Last,
+        /// The one with the best mean image AUROC on the test set: an oracle, labelled as such.
+        BestTest,
+    }
+}
+
+/// Declares a parameter table: fields with their documentation, type and default.
+macro_rules! table {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident : $type:ty = $default:expr),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type),+ }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name { $($field: $default),+ }
+            }
+        }
+    };
+}
+
+table! {
+    /// DMAD (arXiv 2403.12362).
+    Params {
+        /// The memory banks.
+        bank: Bank = Bank::default(),
+        /// Which patches of a seen anomaly are abnormal.
+        filter: Filter = Filter::default(),
+        /// What is known of a patch from its neighbours.
+        knowledge: Knowledge = Knowledge::default(),
+        /// Attention between a patch and its neighbours.
+        attention: Attention = Attention::default(),
+        /// Who may be a neighbour.
+        neighbours: Neighbours = Neighbours::default(),
+        /// The linear layer in front of the scoring network.
+        projection: Projection = Projection::default(),
+        /// The scoring network.
+        mlp: Mlp = Mlp::default(),
+        /// Pseudo-anomalies.
+        noise: Noise = Noise::default(),
+        /// Three-part hinge loss.
+        loss: Loss = Loss::default(),
+        /// Training.
+        train: Train = Train::default(),
+        /// From patch scores to image scores and maps.
+        score: Score = Score::default(),
+    }
+}
+table! {
+    /// The memory banks.
+    Bank {
+        /// M_n: normal patches.
+        normal: NormalBank = NormalBank::default(),
+        /// M_o: patches of texture images.
+        outlier: OutlierBank = OutlierBank::default(),
+        /// M_as: abnormal patches of seen anomalies.
+        seen: SeenBank = SeenBank::default(),
+        /// M_p: anomaly center sampling.
+        center: CenterBank = CenterBank::default(),
+    }
+}
+table! {
+    /// M_n.
+    NormalBank {
+        /// Share of all normal patches that is kept.
+        #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
+        ratio: f64 = 0.02,
+        /// Which rows compete.
+        scope: Scope = Scope::Joint,
+        /// Random projection before the coreset, for both banks; 0 = none.
+        #[schemars(range(max = 16384))]
+        projection: usize = 128,
+        /// Greedy coreset semantics, for both banks.
+        selection: Selection = Selection::Approximate,
+        /// Random start rows of the `approximate` selection.
+        #[schemars(range(min = 1, max = 1000))]
+        starts: usize = 10,
+    }
+}
+table! {
+    /// M_o.
+    OutlierBank {
+        /// Use it.
+        enabled: bool = true,
+        /// Dataset of texture images (layout `folder` or `synthetic`).
+        dataset: String = "dtd".into(),
+        /// Images drawn of each category.
+        #[schemars(range(min = 1))]
+        images_per_category: usize = 1,
+        /// Weight of the outlier in the mixture with a random normal image, position by position (1 = released code: no mixture).
+        #[schemars(range(min = 0.0, max = 1.0))]
+        beta: f64 = 0.6,
+        /// Share of the mixed patches that is kept.
+        #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
+        ratio: f64 = 0.1,
+    }
+}
+table! {
+    /// M_as.
+    SeenBank {
+        /// Use it (seen anomalies train in any case).
+        enabled: bool = true,
+    }
+}
+table! {
+    /// M_p.
+    CenterBank {
+        /// Use it.
+        enabled: bool = true,
+        /// Standard deviation of the noise around the centre (the paper's N(0, 0.01), read as a standard deviation).
+        #[schemars(range(min = 0.0))]
+        std: f64 = 0.01,
+        /// `std` is a share of the normal bank's own standard deviation.
+        relative: bool = false,
+        /// What the noise is around.
+        center: Center = Center::Global,
+        /// Centres of `center = "kmeans"`.
+        #[schemars(range(min = 1, max = 1000))]
+        clusters: usize = 1,
+        /// |M_p| as a share of |M_as|.
+        #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 100.0))]
+        count_ratio: f64 = 1.0,
+    }
+}
+table! {
+    /// Which patches of a seen anomaly are abnormal.
+    Filter {
+        /// Off: all patches of a seen anomaly count as abnormal.
+        enabled: bool = true,
+        /// How the mask reaches the patch grid.
+        resize: FilterResize = FilterResize::Bilinear,
+        /// Patches above this value of the resized mask are abnormal.
+        #[schemars(range(min = 0.0, max = 1.0))]
+        threshold: f64 = 0.0,
+        /// What to do when no patch is.
+        on_empty: OnEmpty = OnEmpty::Nearest,
+    }
+}
+table! {
+    /// What is known of a patch from its neighbours.
+    Knowledge {
+        /// The difference to the neighbour (Eq. 7).
+        distance: bool = true,
+        /// Batch normalisation of the knowledge.
+        batch_norm: Switch = Switch::Auto,
+        /// What stands for a bank that does not exist.
+        missing_bank: MissingBank = MissingBank::Drop,
+    }
+}
+table! {
+    /// Attention between a patch and its neighbours.
+    Attention {
+        /// Which attention.
+        mode: AttentionMode = AttentionMode::Auto,
+        /// Scale inside the softmax (`image` and `literal`).
+        scale: Scale = Scale::None,
+        /// Train its layers (the released code never steps them).
+        train: bool = true,
+    }
+}
+table! {
+    /// Who may be a neighbour.
+    Neighbours {
+        /// A training patch is not its own normal neighbour.
+        exclude_self: bool = false,
+        /// A seen anomaly's patch has no abnormal neighbour in its own image.
+        exclude_same_image: bool = false,
+    }
+}
+table! {
+    /// The linear layer in front of the scoring network.
+    Projection {
+        /// One layer for all parts, or one for each.
+        shared: bool = true,
+    }
+}
+table! {
+    /// The scoring network.
+    Mlp {
+        /// Blocks of Linear, BatchNorm, LeakyReLU; all but the first skip.
+        #[schemars(range(min = 1, max = 64))]
+        blocks: usize = 4,
+        /// Width.
+        #[schemars(range(min = 1, max = 16384))]
+        hidden: usize = 1024,
+        /// Its optimiser.
+        optimizer: OptimizerKind = OptimizerKind::Adamw,
+    }
+}
+table! {
+    /// Pseudo-anomalies.
+    Noise {
+        /// Standard deviation; 0.015 belongs to the scale of WideResNet50-2's features (sheet §10).
+        #[schemars(range(min = 0.0))]
+        std: f64 = 0.015,
+        /// `std` is a share of the normal bank's own standard deviation.
+        relative: bool = false,
+        /// Where it is added.
+        #[serde(rename = "where")]
+        place: NoiseWhere = NoiseWhere::O,
+        /// One draw repeated on all parts of the description, or one for each.
+        shared_blocks: bool = true,
+    }
+}
+table! {
+    /// Three-part hinge loss.
+    Loss {
+        /// Margin.
+        #[schemars(range(min = 0.0))]
+        margin: f64 = 0.5,
+        /// Weight of the pseudo-anomalies; auto = 1 without seen anomalies, 0.5 with.
+        lambda1: AutoNumber = AutoNumber::Auto(AutoWord::Auto),
+        /// Weight of the seen anomalies; auto = 0 without seen anomalies, 15 with.
+        lambda2: AutoNumber = AutoNumber::Auto(AutoWord::Auto),
+    }
+}
+table! {
+    /// Training.
+    Train {
+        /// Passes over the normal images.
+        #[schemars(range(min = 1, max = 100000))]
+        epochs: usize = 48,
+        /// Normal images per step.
+        #[schemars(range(min = 1))]
+        batch: usize = 32,
+        /// Seen anomalies per step, cycled.
+        #[schemars(range(min = 1))]
+        anomaly_batch: usize = 32,
+        /// Patches of each image per step, drawn anew each step; 0 = all. Labels the run as subsampled.
+        patches_per_image: usize = 0,
+        /// Learning rate of projection and attention.
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        lr_projection: f64 = 1e-4,
+        /// Learning rate of the scoring network.
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        lr_mlp: f64 = 2e-4,
+        /// Weight decay of projection and attention.
+        #[schemars(range(min = 0.0))]
+        weight_decay_projection: f64 = 1e-2,
+        /// Weight decay of the scoring network.
+        #[schemars(range(min = 0.0))]
+        weight_decay_mlp: f64 = 1e-5,
+        /// Which epoch is reported.
+        select: Select = Select::Last,
+    }
+}
+table! {
+    /// From patch scores to image scores and maps.
+    Score {
+        /// The image score is the mean of this many largest patch scores (1 = maximum).
+        #[schemars(range(min = 1))]
+        top_k: usize = 5,
+        /// Standard deviation of the Gaussian on the map, in pixels of the evaluation size.
+        #[schemars(range(min = 0.0, max = 1000.0))]
+        sigma: f64 = 4.0,
+    }
+}
+
+impl Knowledge {
+    /// Whether the knowledge is batch-normalised; resolved parameters hold no `auto`.
+    pub fn uses_batch_norm(&self) -> bool {
+        self.batch_norm == Switch::On
+    }
+}
+
+impl AutoNumber {
+    /// The number; resolved parameters hold no `auto`.
+    pub fn number(self) -> f64 {
+        match self {
+            AutoNumber::Given(number) => number,
+            AutoNumber::Auto(_) => unreachable!("resolved with the run"),
+        }
+    }
+
+    fn or(self, number: f64) -> Self {
+        match self {
+            AutoNumber::Given(given) => AutoNumber::Given(given),
+            AutoNumber::Auto(_) => AutoNumber::Given(number),
+        }
+    }
+}
+
+/// Fills in the defaults.
+pub fn fill(json: Json) -> Result<Json, MethodFault> {
+    read_params::<Params>(json).map(|params| write_params(&params))
+}
+
+/// Replaces `auto` and refuses settings that contradict each other.
+pub fn resolve(json: Json, context: &MethodContext) -> Result<Json, MethodFault> {
+    let mut params: Params = read_params(json)?;
+    let seen = context.seen_count > 0;
+    if params.attention.mode == AttentionMode::Auto {
+        params.attention.mode = if seen { AttentionMode::Off } else { AttentionMode::Token };
+    }
+    if params.knowledge.batch_norm == Switch::Auto {
+        params.knowledge.batch_norm = if params.attention.mode == AttentionMode::Off { Switch::Off } else { Switch::On };
+    }
+    params.loss.lambda1 = params.loss.lambda1.or(if seen { 0.5 } else { 1.0 });
+    params.loss.lambda2 = params.loss.lambda2.or(if seen { 15.0 } else { 0.0 });
+    if !params.knowledge.distance && params.attention.mode == AttentionMode::Off {
+        let fault = MethodFault::new("knowledge.distance", "without distance and without attention there is no knowledge");
+        return Err(MethodFault { help: Some("set `method.attention.mode` to token, image or literal".into()), ..fault });
+    }
+    Ok(write_params(&params))
+}

@@ -1,0 +1,396 @@
+//! DMAD's training and scoring stages (paper §3.3–3.4, Eq. 9–12; sheet §4).
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor, activation};
+use rayon::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::network::{Network, PatchRows};
+use super::params::{Params, Select};
+use crate::error::{Error, Result};
+use crate::matrix::{Matrix, Rows};
+use crate::plan::{Computed, Job};
+use crate::random::{Purpose, stream};
+use crate::store::{Artifact, TensorDecl};
+use crate::train::{BatchNormMode, Group, Optimizer, Parameters, download, upload};
+
+/// Images per forward pass when scoring: part of the stage, independent of threads and memory.
+const SCORE_CHUNK_IMAGES: usize = 4;
+
+/// What training and scoring need to know besides their artifacts.
+#[derive(Clone)]
+pub struct Setup {
+    /// Resolved parameters.
+    pub params: Params,
+    /// The run's seed.
+    pub seed: u64,
+    /// Patches per image.
+    pub patches: usize,
+    /// Values per patch.
+    pub dim: usize,
+    /// Where tensors live.
+    pub device: Device,
+}
+
+/// A set of queries with their neighbours: which artifacts hold them.
+#[derive(Clone, Debug)]
+pub struct QueryLayout {
+    /// Input with the patches, and its tensor.
+    pub features: (usize, &'static str),
+    /// Input with the neighbours in the normal bank.
+    pub normal: usize,
+    /// Inputs with the neighbours in each part of the abnormal bank.
+    pub abnormal: Vec<usize>,
+}
+
+/// Where the inputs of a stage hold what: positions in its list of inputs.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The normal bank.
+    pub normal_bank: usize,
+    /// Parts of the abnormal bank, in their order.
+    pub abnormal_banks: Vec<usize>,
+    /// Queries: one per class for normals and test images, one for all seen anomalies.
+    pub queries: Vec<QueryLayout>,
+    /// Seen anomalies' queries, when there are any.
+    pub seen: Option<QueryLayout>,
+}
+
+/// Queries with everything mapped.
+struct Queries<'a> {
+    features: Rows<'a>,
+    normal: &'a [u32],
+    abnormal: Vec<(&'a [u32], &'a [f32])>,
+}
+
+/// Banks with everything mapped.
+struct Banks<'a> {
+    normal: Rows<'a>,
+    abnormal: Vec<Rows<'a>>,
+}
+
+impl<'a> Queries<'a> {
+    fn open(inputs: &'a [Arc<Artifact>], layout: &QueryLayout) -> Result<Self> {
+        let pair = |&input: &usize| Ok((inputs[input].u32("index")?, inputs[input].f32("distance")?));
+        Ok(Queries {
+            features: inputs[layout.features.0].rows(layout.features.1)?,
+            normal: inputs[layout.normal].u32("index")?,
+            abnormal: layout.abnormal.iter().map(pair).collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl<'a> Banks<'a> {
+    fn open(inputs: &'a [Arc<Artifact>], layout: &Layout) -> Result<Self> {
+        Ok(Banks {
+            normal: inputs[layout.normal_bank].rows("rows")?,
+            abnormal: layout.abnormal_banks.iter().map(|&input| inputs[input].rows("rows")).collect::<Result<_>>()?,
+        })
+    }
+
+    /// The nearest row over all parts of the abnormal bank; the earlier part wins ties. None when every part excludes
+    /// the query.
+    fn abnormal_row(&self, queries: &Queries, query: usize) -> Option<&'a [f32]> {
+        let found = queries.abnormal.iter().zip(&self.abnormal).filter(|((index, _), _)| index[query] != u32::MAX);
+        let best = found.min_by(|((_, a), _), ((_, b), _)| a[query].total_cmp(&b[query]))?;
+        Some(best.1.row(best.0.0[query] as usize))
+    }
+}
+
+/// Rows on the host, before they go to a device.
+struct HostRows {
+    patch: Vec<f32>,
+    normal: Vec<f32>,
+    abnormal: Vec<f32>,
+    rows_per_image: Vec<usize>,
+    dim: usize,
+}
+
+impl HostRows {
+    fn new(dim: usize) -> Self {
+        HostRows { patch: Vec::new(), normal: Vec::new(), abnormal: Vec::new(), rows_per_image: Vec::new(), dim }
+    }
+
+    /// Appends the patches of one image. A patch without abnormal neighbour (all excluded) is its own, d_a = 0.
+    fn push_image(&mut self, queries: &Queries, banks: &Banks, rows: impl IntoIterator<Item = usize>) {
+        let before = self.patch.len();
+        for row in rows {
+            let patch = queries.features.row(row);
+            self.patch.extend_from_slice(patch);
+            self.normal.extend_from_slice(match queries.normal[row] {
+                u32::MAX => patch,
+                index => banks.normal.row(index as usize),
+            });
+            if !banks.abnormal.is_empty() {
+                self.abnormal.extend_from_slice(banks.abnormal_row(queries, row).unwrap_or(patch));
+            }
+        }
+        self.rows_per_image.push((self.patch.len() - before) / self.dim);
+    }
+
+    fn upload(self, device: &Device) -> PatchRows {
+        let rows = self.patch.len() / self.dim;
+        let abnormal = (!self.abnormal.is_empty()).then(|| upload(self.abnormal, [rows, self.dim], device));
+        PatchRows {
+            patch: upload(self.patch, [rows, self.dim], device),
+            normal: Some(upload(self.normal, [rows, self.dim], device)),
+            abnormal,
+            rows_per_image: self.rows_per_image,
+        }
+    }
+}
+
+/// Trains; the artifact holds the parameters after the last epoch (`select = "last"`) or after each.
+pub fn train(job: &Job, setup: &Setup, layout: &Layout) -> Result<Computed> {
+    let params = &setup.params;
+    let banks = Banks::open(&job.inputs, layout)?;
+    let normals: Vec<Queries> = layout.queries.iter().map(|q| Queries::open(&job.inputs, q)).collect::<Result<_>>()?;
+    let seen = layout.seen.as_ref().map(|q| Queries::open(&job.inputs, q)).transpose()?;
+    let seen_images = match &layout.seen {
+        Some(query) => image_ranges(job.inputs[query.features.0].u32("image")?),
+        None => Vec::new(),
+    };
+    let device = setup.device.clone().autodiff();
+    let mut trainer = Trainer::new(setup, !banks.abnormal.is_empty(), &device);
+    let noise_std = match params.noise.relative {
+        true => params.noise.std * super::banks::standard_deviation(banks.normal),
+        false => params.noise.std,
+    };
+    let images: Vec<(usize, usize)> = normals
+        .iter()
+        .enumerate()
+        .flat_map(|(class, queries)| (0..queries.features.len() / setup.patches).map(move |image| (class, image)))
+        .collect();
+    let mut anomalies: Vec<usize> = (0..seen_images.len()).collect();
+    stream(setup.seed, Purpose::AnomalyOrder, 0).shuffle(&mut anomalies);
+    let (mut step, mut next_anomaly, mut log) = (0u64, 0, Vec::new());
+    let mut kept = Vec::new();
+    for epoch in 0..params.train.epochs {
+        (job.progress)(epoch, params.train.epochs);
+        let order = stream(setup.seed, Purpose::NormalOrder, epoch as u64).permutation(images.len());
+        let mut losses = Losses::default();
+        for batch in order.chunks(params.train.batch) {
+            let mut draws = stream(setup.seed, Purpose::PatchChoice, step);
+            let mut normal = HostRows::new(setup.dim);
+            for &number in batch {
+                let (class, image) = images[number];
+                let chosen = choose(&mut draws, setup.patches, params.train.patches_per_image);
+                normal.push_image(&normals[class], &banks, chosen.into_iter().map(|patch| image * setup.patches + patch));
+            }
+            let mut anomalous = HostRows::new(setup.dim);
+            if let (Some(seen), false) = (&seen, anomalies.is_empty()) {
+                // A last, smaller batch gets its share of anomalies.
+                for _ in 0..(params.train.anomaly_batch * batch.len()).div_ceil(params.train.batch) {
+                    let range = &seen_images[anomalies[next_anomaly % anomalies.len()]];
+                    next_anomaly += 1;
+                    let chosen = choose(&mut draws, range.len(), params.train.patches_per_image);
+                    anomalous.push_image(seen, &banks, chosen.into_iter().map(|patch| range.start + patch));
+                }
+            }
+            let anomalous = (!anomalous.patch.is_empty()).then(|| anomalous.upload(&device));
+            let width = trainer.network.noise_width(setup.dim);
+            let mut noise = Matrix::zeros(normal.patch.len() / setup.dim, width);
+            stream(setup.seed, Purpose::FeatureNoise, step).fill_normal(noise.data_mut(), noise_std);
+            let shape = [noise.len(), width];
+            let noise = upload(noise.into_data(), shape, &device);
+            losses.add(trainer.step(&normal.upload(&device), noise, anomalous.as_ref()));
+            step += 1;
+        }
+        log.push(losses.finish(epoch)?);
+        if params.train.select == Select::BestTest || epoch + 1 == params.train.epochs {
+            kept.push(trainer.parameters.clone());
+        }
+    }
+    let decls = kept.iter().enumerate().flat_map(|(number, parameters)| parameters.declarations(&prefix(number))).collect();
+    let mut writer = job.create(decls)?;
+    kept.iter().try_for_each(|parameters| parameters.write(&mut writer))?;
+    let note = json!({ "parameters": trainer.parameters.count(), "steps": step, "noise_std": noise_std, "epochs": log });
+    Ok(Computed { writer, note })
+}
+
+fn prefix(epoch: usize) -> String {
+    format!("{epoch:05}/")
+}
+
+/// Which patches of an image enter a step; 0 = all.
+fn choose(draws: &mut crate::random::Stream, patches: usize, wanted: usize) -> Vec<usize> {
+    if wanted == 0 || wanted >= patches { (0..patches).collect() } else { draws.choose(patches, wanted) }
+}
+
+/// Row ranges of runs of equal image numbers.
+fn image_ranges(images: &[u32]) -> Vec<std::ops::Range<usize>> {
+    let mut start = 0;
+    images
+        .chunk_by(|a, b| a == b)
+        .map(|run| {
+            start += run.len();
+            start - run.len()..start
+        })
+        .collect()
+}
+
+/// One model in training.
+pub struct Trainer {
+    network: Network,
+    parameters: Parameters,
+    optimizers: Vec<Optimizer>,
+    zero_gradient: Vec<String>,
+    params: Params,
+}
+
+/// The three hinge terms of a step, before their weights, and their weighted sum.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StepLosses {
+    /// mean relu(m − Ψ) over normals.
+    pub normal: f64,
+    /// mean relu(m + Ψ) over pseudo-anomalies.
+    pub noise: f64,
+    /// mean relu(m + Ψ) over seen anomalies.
+    pub anomaly: f64,
+    /// normal + λ1·noise + λ2·anomaly.
+    pub total: f64,
+}
+
+impl Trainer {
+    fn new(setup: &Setup, has_abnormal: bool, device: &Device) -> Self {
+        let network = Network::new(&setup.params, true, has_abnormal);
+        let parameters = network.initial(setup.dim, setup.seed, device);
+        Trainer::with(&setup.params, network, parameters)
+    }
+
+    /// A trainer that starts from given parameters (on an autodiff device).
+    pub fn with(params: &Params, network: Network, parameters: Parameters) -> Self {
+        let train = &params.train;
+        let mut front: Vec<String> = vec!["proj".into(), "bn_k".into()];
+        if params.attention.train {
+            front.push("attn.".into());
+        }
+        let group = |prefixes, kind, learning_rate, weight_decay| Group { prefixes, kind, learning_rate, weight_decay };
+        let adamw = crate::train::OptimizerKind::Adamw;
+        let optimizers = vec![
+            Optimizer::new(vec![group(front, adamw, train.lr_projection, train.weight_decay_projection)]),
+            Optimizer::new(vec![group(vec!["mlp.".into()], params.mlp.optimizer, train.lr_mlp, train.weight_decay_mlp)]),
+        ];
+        let zero_gradient = network.zero_gradient();
+        Trainer { network, parameters, optimizers, zero_gradient, params: params.clone() }
+    }
+
+    /// The parameters as they stand.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// One step on all three groups of rows together, so that batch statistics see them all (Eq. 12). Returns the
+    /// losses before the step.
+    pub fn step(&mut self, normal: &PatchRows, noise: Tensor<2>, anomalous: Option<&PatchRows>) -> StepLosses {
+        let (network, mode) = (&self.network, BatchNormMode::Train);
+        let described = network.describe(&mut self.parameters, normal, mode);
+        let disturbed = network.disturb(&mut self.parameters, normal, described.clone(), noise);
+        let rows = described.dims()[0];
+        let mut groups = vec![described, disturbed];
+        if let Some(anomalous) = anomalous {
+            groups.push(network.describe(&mut self.parameters, anomalous, mode));
+        }
+        let total_rows: usize = groups.iter().map(|group| group.dims()[0]).sum();
+        let scores = network.judge(&mut self.parameters, Tensor::cat(groups, 0), mode);
+        let margin = self.params.loss.margin;
+        let hinge = |range: std::ops::Range<usize>, sign: f64| {
+            activation::relu(scores.clone().slice([range]) * sign + margin).mean_dim(0)
+        };
+        let normal_term = hinge(0..rows, -1.0);
+        let noise_term = hinge(rows..2 * rows, 1.0);
+        let mut loss = normal_term.clone() + noise_term.clone() * self.params.loss.lambda1.number();
+        let mut losses = StepLosses { normal: value(&normal_term), noise: value(&noise_term), ..StepLosses::default() };
+        if total_rows > 2 * rows {
+            let term = hinge(2 * rows..total_rows, 1.0);
+            losses.anomaly = value(&term);
+            loss = loss + term * self.params.loss.lambda2.number();
+        }
+        losses.total = value(&loss);
+        let gradients = loss.backward();
+        for optimizer in &mut self.optimizers {
+            optimizer.step(&mut self.parameters, &gradients, &self.zero_gradient);
+        }
+        losses
+    }
+
+    /// Ψ in evaluation mode, one value per row.
+    pub fn judge(&mut self, rows: &PatchRows) -> Vec<f32> {
+        judge(&self.network, &mut self.parameters, rows)
+    }
+}
+
+fn judge(network: &Network, parameters: &mut Parameters, rows: &PatchRows) -> Vec<f32> {
+    let described = network.describe(parameters, rows, BatchNormMode::Evaluate);
+    download(network.judge(parameters, described, BatchNormMode::Evaluate))
+}
+
+fn value(tensor: &Tensor<2>) -> f64 {
+    download(tensor.clone())[0] as f64
+}
+
+/// Means over the steps of an epoch.
+#[derive(Default)]
+struct Losses {
+    sum: StepLosses,
+    steps: usize,
+}
+
+impl Losses {
+    fn add(&mut self, step: StepLosses) {
+        let sum = &mut self.sum;
+        for (total, value) in [
+            (&mut sum.normal, step.normal),
+            (&mut sum.noise, step.noise),
+            (&mut sum.anomaly, step.anomaly),
+            (&mut sum.total, step.total),
+        ] {
+            *total += value;
+        }
+        self.steps += 1;
+    }
+
+    fn finish(&self, epoch: usize) -> Result<Json> {
+        let mean = |value: f64| value / self.steps.max(1) as f64;
+        if !self.sum.total.is_finite() {
+            let what = format!(
+                "the loss is not finite in epoch {} (normal {}, noise {}, anomaly {})",
+                epoch + 1, self.sum.normal, self.sum.noise, self.sum.anomaly
+            );
+            return Err(Error::method(what, "lower the learning rates or `method.noise.std`, and check the features' scale"));
+        }
+        Ok(json!({
+            "epoch": epoch + 1, "loss": mean(self.sum.total), "normal": mean(self.sum.normal),
+            "noise": mean(self.sum.noise), "anomaly": mean(self.sum.anomaly),
+        }))
+    }
+}
+
+/// Scores the test images of one class: `scores`, kept epochs × images × patches, score = −Ψ (higher = more abnormal).
+/// The last input is the trained model.
+pub fn score(job: &Job, setup: &Setup, layout: &Layout, test: &[usize]) -> Result<Computed> {
+    let (banks, queries) = (Banks::open(&job.inputs, layout)?, Queries::open(&job.inputs, &layout.queries[0])?);
+    let Some(model) = job.inputs.last() else { unreachable!("the model is an input") };
+    let network = Network::new(&setup.params, true, !banks.abnormal.is_empty());
+    let blank = network.initial(setup.dim, setup.seed, &setup.device);
+    let kept = model.tensors().keys().filter(|name| name.ends_with("/mlp.out.weight")).count();
+    let mut writer = job.create(vec![TensorDecl::f32("scores", &[kept, test.len(), setup.patches])])?;
+    for number in 0..kept {
+        let mut parameters = blank.clone();
+        parameters.read(model, &prefix(number), &setup.device)?;
+        let chunks: Vec<Vec<f32>> = test
+            .par_chunks(SCORE_CHUNK_IMAGES)
+            .map(|images| {
+                let mut rows = HostRows::new(setup.dim);
+                for image in images {
+                    rows.push_image(&queries, &banks, image * setup.patches..(image + 1) * setup.patches);
+                }
+                let psi = judge(&network, &mut parameters.clone(), &rows.upload(&setup.device));
+                psi.into_iter().map(|value| -value).collect()
+            })
+            .collect();
+        chunks.iter().try_for_each(|chunk| writer.f32(chunk))?;
+    }
+    Ok(Computed { writer, note: json!({ "images": test.len() }) })
+}

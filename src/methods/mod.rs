@@ -1,0 +1,86 @@
+//! The compared systems. One folder or file per method, one row in `METHODS`.
+//!
+//! Owns: what a method must offer, and the registry. Does not own: data, truth, metrics. A method sees images' features,
+//! seen anomalies with their masks, and outlier textures; labels and masks of test images have no path to it by type.
+
+mod common;
+pub mod dmad;
+mod patchcore;
+
+use serde_json::Value as Json;
+
+use crate::error::Result;
+use crate::plan::{Graph, Inputs, StageId};
+use crate::spec::MethodKind;
+
+/// A method with its parameters.
+pub trait Method: Send + Sync {
+    /// Adds the stages of one model (all classes of `inputs` together) to the graph and names what they leave.
+    fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs>;
+
+    /// How patch scores become image scores and maps.
+    fn scoring(&self) -> Scoring;
+
+    /// What labels the numbers besides the setting (subsampled patches, oracle epoch); empty = nothing.
+    fn labels(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The stages that evaluation and record need.
+pub struct Outputs {
+    /// For each class of the inputs: the stage whose artifact holds `scores`, epochs × test images × patches, in the
+    /// order of `ClassInputs::test`. One epoch unless the method offers several to choose from.
+    pub scores: Vec<StageId>,
+    /// The stage that holds the trained model, if there is training.
+    pub model: Option<StageId>,
+    /// Banks in use, for the cost of the model.
+    pub banks: Vec<StageId>,
+}
+
+/// From patch scores to image scores and maps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scoring {
+    /// The image score is the mean of this many largest patch scores.
+    pub top_k: usize,
+    /// Gaussian on the map, in pixels of the evaluation size; 0 = none.
+    pub sigma: f64,
+}
+
+impl Scoring {
+    /// Mean of the `top_k` largest patch scores.
+    pub fn image_score(&self, patches: &[f32]) -> f64 {
+        let mut sorted = patches.to_vec();
+        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+        let top = &sorted[..self.top_k.clamp(1, sorted.len())];
+        top.iter().map(|&score| score as f64).sum::<f64>() / top.len() as f64
+    }
+}
+
+/// One row of the registry.
+pub struct Entry {
+    /// What experiment files may say of it.
+    pub kind: MethodKind,
+    /// Builds it from resolved parameters and the run's seed.
+    pub build: fn(&Json, u64) -> Result<Box<dyn Method>>,
+}
+
+/// All methods.
+pub const METHODS: &[Entry] = &[dmad::ENTRY, patchcore::ENTRY];
+
+/// The parser's view of all methods.
+pub fn kinds() -> Vec<&'static MethodKind> {
+    METHODS.iter().map(|entry| &entry.kind).collect()
+}
+
+/// Builds the method of a resolved run.
+pub fn build(method: &Json, seed: u64) -> Result<Box<dyn Method>> {
+    let name = method["name"].as_str().unwrap_or_default();
+    let Some(entry) = METHODS.iter().find(|entry| entry.kind.name == name) else {
+        let known: Vec<&str> = METHODS.iter().map(|entry| entry.kind.name).collect();
+        return Err(crate::error::Error::method(format!("there is no method \"{name}\""), format!("known: {}", known.join(", "))));
+    };
+    let mut params = method.clone();
+    params.as_object_mut().map(|map| map.remove("name"));
+    (entry.build)(&params, seed)
+}

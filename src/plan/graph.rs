@@ -1,0 +1,109 @@
+//! The stages of one run and their keys.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use crate::error::Result;
+use crate::spec::canonical_json;
+use crate::store::{Artifact, Store, TensorDecl, Writer};
+
+/// A stage of a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StageId(usize);
+
+/// What a stage's computation hands back: the filled writer, and what the manifest should tell.
+pub struct Computed {
+    /// All declared tensors written.
+    pub writer: Writer,
+    /// Counts, losses, costs; no part of any key.
+    pub note: Json,
+}
+
+/// What a stage's computation is given.
+pub struct Job<'a> {
+    /// Artifacts of the input stages, in their declared order.
+    pub inputs: Vec<Arc<Artifact>>,
+    /// Tells the user how far the stage is: done, total.
+    pub progress: &'a (dyn Fn(usize, usize) + Sync),
+    pub(crate) store: &'a Store,
+    pub(crate) kind: &'static str,
+    pub(crate) key: &'a str,
+}
+
+impl Job<'_> {
+    /// Starts the artifact of this stage.
+    pub fn create(&self, tensors: Vec<TensorDecl>) -> Result<Writer> {
+        self.store.create(self.kind, self.key, tensors)
+    }
+}
+
+/// A stage's computation. It reads nothing but its job and what its key already stands for.
+type Compute<'a> = Box<dyn Fn(&Job) -> Result<Computed> + Send + Sync + 'a>;
+
+/// One cached computation.
+pub struct Stage<'a> {
+    /// What it makes; also the artifact's folder.
+    pub kind: &'static str,
+    /// Version of its code: raised with every change that may change its output.
+    pub version: u32,
+    /// Its own parameters, and the seed if it draws.
+    pub params: Json,
+    /// Stages it reads.
+    pub inputs: Vec<StageId>,
+    /// Digest of the ordered list of images (and masks) it reads; empty = none.
+    pub images: String,
+    /// Digest of the weights it uses; empty = none.
+    pub weights: String,
+    /// What progress lines call it.
+    pub label: String,
+    /// The computation.
+    pub compute: Compute<'a>,
+}
+
+/// The stages of one run; equal stages are one stage.
+pub struct Graph<'a> {
+    numeric_class: String,
+    stages: Vec<(String, Stage<'a>)>,
+    by_key: BTreeMap<String, StageId>,
+}
+
+impl<'a> Graph<'a> {
+    /// An empty graph whose numbers are of this class (device kind, backend version, precision).
+    pub fn new(numeric_class: &str) -> Self {
+        Graph { numeric_class: numeric_class.into(), stages: Vec::new(), by_key: BTreeMap::new() }
+    }
+
+    /// Adds a stage, or finds the equal one.
+    pub fn add(&mut self, stage: Stage<'a>) -> StageId {
+        let inputs: Vec<&str> = stage.inputs.iter().map(|&id| self.key(id)).collect();
+        let identity = json!({
+            "kind": stage.kind, "version": stage.version, "params": stage.params, "inputs": inputs,
+            "images": stage.images, "weights": stage.weights, "numeric_class": self.numeric_class,
+        });
+        let key = blake3::hash(canonical_json(&identity).as_bytes()).to_hex()[..32].to_string();
+        if let Some(&id) = self.by_key.get(&key) {
+            return id;
+        }
+        let id = StageId(self.stages.len());
+        self.by_key.insert(key.clone(), id);
+        self.stages.push((key, stage));
+        id
+    }
+
+    /// Key of a stage.
+    pub fn key(&self, id: StageId) -> &str {
+        &self.stages[id.0].0
+    }
+
+    /// The stage itself.
+    pub fn stage(&self, id: StageId) -> &Stage<'a> {
+        &self.stages[id.0].1
+    }
+
+    /// All stages, inputs before their users.
+    pub fn ids(&self) -> impl Iterator<Item = StageId> + use<> {
+        (0..self.stages.len()).map(StageId)
+    }
+}

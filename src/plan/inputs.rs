@@ -1,0 +1,87 @@
+//! What every method is given: features, seen anomalies, outlier textures. No test label, no test mask.
+
+use burn::tensor::Device;
+
+use super::graph::{Graph, StageId};
+use crate::data::{Image, SeenAnomaly};
+use crate::error::Result;
+
+/// Everything one model may use.
+pub struct Inputs<'a> {
+    /// The classes it serves: all of them (unified) or one (per class).
+    pub classes: Vec<ClassInputs>,
+    /// Patches per image: rows, columns.
+    pub grid: (usize, usize),
+    /// Values per patch.
+    pub dim: usize,
+    /// The run's seed.
+    pub seed: u64,
+    /// Where tensors live.
+    pub device: Device,
+    /// Geometry of the images that the masks of seen anomalies are brought to.
+    pub image: crate::spec::Image,
+    /// Further images that a method may ask for.
+    pub environment: &'a dyn Environment,
+}
+
+impl Inputs<'_> {
+    /// Patches per image.
+    pub fn patches(&self) -> usize {
+        self.grid.0 * self.grid.1
+    }
+
+    /// Training images of all classes.
+    pub fn train_images(&self) -> usize {
+        self.classes.iter().map(|class| class.train_images).sum()
+    }
+
+    /// Seen anomalies of all classes, each with the number of its class.
+    pub fn seen(&self) -> impl Iterator<Item = (usize, &SeenInput)> {
+        self.classes.iter().enumerate().flat_map(|(number, class)| class.seen.iter().map(move |seen| (number, seen)))
+    }
+}
+
+/// One class. Feature artifacts hold `features`, (images · patches) × dim, image-major, row-major positions.
+pub struct ClassInputs {
+    /// Name.
+    pub name: String,
+    /// Features of its normal training images.
+    pub train: StageId,
+    /// How many training images.
+    pub train_images: usize,
+    /// Features of all test images, before seen anomalies leave.
+    pub pool: StageId,
+    /// The test images, by their number in `pool`.
+    pub test: Vec<usize>,
+    /// Its seen anomalies.
+    pub seen: Vec<SeenInput>,
+}
+
+/// One seen anomaly.
+pub struct SeenInput {
+    /// Feature artifact that holds it.
+    pub features: StageId,
+    /// Its number among the images of that artifact.
+    pub image: usize,
+    /// Image and mask.
+    pub anomaly: SeenAnomaly,
+    /// Digest of image and mask contents.
+    pub digest: String,
+}
+
+/// Images of one outlier category.
+pub struct OutlierCategory {
+    /// Name.
+    pub name: String,
+    /// Images, sorted by path.
+    pub images: Vec<Image>,
+}
+
+/// Images beyond the dataset's own.
+pub trait Environment: Sync {
+    /// Categories of a dataset of textures.
+    fn outliers(&self, dataset: &str) -> Result<Vec<OutlierCategory>>;
+
+    /// The feature stage of a list of images.
+    fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<StageId>;
+}

@@ -1,0 +1,77 @@
+//! What a run leaves in the results folder, and the strict reading of it.
+//!
+//! Owns: rows, files, provenance, the experiment-level views. Does not own: computing anything, or showing it (`report`).
+//! Every run owns its folder; the experiment's files are views in canonical order, replaced in one step.
+
+mod frames;
+mod provenance;
+mod read;
+mod write;
+
+pub use frames::{METRIC_COLUMNS, MetricRecord};
+pub use provenance::{Cost, Provenance, StageLog};
+pub use read::{Recorded, read_experiment};
+pub use write::{Record, RunFolder, rebuild_views, write, write_failure};
+
+/// Version of the record's files; part of every record's key.
+pub const VERSION: u32 = 1;
+
+/// Results of a run.
+#[derive(Debug)]
+pub struct Results {
+    /// Class by class, in the dataset's order.
+    pub classes: Vec<ClassResult>,
+    /// Unweighted means over classes, one row per metric.
+    pub means: Vec<MetricRow>,
+    /// Which of the epochs that the method offered (0 when it offered one).
+    pub epoch: usize,
+}
+
+/// Results of one class.
+#[derive(Debug)]
+pub struct ClassResult {
+    /// Class name.
+    pub name: String,
+    /// All metrics.
+    pub metrics: Vec<MetricRow>,
+    /// All test images.
+    pub images: Vec<ImageRow>,
+    /// Raw patch scores, images × patches.
+    pub patch_scores: Vec<f32>,
+    /// Patches: rows, columns.
+    pub grid: (usize, usize),
+    /// Defect regions in the truth.
+    pub regions: u64,
+    /// Anomalous images whose mask has no pixel left at the evaluation size.
+    pub empty_masks: u64,
+}
+
+/// One metric.
+#[derive(Clone, Debug)]
+pub struct MetricRow {
+    /// Name.
+    pub metric: String,
+    /// Value in [0, 1]; None when undefined.
+    pub value: Option<f64>,
+    /// Why it is undefined; empty otherwise.
+    pub reason: String,
+    /// Positives (images or pixels).
+    pub positives: u64,
+    /// Negatives.
+    pub negatives: u64,
+}
+
+/// One test image.
+#[derive(Clone, Debug)]
+pub struct ImageRow {
+    /// Class name.
+    pub class: String,
+    /// Path relative to the dataset's root.
+    pub path: String,
+    /// Defect kind, or "good".
+    pub defect: String,
+    /// True for anomalous.
+    pub label: bool,
+    /// Image score, higher = more abnormal.
+    pub score: f64,
+}

@@ -1,0 +1,102 @@
+//! Where a number came from, and what the model behind it costs.
+
+use serde::{Deserialize, Serialize};
+
+/// Everything about a run that is not its spec and not its numbers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Provenance {
+    /// What keeps the numbers from being those of a full run: random weights, subsampled images, oracle epoch.
+    pub labels: Vec<String>,
+    /// Digest of the images used.
+    pub dataset_digest: String,
+    /// Digest of the backbone's weights.
+    pub weights_digest: String,
+    /// Device kind.
+    pub device: String,
+    /// Threads.
+    pub threads: usize,
+    /// Seconds on the clock for this run, stages found in the store not counted.
+    pub wall_seconds: f64,
+    /// Processor seconds for this run.
+    pub cpu_seconds: f64,
+    /// The most memory the process has held by the end of this run.
+    pub peak_memory_bytes: u64,
+    /// Test images that left the test set because their content equals a seen anomaly's.
+    pub duplicates: usize,
+    /// Hidden and foreign files passed over in the dataset's folder.
+    pub skipped_files: usize,
+    /// Cost in use.
+    pub cost: Cost,
+    /// Every stage behind the numbers.
+    pub stages: Vec<StageLog>,
+}
+
+/// What the model costs in use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cost {
+    /// Numbers in backbone and model.
+    pub parameters: u64,
+    /// Bytes of all banks.
+    pub bank_bytes: u64,
+    /// Wall milliseconds per test image: features, neighbours, scores.
+    pub milliseconds_per_image: f64,
+}
+
+/// One stage behind a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StageLog {
+    /// Kind.
+    pub kind: String,
+    /// What progress lines call it.
+    pub label: String,
+    /// Key in the store.
+    pub key: String,
+    /// Crate version that made the artifact.
+    pub maker: String,
+    /// Made by this run (false: found in the store).
+    pub computed: bool,
+    /// Seconds it took when it was made.
+    pub wall_seconds: f64,
+    /// Processor seconds it took when it was made.
+    pub cpu_seconds: f64,
+    /// What the stage told: counts, losses.
+    pub note: serde_json::Value,
+}
+
+/// The program and the machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Environment {
+    pub(super) crate_version: String,
+    pub(super) git_revision: String,
+    pub(super) git_dirty: bool,
+    pub(super) cargo_lock: String,
+    pub(super) cpu: String,
+    pub(super) cpu_features: Vec<String>,
+}
+
+impl Environment {
+    /// Looked at when a record is written. Without git, or outside a checkout, the revision is "unknown".
+    pub(super) fn now() -> Self {
+        let git = |arguments: &[&str]| {
+            let output = std::process::Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
+            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+        };
+        // Results dirty the tree by themselves, so only what decides numbers counts.
+        let status = git(&["status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock", "experiments", "datasets.toml"]);
+        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let field = |name: &str| {
+            let line = cpuinfo.lines().find(|line| line.starts_with(name))?;
+            Some(line.split_once(':')?.1.trim().to_string())
+        };
+        let flags = field("flags").unwrap_or_default();
+        let known = ["avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile", "neon"];
+        Environment {
+            crate_version: env!("CARGO_PKG_VERSION").into(),
+            git_revision: git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".into()),
+            git_dirty: status.is_none_or(|text| !text.is_empty()),
+            cargo_lock: blake3::hash(include_bytes!("../../Cargo.lock")).to_hex()[..16].to_string(),
+            cpu: field("model name").unwrap_or_else(|| std::env::consts::ARCH.into()),
+            cpu_features: known.iter().filter(|f| flags.split(' ').any(|flag| flag == **f)).map(|f| f.to_string()).collect(),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The one place where scores meet the truth.
+//!
+//! Owns: maps from patch scores, masks at the evaluation resolution, metrics by class and their means, and the choice of
+//! an epoch when a method offers several (an oracle, labelled as such by the method). Does not own: definitions
+//! (`metrics`).
+
+use std::sync::Arc;
+
+use super::session::Session;
+use crate::data::{ClassSplit, evaluation_mask, image_size};
+use crate::error::{Error, Result};
+use crate::features::Shape;
+use crate::maps::{gaussian, upsample};
+use crate::methods::Scoring;
+use crate::metrics::{self, Metric, Options, PixelImage, PixelSource, image_metrics, pixel_metrics};
+use crate::record::{ClassResult, ImageRow, MetricRow, Results};
+use crate::spec::{MetricName, Run};
+use crate::store::Artifact;
+
+/// Raised when evaluation changes any number.
+pub const EVALUATION_VERSION: u32 = 1;
+
+/// Collects the classes of a run.
+pub struct Evaluation<'a> {
+    session: &'a Session,
+    run: &'a Run,
+    scoring: Scoring,
+    shape: Shape,
+    classes: Vec<(ClassSplit, Arc<Artifact>)>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// Nothing collected yet.
+    pub fn new(session: &'a Session, run: &'a Run, scoring: Scoring, shape: Shape) -> Self {
+        Evaluation { session, run, scoring, shape, classes: Vec::new() }
+    }
+
+    /// Adds a class with its `scores` artifact (epochs × images × patches).
+    pub fn add(&mut self, class: &ClassSplit, scores: Arc<Artifact>) -> Result<()> {
+        let shape = scores.shape("scores")?;
+        if shape.len() != 3 || shape[1] != class.test.len() || shape[2] != self.shape.patches() {
+            let what = format!("scores of class `{}` have shape {shape:?}", class.name);
+            return Err(Error::method(what, "remove the store and run again"));
+        }
+        self.classes.push((class.clone(), scores));
+        Ok(())
+    }
+
+    /// All metrics of the chosen epoch.
+    pub fn finish(self) -> Result<Results> {
+        let epoch = self.best_epoch()?;
+        let mut classes = Vec::new();
+        for (number, (class, artifact)) in self.classes.iter().enumerate() {
+            self.session.progress.stage("evaluation", number, self.classes.len());
+            classes.push(self.class(class, artifact, epoch)?);
+        }
+        let means = MetricName::ALL.iter().map(|name| mean_row(name.as_str(), &classes)).collect();
+        Ok(Results { classes, means, epoch })
+    }
+
+    fn image_scores(&self, artifact: &Artifact, epoch: usize) -> Result<Vec<f64>> {
+        let shape = artifact.shape("scores")?;
+        let (images, patches) = (shape[1], shape[2]);
+        if artifact.tensors().contains_key("image_scores") {
+            let scores = &artifact.f32("image_scores")?[epoch * images..(epoch + 1) * images];
+            return Ok(scores.iter().map(|&score| score as f64).collect());
+        }
+        let scores = &artifact.f32("scores")?[epoch * images * patches..(epoch + 1) * images * patches];
+        Ok(scores.chunks(patches).map(|image| self.scoring.image_score(image)).collect())
+    }
+
+    /// The epoch with the best mean image AUROC; the first where there is only one.
+    fn best_epoch(&self) -> Result<usize> {
+        let epochs = self.classes.first().map_or(Ok(1), |(_, artifact)| artifact.shape("scores").map(|shape| shape[0]))?;
+        let mut best = (f64::NEG_INFINITY, 0);
+        for epoch in (0..epochs).filter(|_| epochs > 1) {
+            let mut aurocs = Vec::new();
+            for (class, artifact) in &self.classes {
+                let metrics = image_metrics(&self.image_scores(artifact, epoch)?, &class.truth.labels(), &self.options());
+                aurocs.push(metrics[0].value.ok());
+            }
+            let mean = metrics::class_mean(aurocs).mean.unwrap_or(f64::NEG_INFINITY);
+            if mean > best.0 {
+                best = (mean, epoch);
+            }
+        }
+        Ok(best.1)
+    }
+
+    fn options(&self) -> Options {
+        Options { ap: self.run.spec.evaluation.ap, pro: self.run.spec.evaluation.pro }
+    }
+
+    fn class(&self, class: &ClassSplit, artifact: &Artifact, epoch: usize) -> Result<ClassResult> {
+        let patches = self.shape.patches();
+        let all = artifact.f32("scores")?;
+        let scores = &all[epoch * class.test.len() * patches..(epoch + 1) * class.test.len() * patches];
+        if let Some(position) = scores.iter().position(|score| !score.is_finite()) {
+            let image = &class.truth.images()[position / patches].image;
+            return Err(Error::data(image.place(), "its patch scores are not finite", "check the training log of this run for diverging losses"));
+        }
+        let image_scores = self.image_scores(artifact, epoch)?;
+        let labels = class.truth.labels();
+        let source = Source { evaluation: self, class, scores };
+        let pixels = pixel_metrics(&source, &self.options())?;
+        let found = image_metrics(&image_scores, &labels, &self.options()).into_iter().chain(pixels.metrics);
+        let images = class.truth.images().iter().zip(&image_scores).map(|(labelled, &score)| ImageRow {
+            class: class.name.clone(),
+            path: labelled.image.path.clone(),
+            defect: labelled.defect.clone(),
+            label: labelled.anomalous,
+            score,
+        });
+        Ok(ClassResult {
+            name: class.name.clone(),
+            metrics: found.map(metric_row).collect(),
+            images: images.collect(),
+            patch_scores: scores.to_vec(),
+            grid: (self.shape.height, self.shape.width),
+            regions: pixels.regions,
+            empty_masks: pixels.empty_masks,
+        })
+    }
+}
+
+fn metric_row(metric: Metric) -> MetricRow {
+    MetricRow {
+        metric: metric.name.into(),
+        value: metric.value.ok(),
+        reason: metric.value.err().unwrap_or_default().into(),
+        positives: metric.n_pos,
+        negatives: metric.n_neg,
+    }
+}
+
+/// Unweighted mean over the classes in which the metric is defined.
+fn mean_row(name: &str, classes: &[ClassResult]) -> MetricRow {
+    let rows: Vec<&MetricRow> = classes.iter().filter_map(|class| class.metrics.iter().find(|row| row.metric == name)).collect();
+    let mean = metrics::class_mean(rows.iter().map(|row| row.value));
+    let reason = match mean.undefined {
+        0 => String::new(),
+        left_out => format!("{left_out} of {} classes are undefined and left out", rows.len()),
+    };
+    MetricRow {
+        metric: name.into(),
+        value: mean.mean,
+        reason,
+        positives: rows.iter().map(|row| row.positives).sum(),
+        negatives: rows.iter().map(|row| row.negatives).sum(),
+    }
+}
+
+/// Maps and masks of one class, made when asked for, so that memory does not grow with the class.
+struct Source<'a> {
+    evaluation: &'a Evaluation<'a>,
+    class: &'a ClassSplit,
+    scores: &'a [f32],
+}
+
+impl PixelSource for Source<'_> {
+    type Score = f32;
+
+    fn len(&self) -> usize {
+        self.class.test.len()
+    }
+
+    fn name(&self, image: usize) -> String {
+        self.class.truth.images()[image].image.path.clone()
+    }
+
+    fn load(&self, image: usize) -> Result<PixelImage<f32>> {
+        let (spec, shape) = (&self.evaluation.run.spec, &self.evaluation.shape);
+        let labelled = &self.class.truth.images()[image];
+        let mask = evaluation_mask(labelled, &spec.image, spec.evaluation.size, spec.evaluation.mask_resize)?;
+        let patches = &self.scores[image * shape.patches()..(image + 1) * shape.patches()];
+        let size = (mask.height, mask.width);
+        let map = gaussian(&upsample(patches, (shape.height, shape.width), size), size, self.evaluation.scoring.sigma);
+        Ok(PixelImage { width: mask.width, height: mask.height, scores: map, mask: mask.data, anomalous: labelled.anomalous })
+    }
+}

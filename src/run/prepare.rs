@@ -1,0 +1,229 @@
+//! From a run to its inputs: dataset, split, feature stages. Nothing is computed here but digests.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::session::Session;
+use crate::backbone::Architecture;
+use crate::data::{Image, Index, MaskSource, Source, Split, list_digest, load_rgb, split};
+use crate::error::{Error, Result};
+use crate::features::{self, Shape, feature_shape};
+use crate::methods;
+use crate::plan::{ClassInputs, Computed, Environment, Graph, Inputs, Job, OutlierCategory, SeenInput, Stage, StageId};
+use crate::spec::{self, Run, RunSpec, Setting};
+use crate::store::TensorDecl;
+
+/// A run with its data known.
+pub struct Prepared {
+    /// Images, split.
+    pub split: Split,
+    /// Shape of one image's features.
+    pub shape: Shape,
+    /// Digest of labels and masks of the test images.
+    pub truth_digest: String,
+    /// Digest of all images of the split.
+    pub dataset_digest: String,
+    /// Digest of the backbone's weights.
+    pub weights_digest: String,
+    /// Numbers in the backbone.
+    pub backbone_parameters: usize,
+    /// Files passed over when the dataset was read.
+    pub skipped: usize,
+    spec: RunSpec,
+}
+
+/// Everything about a run that can go wrong before work starts, as faults of the experiment file where they are its.
+pub fn check(session: &Session, run: &Run) -> Result<()> {
+    let spec = &run.spec;
+    let at = |key: &str, fault: Error| match fault {
+        Error::Usage { what, help } => run.fault(key, what, Some(help)),
+        Error::Weights { path, what, help } if path.as_os_str().is_empty() => run.fault(key, what, Some(help)),
+        other => other,
+    };
+    session.catalog.get(&spec.dataset).map_err(|fault| at("dataset", fault))?;
+    let architecture = Architecture::find(&spec.backbone.name).map_err(|fault| at("backbone.name", fault))?;
+    architecture.taps(&spec.backbone.layers).map_err(|fault| at("backbone.layers", fault))?;
+    feature_shape(&spec.backbone, &spec.features, spec.image.size).map_err(|fault| at("features", fault))?;
+    session.weights_digest(&spec.backbone, spec.seed).map_err(|fault| at("backbone.weights", fault))?;
+    let index = session.index(&spec.dataset, &spec.classes).map_err(|fault| at("classes", fault))?;
+    split(&index, &spec.protocol, spec.seed, &mut session.digests()).map_err(|fault| at("protocol.seen", fault))?;
+    if let Some(outlier) = spec.method["bank"]["outlier"]["dataset"].as_str()
+        && spec.method["bank"]["outlier"]["enabled"] == true
+    {
+        session.catalog.get(outlier).map_err(|fault| at("method.bank.outlier.dataset", fault))?;
+        session.index(outlier, &[])?;
+    }
+    methods::build(&spec.method, spec.seed).map(drop)
+}
+
+/// Reads the dataset and splits it.
+pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
+    let spec = run.spec.clone();
+    let index = session.index(&spec.dataset, &spec.classes)?;
+    let mut digests = session.digests();
+    let split = split(&index, &spec.protocol, spec.seed, &mut digests)?;
+    let mut images: Vec<Image> = Vec::new();
+    let mut truth = blake3::Hasher::new();
+    for class in &split.classes {
+        images.extend(class.train.iter().chain(&class.pool).cloned());
+        images.extend(class.seen.iter().map(|seen| seen.image.clone()));
+        for labelled in class.truth.images() {
+            truth.update(format!("{}\n{}\n{}\n{}\n", class.name, labelled.image.path, labelled.defect, labelled.anomalous).as_bytes());
+            if let Some(mask) = &labelled.mask {
+                truth.update(&digests.of([&mask_image(mask)])?[0]);
+            }
+        }
+    }
+    let dataset_digest = hex(&list_digest(&mut digests, &images)?);
+    digests.save()?;
+    drop(digests);
+    let architecture = Architecture::find(&spec.backbone.name)?;
+    let taps = architecture.taps(&spec.backbone.layers)?;
+    Ok(Prepared {
+        shape: feature_shape(&spec.backbone, &spec.features, spec.image.size)?,
+        truth_digest: truth.finalize().to_hex().to_string(),
+        dataset_digest,
+        weights_digest: session.weights_digest(&spec.backbone, spec.seed)?,
+        backbone_parameters: architecture.tensors(&taps).iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum(),
+        skipped: index.skipped.len(),
+        split,
+        spec,
+    })
+}
+
+/// A mask as something that has a content digest.
+fn mask_image(mask: &MaskSource) -> Image {
+    let source = match mask {
+        MaskSource::File(path) => Source::File(path.clone()),
+        MaskSource::Synthetic(drawing) => Source::Synthetic(drawing.clone()),
+    };
+    Image { path: String::new(), source }
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Prepared {
+    /// Classes that share a model: all of them, or each alone.
+    pub fn groups(&self, run: &Run) -> Vec<Vec<usize>> {
+        let all = 0..self.split.classes.len();
+        match run.spec.protocol.setting {
+            Setting::Unified => vec![all.collect()],
+            Setting::PerClass => all.map(|class| vec![class]).collect(),
+        }
+    }
+
+    /// What labels the numbers of this run: whatever makes them not comparable with a full run on a real backbone.
+    pub fn labels(&self, spec: &RunSpec, method: Vec<String>) -> Vec<String> {
+        let mut labels = method;
+        if spec.backbone.weights == "random" {
+            labels.push("random backbone weights".into());
+        }
+        if spec.protocol.is_subsampled() {
+            labels.push("subsampled images".into());
+        }
+        if spec.dataset.starts_with("synthetic") {
+            labels.push("synthetic images".into());
+        }
+        labels
+    }
+
+    /// The environment that methods may ask for further images.
+    pub fn environment<'a>(&'a self, session: &'a Session) -> RunEnvironment<'a> {
+        RunEnvironment { session, prepared: self }
+    }
+
+    /// The inputs of one model.
+    pub fn inputs<'a>(&'a self, session: &'a Session, graph: &mut Graph<'a>, environment: &'a RunEnvironment<'a>, group: &[usize]) -> Result<Inputs<'a>> {
+        let mut classes = Vec::new();
+        for &number in group {
+            let class = &self.split.classes[number];
+            let train = environment.features(graph, &class.train, &format!("{} train features", class.name))?;
+            let pool = environment.features(graph, &class.pool, &format!("{} test features", class.name))?;
+            let mut seen = Vec::new();
+            // Seen anomalies come out of the pool, or (VisA's two-class splits) from images of their own.
+            let own: Vec<Image> = class.seen.iter().map(|s| s.image.clone()).filter(|image| !class.pool.contains(image)).collect();
+            let own_stage = match own.is_empty() {
+                true => pool,
+                false => environment.features(graph, &own, &format!("{} seen features", class.name))?,
+            };
+            for anomaly in &class.seen {
+                let in_pool = class.pool.iter().position(|image| *image == anomaly.image);
+                let in_own = || own.iter().position(|image| *image == anomaly.image);
+                let (features, image) = match in_pool {
+                    Some(position) => (pool, position),
+                    None => (own_stage, in_own().unwrap_or_else(|| unreachable!("own images are those outside the pool"))),
+                };
+                let digest = session.digests().of([&anomaly.image, &mask_image(&anomaly.mask)])?.iter().map(|d| hex(d)).collect();
+                seen.push(SeenInput { features, image, anomaly: anomaly.clone(), digest });
+            }
+            classes.push(ClassInputs {
+                name: class.name.clone(),
+                train,
+                train_images: class.train.len(),
+                pool,
+                test: class.test.clone(),
+                seen,
+            });
+        }
+        Ok(Inputs {
+            classes,
+            grid: (self.shape.height, self.shape.width),
+            dim: self.shape.dim,
+            seed: self.spec.seed,
+            device: session.device.clone(),
+            image: self.spec.image.clone(),
+            environment,
+        })
+    }
+}
+
+/// Gives methods outlier textures and features of further images.
+pub struct RunEnvironment<'a> {
+    session: &'a Session,
+    prepared: &'a Prepared,
+}
+
+impl Environment for RunEnvironment<'_> {
+    fn outliers(&self, dataset: &str) -> Result<Vec<OutlierCategory>> {
+        let index: Arc<Index> = self.session.index(dataset, &[])?;
+        Ok(index.classes.iter().map(|class| OutlierCategory { name: class.name.clone(), images: class.train.clone() }).collect())
+    }
+
+    fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<StageId> {
+        let spec = &self.prepared.spec;
+        let digest = hex(&list_digest(&mut self.session.digests(), images)?);
+        let images = images.to_vec();
+        let layers = &spec.backbone.layers;
+        Ok(graph.add(Stage {
+            kind: "features",
+            version: features::CODE_VERSION,
+            params: json!({
+                "image": spec.image, "backbone": spec.backbone.name, "layers": layers, "features": spec.features,
+                "chunk": features::CHUNK_IMAGES,
+            }),
+            inputs: Vec::new(),
+            images: digest,
+            weights: self.prepared.weights_digest.clone(),
+            label: label.into(),
+            compute: Box::new(move |job| compute_features(self.session, spec, &self.prepared.shape, &images, job)),
+        }))
+    }
+}
+
+fn compute_features(session: &Session, spec: &spec::RunSpec, shape: &Shape, images: &[Image], job: &Job) -> Result<Computed> {
+    let backbone = session.backbone(&spec.backbone, spec.seed)?;
+    let rows = images.len() * shape.patches();
+    let mut writer = job.create(vec![TensorDecl::f32("features", &[rows, shape.dim])])?;
+    let load = |number: usize| Ok(load_rgb(&images[number], &spec.image)?.data);
+    let mut written = 0;
+    let sink = |chunk: crate::matrix::Matrix| {
+        written += chunk.len();
+        (job.progress)(written / shape.patches(), images.len());
+        writer.f32(chunk.view().data())
+    };
+    features::extract(&backbone, &spec.features, spec.image.size, images.len(), load, sink)?;
+    Ok(Computed { writer, note: json!({ "images": images.len(), "weights": backbone.source() }) })
+}

@@ -1,0 +1,134 @@
+//! What all runs of a process share: folders, catalog, device, digests, opened artifacts, loaded backbones.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use burn::tensor::Device;
+
+use super::progress::Progress;
+use crate::backbone::Backbone;
+use crate::data::{Catalog, Digests, Index, index};
+use crate::device::{self, DeviceKind};
+use crate::error::{Error, Result};
+use crate::spec;
+use crate::store::{Artifact, Store};
+
+/// Where things are and what computes.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Root of the datasets.
+    pub data: PathBuf,
+    /// Folder of weights.
+    pub weights: PathBuf,
+    /// Folder of results.
+    pub results: PathBuf,
+    /// Folder of artifacts.
+    pub store: PathBuf,
+    /// What computes.
+    pub device: DeviceKind,
+}
+
+/// Shared state of a process.
+pub struct Session {
+    /// Where things are.
+    pub settings: Settings,
+    /// Known datasets.
+    pub catalog: Catalog,
+    /// Artifacts on disk.
+    pub store: Store,
+    /// Where tensors live.
+    pub device: Device,
+    /// What the user sees.
+    pub progress: Progress,
+    digests: Mutex<Digests>,
+    indexes: Mutex<BTreeMap<String, Arc<Index>>>,
+    backbones: Mutex<BTreeMap<String, Arc<Backbone>>>,
+    weights_digests: Mutex<BTreeMap<String, String>>,
+    artifacts: Mutex<BTreeMap<String, Arc<Artifact>>>,
+}
+
+/// A poisoned lock only says that another thread panicked; the caches behind these locks are still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Session {
+    /// Opens device and store.
+    pub fn open(settings: Settings, catalog: Catalog, progress: Progress) -> Result<Self> {
+        let store = Store::open(&settings.store)?;
+        Ok(Session {
+            device: device::open(settings.device)?,
+            digests: Mutex::new(Digests::open(Some(&settings.store.join("digests.txt")))),
+            settings,
+            catalog,
+            store,
+            progress,
+            indexes: Mutex::default(),
+            backbones: Mutex::default(),
+            weights_digests: Mutex::default(),
+            artifacts: Mutex::default(),
+        })
+    }
+
+    /// The image digests, for as long as the guard lives.
+    pub fn digests(&self) -> MutexGuard<'_, Digests> {
+        lock(&self.digests)
+    }
+
+    /// The index of a dataset, narrowed to `classes` when there are any.
+    pub fn index(&self, dataset: &str, classes: &[String]) -> Result<Arc<Index>> {
+        let name = format!("{dataset}\n{}", classes.join("\n"));
+        if let Some(known) = lock(&self.indexes).get(&name) {
+            return Ok(Arc::clone(known));
+        }
+        let entry = self.catalog.get(dataset)?;
+        let found = Arc::new(index(entry, &self.settings.data, (!classes.is_empty()).then_some(classes))?);
+        lock(&self.indexes).insert(name, Arc::clone(&found));
+        Ok(found)
+    }
+
+    /// Digest of the weights that a backbone uses, without building it.
+    pub fn weights_digest(&self, backbone: &spec::Backbone, seed: u64) -> Result<String> {
+        let name = backbone_name(backbone, seed);
+        if let Some(known) = lock(&self.weights_digests).get(&name) {
+            return Ok(known.clone());
+        }
+        let digest = crate::backbone::weights::weights_digest(backbone, &self.settings.weights, seed)?;
+        lock(&self.weights_digests).insert(name, digest.clone());
+        Ok(digest)
+    }
+
+    /// A backbone, built once. It lives on the plain device, never on an autodiff one.
+    pub fn backbone(&self, backbone: &spec::Backbone, seed: u64) -> Result<Arc<Backbone>> {
+        let name = backbone_name(backbone, seed);
+        if let Some(known) = lock(&self.backbones).get(&name) {
+            return Ok(Arc::clone(known));
+        }
+        let built = Arc::new(Backbone::load(backbone, &self.settings.weights, seed, &self.device)?);
+        lock(&self.backbones).insert(name, Arc::clone(&built));
+        Ok(built)
+    }
+
+    /// An artifact this process has already opened and checked.
+    pub fn opened(&self, key: &str) -> Option<Arc<Artifact>> {
+        lock(&self.artifacts).get(key).cloned()
+    }
+
+    /// Remembers an opened artifact.
+    pub fn remember(&self, key: &str, artifact: Arc<Artifact>) {
+        lock(&self.artifacts).insert(key.into(), artifact);
+    }
+
+    /// Makes sure that the results folder of an experiment can be written before hours are spent.
+    pub fn results_writable(&self, experiment: &str) -> Result<()> {
+        let folder = self.settings.results.join(experiment);
+        std::fs::create_dir_all(&folder).map_err(Error::io("create the results folder", &folder))?;
+        tempfile::NamedTempFile::new_in(&folder).map(drop).map_err(Error::io("write into the results folder", &folder))
+    }
+}
+
+fn backbone_name(backbone: &spec::Backbone, seed: u64) -> String {
+    let seed = if backbone.weights == "random" { seed } else { 0 };
+    format!("{} {} {:?} {seed}", backbone.name, backbone.weights, backbone.layers)
+}

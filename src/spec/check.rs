@@ -1,0 +1,168 @@
+//! Holds a TOML tree against a JSON Schema, so that every fault is found before any work and points at its line.
+//!
+//! Only the part of JSON Schema that our own types use is understood; anything else in a schema is a bug.
+
+use serde_json::Value as Json;
+
+use super::tree::{Node, Value};
+use crate::error::{Error, Result};
+
+/// Checks `node` against `schema`. `path` names the node in messages (empty for the whole file).
+pub fn check(node: &Node, schema: &Json, path: &str) -> Result<()> {
+    for key in ["oneOf", "anyOf"] {
+        if let Some(options) = schema[key].as_array() {
+            return check_options(node, options, path);
+        }
+    }
+    if let Some(allowed) = schema["enum"].as_array() {
+        return check_word(node, &allowed.iter().filter_map(Json::as_str).collect::<Vec<_>>(), path);
+    }
+    match schema_type(schema) {
+        Some("object") => check_table(node, schema, path),
+        Some("array") => check_array(node, schema, path),
+        Some("integer" | "number") => check_number(node, schema, path),
+        Some("string") if node.text().is_some() => Ok(()),
+        Some("boolean") if matches!(node.value, Value::Boolean(_)) => Ok(()),
+        Some(expected) => Err(wrong_type(node, expected, path)),
+        None => Ok(()), // an unrestricted value (sweep values are checked after they are laid over the base)
+    }
+}
+
+/// The type a schema asks for; optional values list `null` beside it, which TOML cannot write.
+fn schema_type(schema: &Json) -> Option<&str> {
+    schema["type"].as_str().or_else(|| schema["type"].as_array()?.iter().filter_map(Json::as_str).find(|t| *t != "null"))
+}
+
+fn wrong_type(node: &Node, expected: &str, path: &str) -> Error {
+    let expected = if expected == "object" { "table" } else { expected };
+    node.place.fault(format!("`{path}` must be {}, not {}", with_article(expected), with_article(node.kind())), None)
+}
+
+fn with_article(word: &str) -> String {
+    let article = if word.starts_with(['a', 'i', 'o']) { "an" } else { "a" };
+    format!("{article} {word}")
+}
+
+/// The key or word most like `word`, when one is like it at all.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, best) =
+        known.into_iter().map(|k| (strsim::damerau_levenshtein(word, k), k)).min_by_key(|&(distance, _)| distance)?;
+    (distance <= 2.max(word.chars().count() / 2)).then_some(best)
+}
+
+/// "did you mean …", or the whole list.
+pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    match nearest(word, known.clone()) {
+        Some(best) => format!("did you mean `{best}`?"),
+        None => format!("known: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn check_word(node: &Node, allowed: &[&str], path: &str) -> Result<()> {
+    match node.text() {
+        None => Err(wrong_type(node, "string", path)),
+        Some(word) if allowed.contains(&word) => Ok(()),
+        Some(word) => {
+            let message = format!("`{path}` cannot be \"{word}\"");
+            let mut help = format!("one of: {}", allowed.join(", "));
+            if let Some(best) = nearest(word, allowed.iter().copied()) {
+                help = format!("did you mean \"{best}\"? {help}");
+            }
+            Err(node.place.fault(message, Some(help)))
+        }
+    }
+}
+
+/// A choice: documented words arrive as `const`s, mixed types as alternatives of which the one of the node's own type
+/// gives the message.
+fn check_options(node: &Node, options: &[Json], path: &str) -> Result<()> {
+    let words: Vec<&str> = options
+        .iter()
+        .flat_map(|o| o["const"].as_str().into_iter().chain(o["enum"].as_array().into_iter().flatten().filter_map(Json::as_str)))
+        .collect();
+    let others: Vec<&Json> = options.iter().filter(|o| o["const"].is_null() && o["enum"].is_null()).collect();
+    let mut faults = Vec::new();
+    for option in &others {
+        match check(node, option, path) {
+            Ok(()) => return Ok(()),
+            Err(fault) => faults.push((type_fits(node, option), fault)),
+        }
+    }
+    if let Some(position) = faults.iter().position(|(fits, _)| *fits) {
+        return Err(faults.swap_remove(position).1);
+    }
+    if words.is_empty() || (node.text().is_none() && !others.is_empty()) {
+        let kinds: Vec<&str> = others.iter().filter_map(|o| o["type"].as_str()).collect();
+        let mut kinds = kinds.join(" or ");
+        if !words.is_empty() {
+            kinds = format!("{kinds} or one of: {}", words.join(", "));
+        }
+        return Err(node.place.fault(format!("`{path}` cannot be {}", with_article(node.kind())), Some(format!("expected {kinds}"))));
+    }
+    check_word(node, &words, path)
+}
+
+fn type_fits(node: &Node, schema: &Json) -> bool {
+    match schema_type(schema) {
+        Some("object") => node.table().is_some(),
+        Some("array") => matches!(node.value, Value::Array(_)),
+        Some("integer" | "number") => matches!(node.value, Value::Integer(_) | Value::Float(_)),
+        Some("boolean") => matches!(node.value, Value::Boolean(_)),
+        _ => false,
+    }
+}
+
+fn check_table(node: &Node, schema: &Json, path: &str) -> Result<()> {
+    let Some(table) = node.table() else { return Err(wrong_type(node, "object", path)) };
+    let empty = serde_json::Map::new();
+    let properties = schema["properties"].as_object().unwrap_or(&empty);
+    for (key, entry) in table {
+        let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match properties.get(key) {
+            Some(property) => check(&entry.node, property, &below)?,
+            None if schema["additionalProperties"] == Json::Bool(false) => {
+                let help = suggestion(key, properties.keys().map(String::as_str));
+                return Err(entry.key.fault(format!("unknown key `{below}`"), Some(help)));
+            }
+            None => check(&entry.node, &schema["additionalProperties"], &below)?,
+        }
+    }
+    for required in schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str) {
+        if !table.contains_key(required) {
+            let message = if path.is_empty() { format!("`{required}` is missing") } else { format!("`{path}` lacks `{required}`") };
+            return Err(node.place.fault(message, None));
+        }
+    }
+    Ok(())
+}
+
+fn check_array(node: &Node, schema: &Json, path: &str) -> Result<()> {
+    let Value::Array(items) = &node.value else { return Err(wrong_type(node, "array", path)) };
+    if schema["minItems"].as_u64().is_some_and(|least| (items.len() as u64) < least) {
+        return Err(node.place.fault(format!("`{path}` must not be empty"), None));
+    }
+    items.iter().enumerate().try_for_each(|(i, item)| check(item, &schema["items"], &format!("{path}[{i}]")))
+}
+
+fn check_number(node: &Node, schema: &Json, path: &str) -> Result<()> {
+    let number = match (&node.value, schema_type(schema)) {
+        (Value::Integer(number), _) => *number as f64,
+        (Value::Float(number), Some("number")) => *number,
+        (_, expected) => return Err(wrong_type(node, expected.unwrap_or("number"), path)),
+    };
+    let bound = |key: &str| schema[key].as_f64();
+    let fault = |relation: &str, limit: f64| {
+        Err(node.place.fault(format!("`{path}` = {number} is out of range: it must be {relation} {limit}"), None))
+    };
+    match () {
+        _ if bound("minimum").is_some_and(|limit| number < limit) => fault("at least", bound("minimum").unwrap_or_default()),
+        _ if bound("maximum").is_some_and(|limit| number > limit) => fault("at most", bound("maximum").unwrap_or_default()),
+        _ if bound("exclusiveMinimum").is_some_and(|limit| number <= limit) => {
+            fault("greater than", bound("exclusiveMinimum").unwrap_or_default())
+        }
+        _ if bound("exclusiveMaximum").is_some_and(|limit| number >= limit) => {
+            fault("less than", bound("exclusiveMaximum").unwrap_or_default())
+        }
+        _ => Ok(()),
+    }
+}

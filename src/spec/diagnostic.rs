@@ -1,0 +1,116 @@
+//! A fault in a TOML file: where (file, line, column), the offending text, and what to write instead.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::Error;
+
+/// One TOML file as read, kept so that faults found later can still show the line.
+#[derive(Debug)]
+pub struct Source {
+    /// Path as the user wrote it.
+    pub path: PathBuf,
+    /// The whole text.
+    pub text: String,
+}
+
+/// A piece of a TOML file.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The file.
+    pub source: Arc<Source>,
+    /// Byte range in its text.
+    pub range: std::ops::Range<usize>,
+}
+
+/// A fault with its place. `Display` is one line (`file:line:column: message`); `render` shows the line as well.
+#[derive(Debug, Clone)]
+pub struct Diagnostic {
+    place: Place,
+    message: String,
+    help: Option<String>,
+}
+
+impl Place {
+    /// Makes the fault at this place.
+    pub fn fault(&self, message: impl Into<String>, help: Option<String>) -> Error {
+        Error::Spec(Box::new(Diagnostic { place: self.clone(), message: message.into(), help }))
+    }
+
+    /// Line and column, both from 1, columns counted in characters.
+    pub fn line_column(&self) -> (usize, usize) {
+        let start = self.range.start.min(self.source.text.len());
+        let before = &self.source.text.as_bytes()[..start];
+        let line = before.iter().filter(|&&b| b == b'\n').count() + 1;
+        let line_start = before.iter().rposition(|&b| b == b'\n').map_or(0, |p| p + 1);
+        (line, String::from_utf8_lossy(&before[line_start..]).chars().count() + 1)
+    }
+}
+
+impl Diagnostic {
+    /// The file the fault is in.
+    pub fn path(&self) -> &Path {
+        &self.place.source.path
+    }
+
+    /// The message without its place.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Several lines for a terminal: message, place, the line with the piece marked, help.
+    pub fn render(&self) -> String {
+        let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor()).with_width(110);
+        let report = Report { diagnostic: self, code: self.source() };
+        let mut out = String::new();
+        match handler.render_report(&mut out, &report) {
+            Ok(()) => out,
+            Err(_) => self.to_string(),
+        }
+    }
+
+    fn source(&self) -> miette::NamedSource<String> {
+        miette::NamedSource::new(self.place.source.path.display().to_string(), self.place.source.text.clone())
+    }
+}
+
+impl std::fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (line, column) = self.place.line_column();
+        write!(f, "{}:{line}:{column}: {}", self.path().display(), self.message)?;
+        match &self.help {
+            Some(help) => write!(f, " ({help})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the renderer sees: the diagnostic joined with its source text.
+#[derive(Debug)]
+struct Report<'a> {
+    diagnostic: &'a Diagnostic,
+    code: miette::NamedSource<String>,
+}
+
+impl std::fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.diagnostic.message)
+    }
+}
+
+impl std::error::Error for Report<'_> {}
+
+impl miette::Diagnostic for Report<'_> {
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.diagnostic.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        Some(&self.code)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
+        let range = self.diagnostic.place.range.clone();
+        Some(Box::new(std::iter::once(miette::LabeledSpan::underline(range))))
+    }
+}

@@ -1,0 +1,182 @@
+//! What an experiment file may contain: the wire types behind the parser and `dmad schema`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::types::{Backbone, Evaluation, Features, Image, Protocol};
+
+/// An experiment: one TOML file that expands into runs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExperimentFile {
+    /// A base file, relative to this one: tables merge, arrays and values here win.
+    pub include: Option<String>,
+    /// Name of the results folder; default: the file's stem.
+    pub name: Option<String>,
+    /// One line for tables and reports.
+    pub title: String,
+    /// What it reproduces, expected time and score, choices made.
+    pub description: String,
+    /// Rows of paper/published.csv with this `table`.
+    pub reproduces: String,
+    /// One run per seed; default [0].
+    #[schemars(length(min = 1))]
+    pub seeds: Vec<u64>,
+    /// Dataset(s), as `dmad data list` names them.
+    pub dataset: Names,
+    /// Only these classes; [] = all.
+    pub classes: Vec<String>,
+    /// What tables show, in this order; every metric is recorded in any case.
+    pub metrics: Vec<MetricName>,
+    /// Which images train, which test.
+    pub protocol: Protocol,
+    /// Geometry of the images.
+    pub image: Image,
+    /// The frozen network.
+    pub backbone: Backbone,
+    /// Patch features.
+    pub features: Features,
+    /// The method and its parameters; defaults come from the method's sheet.
+    pub method: BTreeMap<String, serde_json::Value>,
+    /// How scores meet the truth.
+    pub evaluation: Evaluation,
+    /// Named rows that differ from the base in the keys they set.
+    pub variant: Vec<VariantFile>,
+    /// Dotted keys, each with the values it takes; all combinations run.
+    pub sweep: BTreeMap<String, Vec<serde_json::Value>>,
+    /// Tables to print; default: one table of all metrics by class.
+    pub table: Vec<Table>,
+}
+
+/// A named row of an experiment: what differs from the base.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct VariantFile {
+    /// Name of the row ("full" is the base).
+    pub name: String,
+    /// Another dataset than the base's.
+    pub dataset: Names,
+    /// Other classes than the base's.
+    pub classes: Vec<String>,
+    /// Which images train, which test.
+    pub protocol: Protocol,
+    /// Geometry of the images.
+    pub image: Image,
+    /// The frozen network.
+    pub backbone: Backbone,
+    /// Patch features.
+    pub features: Features,
+    /// Keys of the method; another `method.name` starts from that method's defaults.
+    pub method: BTreeMap<String, serde_json::Value>,
+    /// How scores meet the truth.
+    pub evaluation: Evaluation,
+    /// Replaces the base's sweep.
+    pub sweep: BTreeMap<String, Vec<serde_json::Value>>,
+}
+
+/// One name or a list of names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Names {
+    /// One.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Names::Many(Vec::new())
+    }
+}
+
+impl Names {
+    /// The names as a list.
+    pub fn list(&self) -> Vec<String> {
+        match self {
+            Names::One(name) => vec![name.clone()],
+            Names::Many(names) => names.clone(),
+        }
+    }
+}
+
+/// A metric; definitions in `metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the documentation; `metrics` defines them")]
+pub enum MetricName {
+    ImageAuroc,
+    ImageAp,
+    ImageF1max,
+    PixelAuroc,
+    PixelAp,
+    PixelF1max,
+    PixelPro,
+}
+
+impl MetricName {
+    /// All metrics in their canonical order.
+    pub const ALL: [MetricName; 7] = [
+        MetricName::ImageAuroc,
+        MetricName::ImageAp,
+        MetricName::ImageF1max,
+        MetricName::PixelAuroc,
+        MetricName::PixelAp,
+        MetricName::PixelF1max,
+        MetricName::PixelPro,
+    ];
+
+    /// Name in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MetricName::ImageAuroc => "image_auroc",
+            MetricName::ImageAp => "image_ap",
+            MetricName::ImageF1max => "image_f1max",
+            MetricName::PixelAuroc => "pixel_auroc",
+            MetricName::PixelAp => "pixel_ap",
+            MetricName::PixelF1max => "pixel_f1max",
+            MetricName::PixelPro => "pixel_pro",
+        }
+    }
+}
+
+/// What tables can be ordered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum Dimension {
+    Class,
+    Variant,
+    Method,
+    SeenAnomalies,
+    Dataset,
+    Seed,
+}
+
+/// One table of a study.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// What the rows are.
+    pub rows: Dimension,
+    /// What the columns are besides the metrics; [] = metrics alone.
+    #[serde(default)]
+    pub columns: Vec<Dimension>,
+    /// Metrics shown; [] = the experiment's.
+    #[serde(default)]
+    pub metrics: Vec<MetricName>,
+    /// Only these classes ("mean" is one); [] = all.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// Only these datasets; [] = all.
+    #[serde(default)]
+    pub datasets: Vec<String>,
+    /// Only these variants; [] = all.
+    #[serde(default)]
+    pub variants: Vec<String>,
+    /// Title above the table.
+    #[serde(default)]
+    pub title: String,
+}

@@ -1,0 +1,219 @@
+//! TOML as a tree that remembers where every key and value stands, through includes, variants and sweeps.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostic::{Place, Source};
+use crate::error::{Error, Result};
+
+/// A value with its place.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The value.
+    pub value: Value,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// A TOML value.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// Text.
+    String(String),
+    /// Whole number.
+    Integer(i64),
+    /// Number with a fraction.
+    Float(f64),
+    /// true or false.
+    Boolean(bool),
+    /// A date or time; no key takes one.
+    Datetime,
+    /// A list.
+    Array(Vec<Node>),
+    /// A table.
+    Table(Table),
+}
+
+/// Keys in their canonical (sorted) order.
+pub type Table = BTreeMap<String, Entry>;
+
+/// A key with its place, and its value.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where the key stands.
+    pub key: Place,
+    /// Its value.
+    pub node: Node,
+}
+
+impl Node {
+    /// The table below, if this is one.
+    pub fn table(&self) -> Option<&Table> {
+        match &self.value {
+            Value::Table(table) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// The text, if this is one.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// What a user would call this kind of value.
+    pub fn kind(&self) -> &'static str {
+        match self.value {
+            Value::String(_) => "string",
+            Value::Integer(_) => "integer",
+            Value::Float(_) => "number",
+            Value::Boolean(_) => "boolean",
+            Value::Datetime => "date",
+            Value::Array(_) => "array",
+            Value::Table(_) => "table",
+        }
+    }
+
+    /// The entry below `path`, as deep as it goes.
+    pub fn find(&self, path: &[&str]) -> Option<&Entry> {
+        let (first, rest) = path.split_first()?;
+        let entry = self.table()?.get(*first)?;
+        if rest.is_empty() { Some(entry) } else { entry.node.find(rest) }
+    }
+
+    /// The value as JSON, places dropped.
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::String(text) => text.clone().into(),
+            Value::Integer(number) => (*number).into(),
+            Value::Float(number) => (*number).into(),
+            Value::Boolean(flag) => (*flag).into(),
+            Value::Datetime => serde_json::Value::Null,
+            Value::Array(items) => items.iter().map(Node::to_json).collect(),
+            Value::Table(table) => table.iter().map(|(key, entry)| (key.clone(), entry.node.to_json())).collect(),
+        }
+    }
+
+    /// Lays `over` onto this tree: tables merge key by key, anything else is replaced.
+    pub fn merge(&mut self, over: &Node) {
+        match (&mut self.value, &over.value) {
+            (Value::Table(base), Value::Table(table)) => {
+                for (key, entry) in table {
+                    match base.get_mut(key) {
+                        Some(old) => {
+                            old.node.merge(&entry.node);
+                            old.key = entry.key.clone();
+                        }
+                        None => {
+                            base.insert(key.clone(), entry.clone());
+                        }
+                    }
+                }
+            }
+            _ => *self = over.clone(),
+        }
+    }
+
+    /// A tree that holds only `node` below the dotted `path`; every key stands where `key` does.
+    pub fn nested(path: &str, key: &Place, node: Node) -> Node {
+        path.split('.').rev().fold(node, |below, part| Node {
+            value: Value::Table(Table::from([(part.to_string(), Entry { key: key.clone(), node: below })])),
+            place: key.clone(),
+        })
+    }
+}
+
+/// Reads a TOML file and everything it includes; the including file wins.
+pub fn read(path: &Path) -> Result<Node> {
+    read_chain(path, &mut Vec::new())
+}
+
+fn read_chain(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Node> {
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let identity = path.canonicalize().map_err(Error::io("read", path))?;
+    chain.push(identity);
+    let mut tree = parse(path, bytes)?;
+    let Value::Table(table) = &mut tree.value else { unreachable!("a TOML document is a table") };
+    if let Some(include) = table.remove("include") {
+        let Some(name) = include.node.text() else {
+            let message = format!("`include` must be a string, not a {}", include.node.kind());
+            return Err(include.node.place.fault(message, Some("name one TOML file, relative to this one".into())));
+        };
+        let base_path = path.parent().unwrap_or(Path::new("")).join(name);
+        if base_path.canonicalize().is_ok_and(|identity| chain.contains(&identity)) {
+            let message = format!("include cycle: `{name}` is already being read");
+            return Err(include.node.place.fault(message, Some("remove one of the includes".into())));
+        }
+        if !base_path.is_file() {
+            let message = format!("included file `{}` does not exist", base_path.display());
+            return Err(include.node.place.fault(message, Some("paths are relative to the including file".into())));
+        }
+        let mut base = read_chain(&base_path, chain)?;
+        if let Value::Table(base_table) = &mut base.value {
+            base_table.remove("name"); // an including file is another experiment, named by itself
+        }
+        base.merge(&tree);
+        base.place = tree.place;
+        tree = base;
+    }
+    chain.pop();
+    Ok(tree)
+}
+
+fn parse(path: &Path, bytes: Vec<u8>) -> Result<Node> {
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(fault) => {
+            let valid = fault.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(fault.as_bytes()).into_owned();
+            let source = Arc::new(Source { path: path.into(), text });
+            let place = Place { source, range: valid..valid + 1 };
+            return Err(place.fault("the file is not UTF-8 from here on", Some("save it as UTF-8 text".into())));
+        }
+    };
+    parse_text(Arc::new(Source { path: path.into(), text }))
+}
+
+/// Parses TOML text that is already in memory.
+pub fn parse_text(source: Arc<Source>) -> Result<Node> {
+    let document = DeTable::parse(&source.text).map_err(|fault| {
+        let range = fault.span().unwrap_or(0..0);
+        Place { source: source.clone(), range }.fault(fault.message().to_string(), None)
+    })?;
+    let range = document.span();
+    Ok(Node { value: table(document.get_ref(), &source)?, place: Place { source: source.clone(), range } })
+}
+
+fn table(table: &DeTable<'_>, source: &Arc<Source>) -> Result<Value> {
+    let mut out = Table::new();
+    for (key, value) in table.iter() {
+        let place = Place { source: source.clone(), range: key.span() };
+        out.insert(key.get_ref().to_string(), Entry { key: place, node: node(value, source)? });
+    }
+    Ok(Value::Table(out))
+}
+
+fn node(value: &toml::Spanned<DeValue<'_>>, source: &Arc<Source>) -> Result<Node> {
+    let place = Place { source: source.clone(), range: value.span() };
+    let value = match value.get_ref() {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Value::Integer(number),
+            Err(_) => return Err(place.fault("this whole number is too large", Some("64 bits are the limit".into()))),
+        },
+        DeValue::Float(number) => match number.as_str().parse::<f64>() {
+            Ok(number) if number.is_finite() => Value::Float(number),
+            _ => return Err(place.fault("this number is not finite", None)),
+        },
+        DeValue::Boolean(flag) => Value::Boolean(*flag),
+        DeValue::Datetime(_) => Value::Datetime,
+        DeValue::Array(items) => Value::Array(items.iter().map(|item| node(item, source)).collect::<Result<_>>()?),
+        DeValue::Table(below) => table(below, source)?,
+    };
+    Ok(Node { value, place })
+}

@@ -1,0 +1,148 @@
+//! Reading artifacts: mapped into memory, checked against their checksum.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use serde::{Deserialize, Serialize};
+
+use super::FORMAT;
+use crate::error::{Error, Result};
+use crate::matrix::Rows;
+
+/// Element types in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum DType {
+    F32,
+    U32,
+}
+
+/// One tensor of an artifact.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TensorInfo {
+    /// Element type.
+    pub dtype: DType,
+    /// Shape, outermost first.
+    pub shape: Vec<usize>,
+    /// Byte range in the data section.
+    pub data_offsets: (usize, usize),
+}
+
+/// What is known of an artifact besides its tensors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Artifact format.
+    pub format: u32,
+    /// Stage kind.
+    pub kind: String,
+    /// Key.
+    pub key: String,
+    /// Version of the crate that made it.
+    pub maker: String,
+    /// BLAKE3 of the data file.
+    pub checksum: String,
+    /// Size of the data file.
+    pub bytes: u64,
+    /// Seconds it took to make, on the clock.
+    pub wall_seconds: f64,
+    /// Seconds of processor time it took to make.
+    pub cpu_seconds: f64,
+    /// What the stage wants to tell (counts, losses, costs).
+    pub note: serde_json::Value,
+}
+
+/// A whole artifact, mapped.
+#[derive(Debug)]
+pub struct Artifact {
+    path: PathBuf,
+    map: Mmap,
+    data_start: usize,
+    tensors: BTreeMap<String, TensorInfo>,
+    manifest: Manifest,
+}
+
+impl Artifact {
+    /// Maps `data` and holds it against `manifest`.
+    pub(super) fn open(data: &Path, manifest: &Path, key: &str) -> Result<Self> {
+        let text = std::fs::read_to_string(manifest).map_err(Error::io("read", manifest))?;
+        let damaged = |what: String| Error::store(data, what, "it will be made again");
+        let parsed: serde_json::Value =
+            serde_json::from_str(&text).map_err(|fault| damaged(format!("its manifest is damaged ({fault})")))?;
+        if parsed["format"] != FORMAT {
+            return Err(damaged(format!("artifact format {} is not this program's {FORMAT}", parsed["format"])));
+        }
+        let manifest: Manifest =
+            serde_json::from_value(parsed).map_err(|fault| damaged(format!("its manifest is damaged ({fault})")))?;
+        if manifest.key != key {
+            return Err(damaged(format!("its manifest names another key ({})", manifest.key)));
+        }
+        let file = File::open(data).map_err(Error::io("open", data))?;
+        // SAFETY: artifacts are replaced by renaming, never changed in place; a foreign process that truncates the file
+        // underneath would be answered by a bus error, as with every mapped file.
+        let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", data))?;
+        if map.len() as u64 != manifest.bytes {
+            return Err(damaged(format!("it has {} bytes where its manifest says {}", map.len(), manifest.bytes)));
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_rayon(&map);
+        if hasher.finalize().to_hex().as_str() != manifest.checksum {
+            return Err(damaged("its checksum does not match its manifest".into()));
+        }
+        let (data_start, tensors) = read_header(&map).ok_or_else(|| damaged("its header is damaged".into()))?;
+        Ok(Artifact { path: data.into(), map, data_start, tensors, manifest })
+    }
+
+    /// What is known besides the tensors.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Names and shapes.
+    pub fn tensors(&self) -> &BTreeMap<String, TensorInfo> {
+        &self.tensors
+    }
+
+    /// Values of an f32 tensor.
+    pub fn f32(&self, name: &str) -> Result<&[f32]> {
+        bytemuck::try_cast_slice(self.bytes(name, DType::F32)?).map_err(|fault| self.unusable(name, &fault.to_string()))
+    }
+
+    /// Values of a u32 tensor.
+    pub fn u32(&self, name: &str) -> Result<&[u32]> {
+        bytemuck::try_cast_slice(self.bytes(name, DType::U32)?).map_err(|fault| self.unusable(name, &fault.to_string()))
+    }
+
+    /// An f32 tensor as rows of its last dimension.
+    pub fn rows(&self, name: &str) -> Result<Rows<'_>> {
+        let cols = self.shape(name)?.last().copied().unwrap_or(1).max(1);
+        Ok(Rows::new(self.f32(name)?, cols))
+    }
+
+    /// Shape of a tensor.
+    pub fn shape(&self, name: &str) -> Result<&[usize]> {
+        self.tensors.get(name).map(|info| info.shape.as_slice()).ok_or_else(|| self.unusable(name, "not in the file"))
+    }
+
+    fn bytes(&self, name: &str, dtype: DType) -> Result<&[u8]> {
+        let info = self.tensors.get(name).ok_or_else(|| self.unusable(name, "not in the file"))?;
+        if info.dtype != dtype {
+            return Err(self.unusable(name, "of another type"));
+        }
+        let (start, end) = info.data_offsets;
+        self.map.get(self.data_start + start..self.data_start + end).ok_or_else(|| self.unusable(name, "outside the file"))
+    }
+
+    fn unusable(&self, name: &str, what: &str) -> Error {
+        Error::store(&self.path, format!("tensor `{name}`: {what}"), "remove the file and run again")
+    }
+}
+
+/// The safetensors header: eight bytes of length, then JSON.
+fn read_header(map: &[u8]) -> Option<(usize, BTreeMap<String, TensorInfo>)> {
+    let length = u64::from_le_bytes(map.get(..8)?.try_into().ok()?) as usize;
+    let header = map.get(8..8usize.checked_add(length)?)?;
+    Some((8 + length, serde_json::from_slice(header).ok()?))
+}

@@ -1,0 +1,144 @@
+//! Writing artifacts: streamed to a temporary file, synced, renamed.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use super::FORMAT;
+use super::artifact::{DType, Manifest, TensorInfo};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+
+/// A tensor that is going to be written.
+#[derive(Clone, Debug)]
+pub struct TensorDecl {
+    name: String,
+    dtype: DType,
+    shape: Vec<usize>,
+}
+
+impl TensorDecl {
+    /// An f32 tensor.
+    pub fn f32(name: &str, shape: &[usize]) -> Self {
+        TensorDecl { name: name.into(), dtype: DType::F32, shape: shape.into() }
+    }
+
+    /// A u32 tensor.
+    pub fn u32(name: &str, shape: &[usize]) -> Self {
+        TensorDecl { name: name.into(), dtype: DType::U32, shape: shape.into() }
+    }
+
+    fn bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * 4
+    }
+}
+
+/// Receives the tensors' values in the declared order, in pieces of any size.
+pub struct Writer {
+    data_path: PathBuf,
+    manifest_path: PathBuf,
+    kind: String,
+    key: String,
+    file: std::io::BufWriter<NamedTempFile>,
+    hasher: blake3::Hasher,
+    expected: usize,
+    written: usize,
+    total: u64,
+}
+
+impl Writer {
+    pub(super) fn create(data_path: PathBuf, manifest_path: PathBuf, kind: &str, key: &str, tensors: Vec<TensorDecl>) -> Result<Self> {
+        let folder = data_path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        let file = NamedTempFile::new_in(folder).map_err(Error::io("write into", folder))?;
+        let mut writer = Writer {
+            file: std::io::BufWriter::with_capacity(1 << 20, file),
+            hasher: blake3::Hasher::new(),
+            expected: tensors.iter().map(TensorDecl::bytes).sum(),
+            written: 0,
+            total: 0,
+            kind: kind.into(),
+            key: key.into(),
+            data_path,
+            manifest_path,
+        };
+        writer.put(&header(&tensors))?;
+        Ok(writer)
+    }
+
+    /// Appends f32 values.
+    pub fn f32(&mut self, values: &[f32]) -> Result<()> {
+        self.tensor_bytes(bytemuck::cast_slice(values))
+    }
+
+    /// Appends u32 values.
+    pub fn u32(&mut self, values: &[u32]) -> Result<()> {
+        self.tensor_bytes(bytemuck::cast_slice(values))
+    }
+
+    fn tensor_bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.written += bytes.len();
+        assert!(self.written <= self.expected, "{}: more values than declared", self.kind);
+        self.put(bytes)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.total += bytes.len() as u64;
+        self.file.write_all(bytes).map_err(Error::io("write", &self.data_path))
+    }
+
+    /// Syncs and renames both files; `note` and the time since `clock` go into the manifest.
+    pub fn finish(self, note: serde_json::Value, clock: &Clock) -> Result<()> {
+        assert_eq!(self.written, self.expected, "{}: fewer values than declared", self.kind);
+        let manifest = Manifest {
+            format: FORMAT,
+            kind: self.kind,
+            key: self.key,
+            maker: env!("CARGO_PKG_VERSION").into(),
+            checksum: self.hasher.finalize().to_hex().to_string(),
+            bytes: self.total,
+            wall_seconds: clock.wall_seconds(),
+            cpu_seconds: clock.cpu_seconds(),
+            note,
+        };
+        let file = self.file.into_inner().map_err(|fault| Error::io("write", &self.data_path)(fault.into_error()))?;
+        persist(file, &self.data_path)?;
+        let text = serde_json::to_string_pretty(&manifest).unwrap_or_else(|fault| unreachable!("plain data: {fault}"));
+        write_atomically(&self.manifest_path, text.as_bytes())
+    }
+}
+
+fn header(tensors: &[TensorDecl]) -> Vec<u8> {
+    let mut offset = 0;
+    let mut map = serde_json::Map::new();
+    for tensor in tensors {
+        let end = offset + tensor.bytes();
+        let info = TensorInfo { dtype: tensor.dtype, shape: tensor.shape.clone(), data_offsets: (offset, end) };
+        map.insert(tensor.name.clone(), serde_json::to_value(info).unwrap_or_else(|fault| unreachable!("plain data: {fault}")));
+        offset = end;
+    }
+    let mut json = serde_json::Value::Object(map).to_string().into_bytes();
+    json.resize(json.len().next_multiple_of(8), b' '); // keeps the tensors aligned in the mapped file
+    let mut out = (json.len() as u64).to_le_bytes().to_vec();
+    out.extend(json);
+    out
+}
+
+fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
+    file.as_file().sync_all().map_err(Error::io("sync", path))?;
+    file.persist(path).map_err(|fault| Error::io("rename to", path)(fault.error))?;
+    Ok(())
+}
+
+/// Replaces the file at `path` by `bytes` in one step; a crash leaves the old file or the new one, never a mixture.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let mut file = NamedTempFile::new_in(folder).map_err(Error::io("write into", folder))?;
+    file.write_all(bytes).map_err(Error::io("write", path))?;
+    use std::os::unix::fs::PermissionsExt;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(Error::io("write", path))?;
+    persist(file, path)
+}

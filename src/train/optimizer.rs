@@ -1,0 +1,87 @@
+//! Adam and AdamW with every constant explicit, PyTorch's arithmetic.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Gradients, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::parameters::Parameters;
+
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.999;
+const EPSILON: f64 = 1e-8;
+
+/// How weight decay enters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerKind {
+    /// Decay apart from the gradient step.
+    Adamw,
+    /// Decay added to the gradient.
+    Adam,
+}
+
+/// Parameters that share their settings: those whose name starts with one of `prefixes`.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Name prefixes.
+    pub prefixes: Vec<String>,
+    /// How weight decay enters.
+    pub kind: OptimizerKind,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+}
+
+/// Moments of every parameter that has had a gradient.
+#[derive(Clone, Debug)]
+pub struct Optimizer {
+    groups: Vec<Group>,
+    step: i32,
+    moments: BTreeMap<String, (Tensor<2>, Tensor<2>)>,
+}
+
+impl Optimizer {
+    /// An optimiser at rest.
+    pub fn new(groups: Vec<Group>) -> Self {
+        Optimizer { groups, step: 0, moments: BTreeMap::new() }
+    }
+
+    /// One step. Parameters without a gradient stay; those named in `zero_gradient` (whose true gradient is zero, so
+    /// that only rounding noise would move them) get a gradient of exactly zero.
+    pub fn step(&mut self, parameters: &mut Parameters, gradients: &Gradients, zero_gradient: &[String]) {
+        self.step += 1;
+        let names: Vec<String> = parameters.learned_names().map(str::to_string).collect();
+        for name in names {
+            let Some(group) = self.groups.iter().find(|g| g.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))) else {
+                continue;
+            };
+            let value = parameters.get(&name);
+            let Some(gradient) = value.grad(gradients) else { continue };
+            let gradient = if zero_gradient.contains(&name) { gradient.zeros_like() } else { gradient };
+            let updated = update(group, self.step, value.inner(), gradient, self.moments.entry(name.clone()));
+            parameters.update(&name, updated);
+        }
+    }
+}
+
+fn update(
+    group: &Group,
+    step: i32,
+    value: Tensor<2>,
+    gradient: Tensor<2>,
+    moments: std::collections::btree_map::Entry<'_, String, (Tensor<2>, Tensor<2>)>,
+) -> Tensor<2> {
+    let (value, gradient) = match group.kind {
+        OptimizerKind::Adamw => (value * (1.0 - group.learning_rate * group.weight_decay), gradient),
+        OptimizerKind::Adam => (value.clone(), gradient + value * group.weight_decay),
+    };
+    let (first, second) = moments.or_insert_with(|| (gradient.zeros_like(), gradient.zeros_like()));
+    *first = first.clone() * BETA1 + gradient.clone() * (1.0 - BETA1);
+    *second = second.clone() * BETA2 + gradient.clone() * gradient * (1.0 - BETA2);
+    let first_corrected = first.clone() / (1.0 - BETA1.powi(step));
+    let root = (second.clone() / (1.0 - BETA2.powi(step))).sqrt() + EPSILON;
+    value - first_corrected / root * group.learning_rate
+}

@@ -1,0 +1,135 @@
+//! Named parameters and running statistics, all of them matrices (a bias is one row).
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::error::{Error, Result};
+use crate::random::{Purpose, stream};
+use crate::store::{Artifact, TensorDecl, Writer};
+
+/// Parameters (which learn) and buffers (which do not), by name.
+#[derive(Clone, Debug, Default)]
+pub struct Parameters {
+    learned: BTreeMap<String, Tensor<2>>,
+    buffers: BTreeMap<String, Tensor<2>>,
+}
+
+impl Parameters {
+    /// Adds a linear layer `name.weight` (outputs × inputs, Xavier-normal) and `name.bias` (1 × outputs, uniform in
+    /// ±1/√inputs), drawn from the run's seed.
+    pub fn add_linear(&mut self, name: &str, inputs: usize, outputs: usize, bias: bool, seed: u64, device: &Device) {
+        let index = self.learned.len() as u64;
+        let mut draws = stream(seed, Purpose::InitialWeights, index);
+        let mut weight = vec![0.0; inputs * outputs];
+        draws.fill_normal(&mut weight, (2.0 / (inputs + outputs) as f64).sqrt());
+        self.insert(&format!("{name}.weight"), weight, [outputs, inputs], device);
+        if bias {
+            let mut values = vec![0.0; outputs];
+            draws.fill_uniform(&mut values, 1.0 / (inputs as f64).sqrt());
+            self.insert(&format!("{name}.bias"), values, [1, outputs], device);
+        }
+    }
+
+    /// Adds a batch normalisation of `width` columns: weight 1, bias 0, running mean 0, running variance 1.
+    pub fn add_batch_norm(&mut self, name: &str, width: usize, device: &Device) {
+        self.insert(&format!("{name}.weight"), vec![1.0; width], [1, width], device);
+        self.insert(&format!("{name}.bias"), vec![0.0; width], [1, width], device);
+        self.insert_buffer(&format!("{name}.running_mean"), vec![0.0; width], [1, width], device);
+        self.insert_buffer(&format!("{name}.running_var"), vec![1.0; width], [1, width], device);
+    }
+
+    /// Sets a learned parameter.
+    pub fn insert(&mut self, name: &str, values: Vec<f32>, shape: [usize; 2], device: &Device) {
+        self.learned.insert(name.into(), upload(values, shape, device).require_grad());
+    }
+
+    /// Sets a buffer.
+    pub fn insert_buffer(&mut self, name: &str, values: Vec<f32>, shape: [usize; 2], device: &Device) {
+        self.buffers.insert(name.into(), upload(values, shape, device));
+    }
+
+    /// A parameter or buffer; asking for one that was never added is a bug.
+    pub fn get(&self, name: &str) -> Tensor<2> {
+        match self.learned.get(name).or_else(|| self.buffers.get(name)) {
+            Some(tensor) => tensor.clone(),
+            None => panic!("no parameter `{name}`"),
+        }
+    }
+
+    /// True when there is such a parameter or buffer.
+    pub fn contains(&self, name: &str) -> bool {
+        self.learned.contains_key(name) || self.buffers.contains_key(name)
+    }
+
+    /// Replaces a learned parameter by its updated value.
+    pub(super) fn update(&mut self, name: &str, value: Tensor<2>) {
+        let tensor = if value.is_autodiff() { value } else { Tensor::from_inner(value) };
+        self.learned.insert(name.into(), tensor.require_grad());
+    }
+
+    /// Replaces a buffer.
+    pub fn set_buffer(&mut self, name: &str, value: Tensor<2>) {
+        self.buffers.insert(name.into(), value);
+    }
+
+    /// Names of the learned parameters, sorted.
+    pub fn learned_names(&self) -> impl Iterator<Item = &str> {
+        self.learned.keys().map(String::as_str)
+    }
+
+    /// How many numbers are learned.
+    pub fn count(&self) -> usize {
+        self.learned.values().map(|tensor| tensor.dims().iter().product::<usize>()).sum()
+    }
+
+    /// A copy on another device (an autodiff device trains, a plain one scores).
+    pub fn to_device(&self, device: &Device) -> Parameters {
+        let copy = |tensor: &Tensor<2>| upload(download(tensor.clone()), tensor.dims(), device);
+        Parameters {
+            learned: self.learned.iter().map(|(name, tensor)| (name.clone(), copy(tensor))).collect(),
+            buffers: self.buffers.iter().map(|(name, tensor)| (name.clone(), copy(tensor))).collect(),
+        }
+    }
+
+    /// What an artifact must declare to hold these, names prefixed.
+    pub fn declarations(&self, prefix: &str) -> Vec<TensorDecl> {
+        self.all().map(|(name, tensor)| TensorDecl::f32(&format!("{prefix}{name}"), &tensor.dims())).collect()
+    }
+
+    /// Writes all values in the order of `declarations`.
+    pub fn write(&self, writer: &mut Writer) -> Result<()> {
+        self.all().try_for_each(|(_, tensor)| writer.f32(&download(tensor.clone())))
+    }
+
+    /// Fills the values from an artifact; every name must be there in its shape.
+    pub fn read(&mut self, artifact: &Artifact, prefix: &str, device: &Device) -> Result<()> {
+        for tensors in [&mut self.learned, &mut self.buffers] {
+            for (name, tensor) in tensors.iter_mut() {
+                let full = format!("{prefix}{name}");
+                let shape = tensor.dims();
+                if artifact.shape(&full)? != shape {
+                    let what = format!("`{full}` has shape {:?} where {shape:?} is needed", artifact.shape(&full)?);
+                    return Err(Error::method(what, "remove the store and run again"));
+                }
+                *tensor = upload(artifact.f32(&full)?.to_vec(), shape, device);
+            }
+        }
+        Ok(())
+    }
+
+    fn all(&self) -> impl Iterator<Item = (&String, &Tensor<2>)> {
+        self.learned.iter().chain(&self.buffers)
+    }
+}
+
+/// Host values to a device.
+pub fn upload<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Device values to the host.
+pub fn download<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    let data = tensor.inner().into_data();
+    data.to_vec::<f32>().unwrap_or_else(|fault| unreachable!("our tensors are f32: {fault:?}"))
+}

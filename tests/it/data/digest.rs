@@ -1,0 +1,86 @@
+//! Content digests and their memory.
+
+use super::{copy_of, entry, real};
+use crate::util;
+use dmad::data::digest::{Digests, list_digest};
+use dmad::data::index::{self, Image};
+use std::fs;
+use std::path::Path;
+
+fn training(index: &index::Index) -> Vec<Image> {
+    index.classes[0].train.clone()
+}
+
+#[test]
+fn a_list_digest_depends_on_paths_contents_and_order_but_not_on_the_folder() {
+    let Some(data) = util::data() else { return };
+    let folder = copy_of("smoke", &data);
+    let (here, there) = (training(&real("smoke", &data)), training(&real("smoke", folder.path())));
+    let digest = |images: &[Image]| list_digest(&mut Digests::open(None), images).unwrap();
+    assert_eq!(digest(&here), digest(&there));
+    let mut reversed = here.clone();
+    reversed.reverse();
+    assert_ne!(digest(&here), digest(&reversed));
+    let mut renamed = here.clone();
+    renamed[0].path.push('x');
+    assert_ne!(digest(&here), digest(&renamed));
+    fs::copy(folder.path().join("smoke/leather/test/good/000.png"), there[0].place()).unwrap();
+    assert_ne!(digest(&here), digest(&there));
+}
+
+#[test]
+fn the_cache_saves_reading_notices_changes_and_is_rebuilt_when_damaged() {
+    let Some(data) = util::data() else { return };
+    let folder = copy_of("smoke", &data);
+    let images = training(&real("smoke", folder.path()));
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
+    let age = |image: &Image| fs::File::options().append(true).open(image.place()).unwrap().set_modified(old).unwrap();
+    images.iter().for_each(age);
+    let file = folder.path().join("cache/digests");
+    let read = || {
+        let mut digests = Digests::open(Some(&file));
+        let list = digests.of(&images).unwrap();
+        digests.save().unwrap();
+        (list, digests.hashed())
+    };
+    let (first, hashed) = read();
+    assert_eq!((hashed, read()), (4, (first.clone(), 0)));
+    // Another content of the same length and time cannot be told; another time can.
+    let mut bytes = fs::read(images[0].place()).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(images[0].place(), bytes).unwrap();
+    let (changed, hashed) = read();
+    assert_eq!((hashed, changed[0] == first[0], &changed[1..]), (1, false, &first[1..]));
+    // A file that changed just now may change again unseen: it is read every time.
+    assert_eq!(read().1, 1);
+    age(&images[0]);
+    assert_eq!((read().1, read().1), (1, 0));
+    let text = fs::read_to_string(&file).unwrap();
+    for damaged in [text.replace('a', "b"), text[..text.len() / 2].into(), String::new(), "nonsense\n".into()] {
+        fs::write(&file, damaged).unwrap();
+        assert_eq!((read(), read().1), ((changed.clone(), 4), 0));
+    }
+}
+
+#[test]
+fn drawings_have_digests_without_being_drawn() {
+    let entry = entry("synthetic");
+    let here = training(&index::index(&entry, Path::new(""), None).unwrap());
+    let mut digests = Digests::open(None);
+    let list = digests.of(&here).unwrap();
+    let distinct: std::collections::BTreeSet<_> = list.iter().collect();
+    assert_eq!((distinct.len(), digests.hashed()), (here.len(), 0));
+    let other = dmad::data::catalog::Entry { seed: 1, ..entry };
+    let there = training(&index::index(&other, Path::new(""), None).unwrap());
+    assert_ne!(list[0], digests.of(&there).unwrap()[0]);
+}
+
+#[test]
+fn a_vanished_file_is_an_error_that_names_it() {
+    let Some(data) = util::data() else { return };
+    let folder = copy_of("smoke", &data);
+    let images = training(&real("smoke", folder.path()));
+    fs::remove_file(images[2].place()).unwrap();
+    let error = Digests::open(None).of(&images).unwrap_err().to_string();
+    assert!(error.contains("train/good/002.png"), "{error}");
+}

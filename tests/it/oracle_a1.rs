@@ -1,0 +1,77 @@
+//! Oracle A1: decoding and Pillow's antialiased bilinear resize.
+
+use crate::{gen_oracle, util};
+use dmad::data::index::{Image, Source};
+use dmad::data::{decode, image};
+use dmad::spec;
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+fn sha(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn load(path: &Path) -> Vec<u8> {
+    let image = Image { path: "image.png".into(), source: Source::File(path.into()) };
+    let loaded = image::load_rgb(&image, &spec::Image { size: 256, resize: 0 }).unwrap();
+    assert_eq!(loaded.side, 256);
+    loaded.data
+}
+
+/// Holds the resized `pixels` against the reference: within one level, and nearly everywhere equal.
+fn check(name: &str, pixels: &[u8], oracles: &Path) {
+    let file = std::fs::File::open(oracles.join(format!("a1_{name}_256.npy"))).unwrap();
+    let expected: Vec<u8> = npyz::NpyFile::new(std::io::BufReader::new(file)).unwrap().into_vec().unwrap();
+    assert_eq!(pixels.len(), expected.len());
+    let differences: Vec<u8> = pixels.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).collect();
+    let (largest, other) = (differences.iter().max(), differences.iter().filter(|d| **d > 0).count());
+    eprintln!("{name}: largest difference {largest:?}, {other} of {} values differ", expected.len());
+    assert!(largest <= Some(&1) && other * 100 <= expected.len(), "{name}: {largest:?}, {other} values");
+}
+
+#[test]
+fn a1_real_images_decode_exactly_and_resize_as_pillow_does() {
+    let (Some(oracles), Some(data)) = (util::oracles(), util::data()) else { return };
+    let reference = util::json(oracles.join("a1_resize.json"));
+    for name in ["tile_grey", "paper_rgb"] {
+        let entry = &reference[name];
+        let path = data.join(entry["source"]["path"].as_str().unwrap());
+        let decoded = decode::decode(&path).unwrap().into_rgb();
+        assert_eq!((decoded.width as u64, decoded.height as u64), {
+            (entry["width"].as_u64().unwrap(), entry["height"].as_u64().unwrap())
+        });
+        assert_eq!(sha(&decoded.data), entry["decoded_rgb_sha256"].as_str().unwrap(), "{name}");
+        check(name, &load(&path), &oracles);
+    }
+}
+
+#[test]
+fn a1_generated_images_resize_as_pillow_does() {
+    let Some(oracles) = util::oracles() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let whole = gen_oracle::image(3, 0, 1024);
+    let cut: Vec<u8> =
+        gen_oracle::image(3, 1, 1024).chunks(1024 * 3).take(700).flat_map(|row| row[..410 * 3].to_vec()).collect();
+    for (name, width, height, pixels) in [("gen1024", 1024, 1024, whole), ("gen_700x410", 410, 700, cut)] {
+        let path = folder.path().join("image.png");
+        ::image::save_buffer(&path, &pixels, width, height, ::image::ExtendedColorType::Rgb8).unwrap();
+        check(name, &load(&path), &oracles);
+    }
+}
+
+#[test]
+fn a1_a_megapixel_png_loads_in_tens_of_milliseconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.png");
+    let pixels = gen_oracle::image(3, 0, 1024);
+    ::image::save_buffer(&path, &pixels, 1024, 1024, ::image::ExtendedColorType::Rgb8).unwrap();
+    let millis = (0..10).map(|_| {
+        let start = std::time::Instant::now();
+        load(&path);
+        start.elapsed().as_secs_f64() * 1e3
+    });
+    let fastest = millis.fold(f64::INFINITY, f64::min);
+    eprintln!("1024 × 1024 RGB PNG to 256 × 256: {fastest:.1} ms");
+    // Ten times what it takes on an idle machine: this catches a lost fast path, not a busy neighbour.
+    assert!(fastest < 150.0, "{fastest} ms");
+}
