@@ -1,3 +1,3 @@
-//! One file per command.
+//! The command line: one file per command.
 
-pub mod data;
+pub mod weights;
