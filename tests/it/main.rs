@@ -1,9 +1,13 @@
 //! The one integration test binary. Module names say what is tested; test names are sentences.
 
 mod backbone;
+mod bank;
+mod data;
 mod features;
 mod gen_oracle;
+mod oracle_a1;
 mod oracle_a2;
 mod oracle_a3;
 mod oracle_a4;
+mod oracle_a5;
 mod util;

@@ -1,0 +1,236 @@
+//! Writing records: every file in one step, `run.toml` last, because it is what makes a record exist.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polars::prelude::{DataFrame, PolarsError};
+use serde_json::{Value as Json, json};
+
+use super::frames::{MetricRecord, csv_bytes, image_frame, metric_frame, metric_rows, parquet_bytes, read_parquet};
+use super::provenance::{Environment, Provenance};
+use super::{MetricRow, Results, VERSION};
+use crate::error::{Error, Result};
+use crate::spec::{Experiment, RunSpec, Setting};
+use crate::store::{Artifact, write_atomically};
+
+/// Name of the row of unweighted means over classes.
+pub const MEAN: &str = "mean";
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub struct RunFolder(PathBuf);
+
+/// Everything that goes into a run's folder.
+pub struct Record<'a> {
+    /// The experiment it belongs to.
+    pub experiment: &'a Experiment,
+    /// Its spec.
+    pub spec: &'a RunSpec,
+    /// What the record stands for; another key means stale.
+    pub key: &'a str,
+    /// Its numbers.
+    pub results: &'a Results,
+    /// Trained models, one per group of classes.
+    pub models: &'a [Arc<Artifact>],
+    /// Where the numbers came from.
+    pub provenance: &'a Provenance,
+}
+
+impl RunFolder {
+    /// The folder of run `id` of the experiment in `experiment`.
+    pub fn new(experiment: &Path, id: &str) -> Self {
+        RunFolder(experiment.join("runs").join(id))
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// True when a finished record with this key is there, all its tables with it.
+    pub fn is_current(&self, key: &str) -> bool {
+        let Ok(text) = std::fs::read_to_string(self.file("run.toml")) else { return false };
+        let Ok(table) = text.parse::<toml::Table>() else { return false };
+        let same = |name: &str, value: &str| table.get(name).and_then(|v| v.as_str()) == Some(value);
+        same("key", key) && same("status", "ok") && ["metrics.parquet", "images.parquet"].iter().all(|f| self.file(f).is_file())
+    }
+}
+
+/// Writes a finished run.
+pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
+    let (spec, results) = (record.spec, record.results);
+    let base = base_row(record.experiment, spec);
+    let mut rows = Vec::new();
+    for class in &results.classes {
+        rows.extend(class.metrics.iter().map(|metric| metric_record(&base, &class.name, metric)));
+    }
+    rows.extend(results.means.iter().map(|metric| metric_record(&base, MEAN, metric)));
+    write_metrics(folder, &rows)?;
+    let images: Vec<_> = results.classes.iter().flat_map(|class| &class.images).collect();
+    let path = folder.file("images.parquet");
+    let frame = image_frame(&base.run, &images).map_err(frame_fault(&path))?;
+    write_frame(&path, frame, parquet_bytes)?;
+    write_scores(folder, results)?;
+    write_models(folder, record.models)?;
+    write_log(folder, record.provenance)?;
+    write_run_toml(folder, record.experiment, spec, record.key, json!({
+        "status": "ok",
+        "epoch": results.epoch,
+        "provenance": record.provenance,
+        "class": results.classes.iter().map(|class| json!({
+            "name": class.name, "images": class.images.len(), "regions": class.regions, "empty_masks": class.empty_masks,
+        })).collect::<Vec<_>>(),
+    }))
+}
+
+/// Writes a run that failed: a row, never a gap.
+pub fn write_failure(folder: &RunFolder, experiment: &Experiment, spec: &RunSpec, message: &str, help: Option<&str>) -> Result<()> {
+    let base = base_row(experiment, spec);
+    let rows: Vec<MetricRecord> = crate::spec::MetricName::ALL
+        .iter()
+        .map(|name| MetricRecord {
+            class: MEAN.into(),
+            metric: name.as_str().into(),
+            status: "error".into(),
+            error: message.into(),
+            ..base.clone()
+        })
+        .collect();
+    write_metrics(folder, &rows)?;
+    write_run_toml(folder, experiment, spec, "", json!({ "status": "error", "error": message, "help": help.unwrap_or_default() }))
+}
+
+fn base_row(experiment: &Experiment, spec: &RunSpec) -> MetricRecord {
+    MetricRecord {
+        experiment: experiment.name.clone(),
+        run: spec.id(),
+        variant: spec.variant.clone(),
+        method: spec.method_name().into(),
+        dataset: spec.dataset.clone(),
+        setting: match spec.protocol.setting {
+            Setting::Unified => "unified".into(),
+            Setting::PerClass => "per_class".into(),
+        },
+        seen_anomalies: spec.protocol.seen.count as u32,
+        seed: spec.seed,
+        status: "ok".into(),
+        ..MetricRecord::default()
+    }
+}
+
+fn metric_record(base: &MetricRecord, class: &str, row: &MetricRow) -> MetricRecord {
+    MetricRecord {
+        class: class.into(),
+        metric: row.metric.clone(),
+        value: row.value,
+        n_pos: row.positives,
+        n_neg: row.negatives,
+        error: row.reason.clone(),
+        ..base.clone()
+    }
+}
+
+fn frame_fault(path: &Path) -> impl FnOnce(PolarsError) -> Error {
+    let path = path.to_path_buf();
+    move |fault| Error::store(path, format!("cannot be made ({fault})"), "report this as a fault of the program")
+}
+
+fn write_frame(path: &Path, mut frame: DataFrame, bytes: fn(&mut DataFrame) -> Result<Vec<u8>, PolarsError>) -> Result<()> {
+    write_atomically(path, &bytes(&mut frame).map_err(frame_fault(path))?)
+}
+
+fn write_metrics(folder: &RunFolder, rows: &[MetricRecord]) -> Result<()> {
+    let path = folder.file("metrics.parquet");
+    write_frame(&path, metric_frame(rows).map_err(frame_fault(&path))?, parquet_bytes)
+}
+
+/// Raw patch scores, one tensor per class: images × rows × columns.
+fn write_scores(folder: &RunFolder, results: &Results) -> Result<()> {
+    let tensors: BTreeMap<&str, (Vec<usize>, &[f32])> = results
+        .classes
+        .iter()
+        .map(|class| (class.name.as_str(), (vec![class.images.len(), class.grid.0, class.grid.1], class.patch_scores.as_slice())))
+        .collect();
+    write_tensors(&folder.file("scores.safetensors"), tensors)
+}
+
+/// The trained model; with one model per class, names start with the model's number.
+fn write_models(folder: &RunFolder, models: &[Arc<Artifact>]) -> Result<()> {
+    if models.is_empty() {
+        return Ok(());
+    }
+    let mut tensors = BTreeMap::new();
+    let names: Vec<(usize, String)> =
+        models.iter().enumerate().flat_map(|(number, model)| model.tensors().keys().map(move |name| (number, name.clone()))).collect();
+    let full: Vec<String> = names.iter().map(|(number, name)| format!("{number}/{name}")).collect();
+    for ((number, name), full) in names.iter().zip(&full) {
+        tensors.insert(full.as_str(), (models[*number].shape(name)?.to_vec(), models[*number].f32(name)?));
+    }
+    write_tensors(&folder.file("model.safetensors"), tensors)
+}
+
+fn write_tensors(path: &Path, tensors: BTreeMap<&str, (Vec<usize>, &[f32])>) -> Result<()> {
+    let fault = |what: String| Error::store(path, format!("cannot be made ({what})"), "report this as a fault of the program");
+    let views = tensors
+        .into_iter()
+        .map(|(name, (shape, values))| {
+            let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, bytemuck::cast_slice(values));
+            view.map(|view| (name, view)).map_err(|e| fault(e.to_string()))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let bytes = safetensors::serialize(views, None).map_err(|e| fault(e.to_string()))?;
+    write_atomically(path, &bytes)
+}
+
+/// One JSON line per stage.
+fn write_log(folder: &RunFolder, provenance: &Provenance) -> Result<()> {
+    let lines: Vec<String> = provenance.stages.iter().filter_map(|stage| serde_json::to_string(stage).ok()).collect();
+    write_atomically(&folder.file("log.jsonl"), (lines.join("\n") + "\n").as_bytes())
+}
+
+fn write_run_toml(folder: &RunFolder, experiment: &Experiment, spec: &RunSpec, key: &str, rest: Json) -> Result<()> {
+    let mut json = json!({
+        "record": VERSION, "run": spec.id(), "experiment": experiment.name, "title": experiment.title, "key": key,
+        "spec": spec, "environment": Environment::now(),
+    });
+    if let (Some(json), Json::Object(rest)) = (json.as_object_mut(), rest) {
+        json.extend(rest);
+    }
+    if let Some(stages) = json.pointer_mut("/provenance/stages").and_then(Json::as_array_mut) {
+        for stage in stages {
+            // Notes hold whole loss curves; they are in log.jsonl.
+            stage.as_object_mut().map(|stage| stage.remove("note"));
+        }
+    }
+    let text = toml::to_string(&json).unwrap_or_else(|fault| unreachable!("a record is plain data: {fault}"));
+    write_atomically(&folder.file("run.toml"), text.as_bytes())
+}
+
+/// Rebuilds the experiment's views from its runs' folders, in the experiment's order of runs.
+pub fn rebuild_views(folder: &Path, experiment: &Experiment) -> Result<()> {
+    let (mut metrics, mut images): (Vec<MetricRecord>, Option<DataFrame>) = Default::default();
+    for run in &experiment.runs {
+        let own = RunFolder::new(folder, &run.spec.id());
+        let path = own.file("metrics.parquet");
+        if path.is_file() {
+            metrics.extend(metric_rows(&read_parquet(&path)?, &path)?);
+        }
+        let path = own.file("images.parquet");
+        if path.is_file() {
+            let frame = read_parquet(&path)?;
+            images = Some(match images {
+                None => frame,
+                Some(all) => all.vstack(&frame).map_err(frame_fault(&path))?,
+            });
+        }
+    }
+    let path = folder.join("metrics.parquet");
+    let frame = metric_frame(&metrics).map_err(frame_fault(&path))?;
+    write_frame(&path, frame.clone(), parquet_bytes)?;
+    write_frame(&folder.join("metrics.csv"), frame, csv_bytes)?;
+    match images {
+        Some(images) => write_frame(&folder.join("images.parquet"), images, parquet_bytes),
+        None => Ok(()),
+    }
+}
