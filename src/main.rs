@@ -1,3 +1,5 @@
-//! Command line entry.
+//! The `dmad` program; everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    dmad::cli::main()
+}

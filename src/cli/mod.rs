@@ -1,3 +1,170 @@
 //! The command line: one file per command.
+//!
+//! Owns: options, exit codes, what is printed where (results to stdout, messages to stderr). Does not own: any work.
+//!
+//! Exit codes: 0 done; 1 some runs failed or a check found something; 2 nothing could start.
 
+pub mod data;
+pub mod metrics;
+mod report;
+mod run;
+mod schema;
 pub mod weights;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::data::Catalog;
+use crate::device::DeviceKind;
+use crate::error::{Error, Result};
+use crate::run::Settings;
+
+/// Experiment tracking and benchmarks for industrial image anomaly detection.
+#[derive(Parser, Debug)]
+#[command(name = "dmad", version, propagate_version = true, after_help = "\
+Examples:
+  dmad run experiments/quickstart.toml          needs no download; a table in a minute or two
+  dmad run experiments/real/mini.toml --data /data --weights /weights
+  dmad report experiments/quickstart.toml       the tables again, from the records alone
+  dmad data list                                which datasets are known, and which are here")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run experiments: train, evaluate, record, and print the tables.
+    Run(run::Args),
+    /// Print the tables of recorded experiments; no model is run.
+    Report(report::Args),
+    /// List, verify or synthesize datasets.
+    Data(data::Arguments),
+    /// List or import backbone weights.
+    Weights(weights::Arguments),
+    /// Metrics of any framework's score maps and masks (.npy).
+    Metrics(metrics::Args),
+    /// Print the JSON Schema of experiment files, for editors.
+    Schema,
+}
+
+/// Options of all commands.
+#[derive(Args, Debug)]
+struct Common {
+    /// Folder of the datasets [default: $DMAD_DATA, else ./data]
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Folder of the weights [default: $DMAD_WEIGHTS, else ./weights]
+    #[arg(long, global = true, value_name = "DIR")]
+    weights: Option<PathBuf>,
+    /// Folder of the results
+    #[arg(long, global = true, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+    /// Folder of cached artifacts: features, banks, neighbours, models
+    #[arg(long, global = true, value_name = "DIR", default_value = ".dmad-store")]
+    store: PathBuf,
+    /// Catalog of datasets [default: ./datasets.toml, else the built-in one]
+    #[arg(long, global = true, value_name = "FILE")]
+    datasets: Option<PathBuf>,
+    /// What computes
+    #[arg(long, global = true, value_enum, default_value_t)]
+    device: DeviceKind,
+    /// Threads; results do not depend on it [default: all processors]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl Common {
+    fn settings(&self) -> Settings {
+        Settings {
+            data: self.data_root(),
+            weights: self.weights_dir(),
+            results: self.results.clone(),
+            store: self.store.clone(),
+            device: self.device,
+        }
+    }
+
+    fn data_root(&self) -> PathBuf {
+        folder(&self.data, "DMAD_DATA", "data")
+    }
+
+    fn weights_dir(&self) -> PathBuf {
+        folder(&self.weights, "DMAD_WEIGHTS", "weights")
+    }
+
+    fn catalog(&self) -> Result<Catalog> {
+        let local = PathBuf::from("datasets.toml");
+        match &self.datasets {
+            Some(path) => Catalog::load(Some(path)),
+            None if local.is_file() => Catalog::load(Some(&local)),
+            None => Catalog::load(None),
+        }
+    }
+}
+
+fn folder(given: &Option<PathBuf>, variable: &str, default: &str) -> PathBuf {
+    given.clone().or_else(|| std::env::var_os(variable).map(PathBuf::from)).unwrap_or_else(|| default.into())
+}
+
+/// Parses the command line, does what it says, and returns the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(threads) = cli.common.threads
+        && let Err(fault) = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()
+    {
+        eprintln!("error: cannot start {threads} threads: {fault}");
+        return ExitCode::from(2);
+    }
+    match dispatch(&cli) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(fault) => {
+            print_error(&fault);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// True when everything went well, false when something was found or failed on the way.
+fn dispatch(cli: &Cli) -> Result<bool> {
+    let (common, json) = (&cli.common, cli.common.format == Format::Json);
+    match &cli.command {
+        Command::Run(args) => run::run(args, common, json),
+        Command::Report(args) => report::run(args, common),
+        Command::Data(args) => data::run(args, &common.catalog()?, &common.data_root(), json),
+        Command::Weights(args) => weights::run(args, &common.weights_dir(), json).map(|()| true),
+        Command::Metrics(args) => metrics::run(args, json).map(|()| true),
+        Command::Schema => schema::run().map(|()| true),
+    }
+}
+
+/// Error and help on stderr; faults of TOML files with the line they are on.
+fn print_error(fault: &Error) {
+    match fault {
+        Error::Spec(diagnostic) => eprintln!("error: {diagnostic}\n{}", diagnostic.render()),
+        other => {
+            eprintln!("error: {other}");
+            if let Some(help) = other.help() {
+                eprintln!("  help: {help}");
+            }
+        }
+    }
+}

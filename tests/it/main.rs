@@ -9,5 +9,7 @@ mod oracle_a1;
 mod oracle_a2;
 mod oracle_a3;
 mod oracle_a4;
+mod metrics;
 mod oracle_a5;
+mod oracle_a6;
 mod util;

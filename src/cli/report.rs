@@ -1,0 +1,43 @@
+//! `dmad report`: the tables again, from the records alone.
+
+use std::path::{Path, PathBuf};
+
+use super::Common;
+use crate::error::Result;
+use crate::{methods, record, report, spec};
+
+/// Print the tables of recorded experiments.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  dmad report experiments/quickstart.toml
+  dmad report results/quickstart")]
+pub struct Args {
+    /// Experiment files, or folders below results/
+    #[arg(required = true, value_name = "FILE|DIR")]
+    targets: Vec<PathBuf>,
+}
+
+/// True when every declared run is recorded and none failed.
+pub fn run(args: &Args, common: &Common) -> Result<bool> {
+    let mut fine = true;
+    for target in &args.targets {
+        let recorded = record::read_experiment(&folder(target, common)?, &methods::kinds())?;
+        record::rebuild_views(&recorded.folder, &recorded.experiment)?;
+        let tables = report::tables(&recorded);
+        tables.iter().for_each(|table| println!("{}", table.text));
+        for path in report::write(&recorded, &tables)? {
+            eprintln!("wrote {}", path.display());
+        }
+        fine &= recorded.missing.is_empty() && recorded.metrics.iter().all(|row| row.status == "ok");
+    }
+    Ok(fine)
+}
+
+/// A folder is one; a file names the experiment whose folder is meant.
+fn folder(target: &Path, common: &Common) -> Result<PathBuf> {
+    if target.is_dir() {
+        return Ok(target.into());
+    }
+    Ok(common.results.join(spec::load(target, &methods::kinds(), None)?.name))
+}

@@ -1,0 +1,128 @@
+//! Patch scores to anomaly maps: bilinear enlargement and Gaussian smoothing.
+//!
+//! Owns: the arithmetic of both, equal to PyTorch's `interpolate(align_corners=False)` and SciPy's `gaussian_filter`.
+//! Does not own: which sigma or size a method uses, and the scores themselves.
+
+/// Columns that a smoothing loop keeps in registers.
+const LANES: usize = 8;
+
+/// Enlarges a `rows` × `cols` grid of scores to `height` × `width` (all row-major) by bilinear interpolation between
+/// the centres of the patches; beyond the outermost centres the border value holds. Interpolates in f64.
+///
+/// # Panics
+/// When `scores` does not hold `rows · cols` values or a side is 0.
+pub fn upsample(scores: &[f32], (rows, cols): (usize, usize), (height, width): (usize, usize)) -> Vec<f32> {
+    assert_eq!(scores.len(), rows * cols, "a {rows} × {cols} grid of scores");
+    assert!(rows > 0 && cols > 0, "an empty grid has no map");
+    let across = taps(cols, width);
+    let mut stretched = Vec::with_capacity(rows * width);
+    for line in scores.chunks_exact(cols) {
+        stretched.extend(
+            across.iter().map(|t| f64::from(line[t.low]) * (1.0 - t.share) + f64::from(line[t.high]) * t.share),
+        );
+    }
+    let mut map = Vec::with_capacity(height * width);
+    for tap in taps(rows, height) {
+        let low = &stretched[tap.low * width..][..width];
+        let high = &stretched[tap.high * width..][..width];
+        map.extend(low.iter().zip(high).map(|(a, b)| (a * (1.0 - tap.share) + b * tap.share) as f32));
+    }
+    map
+}
+
+/// The two source positions of one target position and the share of the second.
+struct Tap {
+    low: usize,
+    high: usize,
+    share: f64,
+}
+
+fn taps(source: usize, target: usize) -> Vec<Tap> {
+    let scale = source as f64 / target as f64;
+    (0..target)
+        .map(|i| {
+            let place = ((i as f64 + 0.5) * scale - 0.5).max(0.0);
+            let low = (place as usize).min(source - 1);
+            Tap { low, high: (low + 1).min(source - 1), share: place - low as f64 }
+        })
+        .collect()
+}
+
+/// Smooths a `height` × `width` map (row-major) with a Gaussian of `sigma` pixels, cut at four sigma, borders reflected
+/// about the edge of the outermost pixel (`d c b a | a b c d | d c b a`, as often as a small map needs). Kernel and sums
+/// are f64; `sigma` 0 gives the map back untouched.
+///
+/// # Panics
+/// When `map` does not hold `height · width` values, or `sigma` is negative or not finite.
+pub fn gaussian(map: &[f32], (height, width): (usize, usize), sigma: f64) -> Vec<f32> {
+    assert_eq!(map.len(), height * width, "a map of {height} × {width}");
+    assert!(sigma >= 0.0 && sigma.is_finite(), "sigma {sigma}");
+    let kernel = half_kernel(sigma);
+    let radius = kernel.len() - 1;
+    if radius == 0 || map.is_empty() {
+        return map.to_vec();
+    }
+    let source: Vec<f64> = map.iter().map(|&v| f64::from(v)).collect();
+    let border: Vec<usize> = (0..width + 2 * radius).map(|x| reflect(x as isize - radius as isize, width)).collect();
+    let row_at = |y: isize| &source[reflect(y, height) * width..][..width];
+    let mut column_sums = vec![0.0; width];
+    let mut padded = vec![0.0; width + 2 * radius];
+    let mut row_sums = vec![0.0; width];
+    let mut smoothed = Vec::with_capacity(map.len());
+    for y in 0..height as isize {
+        let rows: Vec<(&[f64], &[f64])> =
+            (0..=radius as isize).map(|distance| (row_at(y - distance), row_at(y + distance))).collect();
+        weigh(&kernel, &rows, &mut column_sums);
+        for (value, &x) in padded.iter_mut().zip(&border) {
+            *value = column_sums[x];
+        }
+        let shifts: Vec<(&[f64], &[f64])> = (0..=radius)
+            .map(|distance| (&padded[radius - distance..][..width], &padded[radius + distance..][..width]))
+            .collect();
+        weigh(&kernel, &shifts, &mut row_sums);
+        smoothed.extend(row_sums.iter().map(|&v| v as f32));
+    }
+    smoothed
+}
+
+/// Weights of the distances 0, 1, … radius of the normalised Gaussian; only the centre when `sigma` rounds to no width.
+fn half_kernel(sigma: f64) -> Vec<f64> {
+    let radius = (4.0 * sigma + 0.5) as usize;
+    if radius == 0 {
+        return vec![1.0];
+    }
+    let raw: Vec<f64> = (0..=radius).map(|d| (-0.5 / (sigma * sigma) * (d * d) as f64).exp()).collect();
+    let total = raw[0] + 2.0 * raw[1..].iter().sum::<f64>();
+    raw.iter().map(|weight| weight / total).collect()
+}
+
+/// Where position `at` of an endless mirrored line of `len` falls.
+fn reflect(at: isize, len: usize) -> usize {
+    let period = 2 * len as isize;
+    let folded = at.rem_euclid(period);
+    (if folded < len as isize { folded } else { period - 1 - folded }) as usize
+}
+
+/// `out[x]` = Σ over distances of weight · (left[x] + right[x]), the centre counted once. A block of columns stays in
+/// registers while the distances go by.
+fn weigh(kernel: &[f64], pairs: &[(&[f64], &[f64])], out: &mut [f64]) {
+    let (centre, sides) = (pairs[0].0, &pairs[1..]);
+    let whole = out.len() - out.len() % LANES;
+    for start in (0..whole).step_by(LANES) {
+        let mut sums = [0.0; LANES];
+        for (sum, value) in sums.iter_mut().zip(&centre[start..start + LANES]) {
+            *sum = kernel[0] * value;
+        }
+        for (weight, (left, right)) in kernel[1..].iter().zip(sides) {
+            let (left, right) = (&left[start..start + LANES], &right[start..start + LANES]);
+            for lane in 0..LANES {
+                sums[lane] += weight * (left[lane] + right[lane]);
+            }
+        }
+        out[start..start + LANES].copy_from_slice(&sums);
+    }
+    for x in whole..out.len() {
+        let far: f64 = kernel[1..].iter().zip(sides).map(|(weight, (left, right))| weight * (left[x] + right[x])).sum();
+        out[x] = kernel[0] * centre[x] + far;
+    }
+}

@@ -1,0 +1,101 @@
+//! Tables from records alone. No model is ever run here.
+//!
+//! Owns: turning recorded rows into tables, and writing them as text, Markdown and CSV. Does not own: what was recorded.
+
+mod pivot;
+mod render;
+
+use std::path::PathBuf;
+
+use crate::error::Result;
+use crate::metrics::{self, Options};
+use crate::record::Recorded;
+use crate::spec::{Dimension, Table};
+use crate::store::write_atomically;
+
+pub use pivot::{Cell, Pivot};
+
+/// A finished table.
+#[derive(Debug)]
+pub struct Rendered {
+    /// For a terminal.
+    pub text: String,
+    /// For a document.
+    pub markdown: String,
+    /// For a program.
+    pub csv: String,
+}
+
+/// The declared tables, or one of all metrics by class when none is declared.
+pub fn tables(recorded: &Recorded) -> Vec<Rendered> {
+    let declared = &recorded.experiment.tables;
+    let default = Table {
+        rows: Dimension::Class,
+        columns: Vec::new(),
+        metrics: Vec::new(),
+        classes: Vec::new(),
+        datasets: Vec::new(),
+        variants: Vec::new(),
+        title: String::new(),
+    };
+    let specs = if declared.is_empty() { std::slice::from_ref(&default) } else { declared.as_slice() };
+    specs.iter().map(|spec| render::render(&Pivot::new(recorded, spec), &title(recorded, spec), &notes(recorded, spec))).collect()
+}
+
+/// Writes the tables below the experiment's folder and returns the paths.
+pub fn write(recorded: &Recorded, tables: &[Rendered]) -> Result<Vec<PathBuf>> {
+    let folder = recorded.folder.join("tables");
+    let mut paths = Vec::new();
+    for (number, table) in tables.iter().enumerate() {
+        for (extension, text) in [("md", &table.markdown), ("csv", &table.csv)] {
+            let path = folder.join(format!("table{}.{extension}", number + 1));
+            write_atomically(&path, text.as_bytes())?;
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+fn title(recorded: &Recorded, spec: &Table) -> String {
+    if spec.title.is_empty() { recorded.experiment.title.clone() } else { spec.title.clone() }
+}
+
+/// What a reader must know of the numbers: definitions, spread, labels, cost, what is missing.
+fn notes(recorded: &Recorded, spec: &Table) -> Vec<String> {
+    let experiment = &recorded.experiment;
+    let mut notes = vec!["Percent; ± is the standard deviation over seeds; \"mean\" is the unweighted mean over classes.".to_string()];
+    let shown = if spec.metrics.is_empty() { &experiment.metrics } else { &spec.metrics };
+    let options = experiment.runs.first().map(|run| Options { ap: run.spec.evaluation.ap, pro: run.spec.evaluation.pro }).unwrap_or_default();
+    for metric in shown {
+        if let Some(sentence) = metrics::definition(metric.as_str(), &options) {
+            notes.push(format!("{}: {sentence}", metric.as_str()));
+        }
+    }
+    for label in pivot::common_labels(recorded) {
+        notes.push(format!("All runs: {label}."));
+    }
+    notes.extend(costs(recorded));
+    if !recorded.missing.is_empty() {
+        notes.push(format!("{} of {} runs are not recorded: {}.", recorded.missing.len(), experiment.runs.len(), recorded.missing.join(", ")));
+    }
+    let mut failures: Vec<String> =
+        recorded.metrics.iter().filter(|row| row.status == "error").map(|row| format!("Run {} failed: {}", row.run, row.error)).collect();
+    failures.dedup();
+    notes.extend(failures);
+    notes
+}
+
+/// One line per variant and number of seen anomalies: parameters, bank, time per image (of the first seed).
+fn costs(recorded: &Recorded) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for cost in &recorded.costs {
+        let name = format!("Cost in use, {}, {} seen:", cost.variant, cost.seen_anomalies);
+        if !lines.iter().any(|line| line.starts_with(&name)) {
+            lines.push(format!(
+                "{name} {:.2} M parameters, {:.1} MB of banks, {:.1} ms per image.",
+                cost.parameters as f64 / 1e6, cost.bank_bytes as f64 / 1e6, cost.milliseconds_per_image
+            ));
+        }
+    }
+    lines
+}
