@@ -14,9 +14,9 @@ use crate::matrix::{Matrix, Rows};
 use rayon::prelude::*;
 
 /// Bank rows in one tile of scores.
-const BANK_BLOCK_ROWS: usize = 1024;
+const BANK_BLOCK_ROWS: usize = 512;
 /// Queries in one tile of scores.
-pub(super) const QUERY_BLOCK_ROWS: usize = 128;
+pub(super) const QUERY_BLOCK_ROWS: usize = 256;
 /// Scores that are looked at together before any of them is looked at alone.
 const SCAN_LANES: usize = 64;
 /// Candidates a query may hold before they are evaluated; bounds memory on banks of near-duplicates.

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 const BANK_BLOCK_ROWS: usize = 2048;
 /// Queries in one product.
 const QUERY_BLOCK_ROWS: usize = 4096;
-/// Score of a row that may not be chosen: above every score of rows that `squared_norms` lets pass on real features,
+/// Score of a row that may not be chosen: above every score of rows that `squared_norms` lets pass (4e36),
 /// yet finite, because devices disagree about infinities in a minimum.
 const EXCLUDED_SCORE: f32 = 3e38;
 

@@ -67,3 +67,11 @@ fn neighbours_among_ten_thousand_wide_rows_match_the_f64_reference() {
     let rounded: f64 = found.distance.iter().map(|&distance| distance as f64).sum();
     assert!((rounded - sum).abs() < 1e-2, "sum of rounded distances {rounded}");
 }
+
+/// The first picks of the peers' coreset benchmark, computed by PyTorch on `features(50000, 1536, 11)`.
+#[test]
+fn the_first_picks_of_fifty_thousand_wide_rows_match_the_reference() {
+    let rows = Matrix::new(features(50_000, 1536, 11), 1536);
+    let picks = greedy(rows.view(), 10, &Start::Row(0)).expect("a coreset");
+    assert_eq!(picks, [0, 21523, 40312, 30380, 47654, 26691, 4081, 29278, 21515, 30234]);
+}
