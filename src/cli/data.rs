@@ -17,13 +17,10 @@ use std::path::{Path, PathBuf};
 
 /// Arguments of `dmad data`.
 #[derive(Debug, Args)]
-pub struct DataArgs {
+pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: DataCommand,
-    /// Catalog to read in place of the built-in one.
-    #[arg(long, global = true, value_name = "FILE")]
-    pub catalog: Option<PathBuf>,
 }
 
 /// What `dmad data` can do.
@@ -59,14 +56,13 @@ pub enum DataCommand {
 ///
 /// # Errors
 /// A wrong catalog, an unknown name, an unwritable folder. Faults of datasets are not errors: they are the output.
-pub fn run(args: &DataArgs, data_root: &Path, json: bool) -> Result<bool> {
-    let catalog = Catalog::load(args.catalog.as_deref())?;
+pub fn run(args: &Arguments, catalog: &Catalog, data_root: &Path, json: bool) -> Result<bool> {
     match &args.command {
         DataCommand::List => {
-            list(&catalog, data_root, json);
+            list(catalog, data_root, json);
             Ok(true)
         }
-        DataCommand::Verify { names, deep } => verify(&catalog, data_root, names, *deep, json),
+        DataCommand::Verify { names, deep } => verify(catalog, data_root, names, *deep, json),
         DataCommand::Synthesize { out, dataset } => {
             let files = synthesize(catalog.get(dataset)?, out)?;
             if json {

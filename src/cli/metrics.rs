@@ -42,18 +42,6 @@ pub struct Args {
     /// Per-region overlap: AUPRO@0.3, or the form of another code base.
     #[arg(long, default_value = "exact", value_parser = PossibleValuesParser::new(["exact", "simplenet", "ader"]).map(|name| pro(&name)))]
     pub pro: Pro,
-    /// What is printed.
-    #[arg(long, default_value = "text")]
-    pub format: Format,
-}
-
-/// Printed form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// A table in percent.
-    Text,
-    /// One object keyed by the metric names, in [0, 1]; null with an entry in `reasons` where a metric is undefined.
-    Json,
 }
 
 fn ap(name: &str) -> Ap {
@@ -68,12 +56,13 @@ fn pro(name: &str) -> Pro {
     }
 }
 
-/// Computes and prints to standard output.
+/// Computes and prints to standard output: a table in percent, or (`json`) one object keyed by the metric names, in
+/// [0, 1], null with an entry in `reasons` where a metric is undefined.
 ///
 /// # Errors
 /// As `render`, and when nothing can be written.
-pub fn run(args: &Args) -> Result<()> {
-    let text = render(args)?;
+pub fn run(args: &Args, json: bool) -> Result<()> {
+    let text = render(args, json)?;
     std::io::stdout().lock().write_all(text.as_bytes()).map_err(Error::io("write to", "standard output"))
 }
 
@@ -82,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// # Errors
 /// A file that is missing, broken, cut off, of another type or shape than the command reads, labels that contradict the
 /// masks, and scores that are NaN or infinite.
-pub fn render(args: &Args) -> Result<String> {
+pub fn render(args: &Args, as_json: bool) -> Result<String> {
     let (maps, masks) = (Array::open(&args.maps)?, Array::open(&args.masks)?);
     check_shapes(&maps, &masks)?;
     let labels = args.labels.as_deref().map(|path| read_labels(path, &maps)).transpose()?;
@@ -96,10 +85,7 @@ pub fn render(args: &Args) -> Result<String> {
         }
     };
     let all: Vec<Metric> = image.into_iter().chain(pixel.metrics).collect();
-    Ok(match args.format {
-        Format::Text => text(&all, &pixel, &options),
-        Format::Json => json(&all, &pixel, &options),
-    })
+    Ok(if as_json { json(&all, &pixel, &options) } else { text(&all, &pixel, &options) })
 }
 
 fn compute<S: Decode>(files: &Files<S>, options: &Options) -> Result<([Metric; 3], PixelReport)> {

@@ -12,3 +12,10 @@ pub mod layouts;
 pub mod mask;
 pub mod protocol;
 mod python_random;
+
+pub use catalog::Catalog;
+pub use digest::{Digests, list_digest};
+pub use image::load_rgb;
+pub use index::{Image, Index, Labelled, MaskSource, Source, index};
+pub use mask::{evaluation_mask, training_mask};
+pub use protocol::{ClassSplit, SeenAnomaly, Split, Truth, split};

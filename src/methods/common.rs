@@ -156,15 +156,11 @@ pub fn neighbours<'a>(graph: &mut Graph<'a>, queries: RowsOf, bank: RowsOf, excl
             };
             let groups = groups.as_ref().map(|(a, b): &(Vec<u32>, Vec<u32>)| (a.as_slice(), b.as_slice()));
             let found = nearest_in_parts(rows, &[bank_rows], groups)?;
-            write_neighbours(job, &found.index, &found.distance)
+            let count = found.index.len();
+            let mut writer = job.create(vec![TensorDecl::u32("index", &[count]), TensorDecl::f32("distance", &[count])])?;
+            writer.u32(&found.index)?;
+            writer.f32(&found.distance)?;
+            Ok(Computed { writer, note: json!({ "queries": count }) })
         }),
     })
-}
-
-/// Writes the artifact of a neighbours stage.
-pub fn write_neighbours(job: &Job, index: &[u32], distance: &[f32]) -> Result<Computed> {
-    let mut writer = job.create(vec![TensorDecl::u32("index", &[index.len()]), TensorDecl::f32("distance", &[index.len()])])?;
-    writer.u32(index)?;
-    writer.f32(distance)?;
-    Ok(Computed { writer, note: json!({ "queries": index.len() }) })
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::session::Session;
-use crate::data::{ClassSplit, evaluation_mask, image_size};
+use crate::data::{ClassSplit, evaluation_mask};
 use crate::error::{Error, Result};
 use crate::features::Shape;
 use crate::maps::{gaussian, upsample};
@@ -76,7 +76,7 @@ impl<'a> Evaluation<'a> {
         for epoch in (0..epochs).filter(|_| epochs > 1) {
             let mut aurocs = Vec::new();
             for (class, artifact) in &self.classes {
-                let metrics = image_metrics(&self.image_scores(artifact, epoch)?, &class.truth.labels(), &self.options());
+                let metrics = image_metrics(&self.image_scores(artifact, epoch)?, &class.truth.labels(), &self.options())?;
                 aurocs.push(metrics[0].value.ok());
             }
             let mean = metrics::class_mean(aurocs).mean.unwrap_or(f64::NEG_INFINITY);
@@ -103,7 +103,7 @@ impl<'a> Evaluation<'a> {
         let labels = class.truth.labels();
         let source = Source { evaluation: self, class, scores };
         let pixels = pixel_metrics(&source, &self.options())?;
-        let found = image_metrics(&image_scores, &labels, &self.options()).into_iter().chain(pixels.metrics);
+        let found = image_metrics(&image_scores, &labels, &self.options())?.into_iter().chain(pixels.metrics);
         let images = class.truth.images().iter().zip(&image_scores).map(|(labelled, &score)| ImageRow {
             class: class.name.clone(),
             path: labelled.image.path.clone(),

@@ -1,15 +1,14 @@
 //! The abnormal side of DMAD's memory: M_o, M_as, M_p (paper §3.2, Eq. 4–6; sheet §4, §5, §10).
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::filter::abnormal_patches;
-use super::params::{Center, CenterBank, Filter, OutlierBank, Params};
+use super::params::{Bank, Center, CenterBank, Filter, OutlierBank, Params, Selection};
 use crate::bank::coreset::coreset_size;
-use crate::bank::neighbours::{Around, nearest_around_center};
 use crate::data::training_mask;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
-use crate::methods::common::{CoresetParams, RowsOf, offsets, write_neighbours};
+use crate::methods::common::{CoresetParams, offsets};
 use crate::plan::{Computed, Graph, Inputs, Job, Stage, StageId};
 use crate::random::{Purpose, name_index, stream};
 use crate::store::TensorDecl;
@@ -129,44 +128,67 @@ pub fn seen_patches<'a>(graph: &mut Graph<'a>, inputs: &'a Inputs, filter: &Filt
     })
 }
 
-/// M_p: anomaly center sampling (Eq. 6): `rows` around `centers`, N(0, std²) noise.
-pub fn center_bank<'a>(graph: &mut Graph<'a>, inputs: &Inputs, params: &CenterBank, seen: StageId, normal: StageId) -> StageId {
+/// The bank that seen anomalies give: M_as, then M_p (anomaly center sampling, Eq. 6), N(0, std²) around the centres.
+/// `rows`, with the `image` each row of M_as came from (`u32::MAX` for M_p).
+pub fn seen_bank<'a>(graph: &mut Graph<'a>, inputs: &Inputs, params: &Bank, seen: StageId, normal: StageId) -> StageId {
     let (params, seed, dim) = (params.clone(), inputs.seed, inputs.dim);
     let mut stages = vec![seen];
-    if params.relative {
+    if params.center.enabled && params.center.relative {
         stages.push(normal);
     }
     graph.add(Stage {
-        kind: "center_bank",
+        kind: "seen_bank",
         version: 1,
-        params: json!({ "center": params, "seed": seed }),
+        params: json!({
+            "seen": params.seen,
+            "center": if params.center.enabled { json!({ "center": params.center, "seed": seed }) } else { Json::Null },
+        }),
         inputs: stages,
         images: String::new(),
         weights: String::new(),
-        label: "anomaly centers".into(),
+        label: "seen bank".into(),
         compute: Box::new(move |job| {
-            let rows = job.inputs[0].rows("rows")?;
-            let std = match params.relative {
-                true => params.std * standard_deviation(job.inputs[1].rows("rows")?),
-                false => params.std,
-            };
-            let groups = centers(rows, job.inputs[0].u32("class")?, &params, seed);
-            let counts: Vec<usize> = groups.iter().map(|(_, members)| (*members as f64 * params.count_ratio) as usize).collect();
-            let total: usize = counts.iter().sum();
-            let mut writer = job.create(vec![TensorDecl::f32("rows", &[total, dim]), TensorDecl::f32("centers", &[groups.len(), dim])])?;
-            let mut draws = stream(seed, Purpose::CenterNoise, 0);
-            let mut row = vec![0.0; dim];
-            for ((center, _), &count) in groups.iter().zip(&counts) {
-                for _ in 0..count {
-                    draws.fill_normal(&mut row, std);
-                    row.iter_mut().zip(center).for_each(|(value, middle)| *value += middle);
-                    writer.f32(&row)?;
-                }
+            let seen = job.inputs[0].rows("rows")?;
+            let mut images = Vec::new();
+            let mut rows = Matrix::zeros(0, dim);
+            if params.seen.enabled {
+                rows.extend(seen);
+                images.extend_from_slice(job.inputs[0].u32("image")?);
             }
-            groups.iter().try_for_each(|(center, _)| writer.f32(center))?;
-            Ok(Computed { writer, note: json!({ "rows": total, "centers": groups.len(), "std": std }) })
+            if params.center.enabled && !seen.is_empty() {
+                let scale = match params.center.relative {
+                    true => standard_deviation(job.inputs[1].rows("rows")?),
+                    false => 1.0,
+                };
+                let scattered = scatter(seen, job.inputs[0].u32("class")?, &params.center, scale, seed);
+                rows.extend(scattered.view());
+            }
+            images.resize(rows.len(), u32::MAX);
+            if rows.is_empty() {
+                return Err(Error::method("no seen anomaly has an abnormal patch", "set `method.filter.on_empty` to nearest"));
+            }
+            let mut writer = job.create(vec![TensorDecl::f32("rows", &[rows.len(), dim]), TensorDecl::u32("image", &[rows.len()])])?;
+            writer.f32(rows.view().data())?;
+            writer.u32(&images)?;
+            let own = images.iter().filter(|&&image| image != u32::MAX).count();
+            Ok(Computed { writer, note: json!({ "rows": rows.len(), "seen": own, "center": rows.len() - own }) })
         }),
     })
+}
+
+/// M_p: rows around the centres of the seen patches.
+fn scatter(seen: Rows, classes: &[u32], params: &CenterBank, scale: f64, seed: u64) -> Matrix {
+    let mut draws = stream(seed, Purpose::CenterNoise, 0);
+    let mut out = Matrix::zeros(0, seen.cols());
+    let mut row = vec![0.0; seen.cols()];
+    for (center, members) in centers(seen, classes, params, seed) {
+        for _ in 0..(members as f64 * params.count_ratio) as usize {
+            draws.fill_normal(&mut row, params.std * scale);
+            row.iter_mut().zip(&center).for_each(|(value, middle)| *value += middle);
+            out.extend(Rows::new(&row, seen.cols()));
+        }
+    }
+    out
 }
 
 /// Root mean square deviation of all values of a matrix from their mean.
@@ -226,38 +248,11 @@ fn kmeans(rows: Rows, clusters: usize, seed: u64) -> Vec<usize> {
     groups
 }
 
-/// Nearest neighbours in M_p. Its rows lie within a small ball around their centres, so a query that is farther from the
-/// ball than from a neighbour it already has needs no search; the answer is exact for all others. A query without
-/// answer has the index `u32::MAX` and loses against `nearer`.
-pub fn center_neighbours<'a>(graph: &mut Graph<'a>, queries: RowsOf, bank: StageId, nearer: &[StageId], label: &str) -> StageId {
-    let mut stages = vec![queries.stage, bank];
-    stages.extend(nearer);
-    graph.add(Stage {
-        kind: "center_neighbours",
-        version: 1,
-        params: json!({ "queries": queries.tensor }),
-        inputs: stages,
-        images: String::new(),
-        weights: String::new(),
-        label: label.into(),
-        compute: Box::new(move |job| {
-            let rows = job.inputs[0].rows(queries.tensor)?;
-            let mut limit = vec![f32::INFINITY; rows.len()];
-            for other in &job.inputs[2..] {
-                limit.iter_mut().zip(other.f32("distance")?).for_each(|(limit, &distance)| *limit = limit.min(distance));
-            }
-            let (bank, centers) = (job.inputs[1].rows("rows")?, job.inputs[1].rows("centers")?);
-            let found = nearest_around_center(rows, bank, centers, &limit)?;
-            write_neighbours(job, &found.index, &found.distance)
-        }),
-    })
-}
-
 /// The coreset settings that both banks share.
 pub fn coreset_params(params: &Params) -> CoresetParams {
     CoresetParams {
         projection: params.bank.normal.projection,
-        approximate: params.bank.normal.selection == super::params::Selection::Approximate,
+        approximate: params.bank.normal.selection == Selection::Approximate,
         starts: params.bank.normal.starts,
     }
 }

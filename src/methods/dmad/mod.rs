@@ -72,11 +72,10 @@ pub struct Dmad {
 /// The parts of the banks that exist, and how queries find their neighbours in them.
 struct Banks {
     normal: StageId,
-    /// M_o, M_as, M_p as far as they are in use.
+    /// M_o, then M_as with M_p, as far as they are in use.
     abnormal: Vec<StageId>,
     outlier: Option<StageId>,
     seen: Option<StageId>,
-    center: Option<StageId>,
 }
 
 impl Dmad {
@@ -93,10 +92,10 @@ impl Dmad {
             true => Some(banks::outlier_bank(graph, inputs, &bank.outlier, &coreset)?),
             false => None,
         };
-        let center = seen.filter(|_| bank.center.enabled).map(|seen| banks::center_bank(graph, inputs, &bank.center, seen, normal));
-        let seen = seen.filter(|_| bank.seen.enabled);
-        let abnormal = [outlier, seen, center].into_iter().flatten().collect();
-        Ok(Banks { normal, abnormal, outlier, seen, center })
+        let used = bank.seen.enabled || bank.center.enabled;
+        let seen = seen.filter(|_| used).map(|seen| banks::seen_bank(graph, inputs, bank, seen, normal));
+        let abnormal = [outlier, seen].into_iter().flatten().collect();
+        Ok(Banks { normal, abnormal, outlier, seen })
     }
 
     /// Adds the neighbour searches of a set of queries; `own` tells who must not find itself.
@@ -116,10 +115,6 @@ impl Dmad {
             let same_image = self.params.neighbours.exclude_same_image && own == Own::Seen;
             let exclude = if same_image { Exclude::SameImage } else { Exclude::Nothing };
             abnormal.push(neighbours(graph, queries, rows(seen), exclude, &label));
-        }
-        if let Some(center) = banks.center {
-            let nearer = abnormal.clone();
-            abnormal.push(banks::center_neighbours(graph, queries, center, &nearer, &label));
         }
         (normal, abnormal)
     }
