@@ -33,7 +33,7 @@ fn save<T: npyz::AutoSerialize>(
 /// An array whose header is written by hand.
 fn save_raw(folder: &Path, name: &str, header: &str, data: &[u8]) -> PathBuf {
     let mut text = header.to_string();
-    while (10 + text.len() + 1) % 64 != 0 {
+    while !(10 + text.len() + 1).is_multiple_of(64) {
         text.push(' ');
     }
     text.push('\n');
