@@ -115,7 +115,7 @@ fn small_step(device: &Device) -> Vec<f32> {
     let scale = (centred.clone() * centred.clone()).mean_dim(0).sqrt() + 1e-5;
     let scores = activation::leaky_relu(centred / scale, 0.2).matmul(second.clone());
     let gradients = activation::relu(scores.clone() + 0.5).mean_dim(0).backward();
-    let host = |tensor: Tensor<2>| tensor.inner().into_data().to_vec::<f32>().unwrap_or_default();
+    let host = |tensor: Tensor<2>| tensor.inner().into_data().try_to_vec::<f32>().unwrap_or_default();
     let mut out = host(scores);
     for weight in [first, second] {
         out.extend(weight.grad(&gradients).map(host).unwrap_or_default());

@@ -74,6 +74,12 @@ pub fn greedy(rows: Rows, count: usize, start: &Start) -> Result<Vec<usize>> {
     Ok(picks)
 }
 
+pub fn greedy_in_parts(parts: &[Rows], count: usize, start: &Start) -> Result<Vec<usize>> {
+    let mut all = parts[0].to_matrix();
+    for part in &parts[1..] { all.extend(*part); }
+    greedy(all.view(), count, start)
+}
+
 /// The covering radius: the largest distance of a row to its nearest selected row. `picks` must not be empty.
 pub fn covering_radius(rows: Rows, picks: &[usize]) -> Result<f64> {
     assert!(!picks.is_empty(), "no row covers anything");

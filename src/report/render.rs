@@ -21,7 +21,7 @@ fn shown(cell: &Cell) -> String {
 
 fn text(pivot: &Pivot, title: &str, notes: &[String]) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     let head = std::iter::once(pivot.row_name.to_string()).chain(pivot.columns.iter().cloned());
     table.set_header(head.enumerate().map(|(i, label)| aligned(i, label)).collect::<Vec<_>>());
     for (row, cells) in pivot.rows.iter().zip(&pivot.cells) {

@@ -168,13 +168,19 @@ impl PixelSource for Source<'_> {
         self.class.truth.images()[image].image.path.clone()
     }
 
-    fn load(&self, image: usize) -> Result<PixelImage<f32>> {
+    fn load(&self, image: usize) -> Result<PixelImage<'_, f32>> {
         let (spec, shape) = (&self.evaluation.run.spec, &self.evaluation.shape);
         let labelled = &self.class.truth.images()[image];
         let mask = evaluation_mask(labelled, &spec.image, spec.evaluation.size, spec.evaluation.mask_resize)?;
         let patches = &self.scores[image * shape.patches()..(image + 1) * shape.patches()];
         let size = (mask.height, mask.width);
         let map = gaussian(&upsample(patches, (shape.height, shape.width), size), size, self.evaluation.scoring.sigma);
-        Ok(PixelImage { width: mask.width, height: mask.height, scores: map, mask: mask.data, anomalous: labelled.anomalous })
+        Ok(PixelImage {
+            width: mask.width,
+            height: mask.height,
+            scores: map.into(),
+            mask: mask.data.into_iter().map(u8::from).collect::<Vec<_>>().into(),
+            anomalous: labelled.anomalous,
+        })
     }
 }

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::methods::{self, Method};
 use crate::methods::Outputs;
-use crate::plan::Graph;
+use crate::plan::{Graph, Inputs};
 use crate::record::{self, Provenance, Record, RunFolder};
 use crate::spec::{Experiment, Run};
 
@@ -75,16 +75,11 @@ fn one(session: &Session, experiment: &Experiment, run: &Run, folder: &RunFolder
     let method = methods::build(&run.spec.method, run.spec.seed)?;
     let method: &dyn Method = method.as_ref();
     let groups = prepared.groups(run);
-    let mut graph = Graph::new(&session.settings.device.numeric_class());
     let environment = prepared.environment(session);
-    let mut inputs = Vec::new();
-    for group in &groups {
-        inputs.push(prepared.inputs(session, &mut graph, &environment, group)?);
-    }
-    let mut outputs = Vec::new();
-    for input in &inputs {
-        outputs.push(method.stages(&mut graph, input)?);
-    }
+    let inputs: Vec<Inputs>; // declared before the graph, whose stages borrow them
+    let mut graph = Graph::new(&session.settings.device.numeric_class());
+    inputs = groups.iter().map(|group| prepared.inputs(session, &mut graph, &environment, group)).collect::<Result<_>>()?;
+    let outputs = inputs.iter().map(|input| method.stages(&mut graph, input)).collect::<Result<Vec<_>>>()?;
     let key = record_key(&graph, &outputs, &prepared.truth_digest, &run.spec);
     if folder.is_current(&key) {
         return Ok(false);

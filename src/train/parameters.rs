@@ -131,5 +131,5 @@ pub fn upload<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Devi
 /// Device values to the host.
 pub fn download<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.inner().into_data();
-    data.to_vec::<f32>().unwrap_or_else(|fault| unreachable!("our tensors are f32: {fault:?}"))
+    data.try_to_vec::<f32>().unwrap_or_else(|fault| unreachable!("our tensors are f32: {fault:?}"))
 }
