@@ -9,6 +9,7 @@
 //! one blocked product (method sheet of PatchCore, section 10).
 
 use super::distance::{narrow_error, narrow_squared_distance, squared_distance};
+use super::parts::Parts;
 use super::search::{Bank, Best, QUERY_BLOCK_ROWS, Scratch, search, squared_norms};
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
@@ -45,11 +46,21 @@ pub fn coreset_size(rows: usize, ratio: f64) -> usize {
 /// When every m is 0 (only duplicates are left) row 0 is selected again and again, as in the plain algorithm.
 /// Memory beyond the result: about 40 bytes for each row, and tiles.
 ///
-/// Errors: more rows wanted than there are, a start row that does not exist, no start row, and a row that is not
-/// finite.
+/// Errors: no rows, more rows wanted than there are, a start row that does not exist, no start row, and a row that is
+/// not finite.
 pub fn greedy(rows: Rows, count: usize, start: &Start) -> Result<Vec<usize>> {
+    greedy_in_parts(&[rows], count, start)
+}
+
+/// As [`greedy`] of the rows that the `parts` (all of one width) would make if they stood one below the other; picks
+/// and start rows are numbered through.
+///
+/// The parts are not copied. They are read from front to back, once for a whole block of picks, and otherwise only at
+/// the rows of largest m; so they may be memory-mapped and together larger than memory.
+pub fn greedy_in_parts(parts: &[Rows], count: usize, start: &Start) -> Result<Vec<usize>> {
+    let rows: usize = parts.iter().map(Rows::len).sum();
     check(rows, count, start)?;
-    let mut farness = Farness::new(rows)?;
+    let mut farness = Farness::new(parts)?;
     let mut picks = Vec::with_capacity(count);
     if count == 0 {
         return Ok(picks);
@@ -69,23 +80,35 @@ pub fn greedy(rows: Rows, count: usize, start: &Start) -> Result<Vec<usize>> {
         if picks.len() < count {
             farness.shrink(&picks[before..])?;
         }
-        pool_rows = next_pool_rows(pool_rows, picks.len() - before, rows);
+        pool_rows = next_pool_rows(pool_rows, picks.len() - before, farness.rows.cols());
     }
     Ok(picks)
 }
 
 /// The covering radius: the largest distance of a row to its nearest selected row. `picks` must not be empty.
 pub fn covering_radius(rows: Rows, picks: &[usize]) -> Result<f64> {
+    covering_radius_in_parts(&[rows], picks)
+}
+
+/// As [`covering_radius`] of the rows that the `parts` (all of one width) would make if they stood one below the other.
+pub fn covering_radius_in_parts(parts: &[Rows], picks: &[usize]) -> Result<f64> {
     assert!(!picks.is_empty(), "no row covers anything");
-    let mut farness = Farness::new(rows)?;
+    let mut farness = Farness::new(parts)?;
     farness.shrink(picks)?;
     Ok(farness.distances.iter().fold(0.0, |a: f64, &b| a.max(b)))
 }
 
-fn check(rows: Rows, count: usize, start: &Start) -> Result<()> {
-    if count > rows.len() {
+/// Whether `count` of `rows` rows can be selected from `start`.
+fn check(rows: usize, count: usize, start: &Start) -> Result<()> {
+    if rows == 0 {
         return Err(Error::method(
-            format!("a coreset of {count} rows is wanted of only {}", rows.len()),
+            "there are no rows to select a coreset from",
+            "check that the images the bank is made of exist",
+        ));
+    }
+    if count > rows {
+        return Err(Error::method(
+            format!("a coreset of {count} rows is wanted of only {rows}"),
             "lower the coreset ratio or the number of rows",
         ));
     }
@@ -93,9 +116,9 @@ fn check(rows: Rows, count: usize, start: &Start) -> Result<()> {
         Start::Row(row) => std::slice::from_ref(row),
         Start::MeanOf(starts) => starts,
     };
-    if count > 0 && (starts.is_empty() || starts.iter().any(|&row| row >= rows.len())) {
+    if count > 0 && (starts.is_empty() || starts.iter().any(|&row| row >= rows)) {
         return Err(Error::method(
-            format!("the coreset cannot start from rows {starts:?} of {}", rows.len()),
+            format!("the coreset cannot start from rows {starts:?} of {rows}"),
             "name at least one start row, and none beyond the last row",
         ));
     }
@@ -104,8 +127,8 @@ fn check(rows: Rows, count: usize, start: &Start) -> Result<()> {
 
 /// Grows the pool while rounds yield little (an update of all rows costs the same for few picks as for many) and
 /// shrinks it while they yield much (each pick costs one distance for each row of the pool).
-fn next_pool_rows(pool_rows: usize, picks: usize, rows: Rows) -> usize {
-    let most = (POOL_MOST_VALUES / rows.cols()).max(POOL_LEAST_ROWS);
+fn next_pool_rows(pool_rows: usize, picks: usize, cols: usize) -> usize {
+    let most = (POOL_MOST_VALUES / cols).max(POOL_LEAST_ROWS);
     if picks < ROUND_LEAST_PICKS {
         (pool_rows * 2).min(most)
     } else if picks > ROUND_MOST_PICKS {
@@ -134,55 +157,74 @@ impl Candidate {
 
 /// m of all rows.
 struct Farness<'a> {
-    rows: Rows<'a>,
+    rows: Parts<'a>,
     squared_norms: Vec<f64>,
     distances: Vec<f64>,
 }
 
 impl<'a> Farness<'a> {
-    /// m = ∞.
-    fn new(rows: Rows<'a>) -> Result<Self> {
+    /// m = ∞. There must be a part.
+    fn new(parts: &[Rows<'a>]) -> Result<Self> {
+        let rows = Parts::new(parts, parts[0].cols());
         if rows.len() >= u32::MAX as usize {
             return Err(Error::method(
                 format!("{} rows are too many to select from", rows.len()),
                 "select within each class, or subsample the patches",
             ));
         }
-        let squared_norms = squared_norms(rows, "features")?;
-        Ok(Farness { rows, squared_norms, distances: vec![f64::INFINITY; rows.len()] })
+        let squared_norms = squared_norms(parts, "features")?;
+        let distances = vec![f64::INFINITY; rows.len()];
+        Ok(Farness { rows, squared_norms, distances })
     }
 
     /// m = mean distance to `starts`, summed in that order.
     fn start_with_mean(&mut self, starts: &[usize]) {
-        let rows = self.rows;
-        self.distances.par_iter_mut().enumerate().for_each(|(i, distance)| {
-            let sum: f64 = starts.iter().map(|&start| squared_distance(rows.row(i), rows.row(start)).sqrt()).sum();
-            *distance = sum / starts.len() as f64;
+        let starts = self.rows.gather(starts);
+        let starts = starts.view();
+        self.blocks().into_par_iter().for_each(|block| {
+            for (i, distance) in block.distances.iter_mut().enumerate() {
+                let row = block.rows.row(i);
+                let sum: f64 = (0..starts.len()).map(|j| squared_distance(row, starts.row(j)).sqrt()).sum();
+                *distance = sum / starts.len() as f64;
+            }
         });
     }
 
     /// m = min(m, distance to the nearest of `picks`).
     fn shrink(&mut self, picks: &[usize]) -> Result<()> {
         let centres = self.rows.gather(picks);
-        let bank = Bank::new(&[centres.view()], self.rows.cols())?;
-        let (rows, norms) = (self.rows, &self.squared_norms);
-        self.distances.par_chunks_mut(QUERY_BLOCK_ROWS).enumerate().for_each_init(
-            Scratch::default,
-            |scratch, (block, distances)| {
-                let range = block * QUERY_BLOCK_ROWS..block * QUERY_BLOCK_ROWS + distances.len();
-                // The square is rounded, so a little is added to lose nothing.
-                let limit = |distance: f64| distance * distance * (1.0 + 1e-12);
-                let mut best: Vec<Best> = distances.iter().map(|&distance| Best::new(1, limit(distance))).collect();
-                search(rows.slice(range.clone()), &norms[range], &bank, None, &mut best, scratch);
-                for (distance, best) in distances.iter_mut().zip(&best) {
-                    if let Some(&(squared, _)) = best.found().first() {
-                        *distance = distance.min(squared.sqrt());
-                    }
+        let bank = Bank::new(&[centres.view()], centres.cols())?;
+        self.blocks().into_par_iter().for_each_init(Scratch::default, |scratch, block| {
+            // The square is rounded, so a little is added to lose nothing.
+            let limit = |distance: f64| distance * distance * (1.0 + 1e-12);
+            let mut best: Vec<Best> = block.distances.iter().map(|&distance| Best::new(1, limit(distance))).collect();
+            search(block.rows, block.squared_norms, &bank, None, &mut best, scratch);
+            for (distance, best) in block.distances.iter_mut().zip(&best) {
+                if let Some(&(squared, _)) = best.found().first() {
+                    *distance = distance.min(squared.sqrt());
                 }
-            },
-        );
+            }
+        });
         Ok(())
     }
+
+    /// All rows in blocks for threads to share.
+    fn blocks(&mut self) -> Vec<FarnessBlock<'_>> {
+        let mut rest = self.distances.as_mut_slice();
+        let blocks = self.rows.blocks(QUERY_BLOCK_ROWS).map(|(first, rows)| {
+            let (distances, after) = std::mem::take(&mut rest).split_at_mut(rows.len());
+            rest = after;
+            FarnessBlock { rows, squared_norms: &self.squared_norms[first..first + rows.len()], distances }
+        });
+        blocks.collect()
+    }
+}
+
+/// m of some rows of one part.
+struct FarnessBlock<'a> {
+    rows: Rows<'a>,
+    squared_norms: &'a [f64],
+    distances: &'a mut [f64],
 }
 
 /// The rows of largest m, copied together.

@@ -6,6 +6,7 @@
 pub mod coreset;
 pub mod distance;
 pub mod neighbours;
+mod parts;
 pub mod project;
 mod search;
 pub mod tensor;

@@ -61,7 +61,7 @@ pub fn k_nearest(queries: Rows, bank: Rows, k: usize) -> Result<Nearest> {
 }
 
 fn run(queries: Rows, bank: &Bank, k: usize, groups: Option<(&[u32], &[u32])>) -> Result<Nearest> {
-    let norms = squared_norms(queries, "queries")?;
+    let norms = squared_norms(&[queries], "queries")?;
     let mut index = vec![NO_ROW; queries.len() * k];
     let mut distance = vec![f32::INFINITY; queries.len() * k];
     let block_rows = block_rows(queries.len());

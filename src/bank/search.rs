@@ -8,6 +8,7 @@
 //! is the one a plain double loop would give, whatever kernels, block sizes and threads were at work.
 
 use super::distance::{dot, squared_distance};
+use super::parts::Parts;
 use super::tile::{products, score_error};
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
@@ -26,9 +27,13 @@ const TIGHT_SHARE: f64 = 0.2;
 /// Longest row that single-precision scores can hold without overflow.
 const LONGEST_ROW: f64 = 1e18;
 
-/// ‖row‖² of every row; an error names the first row that is not finite or absurdly long.
-pub(super) fn squared_norms(rows: Rows, what: &str) -> Result<Vec<f64>> {
-    let norms: Vec<f64> = rows.data().par_chunks(rows.cols()).map(|row| dot(row, row)).collect();
+/// ‖row‖² of every row of the `parts`, which stand one below the other; an error names the first row that is not
+/// finite or absurdly long.
+pub(super) fn squared_norms(parts: &[Rows], what: &str) -> Result<Vec<f64>> {
+    let mut norms = Vec::with_capacity(parts.iter().map(Rows::len).sum());
+    for part in parts {
+        norms.par_extend(part.data().par_chunks(part.cols()).map(|row| dot(row, row)));
+    }
     let good = |&norm: &f64| norm.is_finite() && norm <= LONGEST_ROW * LONGEST_ROW;
     match norms.iter().position(|norm| !good(norm)) {
         None => Ok(norms),
@@ -41,9 +46,8 @@ pub(super) fn squared_norms(rows: Rows, what: &str) -> Result<Vec<f64>> {
 
 /// A bank in blocks, its parts (if several) numbered through as if they stood one below the other.
 pub(super) struct Bank<'a> {
-    parts: Vec<(usize, Rows<'a>)>,
+    parts: Parts<'a>,
     blocks: Vec<Block<'a>>,
-    rows: usize,
 }
 
 /// Some rows of a bank with what the filter wants to know about them.
@@ -62,42 +66,35 @@ struct Block<'a> {
 impl<'a> Bank<'a> {
     /// Cuts `parts` (all of `cols` columns) into blocks and computes what each needs, once.
     pub(super) fn new(parts: &[Rows<'a>], cols: usize) -> Result<Self> {
-        let mut bank = Bank { parts: Vec::with_capacity(parts.len()), blocks: Vec::new(), rows: 0 };
-        for &part in parts {
-            if part.cols() != cols {
-                return Err(Error::method(
-                    format!("the queries have {cols} dimensions but the bank has {}", part.cols()),
-                    "bank and queries must come from the same backbone and the same feature settings",
-                ));
-            }
-            let norms = squared_norms(part, "bank")?;
-            let first = bank.rows;
-            bank.parts.push((first, part));
-            bank.blocks.par_extend(norms.par_chunks(BANK_BLOCK_ROWS).enumerate().map(|(i, norms)| {
-                let from = i * BANK_BLOCK_ROWS;
-                Block::new(part.slice(from..from + norms.len()), first + from, norms)
-            }));
-            bank.rows += part.len();
-        }
-        if bank.rows >= u32::MAX as usize {
+        if let Some(part) = parts.iter().find(|part| part.cols() != cols) {
             return Err(Error::method(
-                format!("a bank of {} rows is too large to number", bank.rows),
+                format!("the queries have {cols} dimensions but the bank has {}", part.cols()),
+                "bank and queries must come from the same backbone and the same feature settings",
+            ));
+        }
+        let norms = squared_norms(parts, "bank")?;
+        let parts = Parts::new(parts, cols);
+        if parts.len() >= u32::MAX as usize {
+            return Err(Error::method(
+                format!("a bank of {} rows is too large to number", parts.len()),
                 "lower the coreset ratio",
             ));
         }
-        Ok(bank)
+        let blocks: Vec<(usize, Rows)> = parts.blocks(BANK_BLOCK_ROWS).collect();
+        let blocks = blocks
+            .into_par_iter()
+            .map(|(first, rows)| Block::new(rows, first, &norms[first..first + rows.len()]))
+            .collect();
+        Ok(Bank { parts, blocks })
     }
 
     /// Number of rows of all parts.
     pub(super) fn len(&self) -> usize {
-        self.rows
+        self.parts.len()
     }
 
     fn row(&self, index: u32) -> &'a [f32] {
-        let index = index as usize;
-        let part = self.parts.partition_point(|&(first, _)| first <= index) - 1;
-        let (first, rows) = self.parts[part];
-        rows.row(index - first)
+        self.parts.row(index as usize)
     }
 }
 

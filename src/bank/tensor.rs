@@ -25,8 +25,8 @@ const EXCLUDED_SCORE: f32 = 3e38;
 /// Errors: those of `nearest`, and a device that fails to compute.
 pub fn nearest_on(queries: Rows, bank: Rows, groups: Option<(&[u32], &[u32])>, device: &Device) -> Result<Nearest> {
     check(queries, bank)?;
-    squared_norms(queries, "queries")?;
-    let norms = squared_norms(bank, "bank")?;
+    squared_norms(&[queries], "queries")?;
+    let norms = squared_norms(&[bank], "bank")?;
     let mut best = vec![(f64::INFINITY, NO_ROW); queries.len()];
     for (block, best) in best.chunks_mut(QUERY_BLOCK_ROWS).enumerate() {
         let first = block * QUERY_BLOCK_ROWS;

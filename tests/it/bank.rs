@@ -1,7 +1,7 @@
 //! Banks: searches and selections against brute force, on data with many ties.
 
 use crate::gen_oracle::features;
-use dmad::bank::coreset::{Start, coreset_size, covering_radius, greedy};
+use dmad::bank::coreset::{Start, coreset_size, covering_radius, covering_radius_in_parts, greedy, greedy_in_parts};
 use dmad::bank::distance::squared_distance;
 use dmad::bank::neighbours::{NO_ROW, Nearest, k_nearest, nearest, nearest_in_parts};
 use dmad::bank::project::{Kind, project};
@@ -175,6 +175,11 @@ fn what_cannot_be_searched_is_refused_with_the_reason() {
         (k_nearest(bank.view(), bank.view(), 11).unwrap_err(), "11 neighbours"),
         (k_nearest(bank.view(), bank.view(), 0).unwrap_err(), "0 neighbours"),
         (greedy(broken.view(), 2, &Start::Row(0)).unwrap_err(), "row 6 of the features"),
+        (greedy_in_parts(&[bank.view(), broken.view()], 2, &Start::Row(0)).unwrap_err(), "row 16 of the features"),
+        (nearest_in_parts(bank.view(), &[bank.view(), broken.view()], None).unwrap_err(), "row 16 of the bank"),
+        (greedy_in_parts(&[bank.view(), bank.view()], 2, &Start::Row(20)).unwrap_err(), "rows [20] of 20"),
+        (greedy_in_parts(&[empty.view(), empty.view()], 1, &Start::Row(0)).unwrap_err(), "no rows"),
+        (greedy_in_parts(&[], 0, &Start::Row(0)).unwrap_err(), "no rows"),
         (greedy(bank.view(), 11, &Start::Row(0)).unwrap_err(), "11 rows is wanted of only 10"),
         (greedy(bank.view(), 2, &Start::Row(10)).unwrap_err(), "cannot start from rows [10]"),
         (greedy(bank.view(), 2, &Start::MeanOf(vec![])).unwrap_err(), "cannot start from rows []"),
@@ -201,6 +206,40 @@ fn the_coreset_is_that_of_the_plain_algorithm_on_ties_duplicates_and_clusters() 
     let clustered = Matrix::new(features(6000, 24, 5), 24);
     let expected = plain_greedy(clustered.view(), 500, &Start::Row(0));
     assert_eq!(greedy(clustered.view(), 500, &Start::Row(0)).unwrap(), expected);
+}
+
+/// `rows` cut before each row of `cuts`; equal cuts make empty parts.
+fn cut<'a>(rows: Rows<'a>, cuts: &[usize]) -> Vec<Rows<'a>> {
+    let starts = std::iter::once(0).chain(cuts.iter().copied());
+    starts.zip(cuts.iter().copied().chain([rows.len()])).map(|(from, to)| rows.slice(from..to)).collect()
+}
+
+#[test]
+fn a_coreset_of_parts_is_that_of_the_whole_however_it_is_cut() {
+    for (case, &(cols, levels, count)) in [(2, 12, 250), (9, 2, 500), (33, 0, 400)].iter().enumerate() {
+        let mut rows = random_rows(2600, cols, levels, 300 + case as u64);
+        // Copies of early rows in later parts, so that ties are broken across parts.
+        rows.data_mut().copy_within(0..300 * cols, 1900 * cols);
+        let rows = rows.view();
+        for start in [Start::Row(1950), Start::MeanOf(vec![5, 2599, 900, 1300, 5])] {
+            let expected = plain_greedy(rows, count, &start);
+            let radius = covering_radius(rows, &expected).unwrap();
+            for cuts in [
+                [].as_slice(),
+                &[1],
+                &[0, 1300, 1300, 2600],
+                &[256, 512, 513, 1949, 1950, 1951],
+                &[0, 0, 3, 700, 701, 701, 1000, 1900, 2100, 2100, 2101, 2400, 2599],
+            ] {
+                let parts = cut(rows, cuts);
+                for threads in [1, 3] {
+                    let picks = with_threads(threads, || greedy_in_parts(&parts, count, &start).unwrap());
+                    assert_eq!(picks, expected, "case {case}, {start:?}, cuts {cuts:?}, {threads} threads");
+                }
+                assert_eq!(covering_radius_in_parts(&parts, &expected).unwrap(), radius, "case {case}, cuts {cuts:?}");
+            }
+        }
+    }
 }
 
 #[test]
