@@ -1,5 +1,6 @@
 //! `dmad`: an experiment-tracking benchmark harness for industrial image anomaly detection.
 
+pub mod data;
 pub mod error;
 pub mod matrix;
 pub mod random;

@@ -1,0 +1,3 @@
+//! The folder and file shapes datasets come in, one module each.
+
+pub mod synthetic;
