@@ -16,6 +16,15 @@ pub trait Surface {
     }
 }
 
+/// A class: products that look alike, each with its own draws, and what can be wrong with them.
+pub trait Product: Surface + Sized + 'static {
+    /// A sound product.
+    fn draw(draws: &mut Draws) -> Self;
+
+    /// A defect of the named kind on this product. The kinds are those listed for the class in `mod.rs`.
+    fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw;
+}
+
 /// The area of a defect.
 pub enum Shape {
     /// A bent line through `points`, `half_width` to either side.
@@ -82,21 +91,19 @@ impl Shape {
 /// Cover by the polyline `points`; `None` well outside.
 fn stroke_cover(points: &[Point], half_width: f32, place: Point, pixel: f32) -> Option<Cover> {
     let reach = half_width + pixel;
-    let (mut nearest, mut side) = (f32::MAX, 0.0);
+    let (mut nearest, mut left) = (reach * reach, None);
     for pair in points.windows(2) {
         let (along, offset) = (pair[1].minus(pair[0]), place.minus(pair[0]));
-        if offset.dot(offset) > (along.length() + reach) * (along.length() + reach) {
-            continue;
-        }
         let share = (offset.dot(along) / along.dot(along)).clamp(0.0, 1.0);
-        let distance = offset.minus(along.times(share)).length();
-        if distance < nearest {
-            nearest = distance;
-            side = if along.x * offset.y - along.y * offset.x < 0.0 { -distance } else { distance };
+        let away = offset.minus(along.times(share));
+        if away.dot(away) < nearest {
+            nearest = away.dot(away);
+            left = Some(along.x * offset.y - along.y * offset.x < 0.0);
         }
     }
-    (nearest < reach)
-        .then(|| Cover { amount: ((half_width - nearest) / pixel + 0.5).clamp(0.0, 1.0), side: side / half_width })
+    let distance = nearest.sqrt();
+    let side = if left? { -distance } else { distance } / half_width;
+    Some(Cover { amount: ((half_width - distance) / pixel + 0.5).clamp(0.0, 1.0), side: side.clamp(-1.0, 1.0) })
 }
 
 /// What a defect does to the surface under it.

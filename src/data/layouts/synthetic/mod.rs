@@ -17,7 +17,7 @@ use image::{GrayImage, Luma, Rgb, RgbImage};
 
 use crate::error::{Error, Result};
 use crate::random::{Purpose, name_index, stream};
-use defects::{Flaw, Surface};
+use defects::{Flaw, Product, Surface};
 use objects::{Board, Capsule, Washer};
 use outliers::{CATEGORIES, Outlier};
 use paint::{Camera, Draws, Pose, at};
@@ -135,7 +135,7 @@ fn scene(spec: &SyntheticSpec, class: &str, split: &str, defect: &str, index: us
     if defect != "good" && !kinds.contains(&defect) {
         return Err(unknown(&format!("defect of {class}"), defect, kinds));
     }
-    Ok(product(class, defect, &mut draws))
+    Ok(known_product(class, defect, &mut draws))
 }
 
 /// A scene of an outlier category.
@@ -150,24 +150,24 @@ fn texture(category: &str, defect: &str, draws: &mut Draws) -> Result<Scene> {
 }
 
 /// A scene of a class; `class` and `defect` are known names.
-fn product(class: &str, defect: &str, draws: &mut Draws) -> Scene {
+fn known_product(class: &str, defect: &str, draws: &mut Draws) -> Scene {
     let camera = Camera::draw(draws, 0.11);
-    macro_rules! build {
-        ($surface:ident, $pose:expr) => {{
-            let pose = $pose;
-            let surface = $surface::draw(draws);
-            let flaw = (defect != "good").then(|| surface.flaw(defect, draws));
-            Scene { surface: Box::new(surface), flaw, pose, camera }
-        }};
-    }
     match class {
-        "board" => build!(Board, Pose::draw(draws, 0.008, 0.02, 0.02)),
-        "capsule" => build!(Capsule, Pose::draw(draws, 0.04, 0.03, 0.04)),
-        "fabric" => build!(Fabric, Pose::draw(draws, 0.012, 0.0, 0.0)),
-        "tile" => build!(Tile, Pose::draw(draws, 0.5, 0.0, 0.0)),
-        "washer" => build!(Washer, Pose::draw(draws, 0.5, 0.025, 0.03)),
-        _ => build!(Wood, Pose::draw(draws, 0.012, 0.0, 0.0)),
+        "board" => product_scene::<Board>(Pose::draw(draws, 0.008, 0.02, 0.02), camera, defect, draws),
+        "capsule" => product_scene::<Capsule>(Pose::draw(draws, 0.04, 0.03, 0.04), camera, defect, draws),
+        "fabric" => product_scene::<Fabric>(Pose::draw(draws, 0.012, 0.0, 0.0), camera, defect, draws),
+        "tile" => product_scene::<Tile>(Pose::draw(draws, 0.5, 0.0, 0.0), camera, defect, draws),
+        "washer" => product_scene::<Washer>(Pose::draw(draws, 0.5, 0.025, 0.03), camera, defect, draws),
+        "wood" => product_scene::<Wood>(Pose::draw(draws, 0.012, 0.0, 0.0), camera, defect, draws),
+        _ => unreachable!("{class} is listed in CLASSES"),
     }
+}
+
+/// A product of class `P`, then its defect unless it is `good`.
+fn product_scene<P: Product>(pose: Pose, camera: Camera, defect: &str, draws: &mut Draws) -> Scene {
+    let surface = P::draw(draws);
+    let flaw = (defect != "good").then(|| surface.flaw(defect, draws));
+    Scene { surface: Box::new(surface), flaw, pose, camera }
 }
 
 fn unknown(what: &str, name: &str, known: &[&str]) -> Error {

@@ -3,7 +3,7 @@
 //! Owns: their shape, normal look and variation, and their defects. Does not own: shapes and effects (`defects`),
 //! light and sensor (`paint`).
 
-use super::defects::{Effect, Flaw, Shape, Surface};
+use super::defects::{Effect, Flaw, Product, Shape, Surface};
 use super::paint::{Colour, Draws, Point, at, direction, hash, mix, noise, scaled, share, split, step};
 use super::textures::felt;
 
@@ -32,18 +32,6 @@ fn hole(number: usize) -> Point {
 }
 
 impl Washer {
-    pub fn draw(draws: &mut Draws) -> Self {
-        Washer {
-            background: draws.shade([0.20, 0.21, 0.24], 0.15),
-            steel: draws.shade([0.62, 0.62, 0.63], 0.10),
-            light: draws.direction(),
-            sheen: draws.range(0.15, 0.35),
-            grooves: draws.range(0.06, 0.14),
-            salt: draws.salt(),
-            undrilled: None,
-        }
-    }
-
     /// Distance inside the steel (negative outside it).
     fn depth(&self, place: Point) -> f32 {
         let radius = place.length();
@@ -56,14 +44,28 @@ impl Washer {
             .map(|number| place.minus(hole(number)).length() - HOLE_RADIUS)
             .fold(ring, f32::min)
     }
+}
 
-    pub fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw {
+impl Product for Washer {
+    fn draw(draws: &mut Draws) -> Self {
+        Washer {
+            background: draws.shade([0.20, 0.21, 0.24], 0.15),
+            steel: draws.shade([0.62, 0.62, 0.63], 0.10),
+            light: draws.direction(),
+            sheen: draws.range(0.15, 0.35),
+            grooves: draws.range(0.06, 0.14),
+            salt: draws.salt(),
+            undrilled: None,
+        }
+    }
+
+    fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw {
         let heading = draws.direction();
         let between = direction((draws.below(HOLES) as f32 + 0.5) / HOLES as f32).times(HOLE_CIRCLE);
         match kind {
             "scratch" => {
-                let length = draws.mostly_low(0.14, 0.3);
-                let half_width = draws.mostly_low(0.005, 0.009);
+                let length = draws.mostly_low(0.18, 0.32);
+                let half_width = draws.mostly_low(0.006, 0.010);
                 let start = between.plus(draws.point(0.03));
                 let shape = Shape::stroke(draws, start, heading, length, half_width, 0.02);
                 Flaw::on(shape, Effect::Groove { depth: draws.range(0.10, 0.36), floor: draws.range(0.03, 0.2) })
@@ -98,9 +100,9 @@ impl Surface for Washer {
         let depth = self.depth(place);
         let cover = (depth / pixel + 0.5).clamp(0.0, 1.0);
         // The washer shades the felt close to it.
-        let ground = scaled(felt(place, self.background, self.salt), 1.0 - 0.45 * step(-0.035, 0.0, depth));
+        let ground = || scaled(felt(place, self.background, self.salt), 1.0 - 0.45 * step(-0.035, 0.0, depth));
         if cover == 0.0 {
-            return ground;
+            return ground();
         }
         let radius = place.length();
         let towards = place.dot(self.light) / radius;
@@ -109,7 +111,8 @@ impl Surface for Washer {
         let bevel = step(0.014, 0.002, depth) * if radius > HOLE_CIRCLE { 0.35 } else { -0.35 };
         let sheen = self.sheen * (2.0 * towards * towards - 1.0);
         let tone = 1.0 + sheen + self.grooves * lathe + 0.04 * grain + bevel * towards;
-        mix(ground, scaled(self.steel, tone), cover)
+        let steel = scaled(self.steel, tone);
+        if cover == 1.0 { steel } else { mix(ground(), steel, cover) }
     }
 
     fn solid(&self, place: Point) -> bool {
@@ -183,56 +186,6 @@ const VIAS: [(f32, f32); 7] =
 const LABEL: (f32, f32, f32, f32) = (0.18, 0.32, 0.17, 0.034);
 
 impl Board {
-    pub fn draw(draws: &mut Draws) -> Self {
-        let parts = PARTS.map(|(x, y, half_x, half_y, kind)| Part {
-            centre: at(x, y).plus(draws.point(0.005)),
-            half: at(half_x, half_y),
-            kind,
-        });
-        Board {
-            background: draws.shade([0.60, 0.60, 0.58], 0.12),
-            mask: draws.shade([0.10, 0.34, 0.22], 0.14),
-            copper: draws.shade([0.24, 0.52, 0.33], 0.12),
-            parts: parts.to_vec(),
-            label: draws.point(0.006),
-            lot: draws.salt(),
-            salt: draws.salt(),
-        }
-    }
-
-    pub fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw {
-        match kind {
-            "missing_part" => {
-                let number = 1 + draws.below(PARTS.len() - 1);
-                let mut other = self.clone();
-                let Part { centre, half, .. } = other.parts.remove(number);
-                Flaw::of(Shape::Patch { centre, half: half.plus(at(0.006, 0.006)) }, Effect::Other(Box::new(other)))
-            }
-            "scratch" => {
-                let (start, heading) = (draws.point(0.25), draws.direction());
-                let (length, half_width) = (draws.mostly_low(0.16, 0.4), draws.mostly_low(0.005, 0.008));
-                let shape = Shape::stroke(draws, start, heading, length, half_width, 0.02);
-                Flaw::on(shape, Effect::Tint { colour: [0.62, 0.68, 0.55], opacity: draws.mostly_low(0.25, 0.85) })
-            }
-            "misprint" => {
-                let mut other = self.clone();
-                let way = if draws.below(2) == 0 { 1.0 } else { -1.0 };
-                other.label = self.label.plus(at(draws.around(0.03), way * draws.range(0.012, 0.04)));
-                let half = at(LABEL.2 + 0.04, LABEL.3 + 0.05);
-                Flaw::of(Shape::Patch { centre: at(LABEL.0, LABEL.1), half }, Effect::Other(Box::new(other)))
-            }
-            "solder" => {
-                let (ax, ay, bx, by) = TRACKS[draws.below(TRACKS.len())];
-                let share = draws.range(0.2, 0.8);
-                let centre = at(ax + (bx - ax) * share, ay + (by - ay) * share).plus(draws.point(0.012));
-                let radius = draws.mostly_low(0.036, 0.055);
-                let effect = Effect::Tint { colour: [0.74, 0.74, 0.76], opacity: draws.mostly_low(0.45, 1.0) };
-                Flaw::on(Shape::spot(draws, centre, radius, 0.45, 0.35), effect)
-            }
-            _ => unreachable!("board has no defect {kind}"),
-        }
-    }
-
     /// Bare board with tracks and vias.
     fn bare(&self, place: Point, pixel: f32) -> Colour {
         let weave = 0.05 * noise(place.x * 60.0, place.y * 60.0, self.salt);
@@ -264,6 +217,61 @@ impl Board {
     }
 }
 
+impl Product for Board {
+    fn draw(draws: &mut Draws) -> Self {
+        let parts = PARTS.map(|(x, y, half_x, half_y, kind)| Part {
+            centre: at(x, y).plus(draws.point(0.005)),
+            half: at(half_x, half_y),
+            kind,
+        });
+        Board {
+            background: draws.shade([0.60, 0.60, 0.58], 0.12),
+            mask: draws.shade([0.10, 0.34, 0.22], 0.14),
+            copper: draws.shade([0.24, 0.52, 0.33], 0.12),
+            parts: parts.to_vec(),
+            label: draws.point(0.006),
+            lot: draws.salt(),
+            salt: draws.salt(),
+        }
+    }
+
+    fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw {
+        match kind {
+            "missing_part" => {
+                let number = 1 + draws.below(PARTS.len() - 1);
+                let mut other = self.clone();
+                let Part { centre, half, .. } = other.parts.remove(number);
+                Flaw::of(Shape::Patch { centre, half: half.plus(at(0.006, 0.006)) }, Effect::Other(Box::new(other)))
+            }
+            "scratch" => {
+                let (start, heading) = (draws.point(0.25), draws.direction());
+                let (length, half_width) = (draws.mostly_low(0.2, 0.45), draws.mostly_low(0.006, 0.009));
+                let shape = Shape::stroke(draws, start, heading, length, half_width, 0.02);
+                Flaw::on(shape, Effect::Tint { colour: [0.62, 0.68, 0.55], opacity: draws.mostly_low(0.25, 0.85) })
+            }
+            "misprint" => {
+                let mut other = self.clone();
+                let way = if draws.below(2) == 0 { 1.0 } else { -1.0 };
+                let moved = at(draws.around(0.03), way * draws.range(0.014, 0.045));
+                other.label = self.label.plus(moved);
+                // The smallest box around the label and where it should be.
+                let centre = at(LABEL.0, LABEL.1).plus(self.label).plus(moved.times(0.5));
+                let half = at(LABEL.2 + 0.5 * moved.x.abs(), LABEL.3 + 0.5 * moved.y.abs());
+                Flaw::of(Shape::Patch { centre, half }, Effect::Other(Box::new(other)))
+            }
+            "solder" => {
+                let (ax, ay, bx, by) = TRACKS[draws.below(TRACKS.len())];
+                let share = draws.range(0.2, 0.8);
+                let centre = at(ax + (bx - ax) * share, ay + (by - ay) * share).plus(draws.point(0.012));
+                let radius = draws.mostly_low(0.036, 0.055);
+                let effect = Effect::Tint { colour: [0.74, 0.74, 0.76], opacity: draws.mostly_low(0.45, 1.0) };
+                Flaw::on(Shape::spot(draws, centre, radius, 0.45, 0.35), effect)
+            }
+            _ => unreachable!("board has no defect {kind}"),
+        }
+    }
+}
+
 /// Ink of one line of letter-like marks in the box of half size `half`: `count` letters of 3 × 5 dots each.
 fn letters(offset: Point, half: Point, count: i32, text: u32) -> f32 {
     if offset.x.abs() >= half.x || offset.y.abs() >= half.y {
@@ -290,10 +298,9 @@ impl Surface for Board {
         }
         for (number, part) in self.parts.iter().enumerate() {
             let offset = place.minus(part.centre);
-            if offset.x.abs() < part.half.x + 0.03 && offset.y.abs() < part.half.y + 0.03 {
-                if let Some(colour) = part.colour(offset, self.lot.wrapping_add(number as u32)) {
-                    return scaled(colour, 1.0 + 0.05 * noise(place.x * 80.0, place.y * 80.0, self.salt ^ 4));
-                }
+            let near = offset.x.abs() < part.half.x + 0.03 && offset.y.abs() < part.half.y + 0.03;
+            if near && let Some(colour) = part.colour(offset, self.lot.wrapping_add(number as u32)) {
+                return scaled(colour, 1.0 + 0.05 * noise(place.x * 80.0, place.y * 80.0, self.salt ^ 4));
             }
         }
         self.bare(place, pixel)
@@ -354,7 +361,15 @@ const CAPSULE_STRAIGHT: f32 = 0.21;
 const CAPSULE_TEXT: u32 = 3;
 
 impl Capsule {
-    pub fn draw(draws: &mut Draws) -> Self {
+    /// Offset from the axis and its length.
+    fn radial(&self, place: Point) -> (Point, f32) {
+        let offset = at(place.x - place.x.clamp(-CAPSULE_STRAIGHT, CAPSULE_STRAIGHT), place.y);
+        (offset, offset.length())
+    }
+}
+
+impl Product for Capsule {
+    fn draw(draws: &mut Draws) -> Self {
         Capsule {
             background: draws.shade([0.80, 0.80, 0.78], 0.08),
             halves: [draws.shade([0.24, 0.15, 0.13], 0.15), draws.shade([0.72, 0.38, 0.16], 0.10)],
@@ -367,13 +382,7 @@ impl Capsule {
         }
     }
 
-    /// Offset from the axis and its length.
-    fn radial(&self, place: Point) -> (Point, f32) {
-        let offset = at(place.x - place.x.clamp(-CAPSULE_STRAIGHT, CAPSULE_STRAIGHT), place.y);
-        (offset, offset.length())
-    }
-
-    pub fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw {
+    fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw {
         let centre = at(draws.around(0.27), draws.around(0.05));
         match kind {
             "crack" => {
@@ -392,8 +401,8 @@ impl Capsule {
             "misprint" => {
                 let mut other = self.clone();
                 other.text = CAPSULE_TEXT + 1 + draws.below(1000) as u32;
-                let (from, half_x) = (draws.range(0.07, 0.17), draws.range(0.035, 0.07));
-                let half = at(half_x, 0.045);
+                let (from, half_x) = (draws.range(0.09, 0.15), draws.range(0.045, 0.075));
+                let half = at(half_x, 0.032);
                 let shape = Shape::Patch { centre: at(from, self.roll), half };
                 if draws.below(2) == 0 {
                     other.ink = 0.0;
@@ -402,7 +411,7 @@ impl Capsule {
             }
             "poke" => {
                 let radius = draws.mostly_low(0.034, 0.055);
-                let effect = Effect::Scale { factor: draws.range(0.15, 0.6) };
+                let effect = Effect::Scale { factor: draws.range(0.1, 0.5) };
                 Flaw::on(Shape::spot(draws, centre, radius, 0.2, 0.5), effect)
             }
             _ => unreachable!("capsule has no defect {kind}"),
@@ -415,11 +424,13 @@ impl Surface for Capsule {
         let (offset, distance) = self.radial(place);
         let depth = CAPSULE_RADIUS - distance;
         let cover = (depth / pixel + 0.5).clamp(0.0, 1.0);
-        let below = self.radial(place.minus(at(0.0, 0.03))).1;
-        let shadow = 1.0 - 0.35 * step(0.07, -0.04, below - CAPSULE_RADIUS);
-        let ground = scaled(felt(place, self.background, self.salt), shadow);
+        let ground = || {
+            let below = self.radial(place.minus(at(0.0, 0.03))).1;
+            let shadow = 1.0 - 0.35 * step(0.07, -0.04, below - CAPSULE_RADIUS);
+            scaled(felt(place, self.background, self.salt), shadow)
+        };
         if cover == 0.0 {
-            return ground;
+            return ground();
         }
         let slope = offset.times(1.0 / CAPSULE_RADIUS);
         let height = (1.0 - slope.dot(slope)).max(0.0).sqrt();
@@ -437,7 +448,8 @@ impl Surface for Capsule {
         let body = mix(self.halves[usize::from(!left)], [0.93, 0.90, 0.84], ink);
         let grain = 1.0 + 0.03 * noise(place.x * 50.0, place.y * 50.0, self.salt);
         let skin = scaled(body, lit * grain * (1.0 - 0.25 * seam));
-        mix(ground, mix(skin, [1.0, 1.0, 1.0], shine), cover)
+        let skin = mix(skin, [1.0, 1.0, 1.0], shine);
+        if cover == 1.0 { skin } else { mix(ground(), skin, cover) }
     }
 
     fn solid(&self, place: Point) -> bool {

@@ -6,9 +6,8 @@ use super::defects::Surface;
 use super::paint::{Colour, Draws, Point, at, clouds, hash, mix, noise, scaled, share, split, step, wave};
 
 /// All categories, in alphabetical order.
-pub const CATEGORIES: [&str; 10] = [
-    "banded", "bubbly", "chequered", "cracked", "dotted", "fibrous", "marbled", "scaly", "swirly", "zigzagged",
-];
+pub const CATEGORIES: [&str; 10] =
+    ["banded", "bubbly", "chequered", "cracked", "dotted", "fibrous", "marbled", "scaly", "swirly", "zigzagged"];
 
 /// One image of a category.
 pub struct Outlier {

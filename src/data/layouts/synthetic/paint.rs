@@ -90,35 +90,40 @@ pub fn scaled(colour: Colour, factor: f32) -> Colour {
 
 /// 32 well-mixed bits of a lattice place.
 pub fn hash(x: i32, y: i32, salt: u32) -> u32 {
-    let mut bits = salt ^ (x as u32).wrapping_mul(0x9E37_79B1) ^ (y as u32).wrapping_mul(0xC2B2_AE3D);
-    bits = (bits ^ (bits >> 15)).wrapping_mul(0x85EB_CA6B);
-    bits = (bits ^ (bits >> 13)).wrapping_mul(0xC2B2_AE35);
+    mixed((x as u32).wrapping_mul(COLUMN) ^ (y as u32).wrapping_mul(ROW) ^ salt)
+}
+
+/// Odd factors that spread neighbouring columns and rows over all 32 bits.
+const COLUMN: u32 = 0x9E37_79B1;
+const ROW: u32 = 0xC2B2_AE3D;
+
+fn mixed(bits: u32) -> u32 {
+    let bits = (bits ^ (bits >> 15)).wrapping_mul(0x85EB_CA6B);
+    let bits = (bits ^ (bits >> 13)).wrapping_mul(0xC2B2_AE35);
     bits ^ (bits >> 16)
 }
 
 /// Byte number `byte` of a hash as a number in [0, 1).
 pub fn share(bits: u32, byte: u32) -> f32 {
-    ((bits >> (8 * byte)) & 255) as f32 * (1.0 / 256.0)
+    ((bits >> (8 * byte)) & 255) as i32 as f32 * (1.0 / 256.0)
 }
 
-/// A lattice value in [-1, 1).
-fn lattice(x: i32, y: i32, salt: u32) -> f32 {
-    (hash(x, y, salt) >> 8) as f32 * (1.0 / 8_388_608.0) - 1.0
-}
-
-/// Value noise in [-1, 1): one independent value per unit cell, joined smoothly.
+/// Value noise in [-1, 1): one independent value per corner of the unit lattice, joined smoothly.
 pub fn noise(x: f32, y: f32, salt: u32) -> f32 {
     let ((i, fx), (j, fy)) = (split(x), split(y));
     let (sx, sy) = (fx * fx * (3.0 - 2.0 * fx), fy * fy * (3.0 - 2.0 * fy));
-    let (a, b) = (lattice(i, j, salt), lattice(i + 1, j, salt));
-    let (c, d) = (lattice(i, j + 1, salt), lattice(i + 1, j + 1, salt));
+    // As `hash` of the four corners, with the products of neighbours got by addition.
+    let (left, upper) = ((i as u32).wrapping_mul(COLUMN), (j as u32).wrapping_mul(ROW));
+    let (right, lower) = (left.wrapping_add(COLUMN), upper.wrapping_add(ROW));
+    let corner = |column: u32, row: u32| (mixed(column ^ row ^ salt) >> 8) as i32 as f32;
+    let (a, b, c, d) = (corner(left, upper), corner(right, upper), corner(left, lower), corner(right, lower));
     let (top, bottom) = (a + (b - a) * sx, c + (d - c) * sx);
-    top + (bottom - top) * sy
+    (top + (bottom - top) * sy) * (1.0 / 8_388_608.0) - 1.0
 }
 
-/// Three octaves of [`noise`], in (-1, 1).
+/// Two octaves of [`noise`], in (-1, 1).
 pub fn clouds(x: f32, y: f32, salt: u32) -> f32 {
-    (4.0 * noise(x, y, salt) + 2.0 * noise(x * 2.0, y * 2.0, salt ^ 1) + noise(x * 4.0, y * 4.0, salt ^ 2)) / 7.0
+    0.62 * noise(x, y, salt) + 0.38 * noise(x * 2.7, y * 2.7, salt ^ 1)
 }
 
 /// The stream of one image, with the draws a painter wants.

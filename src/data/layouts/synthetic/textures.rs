@@ -3,7 +3,7 @@
 //! Owns: their normal look and variation, and their defects. Does not own: shapes and effects (`defects`), light and
 //! sensor (`paint`).
 
-use super::defects::{Effect, Flaw, Shape, Surface};
+use super::defects::{Effect, Flaw, Product, Shape, Surface};
 use super::paint::{Colour, Draws, Point, at, clouds, direction, hash, mix, noise, scaled, share, split, step, wave};
 
 /// Twill of two thread colours.
@@ -21,7 +21,16 @@ pub struct Fabric {
 }
 
 impl Fabric {
-    pub fn draw(draws: &mut Draws) -> Self {
+    /// Thread coordinates of a place.
+    fn threads_at(&self, place: Point) -> Point {
+        let (x, y) = (place.x * 2.5, place.y * 2.5);
+        let wobble = at(noise(x, y, self.salt), noise(x, y, self.salt ^ 7)).times(self.wobble);
+        place.times(self.threads).plus(self.phase).plus(wobble)
+    }
+}
+
+impl Product for Fabric {
+    fn draw(draws: &mut Draws) -> Self {
         Fabric {
             threads: draws.range(23.0, 26.0),
             phase: at(draws.range(0.0, 64.0), draws.range(0.0, 64.0)),
@@ -34,14 +43,7 @@ impl Fabric {
         }
     }
 
-    /// Thread coordinates of a place.
-    fn threads_at(&self, place: Point) -> Point {
-        let (x, y) = (place.x * 2.5, place.y * 2.5);
-        let wobble = at(noise(x, y, self.salt), noise(x, y, self.salt ^ 7)).times(self.wobble);
-        place.times(self.threads).plus(self.phase).plus(wobble)
-    }
-
-    pub fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw {
+    fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw {
         let centre = draws.point(0.34);
         match kind {
             "missing_thread" => {
@@ -58,7 +60,7 @@ impl Fabric {
             }
             "stain" => {
                 let radius = draws.mostly_low(0.05, 0.14);
-                let effect = Effect::Tint { colour: [0.34, 0.22, 0.12], opacity: draws.mostly_low(0.2, 0.65) };
+                let effect = Effect::Tint { colour: [0.34, 0.22, 0.12], opacity: draws.mostly_low(0.28, 0.7) };
                 Flaw::on(Shape::spot(draws, centre, radius, 0.3, 0.5), effect)
             }
             "pulled" => {
@@ -100,8 +102,8 @@ pub struct Wood {
     knot: (Point, f32),
 }
 
-impl Wood {
-    pub fn draw(draws: &mut Draws) -> Self {
+impl Product for Wood {
+    fn draw(draws: &mut Draws) -> Self {
         Wood {
             rings: draws.range(7.0, 12.0),
             offset: draws.point(20.0),
@@ -114,7 +116,7 @@ impl Wood {
         }
     }
 
-    pub fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw {
+    fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw {
         let centre = draws.point(0.34);
         match kind {
             "scratch" => {
@@ -122,24 +124,24 @@ impl Wood {
                 let heading = direction(0.25 + draws.around(0.16));
                 let half_width = draws.mostly_low(0.005, 0.010);
                 let shape = Shape::stroke(draws, centre, heading, length, half_width, 0.02);
-                Flaw::on(shape, Effect::Tint { colour: [0.86, 0.72, 0.54], opacity: draws.mostly_low(0.12, 0.7) })
+                Flaw::on(shape, Effect::Tint { colour: [0.86, 0.72, 0.54], opacity: draws.mostly_low(0.18, 0.85) })
             }
             "hole" => {
                 let radius = draws.mostly_low(0.032, 0.05);
-                let effect = Effect::Tint { colour: [0.13, 0.08, 0.05], opacity: draws.mostly_low(0.25, 0.95) };
+                let effect = Effect::Tint { colour: [0.13, 0.08, 0.05], opacity: draws.range(0.3, 0.95) };
                 Flaw::on(Shape::spot(draws, centre, radius, 0.08, 0.3), effect)
             }
             "liquid" => {
                 let radius = draws.mostly_low(0.05, 0.14);
-                let effect = Effect::Scale { factor: draws.range(0.70, 0.93) };
+                let effect = Effect::Scale { factor: draws.range(0.60, 0.88) };
                 Flaw::on(Shape::spot(draws, centre, radius, 0.3, 0.25), effect)
             }
             "crack" => {
-                let length = draws.mostly_low(0.2, 0.55);
-                let half_width = draws.mostly_low(0.004, 0.009);
+                let length = draws.mostly_low(0.25, 0.6);
+                let half_width = draws.mostly_low(0.005, 0.010);
                 let along = direction(draws.around(0.04));
                 let shape = Shape::stroke(draws, centre, along, length, half_width, 0.02);
-                Flaw::on(shape, Effect::Tint { colour: [0.16, 0.09, 0.05], opacity: draws.mostly_low(0.2, 0.9) })
+                Flaw::on(shape, Effect::Tint { colour: [0.16, 0.09, 0.05], opacity: draws.range(0.25, 0.9) })
             }
             _ => unreachable!("wood has no defect {kind}"),
         }
@@ -185,11 +187,10 @@ pub struct Tile {
     salt: u32,
 }
 
-impl Tile {
-    pub fn draw(draws: &mut Draws) -> Self {
-        let layer = |cells: f32, draws: &mut Draws| {
-            (cells * draws.range(0.92, 1.08), draws.direction(), draws.point(10.0))
-        };
+impl Product for Tile {
+    fn draw(draws: &mut Draws) -> Self {
+        let layer =
+            |cells: f32, draws: &mut Draws| (cells * draws.range(0.92, 1.08), draws.direction(), draws.point(10.0));
         Tile {
             ground: draws.shade([0.66, 0.65, 0.62], 0.10),
             chips: [
@@ -197,13 +198,13 @@ impl Tile {
                 draws.shade([0.86, 0.84, 0.79], 0.08),
                 draws.shade([0.55, 0.38, 0.30], 0.15),
             ],
-            layers: [14.0, 21.0, 30.0, 44.0].map(|cells| layer(cells, draws)),
+            layers: [12.0, 19.0, 27.0, 40.0].map(|cells| layer(cells, draws)),
             fullness: draws.range(0.55, 0.8),
             salt: draws.salt(),
         }
     }
 
-    pub fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw {
+    fn flaw(&self, kind: &str, draws: &mut Draws) -> Flaw {
         let centre = draws.point(0.34);
         match kind {
             "crack" => {
@@ -222,13 +223,14 @@ impl Tile {
             }
             "oil" => {
                 let radius = draws.mostly_low(0.05, 0.14);
-                let effect = Effect::Scale { factor: draws.range(0.52, 0.82) };
+                let effect = Effect::Scale { factor: draws.range(0.42, 0.72) };
                 Flaw::on(Shape::spot(draws, centre, radius, 0.3, 0.3), effect)
             }
             "bare" => {
-                let radius = draws.mostly_low(0.06, 0.14);
+                let radius = draws.mostly_low(0.075, 0.15);
                 let mut other = self.clone();
                 other.fullness = self.fullness * draws.range(0.0, 0.4);
+                other.ground = scaled(self.ground, 0.78);
                 Flaw::on(Shape::spot(draws, centre, radius, 0.3, 0.4), Effect::Other(Box::new(other)))
             }
             _ => unreachable!("tile has no defect {kind}"),
@@ -248,9 +250,13 @@ impl Surface for Tile {
             if share(bits, 0) > self.fullness {
                 continue;
             }
-            let radius = 0.14 + 0.22 * share(bits, 1);
-            let centre = at(0.38 + 0.24 * share(bits, 2), 0.38 + 0.24 * share(bits, 3));
+            let radius = 0.12 + 0.19 * share(bits, 1);
+            let centre = at(0.43 + 0.14 * share(bits, 2), 0.43 + 0.14 * share(bits, 3));
             let offset = at(u, v).minus(centre);
+            let reach = 1.35 * radius + pixel * cells;
+            if offset.dot(offset) > reach * reach {
+                continue;
+            }
             let edge = radius * (1.0 + 0.35 * noise(q.x * 2.6, q.y * 2.6, bits)) - offset.length();
             let cover = (edge / (pixel * cells) + 0.5).clamp(0.0, 1.0);
             let chip = self.chips[[0, 1, 0, 2, 1][bits as usize % 5]];
