@@ -58,8 +58,10 @@ pub fn decode(path: &Path) -> Result<Pixels> {
 /// # Errors
 /// As [`decode`], as far as the header shows it.
 pub fn size(path: &Path) -> Result<(usize, usize)> {
-    let reader = ImageReader::open(path).map_err(Error::io("open", path))?;
-    let reader = reader.with_guessed_format().map_err(Error::io("read", path))?;
+    // Not `ImageReader::open`, which would believe the ending of the name.
+    let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
+    let reader =
+        ImageReader::new(std::io::BufReader::new(file)).with_guessed_format().map_err(Error::io("read", path))?;
     if reader.format().is_none() {
         let length = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
         return Err(not_an_image(path, length == 0));

@@ -103,6 +103,14 @@ pub(crate) fn render(drawing: &Drawing) -> Result<Rendered> {
 /// Pillow's `resize((width, height), BILINEAR, box=window)`: a triangle filter as wide as the reduction, horizontally,
 /// then vertically, with bytes between. Grey stays grey: equal channels stay equal.
 pub(crate) fn resize(pixels: &Pixels, window: Window, width: usize, height: usize) -> Pixels {
+    // Two calls, because one would go vertically first and round to other bytes. Pillow 11 always goes this way; 13 does so for most shapes.
+    let columns = Window { top: 0.0, height: pixels.height as f64, ..window };
+    let narrow = filter(pixels, columns, width, pixels.height);
+    let rows = Window { left: 0.0, width: width as f64, ..window };
+    filter(&narrow, rows, width, height)
+}
+
+fn filter(pixels: &Pixels, window: Window, width: usize, height: usize) -> Pixels {
     let Pixels { channels, .. } = *pixels;
     let kind = if channels == 1 { PixelType::U8 } else { PixelType::U8x3 };
     let source = ImageRef::new(pixels.width as u32, pixels.height as u32, &pixels.data, kind);

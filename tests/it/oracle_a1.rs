@@ -18,15 +18,16 @@ fn load(path: &Path) -> Vec<u8> {
     loaded.data
 }
 
-/// Holds the resized `pixels` against the reference: within one level, and nearly everywhere equal.
+/// Holds the resized `pixels` against the reference: equal where that went horizontally first too. Pillow 13, which made
+/// it, goes vertically first on some images that are not square; Pillow 11 never does. The other order rounds some bytes
+/// to their neighbour.
 fn check(name: &str, pixels: &[u8], oracles: &Path) {
     let file = std::fs::File::open(oracles.join(format!("a1_{name}_256.npy"))).unwrap();
     let expected: Vec<u8> = npyz::NpyFile::new(std::io::BufReader::new(file)).unwrap().into_vec().unwrap();
     assert_eq!(pixels.len(), expected.len());
-    let differences: Vec<u8> = pixels.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).collect();
-    let (largest, other) = (differences.iter().max(), differences.iter().filter(|d| **d > 0).count());
-    eprintln!("{name}: largest difference {largest:?}, {other} of {} values differ", expected.len());
-    assert!(largest <= Some(&1) && other * 100 <= expected.len(), "{name}: {largest:?}, {other} values");
+    let tolerance = if ["gen1024", "paper_rgb"].contains(&name) { 0 } else { 1 };
+    let largest = pixels.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
+    assert!(largest <= Some(tolerance), "{name}: {largest:?}");
 }
 
 #[test]

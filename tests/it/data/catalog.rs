@@ -9,7 +9,7 @@ fn an_unknown_key_is_refused_with_file_line_and_the_nearest_key() {
     assert!(help.contains("did you mean `root`?"), "{help}");
     let text = "[dataset.a]\nlayout = \"mvtec\"\nroot = \"a\"\ncounts = { x = { trian = 3 } }\n";
     let (_, what, help) = data_error(catalog(text).unwrap_err());
-    assert!(what.contains("line 4, column 19") && help.contains("`train`"), "{what}: {help}");
+    assert!(what.contains("line 4, column 18") && help.contains("`train`"), "{what}: {help}");
     let (_, what, help) = data_error(catalog("[datasets.a]\nlayout = \"mvtec\"\n").unwrap_err());
     assert!(what.contains("`datasets`") && help.contains("`dataset`"), "{what}: {help}");
 }

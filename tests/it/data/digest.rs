@@ -34,8 +34,10 @@ fn the_cache_saves_reading_notices_changes_and_is_rebuilt_when_damaged() {
     let folder = copy_of("smoke", &data);
     let images = training(&real("smoke", folder.path()));
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
-    let age = |image: &Image| fs::File::options().append(true).open(image.place()).unwrap().set_modified(old).unwrap();
-    images.iter().for_each(age);
+    let age = |image: &Image, time| {
+        fs::File::options().append(true).open(image.place()).unwrap().set_modified(time).unwrap();
+    };
+    images.iter().for_each(|image| age(image, old));
     let file = folder.path().join("cache/digests");
     let read = || {
         let mut digests = Digests::open(Some(&file));
@@ -53,7 +55,7 @@ fn the_cache_saves_reading_notices_changes_and_is_rebuilt_when_damaged() {
     assert_eq!((hashed, changed[0] == first[0], &changed[1..]), (1, false, &first[1..]));
     // A file that changed just now may change again unseen: it is read every time.
     assert_eq!(read().1, 1);
-    age(&images[0]);
+    age(&images[0], old + std::time::Duration::from_secs(1));
     assert_eq!((read().1, read().1), (1, 0));
     let text = fs::read_to_string(&file).unwrap();
     for damaged in [text.replace('a', "b"), text[..text.len() / 2].into(), String::new(), "nonsense\n".into()] {
