@@ -90,7 +90,10 @@ impl Architecture {
     pub fn find(name: &str) -> Result<&'static Architecture> {
         ARCHITECTURES.iter().find(|row| row.name == name).ok_or_else(|| {
             let names: Vec<&str> = ARCHITECTURES.iter().map(|row| row.name).collect();
-            Error::usage(format!("there is no backbone \"{name}\"{}", nearest(name, &names)), valid("backbones", &names))
+            Error::usage(
+                format!("there is no backbone \"{name}\"{}", nearest(name, &names)),
+                valid("backbones", &names),
+            )
         })
     }
 

@@ -156,7 +156,10 @@ fn absent_imagenet_weights_are_asked_for_by_file_address_and_folder() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let error = weights::resolve(&spec::Backbone::default(), folder.path(), 0).err().expect("an error");
     let (what, help) = (error.to_string(), error.help().expect("advice").to_string());
-    assert!(what.contains("wide_resnet50_2-95faca4d.pth") && what.contains(&folder.path().display().to_string()), "{what}");
+    assert!(
+        what.contains("wide_resnet50_2-95faca4d.pth") && what.contains(&folder.path().display().to_string()),
+        "{what}"
+    );
     assert!(help.contains("https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth"), "{help}");
     assert!(help.contains("--weights") && help.contains("random"), "{help}");
 }
