@@ -23,6 +23,7 @@ use weights::StateDict;
 pub const CODE_VERSION: u32 = 1;
 
 /// One row of the registry.
+#[derive(Debug)]
 pub struct Architecture {
     /// Name in experiment files.
     pub name: &'static str,

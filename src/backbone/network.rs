@@ -38,7 +38,7 @@ struct Gate {
 enum Branch {
     None,
     Identity,
-    Projection(Conv),
+    Projection(Box<Conv>),
 }
 
 struct Block {
@@ -136,7 +136,7 @@ impl Fold<'_> {
             shortcut: match &spec.shortcut {
                 Shortcut::None => Branch::None,
                 Shortcut::Identity => Branch::Identity,
-                Shortcut::Projection(conv) => Branch::Projection(self.conv(conv)),
+                Shortcut::Projection(conv) => Branch::Projection(Box::new(self.conv(conv))),
             },
             activation: spec.activation,
         }

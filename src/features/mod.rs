@@ -51,7 +51,7 @@ pub fn feature_shape(backbone: &spec::Backbone, features: &spec::Features, side:
 }
 
 fn check(features: &spec::Features) -> Result<()> {
-    if features.patch % 2 == 0 {
+    if features.patch.is_multiple_of(2) {
         let what = format!("features.patch = {} has no centre", features.patch);
         return Err(Error::usage(what, "use an odd number, 3 in the papers"));
     }

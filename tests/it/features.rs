@@ -171,7 +171,7 @@ fn rows_come_in_the_order_of_the_images_and_do_not_depend_on_their_neighbours() 
             Ok(())
         })
         .expect("features");
-        assert_eq!(alone, [rows.clone()], "image {index}");
+        assert_eq!(alone, std::slice::from_ref(rows), "image {index}");
     }
 }
 
@@ -196,7 +196,7 @@ fn the_shape_is_known_without_running_and_is_the_one_that_comes_out() {
 #[test]
 fn settings_that_mean_nothing_are_refused() {
     let refused =
-        |features: &Features| feature_shape(&lite0(&[], "imagenet"), features, 64).err().expect("refused").to_string();
+        |features: &Features| feature_shape(&lite0(&[], "imagenet"), features, 64).expect_err("refused").to_string();
     assert!(refused(&Features { patch: 4, ..Default::default() }).contains("no centre"));
     assert!(refused(&Features { dim: 100, ..concat() }).contains("concat"));
     assert!(feature_shape(&lite0(&[], "imagenet"), &concat(), 16).is_err(), "too small an image");
@@ -214,7 +214,7 @@ fn features_that_are_not_finite_name_the_image_and_a_failing_image_stops_the_pas
     dmad::backbone::weights::write(&path, &state).expect("written");
     let huge = load(&lite0(&["stride4"], &path.display().to_string()));
     let image = |index: usize| -> Result<Vec<u8>> { Ok(gen_oracle::image(5, index as u64, 64)) };
-    let error = extract(&huge, &concat(), 64, 6, image, |_| Ok(())).err().expect("an overflow").to_string();
+    let error = extract(&huge, &concat(), 64, 6, image, |_| Ok(())).expect_err("an overflow").to_string();
     assert!(error.contains("image 0") && error.contains("not finite"), "{error}");
 
     let sound = load(&lite0(&["stride4"], "imagenet"));
@@ -227,7 +227,7 @@ fn features_that_are_not_finite_name_the_image_and_a_failing_image_stops_the_pas
         Ok(())
     });
     assert!(
-        outcome.err().expect("an image fails").to_string().contains(&format!("/{}.png", CHUNK_IMAGES + 1)),
+        outcome.expect_err("an image fails").to_string().contains(&format!("/{}.png", CHUNK_IMAGES + 1)),
         "the first failing image is named"
     );
     assert_eq!(kept, CHUNK_IMAGES, "chunks before the failing one are delivered");
