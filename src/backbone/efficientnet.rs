@@ -25,10 +25,24 @@ pub const B4_TAPS: &[Tap] = &[
 /// One stage of equal blocks: depth, kernel, stride of the first block, expansion, output channels.
 type Stage = (usize, usize, usize, usize, usize);
 
-const LITE0_STAGES: &[Stage] =
-    &[(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320)];
-const B4_STAGES: &[Stage] =
-    &[(2, 3, 1, 1, 24), (4, 3, 2, 6, 32), (4, 5, 2, 6, 56), (6, 3, 2, 6, 112), (6, 5, 1, 6, 160), (8, 5, 2, 6, 272), (2, 3, 1, 6, 448)];
+const LITE0_STAGES: &[Stage] = &[
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+];
+const B4_STAGES: &[Stage] = &[
+    (2, 3, 1, 1, 24),
+    (4, 3, 2, 6, 32),
+    (4, 5, 2, 6, 56),
+    (6, 3, 2, 6, 112),
+    (6, 5, 1, 6, 160),
+    (8, 5, 2, 6, 272),
+    (2, 3, 1, 6, 448),
+];
 
 /// Which program wrote the weights file, hence how its tensors are called.
 #[derive(Clone, Copy, PartialEq)]
@@ -106,7 +120,14 @@ fn build(
 }
 
 impl Builder {
-    fn block(&mut self, prefix: &str, kernel: usize, stride: usize, expansion: usize, [inputs, outputs]: [usize; 2]) -> BlockSpec {
+    fn block(
+        &mut self,
+        prefix: &str,
+        kernel: usize,
+        stride: usize,
+        expansion: usize,
+        [inputs, outputs]: [usize; 2],
+    ) -> BlockSpec {
         let wide = inputs * expansion;
         let expands = expansion != 1;
         // torchvision numbers the parts that are there; the other naming keeps the numbers of absent ones free.

@@ -23,6 +23,7 @@ use weights::StateDict;
 pub const CODE_VERSION: u32 = 1;
 
 /// One row of the registry.
+#[derive(Debug)]
 pub struct Architecture {
     /// Name in experiment files.
     pub name: &'static str,
@@ -90,7 +91,10 @@ impl Architecture {
     pub fn find(name: &str) -> Result<&'static Architecture> {
         ARCHITECTURES.iter().find(|row| row.name == name).ok_or_else(|| {
             let names: Vec<&str> = ARCHITECTURES.iter().map(|row| row.name).collect();
-            Error::usage(format!("there is no backbone \"{name}\"{}", nearest(name, &names)), valid("backbones", &names))
+            Error::usage(
+                format!("there is no backbone \"{name}\"{}", nearest(name, &names)),
+                valid("backbones", &names),
+            )
         })
     }
 

@@ -14,7 +14,12 @@ const fn taps(channels: [usize; 4], depths: [usize; 4]) -> [Tap; 4] {
         Tap { name: "layer1", block: depths[0] - 1, channels: channels[0], stride: 4 },
         Tap { name: "layer2", block: depths[0] + depths[1] - 1, channels: channels[1], stride: 8 },
         Tap { name: "layer3", block: depths[0] + depths[1] + depths[2] - 1, channels: channels[2], stride: 16 },
-        Tap { name: "layer4", block: depths[0] + depths[1] + depths[2] + depths[3] - 1, channels: channels[3], stride: 32 },
+        Tap {
+            name: "layer4",
+            block: depths[0] + depths[1] + depths[2] + depths[3] - 1,
+            channels: channels[3],
+            stride: 32,
+        },
     ]
 }
 
@@ -43,7 +48,8 @@ pub fn wide_resnet50_2() -> Plan {
 }
 
 fn plan(depths: [usize; 4], convs: impl Fn(&str, usize, usize, usize) -> (Vec<ConvSpec>, usize)) -> Plan {
-    let stem = ConvSpec { weight: "conv1.weight".into(), norm: "bn1".into(), ..conv("", 1, [3, 64], 7, 2, Activation::Relu) };
+    let stem =
+        ConvSpec { weight: "conv1.weight".into(), norm: "bn1".into(), ..conv("", 1, [3, 64], 7, 2, Activation::Relu) };
     let mut blocks = Vec::new();
     let mut inputs = 64;
     for (layer, &depth) in depths.iter().enumerate() {

@@ -156,7 +156,10 @@ fn absent_imagenet_weights_are_asked_for_by_file_address_and_folder() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let error = weights::resolve(&spec::Backbone::default(), folder.path(), 0).err().expect("an error");
     let (what, help) = (error.to_string(), error.help().expect("advice").to_string());
-    assert!(what.contains("wide_resnet50_2-95faca4d.pth") && what.contains(&folder.path().display().to_string()), "{what}");
+    assert!(
+        what.contains("wide_resnet50_2-95faca4d.pth") && what.contains(&folder.path().display().to_string()),
+        "{what}"
+    );
     assert!(help.contains("https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth"), "{help}");
     assert!(help.contains("--weights") && help.contains("random"), "{help}");
 }
@@ -189,25 +192,25 @@ fn an_imported_file_loads_and_keeps_the_digest() {
     let spec = lite0("imagenet", &["stride4", "stride8"]);
     assert_eq!(weights::origin(&spec, folder.path()).expect("found"), weights::Origin::File(imported.file.clone()));
     assert_eq!(weights::weights_digest(&spec, folder.path(), 0).expect("readable"), imported.digest);
-    let error = import(&source, "resnet18", &[], folder.path()).err().expect("another architecture").to_string();
+    let error = import(&source, "resnet18", &[], folder.path()).expect_err("another architecture").to_string();
     assert!(error.contains("conv1.weight"), "{error}");
-    let error = import(&imported.file, "efficientnet_lite0", &layers, folder.path()).err().expect("onto itself");
+    let error = import(&imported.file, "efficientnet_lite0", &layers, folder.path()).expect_err("onto itself");
     assert!(error.to_string().contains("overwrite"), "{error}");
 }
 
 #[test]
 fn unknown_backbones_and_layers_are_refused_with_the_nearest_name() {
-    let error = Architecture::find("wide_resnet50").err().expect("unknown");
+    let error = Architecture::find("wide_resnet50").expect_err("unknown");
     assert!(error.to_string().contains("did you mean \"wide_resnet50_2\"?"), "{error}");
     assert!(error.help().expect("a list").contains("efficientnet_lite0"));
     let resnet = Architecture::find("resnet18").expect("known");
-    let error = resnet.taps(&["layer_2".into()]).err().expect("unknown");
+    let error = resnet.taps(&["layer_2".into()]).expect_err("unknown");
     assert!(error.to_string().contains("did you mean \"layer2\"?"), "{error}");
     for layers in [["layer3", "layer2"], ["layer2", "layer2"]] {
-        let error = resnet.taps(&layers.map(String::from)).err().expect("out of order");
+        let error = resnet.taps(&layers.map(String::from)).expect_err("out of order");
         assert!(error.help().expect("advice").contains("shallow first"), "{error}");
     }
-    assert!(Architecture::find("lite").err().expect("unknown").help().expect("a list").contains("resnet18"));
+    assert!(Architecture::find("lite").expect_err("unknown").help().expect("a list").contains("resnet18"));
 }
 
 #[test]

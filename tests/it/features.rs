@@ -79,7 +79,9 @@ fn pooling_before_interpolating_gives_the_features_of_the_direct_order() {
         (uniforms.into_iter().map(|u| (u - 0.5) as f32).collect::<Vec<f32>>(), channels, side)
     };
     let all = [map(1, 5, 9), map(2, 7, 5), map(3, 12, 3)];
-    for (layers, patch, pretrain_dim, dim) in [(3, 3, 20, 31), (3, 5, 16, 16), (2, 1, 9, 40), (1, 7, 11, 6), (2, 3, 64, 24)] {
+    for (layers, patch, pretrain_dim, dim) in
+        [(3, 3, 20, 31), (3, 5, 16, 16), (2, 1, 9, 40), (1, 7, 11, 6), (2, 3, 64, 24)]
+    {
         let features = Features { dim, pretrain_dim, patch, ..Default::default() };
         let channels: Vec<usize> = all[..layers].iter().map(|map| map.1).collect();
         let maps: Vec<Map> = all[..layers].iter().map(|map| Map { values: &map.0, side: map.2 }).collect();
@@ -87,7 +89,10 @@ fn pooling_before_interpolating_gives_the_features_of_the_direct_order() {
         let expected = direct(&all[..layers], patch, pretrain_dim, dim);
         assert_eq!(got.view().data().len(), expected.len());
         for (index, (got, expected)) in got.view().data().iter().zip(&expected).enumerate() {
-            assert!((*got as f64 - expected).abs() < 1e-6, "{layers} layers, patch {patch}: [{index}] {got}, {expected}");
+            assert!(
+                (*got as f64 - expected).abs() < 1e-6,
+                "{layers} layers, patch {patch}: [{index}] {got}, {expected}"
+            );
         }
     }
 }
@@ -166,7 +171,7 @@ fn rows_come_in_the_order_of_the_images_and_do_not_depend_on_their_neighbours() 
             Ok(())
         })
         .expect("features");
-        assert_eq!(alone, [rows.clone()], "image {index}");
+        assert_eq!(alone, std::slice::from_ref(rows), "image {index}");
     }
 }
 
@@ -190,7 +195,8 @@ fn the_shape_is_known_without_running_and_is_the_one_that_comes_out() {
 
 #[test]
 fn settings_that_mean_nothing_are_refused() {
-    let refused = |features: &Features| feature_shape(&lite0(&[], "imagenet"), features, 64).err().expect("refused").to_string();
+    let refused =
+        |features: &Features| feature_shape(&lite0(&[], "imagenet"), features, 64).expect_err("refused").to_string();
     assert!(refused(&Features { patch: 4, ..Default::default() }).contains("no centre"));
     assert!(refused(&Features { dim: 100, ..concat() }).contains("concat"));
     assert!(feature_shape(&lite0(&[], "imagenet"), &concat(), 16).is_err(), "too small an image");
@@ -199,25 +205,30 @@ fn settings_that_mean_nothing_are_refused() {
 #[test]
 fn features_that_are_not_finite_name_the_image_and_a_failing_image_stops_the_pass() {
     // A huge but finite scale makes the network overflow on every image.
-    let mut state = dmad::backbone::weights::resolve(&lite0(&["stride4"], "imagenet"), Path::new("none"), 0).expect("embedded").state;
+    let mut state = dmad::backbone::weights::resolve(&lite0(&["stride4"], "imagenet"), Path::new("none"), 0)
+        .expect("embedded")
+        .state;
     state.get_mut("_blocks.2._bn2.weight").expect("the tensor").values.fill(3e38);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("huge.safetensors");
     dmad::backbone::weights::write(&path, &state).expect("written");
     let huge = load(&lite0(&["stride4"], &path.display().to_string()));
     let image = |index: usize| -> Result<Vec<u8>> { Ok(gen_oracle::image(5, index as u64, 64)) };
-    let error = extract(&huge, &concat(), 64, 6, image, |_| Ok(())).err().expect("an overflow").to_string();
+    let error = extract(&huge, &concat(), 64, 6, image, |_| Ok(())).expect_err("an overflow").to_string();
     assert!(error.contains("image 0") && error.contains("not finite"), "{error}");
 
     let sound = load(&lite0(&["stride4"], "imagenet"));
     let failing = |index: usize| {
-        if index >= 5 { Err(Error::data(format!("{index}.png"), "broken", "")) } else { image(index) }
+        if index > CHUNK_IMAGES { Err(Error::data(format!("folder/{index}.png"), "broken", "")) } else { image(index) }
     };
     let mut kept = 0;
-    let outcome: Result<Shape> = extract(&sound, &concat(), 64, 9, failing, |_| {
+    let outcome: Result<Shape> = extract(&sound, &concat(), 64, CHUNK_IMAGES + 4, failing, |_| {
         kept += 1;
         Ok(())
     });
-    assert!(outcome.err().expect("image 5 fails").to_string().contains("5.png"), "the first failing image is named");
+    assert!(
+        outcome.expect_err("an image fails").to_string().contains(&format!("/{}.png", CHUNK_IMAGES + 1)),
+        "the first failing image is named"
+    );
     assert_eq!(kept, CHUNK_IMAGES, "chunks before the failing one are delivered");
 }

@@ -33,7 +33,8 @@ fn classifier(prefix: &str, inputs: usize) -> Vec<TensorSpec> {
 /// The rule of the oracles' README; a tensor's stream is its place among the sorted keys.
 fn hash_weights(keys: &BTreeMap<String, Vec<usize>>, seed: u64) -> StateDict {
     let mut state = StateDict::new();
-    for (stream, (key, shape)) in keys.iter().enumerate().filter(|(_, (key, _))| !key.ends_with("num_batches_tracked")) {
+    for (stream, (key, shape)) in keys.iter().enumerate().filter(|(_, (key, _))| !key.ends_with("num_batches_tracked"))
+    {
         let uniforms = gen_oracle::uniforms(seed, stream as u64, 0, shape.iter().product());
         let fan_in = shape[1..].iter().product::<usize>() as f64;
         let value = |u: f64| {
@@ -87,12 +88,8 @@ fn check(name: &str, state: &StateDict, layers: &[(&str, &str)], outputs: &serde
 }
 
 const RESNET_LAYERS: [(&str, &str); 3] = [("layer1", "layer1"), ("layer2", "layer2"), ("layer3", "layer3")];
-const B4_LAYERS: [(&str, &str); 4] = [
-    ("stride2", "features.1"),
-    ("stride4", "features.2"),
-    ("stride8", "features.3"),
-    ("stride16", "features.5"),
-];
+const B4_LAYERS: [(&str, &str); 4] =
+    [("stride2", "features.1"), ("stride4", "features.2"), ("stride8", "features.3"), ("stride16", "features.5")];
 
 #[test]
 fn a3_resnet18_gives_the_maps_of_torchvision() {
@@ -116,7 +113,9 @@ fn a3_efficientnet_b4_gives_the_maps_of_torchvision_and_those_of_uniads_conventi
     let oracle = &util::json(oracles.join("a3_backbones.json"))["efficientnet_b4"];
     let mut head = classifier("classifier.1", 1792);
     head.push(tensor("features.8.0.weight", &[1792, 448, 1, 1]));
-    head.extend(["weight", "bias", "running_mean", "running_var"].map(|part| tensor(&format!("features.8.1.{part}"), &[1792])));
+    head.extend(
+        ["weight", "bias", "running_mean", "running_var"].map(|part| tensor(&format!("features.8.1.{part}"), &[1792])),
+    );
     let name = "efficientnet_b4_torchvision";
     let state = oracle_weights(oracle, name, head);
     check(name, &state, &B4_LAYERS, &oracle["outputs"]);

@@ -74,7 +74,8 @@ impl CatalogEntry {
             return Ok(());
         }
         let what = format!("its SHA-256 is {found}, that of the published file starts with {}", self.sha256);
-        let help = format!("download it again from {}; to use other weights, give their path in backbone.weights", self.url);
+        let help =
+            format!("download it again from {}; to use other weights, give their path in backbone.weights", self.url);
         Err(Error::weights(path, what, help))
     }
 }

@@ -10,8 +10,8 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::plan::TensorSpec;
 use super::Architecture;
+use super::plan::TensorSpec;
 use crate::error::{Error, Result};
 use crate::random::{self, Purpose};
 use crate::spec;
@@ -74,7 +74,11 @@ pub fn origin(spec: &spec::Backbone, weights_dir: &Path) -> Result<Origin> {
                     return Ok(Origin::File(path));
                 }
             }
-            if architecture.name == "efficientnet_lite0" { Ok(Origin::Embedded) } else { Err(absent(architecture, weights_dir)) }
+            if architecture.name == "efficientnet_lite0" {
+                Ok(Origin::Embedded)
+            } else {
+                Err(absent(architecture, weights_dir))
+            }
         }
         path => {
             let given = PathBuf::from(path);
@@ -93,7 +97,9 @@ fn absent(architecture: &Architecture, weights_dir: &Path) -> Error {
     Error::weights(
         weights_dir.join(file),
         format!("the ImageNet weights of {name} are not here"),
-        format!("{place}, name another folder with --weights or DMAD_WEIGHTS, or set backbone.weights to a file or \"random\""),
+        format!(
+            "{place}, name another folder with --weights or DMAD_WEIGHTS, or set backbone.weights to a file or \"random\""
+        ),
     )
 }
 

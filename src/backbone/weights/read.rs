@@ -132,7 +132,9 @@ fn check_shape(path: &Path, spec: &TensorSpec, found: &[usize]) -> Result<()> {
 }
 
 fn insert(path: &Path, spec: &TensorSpec, values: Option<Vec<f32>>, state: &mut StateDict) -> Result<()> {
-    let fault = |what: &str| Error::weights(path, format!("tensor {} {what}", spec.name), "use weights of a sound training run");
+    let fault = |what: &str| {
+        Error::weights(path, format!("tensor {} {what}", spec.name), "use weights of a sound training run")
+    };
     let values = values.ok_or_else(|| fault("does not hold floating-point numbers"))?;
     if values.len() != spec.shape.iter().product::<usize>() {
         return Err(Error::weights(path, format!("tensor {} is cut short", spec.name), DAMAGED));
