@@ -52,7 +52,7 @@ pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run]) -> R
     for (number, run) in runs.iter().enumerate() {
         session.progress.run(number, runs.len(), run);
         let run_folder = RunFolder::new(&folder, &run.spec.id());
-        match one(session, experiment, run, &run_folder) {
+        match isolated(|| one(session, experiment, run, &run_folder)) {
             Ok(true) => summary.done += 1,
             Ok(false) => summary.current += 1,
             Err(fault) => {
@@ -66,6 +66,15 @@ pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run]) -> R
     session.progress.finish();
     record::rebuild_views(&folder, experiment)?;
     Ok(summary)
+}
+
+/// Turns a panic (a bug, or a tensor library that gives up) into a failed run, so that the others go on.
+fn isolated<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().cloned().or_else(|| payload.downcast_ref::<&str>().map(|t| t.to_string()));
+        let what = format!("the program panicked: {}", text.unwrap_or_else(|| "without a message".into()));
+        Err(Error::method(what, "this is a fault of the program; please report it with the run's run.toml"))
+    })
 }
 
 /// One run; false when its record was up to date.

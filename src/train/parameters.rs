@@ -41,7 +41,9 @@ impl Parameters {
 
     /// Sets a learned parameter.
     pub fn insert(&mut self, name: &str, values: Vec<f32>, shape: [usize; 2], device: &Device) {
-        self.learned.insert(name.into(), upload(values, shape, device).require_grad());
+        let tensor = upload(values, shape, device);
+        // A plain device scores and keeps no gradients.
+        self.learned.insert(name.into(), if device.is_autodiff() { tensor.require_grad() } else { tensor });
     }
 
     /// Sets a buffer.

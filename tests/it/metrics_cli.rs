@@ -44,14 +44,16 @@ fn save_raw(folder: &Path, name: &str, header: &str, data: &[u8]) -> PathBuf {
 }
 
 fn render_line(parts: &[&dyn AsRef<Path>]) -> dmad::error::Result<String> {
+    render_as(parts, false)
+}
+
+fn render_as(parts: &[&dyn AsRef<Path>], json: bool) -> dmad::error::Result<String> {
     let words = parts.iter().map(|part| part.as_ref().as_os_str().to_os_string());
-    render(&Line::try_parse_from(std::iter::once("metrics".into()).chain(words)).unwrap_or_else(|e| panic!("{e}")).args)
+    render(&Line::try_parse_from(std::iter::once("metrics".into()).chain(words)).unwrap_or_else(|e| panic!("{e}")).args, json)
 }
 
 fn json_of(parts: &[&dyn AsRef<Path>]) -> serde_json::Value {
-    let mut parts = parts.to_vec();
-    parts.extend([&"--format" as &dyn AsRef<Path>, &"json"]);
-    serde_json::from_str(&render_line(&parts).unwrap_or_else(|e| panic!("{e}"))).expect("JSON")
+    serde_json::from_str(&render_as(parts, true).unwrap_or_else(|e| panic!("{e}"))).expect("JSON")
 }
 
 fn complaint(parts: &[&dyn AsRef<Path>], words: &[&str]) {

@@ -40,7 +40,7 @@ pub(crate) fn read(entry: &Entry, class: &str) -> Result<ClassIndex> {
             let image = image(drawing("test", GOOD, i));
             test.push(Labelled { image, defect: GOOD.into(), anomalous: false, mask: None });
         }
-        for &defect in synthetic::defects(class) {
+        for &defect in synthetic::defects(class).unwrap_or_default() {
             for i in 0..entry.test_per_defect {
                 let drawn = drawing("test", defect, i);
                 let mask = Some(MaskSource::Synthetic(drawn.clone()));

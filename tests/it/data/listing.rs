@@ -205,7 +205,7 @@ fn the_synthetic_set_has_the_images_its_entry_asks_for() {
     let entry = entry("synthetic");
     let found = index::index(&entry, Path::new("/nowhere"), None).unwrap();
     for class in &found.classes {
-        let kinds = dmad::data::layouts::synthetic::defects(&class.name).len();
+        let kinds = dmad::data::layouts::synthetic::defects(&class.name).unwrap().len();
         let counts = class.counts();
         assert_eq!((counts.train, counts.test_good), (entry.train, entry.test_good));
         assert_eq!(counts.test_bad, kinds * entry.test_per_defect, "{}", class.name);
