@@ -1,0 +1,178 @@
+//! EfficientNets (Tan and Le 2019): Lite0 and B4, made of inverted bottlenecks.
+//!
+//! Owns: their plans, with the two namings of weights files that exist. Taps are the linear block outputs, shortcut
+//! included, before any activation.
+
+use super::plan::{Activation, BlockSpec, ConvSpec, GateSpec, Padding, Plan, Shortcut, Tap};
+
+/// Taps of EfficientNet-Lite0.
+pub const LITE0_TAPS: &[Tap] = &[
+    Tap { name: "stride2", block: 0, channels: 16, stride: 2 },
+    Tap { name: "stride4", block: 2, channels: 24, stride: 4 },
+    Tap { name: "stride8", block: 4, channels: 40, stride: 8 },
+    Tap { name: "stride16", block: 10, channels: 112, stride: 16 },
+    Tap { name: "stride32", block: 15, channels: 320, stride: 32 },
+];
+/// Taps of EfficientNet-B4; the first four are UniAD's.
+pub const B4_TAPS: &[Tap] = &[
+    Tap { name: "stride2", block: 1, channels: 24, stride: 2 },
+    Tap { name: "stride4", block: 5, channels: 32, stride: 4 },
+    Tap { name: "stride8", block: 9, channels: 56, stride: 8 },
+    Tap { name: "stride16", block: 21, channels: 160, stride: 16 },
+    Tap { name: "stride32", block: 31, channels: 448, stride: 32 },
+];
+
+/// One stage of equal blocks: depth, kernel, stride of the first block, expansion, output channels.
+type Stage = (usize, usize, usize, usize, usize);
+
+const LITE0_STAGES: &[Stage] = &[
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+];
+const B4_STAGES: &[Stage] = &[
+    (2, 3, 1, 1, 24),
+    (4, 3, 2, 6, 32),
+    (4, 5, 2, 6, 56),
+    (6, 3, 2, 6, 112),
+    (6, 5, 1, 6, 160),
+    (8, 5, 2, 6, 272),
+    (2, 3, 1, 6, 448),
+];
+
+/// Which program wrote the weights file, hence how its tensors are called.
+#[derive(Clone, Copy, PartialEq)]
+enum Naming {
+    /// `_blocks.N._expand_conv.weight` …, as in EfficientNet-PyTorch.
+    Flat,
+    /// `features.S.N.block.K.0.weight` …, as in torchvision.
+    Torchvision,
+}
+
+/// How zeros are put around strided convolutions.
+#[derive(Clone, Copy)]
+enum Pads {
+    /// TensorFlow's rule for the size that is there.
+    Same,
+    /// TensorFlow's rule, worked out once for an image of this many pixels and kept for every size.
+    SameFor(usize),
+    /// Half the kernel on both sides.
+    Half,
+}
+
+struct Builder {
+    naming: Naming,
+    pads: Pads,
+    activation: Activation,
+    gated: bool,
+    /// Side of the current map for the nominal image of `Pads::SameFor`.
+    nominal_side: usize,
+}
+
+/// EfficientNet-Lite0: no gates, ReLU6.
+pub fn lite0() -> Plan {
+    build(Naming::Flat, Pads::Same, Activation::Relu6, 32, LITE0_STAGES, 1e-3)
+}
+
+/// EfficientNet-B4 as UniAD uses it: the padding of a 380 px input at every size, and TensorFlow's epsilon.
+pub fn b4() -> Plan {
+    build(Naming::Flat, Pads::SameFor(380), Activation::Silu, 48, B4_STAGES, 1e-3)
+}
+
+/// EfficientNet-B4 as torchvision has it: symmetric padding, epsilon 1e-5.
+pub fn b4_torchvision() -> Plan {
+    build(Naming::Torchvision, Pads::Half, Activation::Silu, 48, B4_STAGES, 1e-5)
+}
+
+fn build(
+    naming: Naming,
+    pads: Pads,
+    activation: Activation,
+    stem_channels: usize,
+    stages: &[Stage],
+    norm_epsilon: f64,
+) -> Plan {
+    let nominal_side = if let Pads::SameFor(side) = pads { side } else { 0 };
+    let mut builder = Builder { naming, pads, activation, gated: activation == Activation::Silu, nominal_side };
+    let (weight, norm) = match naming {
+        Naming::Flat => ("_conv_stem.weight", "_bn0"),
+        Naming::Torchvision => ("features.0.0.weight", "features.0.1"),
+    };
+    let stem = builder.conv(weight.into(), norm.into(), [3, stem_channels], 3, 2, 1, activation);
+    let mut blocks = Vec::new();
+    let mut inputs = stem_channels;
+    for (number, &(depth, kernel, stride, expansion, outputs)) in stages.iter().enumerate() {
+        for index in 0..depth {
+            let prefix = match naming {
+                Naming::Flat => format!("_blocks.{}.", blocks.len()),
+                Naming::Torchvision => format!("features.{}.{index}.block.", number + 1),
+            };
+            let stride = if index == 0 { stride } else { 1 };
+            blocks.push(builder.block(&prefix, kernel, stride, expansion, [inputs, outputs]));
+            inputs = outputs;
+        }
+    }
+    Plan { stem, pool: false, blocks, norm_epsilon }
+}
+
+impl Builder {
+    fn block(
+        &mut self,
+        prefix: &str,
+        kernel: usize,
+        stride: usize,
+        expansion: usize,
+        [inputs, outputs]: [usize; 2],
+    ) -> BlockSpec {
+        let wide = inputs * expansion;
+        let expands = expansion != 1;
+        // torchvision numbers the parts that are there; the other naming keeps the numbers of absent ones free.
+        let first = usize::from(expands);
+        let keys = |part: &str, norm: usize, position: usize| match self.naming {
+            Naming::Flat => (format!("{prefix}_{part}.weight"), format!("{prefix}_bn{norm}")),
+            Naming::Torchvision => (format!("{prefix}{position}.0.weight"), format!("{prefix}{position}.1")),
+        };
+        let (expand, depthwise) = (keys("expand_conv", 0, 0), keys("depthwise_conv", 1, first));
+        let project = keys("project_conv", 2, first + 1 + usize::from(self.gated));
+        let (reduce, restore) = match self.naming {
+            Naming::Flat => (format!("{prefix}_se_reduce"), format!("{prefix}_se_expand")),
+            Naming::Torchvision => (format!("{prefix}{}.fc1", first + 1), format!("{prefix}{}.fc2", first + 1)),
+        };
+        let mut convs = Vec::with_capacity(3);
+        if expands {
+            convs.push(self.conv(expand.0, expand.1, [inputs, wide], 1, 1, 1, self.activation));
+        }
+        convs.push(self.conv(depthwise.0, depthwise.1, [wide, wide], kernel, stride, wide, self.activation));
+        convs.push(self.conv(project.0, project.1, [wide, outputs], 1, 1, 1, Activation::None));
+        let gate = GateSpec { reduce, expand: restore, channels: wide, squeezed: (inputs / 4).max(1) };
+        let shortcut = if stride == 1 && inputs == outputs { Shortcut::Identity } else { Shortcut::None };
+        BlockSpec { convs, gate: self.gated.then_some(gate), shortcut, activation: Activation::None }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the facts of one convolution; a struct would only repeat ConvSpec")]
+    fn conv(
+        &mut self,
+        weight: String,
+        norm: String,
+        [inputs, outputs]: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        groups: usize,
+        activation: Activation,
+    ) -> ConvSpec {
+        let padding = match self.pads {
+            Pads::Same => Padding::Same,
+            Pads::Half => Padding::Fixed(kernel / 2, kernel / 2),
+            Pads::SameFor(_) => {
+                let (before, after) = Padding::Same.around(self.nominal_side, kernel, stride);
+                Padding::Fixed(before, after)
+            }
+        };
+        self.nominal_side = self.nominal_side.div_ceil(stride);
+        ConvSpec { weight, norm, inputs, outputs, kernel, stride, groups, padding, activation }
+    }
+}

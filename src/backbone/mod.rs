@@ -1,0 +1,245 @@
+//! Frozen networks that turn images into maps.
+//!
+//! Owns: the registry of architectures, loading, and the forward pass over bytes. Does not own: decoding and resizing
+//! of images (`data`) and what becomes of the maps (`features`).
+
+mod efficientnet;
+mod network;
+pub mod plan;
+mod resnet;
+pub mod weights;
+
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::error::{Error, Result};
+use crate::spec;
+use network::Network;
+use plan::{Plan, Tap, TensorSpec};
+use weights::StateDict;
+
+/// Version of what this module computes; raised when its output changes, because it is part of stage keys.
+pub const CODE_VERSION: u32 = 1;
+
+/// One row of the registry.
+#[derive(Debug)]
+pub struct Architecture {
+    /// Name in experiment files.
+    pub name: &'static str,
+    /// Taps when an experiment names none, shallow first.
+    pub default_layers: &'static [&'static str],
+    /// All taps, shallow first.
+    pub taps: &'static [Tap],
+    /// Subtracted from pixels in [0, 1], per channel.
+    pub mean: [f32; 3],
+    /// Divides what is left, per channel.
+    pub std: [f32; 3],
+    /// The whole network up to the last tap.
+    pub plan: fn() -> Plan,
+}
+
+const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// Every architecture there is.
+pub const ARCHITECTURES: &[Architecture] = &[
+    Architecture {
+        name: "wide_resnet50_2",
+        default_layers: &["layer2", "layer3"],
+        taps: resnet::WIDE_RESNET50_2_TAPS,
+        mean: IMAGENET_MEAN,
+        std: IMAGENET_STD,
+        plan: resnet::wide_resnet50_2,
+    },
+    Architecture {
+        name: "resnet18",
+        default_layers: &["layer2", "layer3"],
+        taps: resnet::RESNET18_TAPS,
+        mean: IMAGENET_MEAN,
+        std: IMAGENET_STD,
+        plan: resnet::resnet18,
+    },
+    Architecture {
+        name: "efficientnet_lite0",
+        default_layers: &["stride8", "stride16"],
+        taps: efficientnet::LITE0_TAPS,
+        mean: [0.498; 3],
+        std: [0.502; 3],
+        plan: efficientnet::lite0,
+    },
+    Architecture {
+        name: "efficientnet_b4",
+        default_layers: &["stride2", "stride4", "stride8", "stride16"],
+        taps: efficientnet::B4_TAPS,
+        mean: IMAGENET_MEAN,
+        std: IMAGENET_STD,
+        plan: efficientnet::b4,
+    },
+    Architecture {
+        name: "efficientnet_b4_torchvision",
+        default_layers: &["stride2", "stride4", "stride8", "stride16"],
+        taps: efficientnet::B4_TAPS,
+        mean: IMAGENET_MEAN,
+        std: IMAGENET_STD,
+        plan: efficientnet::b4_torchvision,
+    },
+];
+
+impl Architecture {
+    /// The architecture called `name`.
+    pub fn find(name: &str) -> Result<&'static Architecture> {
+        ARCHITECTURES.iter().find(|row| row.name == name).ok_or_else(|| {
+            let names: Vec<&str> = ARCHITECTURES.iter().map(|row| row.name).collect();
+            Error::usage(
+                format!("there is no backbone \"{name}\"{}", nearest(name, &names)),
+                valid("backbones", &names),
+            )
+        })
+    }
+
+    /// The taps called `layers`, or the default ones for an empty list. They must be distinct and go deeper.
+    pub fn taps(&self, layers: &[String]) -> Result<Vec<Tap>> {
+        let names: Vec<&str> = self.taps.iter().map(|tap| tap.name).collect();
+        let asked: Vec<&str> =
+            if layers.is_empty() { self.default_layers.to_vec() } else { layers.iter().map(String::as_str).collect() };
+        let mut found: Vec<Tap> = Vec::with_capacity(asked.len());
+        for name in asked {
+            let tap = self.taps.iter().find(|tap| tap.name == name).ok_or_else(|| {
+                let what = format!("backbone {} has no layer \"{name}\"{}", self.name, nearest(name, &names));
+                Error::usage(what, valid("layers", &names))
+            })?;
+            if found.last().is_some_and(|last| last.block >= tap.block) {
+                let what = format!("backbone.layers names \"{name}\" after a layer that is as deep or deeper");
+                return Err(Error::usage(what, format!("name each layer once, shallow first: {}", names.join(", "))));
+            }
+            found.push(*tap);
+        }
+        Ok(found)
+    }
+
+    /// Tensors that the network needs up to the last of `taps`.
+    pub fn tensors(&self, taps: &[Tap]) -> Vec<TensorSpec> {
+        (self.plan)().tensors(taps.last().map_or(0, |tap| tap.block + 1))
+    }
+
+    /// Sides of the maps of `taps` for a square image of `side` pixels.
+    pub fn map_sides(&self, taps: &[Tap], side: usize) -> Result<Vec<usize>> {
+        let plan = (self.plan)();
+        let sides: Vec<usize> = taps.iter().map(|tap| plan.map_side(tap.block, side)).collect();
+        if side < 32 || sides.contains(&0) {
+            let what = format!("images of {side} × {side} pixels are too small for {}", self.name);
+            return Err(Error::usage(what, "set image.size to 32 or more"));
+        }
+        Ok(sides)
+    }
+}
+
+fn nearest(name: &str, names: &[&str]) -> String {
+    let best = names.iter().map(|known| (strsim::jaro_winkler(name, known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
+    match best {
+        Some((closeness, known)) if closeness > 0.75 => format!("; did you mean \"{known}\"?"),
+        _ => String::new(),
+    }
+}
+
+fn valid(what: &str, names: &[&str]) -> String {
+    format!("valid {what}: {}", names.join(", "))
+}
+
+/// A loaded backbone on a device.
+pub struct Backbone {
+    architecture: &'static Architecture,
+    taps: Vec<Tap>,
+    network: Network,
+    device: Device,
+    digest: String,
+    source: String,
+    parameters: usize,
+    random: bool,
+}
+
+impl Backbone {
+    /// Loads what `spec` asks for; `weights_dir` is where the weights catalog's files lie, `seed` serves `random`.
+    ///
+    /// Errors: unknown names, and everything that can be wrong with a weights file.
+    pub fn load(spec: &spec::Backbone, weights_dir: &Path, seed: u64, device: &Device) -> Result<Backbone> {
+        let architecture = Architecture::find(&spec.name)?;
+        let taps = architecture.taps(&spec.layers)?;
+        let weights = weights::resolve(spec, weights_dir, seed)?;
+        // An autodiff device would keep every activation of a network that is never trained.
+        assert!(!device.is_autodiff(), "a frozen backbone belongs on the plain device");
+        let blocks: Vec<usize> = taps.iter().map(|tap| tap.block).collect();
+        Ok(Backbone {
+            architecture,
+            network: Network::new(&(architecture.plan)(), &blocks, &weights.state, device),
+            device: device.clone(),
+            digest: weights::digest(&weights.state),
+            source: weights.source,
+            parameters: parameters(&weights.state),
+            random: weights.random,
+            taps,
+        })
+    }
+
+    /// Maps of a batch of square RGB images (`side` × `side` × 3 bytes each): one tensor per tap, images × channels ×
+    /// height × width.
+    pub fn forward(&self, batch: &[&[u8]], side: usize) -> Result<Vec<Tensor<4>>> {
+        self.architecture.map_sides(&self.taps, side)?;
+        let mut pixels = Vec::with_capacity(batch.len() * 3 * side * side);
+        for image in batch {
+            assert_eq!(image.len(), side * side * 3, "an image of another size than {side} × {side} RGB");
+            normalise(image, self.architecture, &mut pixels);
+        }
+        let data = TensorData::new(pixels, [batch.len(), 3, side, side]);
+        Ok(self.network.forward(Tensor::from_data(data, &self.device)))
+    }
+
+    /// BLAKE3 of the tensors in use: the same for the same numbers, whatever file they came from.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Where the weights came from, for people.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Learned numbers in use (running statistics of batch normalisation not counted).
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    /// True when the weights were drawn and not learned.
+    pub fn is_random(&self) -> bool {
+        self.random
+    }
+
+    /// The taps, shallow first.
+    pub fn taps(&self) -> &[Tap] {
+        &self.taps
+    }
+
+    /// The device it runs on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The architecture.
+    pub fn architecture(&self) -> &'static Architecture {
+        self.architecture
+    }
+}
+
+fn parameters(state: &StateDict) -> usize {
+    state.iter().filter(|(name, _)| !name.contains(".running_")).map(|(_, weight)| weight.values.len()).sum()
+}
+
+/// Appends `image` (rows of RGB bytes) as three planes of (byte / 255 − mean) / std.
+fn normalise(image: &[u8], architecture: &Architecture, out: &mut Vec<f32>) {
+    for channel in 0..3 {
+        let (mean, std) = (architecture.mean[channel], architecture.std[channel]);
+        let table: [f32; 256] = std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std);
+        out.extend(image.iter().skip(channel).step_by(3).map(|&byte| table[byte as usize]));
+    }
+}

@@ -1,0 +1,95 @@
+//! Residual networks in torchvision's layout (He et al. 2016; Zagoruyko and Komodakis 2016 for the wide one).
+//!
+//! Owns: their plans. torchvision's variant puts the stride of a bottleneck on its 3×3 convolution.
+
+use super::plan::{Activation, BlockSpec, ConvSpec, Padding, Plan, Shortcut, Tap};
+
+/// Taps of ResNet-18: block outputs after the last ReLU.
+pub const RESNET18_TAPS: &[Tap] = &taps([64, 128, 256, 512], [2, 2, 2, 2]);
+/// Taps of WideResNet50-2: block outputs after the last ReLU.
+pub const WIDE_RESNET50_2_TAPS: &[Tap] = &taps([256, 512, 1024, 2048], [3, 4, 6, 3]);
+
+const fn taps(channels: [usize; 4], depths: [usize; 4]) -> [Tap; 4] {
+    [
+        Tap { name: "layer1", block: depths[0] - 1, channels: channels[0], stride: 4 },
+        Tap { name: "layer2", block: depths[0] + depths[1] - 1, channels: channels[1], stride: 8 },
+        Tap { name: "layer3", block: depths[0] + depths[1] + depths[2] - 1, channels: channels[2], stride: 16 },
+        Tap {
+            name: "layer4",
+            block: depths[0] + depths[1] + depths[2] + depths[3] - 1,
+            channels: channels[3],
+            stride: 32,
+        },
+    ]
+}
+
+/// ResNet-18.
+pub fn resnet18() -> Plan {
+    plan([2, 2, 2, 2], |prefix, inputs, planes, stride| {
+        let convs = vec![
+            conv(prefix, 1, [inputs, planes], 3, stride, Activation::Relu),
+            conv(prefix, 2, [planes, planes], 3, 1, Activation::None),
+        ];
+        (convs, planes)
+    })
+}
+
+/// WideResNet50-2: bottlenecks whose 3×3 convolution is twice as wide as ResNet-50's.
+pub fn wide_resnet50_2() -> Plan {
+    plan([3, 4, 6, 3], |prefix, inputs, planes, stride| {
+        let (width, outputs) = (2 * planes, 4 * planes);
+        let convs = vec![
+            conv(prefix, 1, [inputs, width], 1, 1, Activation::Relu),
+            conv(prefix, 2, [width, width], 3, stride, Activation::Relu),
+            conv(prefix, 3, [width, outputs], 1, 1, Activation::None),
+        ];
+        (convs, outputs)
+    })
+}
+
+fn plan(depths: [usize; 4], convs: impl Fn(&str, usize, usize, usize) -> (Vec<ConvSpec>, usize)) -> Plan {
+    let stem =
+        ConvSpec { weight: "conv1.weight".into(), norm: "bn1".into(), ..conv("", 1, [3, 64], 7, 2, Activation::Relu) };
+    let mut blocks = Vec::new();
+    let mut inputs = 64;
+    for (layer, &depth) in depths.iter().enumerate() {
+        for index in 0..depth {
+            let prefix = format!("layer{}.{index}.", layer + 1);
+            let stride = if index == 0 && layer > 0 { 2 } else { 1 };
+            let (convs, outputs) = convs(&prefix, inputs, 64 << layer, stride);
+            let shortcut = if stride == 1 && inputs == outputs {
+                Shortcut::Identity
+            } else {
+                Shortcut::Projection(ConvSpec {
+                    weight: format!("{prefix}downsample.0.weight"),
+                    norm: format!("{prefix}downsample.1"),
+                    ..conv(&prefix, 0, [inputs, outputs], 1, stride, Activation::None)
+                })
+            };
+            blocks.push(BlockSpec { convs, gate: None, shortcut, activation: Activation::Relu });
+            inputs = outputs;
+        }
+    }
+    Plan { stem, pool: true, blocks, norm_epsilon: 1e-5 }
+}
+
+fn conv(
+    prefix: &str,
+    number: usize,
+    [inputs, outputs]: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    activation: Activation,
+) -> ConvSpec {
+    ConvSpec {
+        weight: format!("{prefix}conv{number}.weight"),
+        norm: format!("{prefix}bn{number}"),
+        inputs,
+        outputs,
+        kernel,
+        stride,
+        groups: 1,
+        padding: Padding::Fixed(kernel / 2, kernel / 2),
+        activation,
+    }
+}

@@ -1,0 +1,174 @@
+//! Weights of frozen networks: where they come from, what may be wrong with them, and their digest.
+//!
+//! Owns: the weights catalog, resolution of `backbone.weights`, the embedded weights, random weights. `read` and
+//! `write` own the file formats.
+
+mod catalog;
+mod read;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::Architecture;
+use super::plan::TensorSpec;
+use crate::error::{Error, Result};
+use crate::random::{self, Purpose};
+use crate::spec;
+
+pub use catalog::{CATALOG, CatalogEntry};
+pub use read::read;
+pub use write::write;
+
+/// One tensor of a state dictionary.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weight {
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// Values, last index fastest.
+    pub values: Vec<f32>,
+}
+
+/// Tensors by name.
+pub type StateDict = BTreeMap<String, Weight>;
+
+/// EfficientNet-Lite0 up to stride 16, ImageNet weights (Apache-2.0, licence beside it). Written by
+/// `dmad weights import efficientnet-lite0-57934424.pth --name efficientnet_lite0 --layers stride16`.
+const LITE0_STRIDE16: &[u8] = include_bytes!("../../../assets/efficientnet_lite0_stride16.safetensors");
+const LITE0_EMBEDDED: &str = "efficientnet_lite0_stride16.safetensors (part of the program)";
+
+/// What `resolve` found.
+pub struct Resolved {
+    /// Exactly the tensors that the tapped part needs, in the right shapes, all finite.
+    pub state: StateDict,
+    /// Where they came from, for people.
+    pub source: String,
+    /// True when they were drawn.
+    pub random: bool,
+}
+
+/// Where weights are taken from.
+#[derive(Debug, PartialEq)]
+pub enum Origin {
+    /// A file.
+    File(PathBuf),
+    /// The weights inside the program.
+    Embedded,
+    /// Drawn from the run's seed.
+    Random,
+}
+
+/// Finds out where the weights of `spec` come from, without reading them.
+pub fn origin(spec: &spec::Backbone, weights_dir: &Path) -> Result<Origin> {
+    let architecture = Architecture::find(&spec.name)?;
+    match spec.weights.as_str() {
+        "random" => Ok(Origin::Random),
+        "imagenet" => {
+            let entry = CatalogEntry::find(architecture.name);
+            for path in [entry.map(|entry| entry.file.to_string()), Some(format!("{}.safetensors", architecture.name))]
+                .into_iter()
+                .flatten()
+                .map(|file| weights_dir.join(file))
+            {
+                if path.exists() {
+                    return Ok(Origin::File(path));
+                }
+            }
+            if architecture.name == "efficientnet_lite0" {
+                Ok(Origin::Embedded)
+            } else {
+                Err(absent(architecture, weights_dir))
+            }
+        }
+        path => {
+            let given = PathBuf::from(path);
+            let inside = weights_dir.join(path);
+            Ok(Origin::File(if !given.exists() && inside.exists() { inside } else { given }))
+        }
+    }
+}
+
+fn absent(architecture: &Architecture, weights_dir: &Path) -> Error {
+    let name = architecture.name;
+    let (file, place) = match CatalogEntry::find(name) {
+        Some(entry) => (entry.file.to_string(), format!("download {} and put it there", entry.url)),
+        None => (format!("{name}.safetensors"), "put the weights there".to_string()),
+    };
+    Error::weights(
+        weights_dir.join(file),
+        format!("the ImageNet weights of {name} are not here"),
+        format!(
+            "{place}, name another folder with --weights or DMAD_WEIGHTS, or set backbone.weights to a file or \"random\""
+        ),
+    )
+}
+
+/// Reads or draws the weights that `spec` asks for: the tensors up to its deepest layer.
+///
+/// Errors name the file, the tensor, and what to do.
+pub fn resolve(spec: &spec::Backbone, weights_dir: &Path, seed: u64) -> Result<Resolved> {
+    let architecture = Architecture::find(&spec.name)?;
+    let needed = architecture.tensors(&architecture.taps(&spec.layers)?);
+    match origin(spec, weights_dir)? {
+        Origin::Random => {
+            Ok(Resolved { state: draw(&needed, seed), source: format!("random, seed {seed}"), random: true })
+        }
+        Origin::Embedded => {
+            let state = read::safetensors(Path::new(LITE0_EMBEDDED), LITE0_STRIDE16, &needed)?;
+            Ok(Resolved { state, source: LITE0_EMBEDDED.to_string(), random: false })
+        }
+        Origin::File(path) => {
+            if let Some(entry) = CatalogEntry::find(architecture.name)
+                && spec.weights == "imagenet"
+                && path.ends_with(entry.file)
+            {
+                entry.check(&path)?;
+            }
+            let source = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            Ok(Resolved { state: read(&path, &needed)?, source, random: false })
+        }
+    }
+}
+
+/// Digest of the tensors that the tapped part of `spec` uses: BLAKE3 over names, shapes and values.
+pub fn weights_digest(spec: &spec::Backbone, weights_dir: &Path, seed: u64) -> Result<String> {
+    Ok(digest(&resolve(spec, weights_dir, seed)?.state))
+}
+
+/// BLAKE3 over names, shapes and values of `state`, in order of names.
+pub fn digest(state: &StateDict) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("dmad weights v1");
+    for (name, weight) in state {
+        hasher.update(&(name.len() as u64).to_le_bytes());
+        hasher.update(name.as_bytes());
+        hasher.update(&(weight.shape.len() as u64).to_le_bytes());
+        for &size in &weight.shape {
+            hasher.update(&(size as u64).to_le_bytes());
+        }
+        hasher.update(&little_endian(&weight.values));
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// `values` as little-endian bytes.
+fn little_endian(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// Random weights: kernels from a normal distribution that keeps the variance of ReLU networks (He et al. 2015),
+/// normalisation layers that do nothing, biases of zero. A tensor's stream is its place in the network, so a deeper
+/// tap does not change the shallow tensors.
+fn draw(needed: &[TensorSpec], seed: u64) -> StateDict {
+    let draw_one = |(index, spec): (usize, &TensorSpec)| {
+        let count = spec.shape.iter().product();
+        let is_scale = spec.shape.len() == 1 && spec.name.ends_with(".weight") || spec.name.ends_with(".running_var");
+        let mut values = vec![if is_scale { 1.0 } else { 0.0 }; count];
+        if spec.shape.len() > 1 {
+            let inputs: usize = spec.shape[1..].iter().product();
+            let std = (2.0 / inputs as f64).sqrt();
+            random::stream(seed, Purpose::BackboneWeights, index as u64).fill_normal(&mut values, std);
+        }
+        (spec.name.clone(), Weight { shape: spec.shape.clone(), values })
+    };
+    needed.iter().enumerate().map(draw_one).collect()
+}

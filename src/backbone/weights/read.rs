@@ -1,0 +1,173 @@
+//! Reads tensors out of PyTorch and safetensors files.
+//!
+//! Owns: the file formats and every complaint about them. A PyTorch file is a pickle, which in Python can run any
+//! code; the reader used here only collects tensors and runs nothing.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use burn::store::pytorch_reader::{DType, PytorchReader, Tensor};
+use safetensors::{Dtype, SafeTensors};
+
+use super::{StateDict, Weight};
+use crate::backbone::plan::TensorSpec;
+use crate::error::{Error, Result};
+
+const DAMAGED: &str = "the file is damaged or no weights file: fetch it again, or name a .pth or .safetensors file";
+
+/// Reads the tensors of `needed` from a `.safetensors` file, or from any other name as a PyTorch file. What else the
+/// file holds is ignored.
+///
+/// Errors: unreadable or damaged files, missing tensors, other shapes or kinds of numbers, values that are not finite.
+pub fn read(path: &Path, needed: &[TensorSpec]) -> Result<StateDict> {
+    let length = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
+    if length == 0 {
+        return Err(Error::weights(path, "the file is empty", DAMAGED));
+    }
+    if path.extension().is_some_and(|extension| extension == "safetensors") {
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        return safetensors(path, &bytes, needed);
+    }
+    // The reader parses foreign bytes; should it stumble over some, that is a broken file and not a broken program.
+    catch_unwind(AssertUnwindSafe(|| pytorch(path, needed)))
+        .unwrap_or_else(|_| Err(Error::weights(path, "no PyTorch file that can be read", DAMAGED)))
+}
+
+fn pytorch(path: &Path, needed: &[TensorSpec]) -> Result<StateDict> {
+    let broken = |what: String| Error::weights(path, format!("no PyTorch file that can be read: {what}"), DAMAGED);
+    let reader = PytorchReader::new(path).map_err(|error| broken(error.to_string()))?;
+    if reader.is_empty() {
+        let help = format!("{DAMAGED}; code inside such a file is never run");
+        return Err(Error::weights(path, "the file holds no tensors", help));
+    }
+    let mut state = StateDict::new();
+    for spec in needed {
+        let tensor = reader.get(&spec.name).ok_or_else(|| missing(path, spec))?;
+        check_shape(path, spec, tensor.shape())?;
+        let bytes = tensor.read().map_err(|error| broken(error.to_string()))?;
+        insert(path, spec, pytorch_values(tensor, &bytes), &mut state)?;
+    }
+    Ok(state)
+}
+
+fn pytorch_values(tensor: &Tensor, bytes: &[u8]) -> Option<Vec<f32>> {
+    let width = match tensor.dtype() {
+        DType::F32 => Width::F32,
+        DType::F64 => Width::F64,
+        DType::F16 => Width::F16,
+        DType::BF16 => Width::Bf16,
+        _ => return None,
+    };
+    Some(width.decode(bytes))
+}
+
+/// Reads the tensors of `needed` from the bytes of a safetensors file; `path` only serves messages.
+pub fn safetensors(path: &Path, bytes: &[u8], needed: &[TensorSpec]) -> Result<StateDict> {
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| Error::weights(path, format!("no safetensors file that can be read: {error}"), DAMAGED))?;
+    let mut state = StateDict::new();
+    for spec in needed {
+        let tensor = file.tensor(&spec.name).map_err(|_| missing(path, spec))?;
+        check_shape(path, spec, tensor.shape())?;
+        let width = match tensor.dtype() {
+            Dtype::F32 => Some(Width::F32),
+            Dtype::F64 => Some(Width::F64),
+            Dtype::F16 => Some(Width::F16),
+            Dtype::BF16 => Some(Width::Bf16),
+            _ => None,
+        };
+        insert(path, spec, width.map(|width| width.decode(tensor.data())), &mut state)?;
+    }
+    Ok(state)
+}
+
+/// Kinds of numbers that become f32; all little-endian.
+enum Width {
+    F64,
+    F32,
+    F16,
+    Bf16,
+}
+
+impl Width {
+    fn decode(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Width::F64 => words(bytes).map(|word| f64::from_le_bytes(word) as f32).collect(),
+            Width::F32 => words(bytes).map(f32::from_le_bytes).collect(),
+            Width::F16 => words(bytes).map(|word| half_to_single(u16::from_le_bytes(word))).collect(),
+            Width::Bf16 => words(bytes).map(|word| f32::from_bits((u16::from_le_bytes(word) as u32) << 16)).collect(),
+        }
+    }
+}
+
+fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
+    bytes.as_chunks::<N>().0.iter().copied()
+}
+
+/// IEEE 754 binary16 to binary32, exact.
+fn half_to_single(half: u16) -> f32 {
+    let (exponent, fraction) = ((half >> 10) & 0x1f, (half & 0x3ff) as u32);
+    let magnitude = match exponent {
+        0 => fraction as f32 * f32::from_bits(0x3380_0000), // subnormal: units of 2⁻²⁴
+        0x1f => f32::from_bits(0x7f80_0000 | (fraction << 13)),
+        _ => f32::from_bits(((exponent as u32 + 112) << 23) | (fraction << 13)),
+    };
+    if half & 0x8000 == 0 { magnitude } else { -magnitude }
+}
+
+fn missing(path: &Path, spec: &TensorSpec) -> Error {
+    let what = format!("tensor {} is missing: incomplete weights, or weights of another architecture", spec.name);
+    Error::weights(path, what, "check that backbone.name, backbone.layers and backbone.weights belong together")
+}
+
+fn check_shape(path: &Path, spec: &TensorSpec, found: &[usize]) -> Result<()> {
+    if found == spec.shape {
+        return Ok(());
+    }
+    let what = format!(
+        "tensor {} has the shape {found:?} where {:?} is needed: weights of another architecture",
+        spec.name, spec.shape
+    );
+    Err(Error::weights(path, what, "check that backbone.name and backbone.weights belong together"))
+}
+
+fn insert(path: &Path, spec: &TensorSpec, values: Option<Vec<f32>>, state: &mut StateDict) -> Result<()> {
+    let fault = |what: &str| {
+        Error::weights(path, format!("tensor {} {what}", spec.name), "use weights of a sound training run")
+    };
+    let values = values.ok_or_else(|| fault("does not hold floating-point numbers"))?;
+    if values.len() != spec.shape.iter().product::<usize>() {
+        return Err(Error::weights(path, format!("tensor {} is cut short", spec.name), DAMAGED));
+    }
+    if !values.iter().all(|value| value.is_finite()) {
+        return Err(fault("holds values that are not finite"));
+    }
+    if spec.name.ends_with(".running_var") && values.iter().any(|&value| value < 0.0) {
+        return Err(fault("holds negative variances"));
+    }
+    state.insert(spec.name.clone(), Weight { shape: spec.shape.clone(), values });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sixteen_bit_numbers_become_the_same_numbers_in_32_bits() {
+        for (half, single) in [
+            (0x3c00, 1.0),
+            (0xc000, -2.0),
+            (0x0001, 5.960_464_5e-8),
+            (0x03ff, 6.097_555e-5),
+            (0x0400, 6.103_515_6e-5),
+            (0x7bff, 65504.0),
+            (0x3555, 0.333_251_95),
+        ] {
+            assert_eq!(half_to_single(half), single, "{half:#x}");
+        }
+        assert!(half_to_single(0x7c00).is_infinite() && half_to_single(0x7e00).is_nan());
+        assert_eq!(Width::Bf16.decode(&[0x80, 0x3f, 0x00, 0xc0]), [1.0, -2.0]);
+        assert_eq!(Width::F64.decode(&0.25f64.to_le_bytes()), [0.25]);
+    }
+}

@@ -1,0 +1,135 @@
+//! `dmad weights`: what weights there are, and importing weights files.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::backbone::weights::{self, CatalogEntry, Origin};
+use crate::backbone::{ARCHITECTURES, Architecture};
+use crate::error::{Error, Result};
+use crate::spec;
+
+/// Arguments of `dmad weights`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  dmad weights list
+  dmad weights import wide_resnet50_2-95faca4d.pth --name wide_resnet50_2
+  dmad weights import own.safetensors --name resnet18 --layers layer2,layer3 --out weights")]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// List the backbones, their layers, and whether their ImageNet weights are here.
+    List,
+    /// Check that a weights file fits a backbone and write what the backbone needs of it as safetensors.
+    Import {
+        /// A PyTorch state dictionary (.pth, .pt) or a .safetensors file.
+        file: PathBuf,
+        /// The backbone, as `dmad weights list` names it.
+        #[arg(long)]
+        name: String,
+        /// Keep only what these layers need, shallow first [default: the backbone's default layers].
+        #[arg(long, value_delimiter = ',')]
+        layers: Vec<String>,
+        /// Folder to write NAME.safetensors into [default: the weights folder].
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Runs the command; results go to stdout, as JSON if `json`.
+pub fn run(arguments: &Arguments, weights_dir: &Path, json: bool) -> Result<()> {
+    match &arguments.action {
+        Action::List => list(weights_dir, json),
+        Action::Import { file, name, layers, out } => {
+            let folder = out.as_deref().unwrap_or(weights_dir);
+            let imported = import(file, name, layers, folder)?;
+            if json {
+                let fields = json!({ "file": imported.file, "tensors": imported.tensors, "digest": imported.digest });
+                println!("{fields:#}");
+            } else {
+                println!("{}: {} tensors, digest {}", imported.file.display(), imported.tensors, imported.digest);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// What `import` wrote.
+#[derive(Debug)]
+pub struct Imported {
+    /// The file.
+    pub file: PathBuf,
+    /// Tensors in it.
+    pub tensors: usize,
+    /// Digest over them, as recorded with every run that uses them.
+    pub digest: String,
+}
+
+/// Checks that `file` holds what `layers` of the backbone `name` need, and writes that to `folder`/`name`.safetensors.
+pub fn import(file: &Path, name: &str, layers: &[String], folder: &Path) -> Result<Imported> {
+    let architecture = Architecture::find(name)?;
+    let state = weights::read(file, &architecture.tensors(&architecture.taps(layers)?))?;
+    let target = folder.join(format!("{name}.safetensors"));
+    if same_file(file, &target) {
+        let what = "importing would overwrite the file that is imported";
+        return Err(Error::weights(file, what, "name another folder with --out"));
+    }
+    weights::write(&target, &state)?;
+    Ok(Imported { file: target, tensors: state.len(), digest: weights::digest(&state) })
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+fn list(weights_dir: &Path, json: bool) -> Result<()> {
+    let mut rows = Vec::new();
+    for architecture in ARCHITECTURES {
+        let entry = CatalogEntry::find(architecture.name);
+        let backbone = spec::Backbone { name: architecture.name.into(), ..Default::default() };
+        let found = match weights::origin(&backbone, weights_dir) {
+            Ok(Origin::File(path)) => Some(path.display().to_string()),
+            Ok(Origin::Embedded) => Some("part of the program (up to stride16)".to_string()),
+            Ok(Origin::Random) | Err(_) => None,
+        };
+        rows.push(json!({
+            "name": architecture.name,
+            "layers": architecture.taps.iter().map(|tap| tap.name).collect::<Vec<_>>(),
+            "default_layers": architecture.default_layers,
+            "imagenet": found,
+            "file": entry.map(|entry| entry.file),
+            "url": entry.map(|entry| entry.url),
+            "sha256": entry.map(|entry| entry.sha256),
+            "licence": entry.map(|entry| entry.licence),
+            "source": entry.map(|entry| entry.source),
+        }));
+    }
+    if json {
+        println!("{:#}", serde_json::Value::Array(rows));
+    } else {
+        println!("{}", table(&rows, weights_dir));
+    }
+    Ok(())
+}
+
+fn table(rows: &[serde_json::Value], weights_dir: &Path) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(["backbone", "layers", "ImageNet weights", "licence"]);
+    for row in rows {
+        let layers: Vec<&str> = row["layers"].as_array().into_iter().flatten().filter_map(|v| v.as_str()).collect();
+        let place = match (row["imagenet"].as_str(), row["url"].as_str()) {
+            (Some(found), _) => format!("here: {found}"),
+            (None, Some(url)) => format!("not here; put {url} into {}", weights_dir.display()),
+            (None, None) => format!("not here; none known (import your own into {})", weights_dir.display()),
+        };
+        let licence = row["licence"].as_str().unwrap_or("");
+        table.add_row([row["name"].as_str().unwrap_or(""), &layers.join(" "), &place, licence]);
+    }
+    table.to_string()
+}

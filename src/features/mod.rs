@@ -1,0 +1,150 @@
+//! Patch features: images through a frozen backbone into rows, in order and in bounded memory.
+//!
+//! Owns: the streaming pass and the shape of its output. Does not own: where images come from (`data`) or where rows
+//! go (the caller's sink).
+
+pub mod aggregate;
+
+use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
+
+use crate::backbone::{Architecture, Backbone};
+use crate::error::{Error, Result};
+use crate::matrix::Matrix;
+use crate::spec;
+use aggregate::{Map, Recipe};
+
+/// Version of what this module computes; raised when its output changes, because it is part of stage keys.
+pub const CODE_VERSION: u32 = 1;
+
+/// Images per unit of work and, on a GPU, per forward pass. A constant of the stage: threads, memory and device never
+/// change it. On the CPU each image runs alone, which was faster for Lite0 and no different for WideResNet50-2.
+pub const CHUNK_IMAGES: usize = 8;
+
+/// Shape of the features of one image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows of patches.
+    pub height: usize,
+    /// Patches per row.
+    pub width: usize,
+    /// Values per patch.
+    pub dim: usize,
+}
+
+impl Shape {
+    /// Patches per image.
+    pub fn patches(&self) -> usize {
+        self.height * self.width
+    }
+}
+
+/// Shape of the features that `backbone` and `features` give for square images of `side` pixels, without running or
+/// loading anything.
+pub fn feature_shape(backbone: &spec::Backbone, features: &spec::Features, side: usize) -> Result<Shape> {
+    check(features)?;
+    let architecture = Architecture::find(&backbone.name)?;
+    let taps = architecture.taps(&backbone.layers)?;
+    let channels: Vec<usize> = taps.iter().map(|tap| tap.channels).collect();
+    let map = architecture.map_sides(&taps, side)?[0];
+    Ok(Shape { height: map, width: map, dim: aggregate::dim(features, &channels) })
+}
+
+fn check(features: &spec::Features) -> Result<()> {
+    if features.patch.is_multiple_of(2) {
+        let what = format!("features.patch = {} has no centre", features.patch);
+        return Err(Error::usage(what, "use an odd number, 3 in the papers"));
+    }
+    if features.aggregation == spec::Aggregation::Concat && (features.dim, features.pretrain_dim) != (0, 0) {
+        let what = "features.dim and features.pretrain_dim mean nothing with features.aggregation = \"concat\"";
+        return Err(Error::usage(what, "leave them out: concat keeps all channels"));
+    }
+    Ok(())
+}
+
+/// Features of `count` images, handed to `sink` chunk by chunk in order: image-major, then positions row-major.
+///
+/// `image(i)` gives image `i` as `side` × `side` RGB bytes; it is called from several threads. Memory is bounded by the
+/// chunks in flight, four images for each thread. The rows are the same bytes for any number of threads.
+///
+/// Errors: those of `image` and `sink`, and features that are not finite (the image is named by its number).
+pub fn extract(
+    backbone: &Backbone,
+    features: &spec::Features,
+    side: usize,
+    count: usize,
+    image: impl Fn(usize) -> Result<Vec<u8>> + Sync,
+    mut sink: impl FnMut(Matrix) -> Result<()>,
+) -> Result<Shape> {
+    check(features)?;
+    let channels: Vec<usize> = backbone.taps().iter().map(|tap| tap.channels).collect();
+    let recipe = Recipe::new(features, &channels);
+    let map = backbone.architecture().map_sides(backbone.taps(), side)?[0];
+    let chunks: Vec<usize> = (0..count).step_by(CHUNK_IMAGES).collect();
+    let in_flight = if on_cpu(backbone) { (4 * rayon::current_num_threads()).div_ceil(CHUNK_IMAGES) } else { 1 };
+    for starts in chunks.chunks(in_flight) {
+        let compute = |&start: &usize| {
+            let images = start..(start + CHUNK_IMAGES).min(count);
+            chunk_rows(backbone, &recipe, side, images, &image)
+        };
+        let done: Vec<Result<Vec<Matrix>>> = starts.par_iter().map(compute).collect();
+        for images in done {
+            images?.into_iter().try_for_each(&mut sink)?;
+        }
+    }
+    Ok(Shape { height: map, width: map, dim: recipe.dim() })
+}
+
+/// Features of the images of one chunk.
+fn chunk_rows(
+    backbone: &Backbone,
+    recipe: &Recipe,
+    side: usize,
+    images: std::ops::Range<usize>,
+    image: &(impl Fn(usize) -> Result<Vec<u8>> + Sync),
+) -> Result<Vec<Matrix>> {
+    let decoded: Vec<Result<Vec<u8>>> = images.clone().into_par_iter().map(image).collect();
+    let decoded = decoded.into_iter().collect::<Result<Vec<_>>>()?;
+    let batch: Vec<&[u8]> = decoded.iter().map(Vec::as_slice).collect();
+    let per_pass = if on_cpu(backbone) { 1 } else { CHUNK_IMAGES };
+    let passes: Vec<Result<Vec<Matrix>>> =
+        batch.par_chunks(per_pass).map(|batch| pass_rows(backbone, recipe, side, batch)).collect();
+    let mut rows = Vec::with_capacity(batch.len());
+    for pass in passes {
+        rows.extend(pass?);
+    }
+    match rows.iter().position(|rows| !rows.view().data().iter().all(|value| value.is_finite())) {
+        None => Ok(rows),
+        Some(index) => Err(Error::method(
+            format!("the features of image {} are not finite", images.start + index),
+            "look at that image and at the backbone's weights; on a GPU, see whether --device cpu agrees",
+        )),
+    }
+}
+
+fn on_cpu(backbone: &Backbone) -> bool {
+    backbone.device() == &Device::flex()
+}
+
+/// Features of the images of one forward pass.
+fn pass_rows(backbone: &Backbone, recipe: &Recipe, side: usize, batch: &[&[u8]]) -> Result<Vec<Matrix>> {
+    let mut layers = Vec::new();
+    for tensor in backbone.forward(batch, side)? {
+        layers.push((tensor.dims()[3], read_back(tensor)?));
+    }
+    let aggregate = |index: usize| {
+        let maps = layers.iter().map(|(side, values)| {
+            let length = values.len() / batch.len();
+            Map { values: &values[index * length..][..length], side: *side }
+        });
+        recipe.apply(&maps.collect::<Vec<Map>>())
+    };
+    Ok((0..batch.len()).into_par_iter().map(aggregate).collect())
+}
+
+/// Values of a tensor on the host, row-major.
+fn read_back(tensor: Tensor<4>) -> Result<Vec<f32>> {
+    let failed = |error: String| Error::device(format!("cannot read maps back: {error}"), "try --device cpu");
+    let data = tensor.try_into_data().map_err(|error| failed(error.to_string()))?;
+    data.try_into_vec::<f32>().map_err(|error| failed(error.to_string()))
+}
