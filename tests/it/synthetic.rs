@@ -1,14 +1,19 @@
-//! The synthetic dataset: exact masks, pinned bits, variety, clear refusals.
+//! The synthetic dataset: exact masks, pinned bits, variety, difficulty, clear refusals.
 
+use burn::tensor::{Device, Tensor, TensorData};
+use dmad::backbone::Backbone;
 use dmad::data::layouts::synthetic::{Rendered, SyntheticSpec, categories, classes, defects, render, twin};
 use dmad::error::Error;
+use dmad::features::extract;
+use dmad::matrix::Matrix;
+use dmad::spec;
 
-fn spec(side: u32) -> SyntheticSpec {
+fn dataset(side: u32) -> SyntheticSpec {
     SyntheticSpec { seed: 0, side }
 }
 
 fn image(side: u32, class: &str, split: &str, defect: &str, index: usize) -> Rendered {
-    render(&spec(side), class, split, defect, index).expect("names that exist")
+    render(&dataset(side), class, split, defect, index).expect("names that exist")
 }
 
 /// Every class with each of its defects.
@@ -37,7 +42,7 @@ fn a_defective_image_equals_its_twin_outside_the_mask_and_differs_inside() {
             for index in 0..if side == 256 { 6 } else { 3 } {
                 let Rendered { rgb, mask } = image(side, class, "test", kind, index);
                 let mask = mask.expect("a defective image has a mask");
-                let sound = twin(&spec(side), class, "test", kind, index).expect("names that exist");
+                let sound = twin(&dataset(side), class, "test", kind, index).expect("names that exist");
                 let (mut covered, mut changed) = (0u32, 0u32);
                 for ((pixel, before), level) in rgb.pixels().zip(sound.pixels()).zip(mask.pixels()) {
                     assert!(level[0] == 0 || level[0] == 255, "{class}/{kind}/{index}: masks hold 0 and 255");
@@ -110,7 +115,7 @@ fn the_bits_of_the_generator_are_pinned() {
     for category in categories() {
         add(image(128, category, "texture", "good", 0));
     }
-    assert_eq!(hasher.finalize().to_hex().as_str(), "008f2768570d5cb7fa519ed9cc86ad73c51910b05d50eb2656d0d06bcf27def8");
+    assert_eq!(hasher.finalize().to_hex().as_str(), "f7ef444c2916affa18b4d4ecb66e7a32002798e996dfc4fdfe5679a631767266");
 }
 
 #[test]
@@ -126,11 +131,87 @@ fn names_and_sides_that_do_not_exist_are_refused_with_the_choices() {
         (0, "wood", "train", "good", "64"),
         (100_000, "wood", "train", "good", "2048"),
     ] {
-        match render(&spec(side), class, split, defect, 0).err() {
+        match render(&dataset(side), class, split, defect, 0).err() {
             Some(error @ Error::Usage { .. }) => {
                 assert!(error.help().is_some_and(|help| help.contains(hint)), "{error}: the help should name {hint}");
             }
             other => panic!("{side} {class}/{split}/{defect}: expected a usage error, got {other:?}"),
         }
     }
+}
+
+/// Side of the images in the difficulty test.
+const SIDE: u32 = 192;
+
+/// One class's images of the difficulty test: training, good, and defective ones.
+fn difficulty_images(class: &'static str) -> Vec<(&'static str, &'static str, &'static str, usize)> {
+    let good = |split, count| (0..count).map(move |index| (class, split, "good", index));
+    let kinds = defects(class).expect("a class").iter();
+    let defective = kinds.flat_map(|kind| (0..4).map(move |index| (class, "test", *kind, index)));
+    good("train", 16).chain(good("test", 10)).chain(defective).collect()
+}
+
+/// Image scores by 1-NN distance to every second training patch of all classes, as the largest over the patches.
+fn nearest_neighbour_auroc(weights: &str) -> f64 {
+    let device = Device::flex();
+    let spec = spec::Backbone { name: "efficientnet_lite0".into(), layers: Vec::new(), weights: weights.into() };
+    let backbone = Backbone::load(&spec, std::path::Path::new("none"), 0, &device).expect("the embedded weights");
+    let concat = spec::Features { aggregation: spec::Aggregation::Concat, ..Default::default() };
+    let images: Vec<_> = classes().into_iter().flat_map(difficulty_images).collect();
+    let pixels = |i: usize| {
+        let (class, split, kind, index) = images[i];
+        render(&dataset(SIDE), class, split, kind, index).map(|rendered| rendered.rgb.into_raw())
+    };
+    let mut features = Vec::new();
+    let sink = |rows: Matrix| {
+        features.push(rows);
+        Ok(())
+    };
+    let shape = extract(&backbone, &concat, SIDE as usize, images.len(), pixels, sink).expect("features");
+
+    let training = images.iter().zip(&features).filter(|((_, split, ..), _)| *split == "train");
+    let bank: Vec<f32> =
+        training.flat_map(|(_, rows)| rows.view().data().chunks(shape.dim).step_by(2)).flatten().copied().collect();
+    let count = bank.len() / shape.dim;
+    let bank = Tensor::<2>::from_data(TensorData::new(bank, [count, shape.dim]), &device);
+    let lengths = bank.clone().powf_scalar(2.0).sum_dim(1).transpose();
+    let bank = bank.transpose();
+    let score = |rows: &Matrix| {
+        let data = TensorData::new(rows.view().data().to_vec(), [shape.patches(), shape.dim]);
+        let query = Tensor::<2>::from_data(data, &device);
+        let own = query.clone().powf_scalar(2.0).sum_dim(1);
+        let nearest = (lengths.clone() - query.matmul(bank.clone()) * 2.0).min_dim(1) + own;
+        nearest.into_data().try_into_vec::<f32>().expect("f32").into_iter().fold(0.0, f32::max)
+    };
+    let tested = images.iter().zip(&features).filter(|((_, split, ..), _)| *split == "test");
+    let scored: Vec<_> = tested.map(|((class, _, kind, _), rows)| (*class, *kind == "good", score(rows))).collect();
+    let of = |class: &str, good: bool| -> Vec<f32> {
+        scored.iter().filter(|(c, g, _)| *c == class && *g == good).map(|(_, _, score)| *score).collect()
+    };
+    let per_class: Vec<f64> = classes().iter().map(|class| auroc(&of(class, false), &of(class, true))).collect();
+    println!("{weights}: {per_class:.3?}");
+    per_class.iter().sum::<f64>() / per_class.len() as f64
+}
+
+/// Share of (defective, good) pairs in the right order; ties count half.
+fn auroc(defective: &[f32], good: &[f32]) -> f64 {
+    let right = |high: f32, low: f32| {
+        if high > low {
+            1.0
+        } else if high == low {
+            0.5
+        } else {
+            0.0
+        }
+    };
+    let pairs = defective.iter().flat_map(|high| good.iter().map(move |low| right(*high, *low)));
+    pairs.sum::<f64>() / (defective.len() * good.len()) as f64
+}
+
+#[test]
+fn the_set_is_neither_too_easy_nor_too_hard_for_nearest_neighbours_and_random_weights_do_worse() {
+    let (trained, random) = (nearest_neighbour_auroc("imagenet"), nearest_neighbour_auroc("random"));
+    println!("mean image AUROC: trained {trained:.4}, random {random:.4}");
+    assert!((0.75..0.97).contains(&trained), "trained weights give {trained:.4}");
+    assert!(random <= trained - 0.05, "random weights give {random:.4}, trained ones {trained:.4}");
 }

@@ -154,7 +154,7 @@ fn known_product(class: &str, defect: &str, draws: &mut Draws) -> Scene {
     let camera = Camera::draw(draws, 0.11);
     match class {
         "board" => product_scene::<Board>(Pose::draw(draws, 0.008, 0.02, 0.02), camera, defect, draws),
-        "capsule" => product_scene::<Capsule>(Pose::draw(draws, 0.04, 0.03, 0.04), camera, defect, draws),
+        "capsule" => product_scene::<Capsule>(Pose::draw(draws, 0.02, 0.02, 0.03), camera, defect, draws),
         "fabric" => product_scene::<Fabric>(Pose::draw(draws, 0.012, 0.0, 0.0), camera, defect, draws),
         "tile" => product_scene::<Tile>(Pose::draw(draws, 0.5, 0.0, 0.0), camera, defect, draws),
         "washer" => product_scene::<Washer>(Pose::draw(draws, 0.5, 0.025, 0.03), camera, defect, draws),

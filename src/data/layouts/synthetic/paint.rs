@@ -214,7 +214,7 @@ impl Camera {
             gain: std::array::from_fn(|_| gain * (1.0 + draws.around(0.2 * exposure))),
             slope: draws.point(1.2 * exposure),
             corners: draws.range(0.0, 0.3),
-            noise: draws.range(0.008, 0.022),
+            noise: draws.range(0.007, 0.017),
             salt: draws.salt(),
         }
     }

@@ -34,7 +34,7 @@ impl Product for Fabric {
         Fabric {
             threads: draws.range(23.0, 26.0),
             phase: at(draws.range(0.0, 64.0), draws.range(0.0, 64.0)),
-            wobble: draws.range(0.2, 0.7),
+            wobble: draws.range(0.2, 0.5),
             fuzz: draws.range(0.06, 0.16),
             warp: draws.shade([0.30, 0.37, 0.55], 0.12),
             weft: draws.shade([0.72, 0.68, 0.58], 0.12),
