@@ -64,7 +64,11 @@ fn first_cuda() -> Result<Device> {
 
 #[cfg(feature = "wgpu")]
 fn first_wgpu() -> Result<Device> {
-    first(burn::tensor::DeviceType::Wgpu, "wgpu", "install a Vulkan driver (mesa-vulkan-drivers has one for the CPU), or use --device cpu")
+    first(
+        burn::tensor::DeviceType::Wgpu,
+        "wgpu",
+        "install a Vulkan driver (mesa-vulkan-drivers has one for the CPU), or use --device cpu",
+    )
 }
 
 #[cfg(not(feature = "wgpu"))]
@@ -95,7 +99,10 @@ fn self_check(kind: DeviceKind, device: &Device) -> Result<()> {
         return Ok(());
     }
     Err(Error::device(
-        format!("the {} device computes other numbers than the CPU (largest difference {worst} of {scale})", kind.name()),
+        format!(
+            "the {} device computes other numbers than the CPU (largest difference {worst} of {scale})",
+            kind.name()
+        ),
         "update its driver, or use --device cpu",
     ))
 }
@@ -109,7 +116,8 @@ fn small_step(device: &Device) -> Vec<f32> {
         stream(0, Purpose::InitialWeights, index).fill_normal(&mut values, 0.3);
         Tensor::from_data(TensorData::new(values, shape), &device)
     };
-    let (x, first, second) = (tensor(0, [257, 48]), tensor(1, [48, 64]).require_grad(), tensor(2, [64, 1]).require_grad());
+    let (x, first, second) =
+        (tensor(0, [257, 48]), tensor(1, [48, 64]).require_grad(), tensor(2, [64, 1]).require_grad());
     let hidden = x.matmul(first.clone());
     let centred = hidden.clone() - hidden.mean_dim(0);
     let scale = (centred.clone() * centred.clone()).mean_dim(0).sqrt() + 1e-5;

@@ -23,12 +23,17 @@ use crate::run::Settings;
 
 /// Experiment tracking and benchmarks for industrial image anomaly detection.
 #[derive(Parser, Debug)]
-#[command(name = "dmad", version, propagate_version = true, after_help = "\
+#[command(
+    name = "dmad",
+    version,
+    propagate_version = true,
+    after_help = "\
 Examples:
   dmad run experiments/quickstart.toml          needs no download; a table in a minute or two
   dmad run experiments/real/mini.toml --data /data --weights /weights
   dmad report experiments/quickstart.toml       the tables again, from the records alone
-  dmad data list                                which datasets are known, and which are here")]
+  dmad data list                                which datasets are known, and which are here"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

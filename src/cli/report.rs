@@ -39,5 +39,5 @@ fn folder(target: &Path, common: &Common) -> Result<PathBuf> {
     if target.is_dir() {
         return Ok(target.into());
     }
-    Ok(common.results.join(spec::load(target, &methods::kinds(), None)?.name))
+    Ok(common.results.join(spec::load(target, &methods::kinds(), &[])?.name))
 }

@@ -19,7 +19,7 @@ pub struct Args {
     /// Experiment files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Seeds instead of the file's
+    /// Only these seeds; others than the file's join it
     #[arg(long, value_delimiter = ',', value_name = "N,…")]
     seeds: Option<Vec<u64>>,
     /// Only runs whose variant or id matches this pattern (* stands for anything)
@@ -30,13 +30,19 @@ pub struct Args {
 /// True when no run failed.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let methods = methods::kinds();
-    let experiments =
-        args.files.iter().map(|file| spec::load(file, &methods, args.seeds.as_deref())).collect::<Result<Vec<Experiment>>>()?;
+    let experiments = args
+        .files
+        .iter()
+        .map(|file| spec::load(file, &methods, args.seeds.as_deref().unwrap_or_default()))
+        .collect::<Result<Vec<Experiment>>>()?;
     if let Some(name) = twice(&experiments) {
-        return Err(Error::usage(format!("two of the files are named \"{name}\", so they would share a results folder"), "give one of them another `name`"));
+        return Err(Error::usage(
+            format!("two of the files are named \"{name}\", so they would share a results folder"),
+            "give one of them another `name`",
+        ));
     }
     let session = Session::open(common.settings(), common.catalog()?, Progress::new())?;
-    let selected: Vec<Vec<Run>> = experiments.iter().map(|experiment| select(experiment, args.only.as_deref())).collect();
+    let selected: Vec<Vec<Run>> = experiments.iter().map(|experiment| select(experiment, args)).collect();
     if let (Some(pattern), true) = (&args.only, selected.iter().all(Vec::is_empty)) {
         return Err(run::nothing_to_run(pattern));
     }
@@ -65,8 +71,12 @@ fn twice(experiments: &[Experiment]) -> Option<&str> {
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
-fn select(experiment: &Experiment, only: Option<&str>) -> Vec<Run> {
-    let wanted = |run: &&Run| only.is_none_or(|pattern| matches(pattern, &run.spec.variant) || matches(pattern, &run.spec.id()));
+fn select(experiment: &Experiment, args: &Args) -> Vec<Run> {
+    let named = |run: &Run, pattern: &str| matches(pattern, &run.spec.variant) || matches(pattern, &run.spec.id());
+    let wanted = |run: &&Run| {
+        args.seeds.as_ref().is_none_or(|seeds| seeds.contains(&run.spec.seed))
+            && args.only.as_ref().is_none_or(|pattern| named(run, pattern))
+    };
     experiment.runs.iter().filter(wanted).cloned().collect()
 }
 
@@ -74,9 +84,9 @@ fn select(experiment: &Experiment, only: Option<&str>) -> Vec<Run> {
 fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
-        Some((head, tail)) => {
-            text.strip_prefix(head).is_some_and(|rest| rest.char_indices().map(|(i, _)| i).chain([rest.len()]).any(|i| matches(tail, &rest[i..])))
-        }
+        Some((head, tail)) => text.strip_prefix(head).is_some_and(|rest| {
+            rest.char_indices().map(|(i, _)| i).chain([rest.len()]).any(|i| matches(tail, &rest[i..]))
+        }),
     }
 }
 
@@ -93,7 +103,11 @@ fn say(experiment: &Experiment, summary: &Summary, common: &Common) {
     let folder = common.results.join(&experiment.name);
     eprintln!(
         "{}: {} runs done, {} were up to date, {} failed; recorded in {}",
-        experiment.name, summary.done, summary.current, summary.failed.len(), folder.display()
+        experiment.name,
+        summary.done,
+        summary.current,
+        summary.failed.len(),
+        folder.display()
     );
     for (id, variant, message) in &summary.failed {
         eprintln!("  failed: {id} ({variant}): {message}");
@@ -107,9 +121,14 @@ mod tests {
 
     #[test]
     fn a_star_stands_for_anything() {
-        for (pattern, text, expected) in
-            [("full", "full", true), ("full", "fuller", false), ("no_*", "no_filter", true), ("*_s*n", "no_seen", true), ("*", "", true), ("a*b", "ac", false)]
-        {
+        for (pattern, text, expected) in [
+            ("full", "full", true),
+            ("full", "fuller", false),
+            ("no_*", "no_filter", true),
+            ("*_s*n", "no_seen", true),
+            ("*", "", true),
+            ("a*b", "ac", false),
+        ] {
             assert_eq!(matches(pattern, text), expected, "{pattern} against {text}");
         }
     }

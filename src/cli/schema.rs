@@ -6,7 +6,9 @@ use crate::{methods, spec};
 /// Prints the schema.
 pub fn run() -> Result<()> {
     let text = serde_json::to_string_pretty(&spec::schema(&methods::kinds()));
-    let text = text.map_err(|fault| Error::usage(format!("the schema cannot be printed: {fault}"), "report this as a fault of the program"))?;
+    let text = text.map_err(|fault| {
+        Error::usage(format!("the schema cannot be printed: {fault}"), "report this as a fault of the program")
+    })?;
     println!("{text}");
     Ok(())
 }

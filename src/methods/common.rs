@@ -49,9 +49,12 @@ impl CoresetParams {
         // One draw for all parts: the projection must be the same matrix for every row.
         let projected: Vec<Option<Matrix>> = parts
             .iter()
-            .map(|&part| project(part, self.projection, Kind::Uniform, &mut stream(seed, Purpose::CoresetProjection, index)))
+            .map(|&part| {
+                project(part, self.projection, Kind::Uniform, &mut stream(seed, Purpose::CoresetProjection, index))
+            })
             .collect::<Result<_>>()?;
-        let rows: Vec<Rows> = parts.iter().zip(&projected).map(|(&part, p)| p.as_ref().map_or(part, Matrix::view)).collect();
+        let rows: Vec<Rows> =
+            parts.iter().zip(&projected).map(|(&part, p)| p.as_ref().map_or(part, Matrix::view)).collect();
         greedy_in_parts(&rows, count, &start)
     }
 }
@@ -76,7 +79,13 @@ pub fn normal_bank<'a>(graph: &mut Graph<'a>, inputs: &Inputs, params: &NormalBa
     })
 }
 
-fn compute_normal_bank(job: &Job, params: &NormalBankParams, names: &[String], dim: usize, seed: u64) -> Result<Computed> {
+fn compute_normal_bank(
+    job: &Job,
+    params: &NormalBankParams,
+    names: &[String],
+    dim: usize,
+    seed: u64,
+) -> Result<Computed> {
     let parts: Vec<Rows> = job.inputs.iter().map(|input| input.rows("features")).collect::<Result<_>>()?;
     let offsets = offsets(&parts);
     let mut picks = Vec::new();
@@ -90,7 +99,8 @@ fn compute_normal_bank(job: &Job, params: &NormalBankParams, names: &[String], d
         let total = parts.iter().map(Rows::len).sum();
         picks = params.coreset.select(&parts, coreset_size(total, params.ratio), seed, 0)?;
     }
-    let mut writer = job.create(vec![TensorDecl::f32("rows", &[picks.len(), dim]), TensorDecl::u32("origin", &[picks.len()])])?;
+    let mut writer =
+        job.create(vec![TensorDecl::f32("rows", &[picks.len(), dim]), TensorDecl::u32("origin", &[picks.len()])])?;
     let mut counts = vec![0usize; parts.len()];
     for &pick in &picks {
         let part = offsets.partition_point(|&offset| offset <= pick) - 1;
@@ -152,12 +162,15 @@ pub fn neighbours<'a>(graph: &mut Graph<'a>, queries: RowsOf, bank: RowsOf, excl
                     let own = (first as u32..).take(rows.len()).collect();
                     Some((own, job.inputs[1].u32("origin")?.to_vec()))
                 }
-                Exclude::SameImage => Some((job.inputs[0].u32("image")?.to_vec(), job.inputs[1].u32("image")?.to_vec())),
+                Exclude::SameImage => {
+                    Some((job.inputs[0].u32("image")?.to_vec(), job.inputs[1].u32("image")?.to_vec()))
+                }
             };
             let groups = groups.as_ref().map(|(a, b): &(Vec<u32>, Vec<u32>)| (a.as_slice(), b.as_slice()));
             let found = nearest_in_parts(rows, &[bank_rows], groups)?;
             let count = found.index.len();
-            let mut writer = job.create(vec![TensorDecl::u32("index", &[count]), TensorDecl::f32("distance", &[count])])?;
+            let mut writer =
+                job.create(vec![TensorDecl::u32("index", &[count]), TensorDecl::f32("distance", &[count])])?;
             writer.u32(&found.index)?;
             writer.f32(&found.distance)?;
             Ok(Computed { writer, note: json!({ "queries": count }) })

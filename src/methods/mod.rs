@@ -78,7 +78,10 @@ pub fn build(method: &Json, seed: u64) -> Result<Box<dyn Method>> {
     let name = method["name"].as_str().unwrap_or_default();
     let Some(entry) = METHODS.iter().find(|entry| entry.kind.name == name) else {
         let known: Vec<&str> = METHODS.iter().map(|entry| entry.kind.name).collect();
-        return Err(crate::error::Error::method(format!("there is no method \"{name}\""), format!("known: {}", known.join(", "))));
+        return Err(crate::error::Error::method(
+            format!("there is no method \"{name}\""),
+            format!("known: {}", known.join(", ")),
+        ));
     };
     let mut params = method.clone();
     params.as_object_mut().map(|map| map.remove("name"));

@@ -127,7 +127,10 @@ fn resolve(json: Json) -> Result<Json, MethodFault> {
     let params: Params = read_params(json)?;
     if params.score.reweight == 1 {
         let message = "one neighbour makes the weight 0 for every image";
-        return Err(MethodFault { help: Some("use 0 (off) or at least 2".into()), ..MethodFault::new("score.reweight", message) });
+        return Err(MethodFault {
+            help: Some("use 0 (off) or at least 2".into()),
+            ..MethodFault::new("score.reweight", message)
+        });
     }
     if params.score.reweight > 0 && params.score.top_k > 1 {
         return Err(MethodFault::new("score.reweight", "re-weights the maximum, so `method.score.top_k` must be 1"));
@@ -145,15 +148,19 @@ impl Method for PatchCore {
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
         debug_assert_eq!(self.seed, inputs.seed);
         let normal = &self.params.bank.normal;
-        let bank = normal_bank(graph, inputs, &NormalBankParams {
-            ratio: normal.ratio,
-            per_class: normal.scope == Scope::PerClass,
-            coreset: CoresetParams {
-                projection: normal.projection,
-                approximate: normal.selection == Selection::Approximate,
-                starts: normal.starts,
+        let bank = normal_bank(
+            graph,
+            inputs,
+            &NormalBankParams {
+                ratio: normal.ratio,
+                per_class: normal.scope == Scope::PerClass,
+                coreset: CoresetParams {
+                    projection: normal.projection,
+                    approximate: normal.selection == Selection::Approximate,
+                    starts: normal.starts,
+                },
             },
-        });
+        );
         let patches = inputs.patches();
         let scores = inputs.classes.iter().map(|class| {
             let (test, score) = (class.test.clone(), self.params.score.clone());
@@ -185,7 +192,8 @@ fn compute_scores(job: &Job, score: &Score, test: &[usize], patches: usize) -> R
     }
     let mut writer = job.create(tensors)?;
     let mut image_scores = Vec::new();
-    for &image in test {
+    for (number, &image) in test.iter().enumerate() {
+        (job.progress)(number, test.len());
         let rows = features.slice(image * patches..(image + 1) * patches);
         let found = k_nearest(rows, bank, score.neighbours)?;
         let power = |distance: f32| if score.squared { distance * distance } else { distance };
@@ -212,5 +220,5 @@ fn reweighted(rows: Rows, bank: Rows, patch_scores: &[f32], nearest: &[u32], sco
     // Relative to the nearest, so that the exponentials of large distances stay finite.
     let own = distance(entry);
     let total: f64 = around.index.iter().map(|&row| (distance(row as usize) - own).exp()).sum();
-    Ok(((1.0 - 1.0 / total) * patch_scores[worst] as f64) as f32)
+    Ok(((1.0 - 1.0 / total) * own) as f32)
 }

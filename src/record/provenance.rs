@@ -78,11 +78,16 @@ impl Environment {
     /// Looked at when a record is written. Without git, or outside a checkout, the revision is "unknown".
     pub(super) fn now() -> Self {
         let git = |arguments: &[&str]| {
-            let output = std::process::Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
+            let output = std::process::Command::new("git")
+                .args(arguments)
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .output()
+                .ok()?;
             output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
         };
         // Results dirty the tree by themselves, so only what decides numbers counts.
-        let status = git(&["status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock", "experiments", "datasets.toml"]);
+        let status =
+            git(&["status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock", "experiments", "datasets.toml"]);
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let field = |name: &str| {
             let line = cpuinfo.lines().find(|line| line.starts_with(name))?;
@@ -96,7 +101,11 @@ impl Environment {
             git_dirty: status.is_none_or(|text| !text.is_empty()),
             cargo_lock: blake3::hash(include_bytes!("../../Cargo.lock")).to_hex()[..16].to_string(),
             cpu: field("model name").unwrap_or_else(|| std::env::consts::ARCH.into()),
-            cpu_features: known.iter().filter(|f| flags.split(' ').any(|flag| flag == **f)).map(|f| f.to_string()).collect(),
+            cpu_features: known
+                .iter()
+                .filter(|f| flags.split(' ').any(|flag| flag == **f))
+                .map(|f| f.to_string())
+                .collect(),
         }
     }
 }

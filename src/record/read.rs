@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::VERSION;
 use super::frames::{MetricRecord, metric_rows, read_parquet};
 use super::write::RunFolder;
-use super::VERSION;
 use crate::error::{Error, Result};
 use crate::spec::{Experiment, MethodKind, load};
 
@@ -44,11 +44,21 @@ pub struct RunCost {
 pub fn read_experiment(folder: &Path, methods: &[&MethodKind]) -> Result<Recorded> {
     let copy = folder.join("experiment.toml");
     if !copy.is_file() {
-        return Err(Error::store(folder, "holds no recorded experiment (no experiment.toml)", "name a folder below results/, or run the experiment first"));
+        return Err(Error::store(
+            folder,
+            "holds no recorded experiment (no experiment.toml)",
+            "name a folder below results/, or run the experiment first",
+        ));
     }
-    let experiment = load(&copy, methods, None)?;
-    let mut recorded =
-        Recorded { folder: folder.into(), experiment, metrics: Vec::new(), labels: Vec::new(), missing: Vec::new(), costs: Vec::new() };
+    let experiment = load(&copy, methods, &[])?;
+    let mut recorded = Recorded {
+        folder: folder.into(),
+        experiment,
+        metrics: Vec::new(),
+        labels: Vec::new(),
+        missing: Vec::new(),
+        costs: Vec::new(),
+    };
     for run in &recorded.experiment.runs {
         let id = run.spec.id();
         let own = RunFolder::new(folder, &id);
@@ -65,8 +75,13 @@ pub fn read_experiment(folder: &Path, methods: &[&MethodKind]) -> Result<Recorde
         let metrics = own.file("metrics.parquet");
         recorded.metrics.extend(metric_rows(&read_parquet(&metrics)?, &metrics)?);
         let provenance = table.get("provenance").and_then(|v| v.as_table());
-        let labels = provenance.and_then(|p| p.get("labels")).and_then(|v| v.as_array()).cloned().unwrap_or_default();
-        recorded.labels.push((run.spec.variant.clone(), labels.iter().filter_map(|v| v.as_str().map(str::to_string)).collect()));
+        // A failed run has no numbers, so nothing labels them.
+        if let Some(labels) = provenance.and_then(|p| p.get("labels")).and_then(|v| v.as_array()) {
+            recorded.labels.push((
+                run.spec.variant.clone(),
+                labels.iter().filter_map(|v| v.as_str().map(str::to_string)).collect(),
+            ));
+        }
         if let Some(cost) = provenance.and_then(|p| p.get("cost")).and_then(|v| v.as_table()) {
             let whole = |name: &str| cost.get(name).and_then(|v| v.as_integer()).unwrap_or_default() as u64;
             recorded.costs.push(RunCost {
@@ -74,7 +89,10 @@ pub fn read_experiment(folder: &Path, methods: &[&MethodKind]) -> Result<Recorde
                 seen_anomalies: run.spec.protocol.seen.count as u32,
                 parameters: whole("parameters"),
                 bank_bytes: whole("bank_bytes"),
-                milliseconds_per_image: cost.get("milliseconds_per_image").and_then(|v| v.as_float()).unwrap_or_default(),
+                milliseconds_per_image: cost
+                    .get("milliseconds_per_image")
+                    .and_then(|v| v.as_float())
+                    .unwrap_or_default(),
             });
         }
     }

@@ -53,7 +53,9 @@ impl RunFolder {
         let Ok(text) = std::fs::read_to_string(self.file("run.toml")) else { return false };
         let Ok(table) = text.parse::<toml::Table>() else { return false };
         let same = |name: &str, value: &str| table.get(name).and_then(|v| v.as_str()) == Some(value);
-        same("key", key) && same("status", "ok") && ["metrics.parquet", "images.parquet"].iter().all(|f| self.file(f).is_file())
+        same("key", key)
+            && same("status", "ok")
+            && ["metrics.parquet", "images.parquet"].iter().all(|f| self.file(f).is_file())
     }
 }
 
@@ -72,20 +74,42 @@ pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
     let frame = image_frame(&base.run, &images).map_err(frame_fault(&path))?;
     write_frame(&path, frame, parquet_bytes)?;
     write_scores(folder, results)?;
-    write_models(folder, record.models)?;
+    write_models(folder, record.models, results.epoch)?;
     write_log(folder, record.provenance)?;
-    write_run_toml(folder, record.experiment, spec, record.key, json!({
-        "status": "ok",
-        "epoch": results.epoch,
-        "provenance": record.provenance,
-        "class": results.classes.iter().map(|class| json!({
-            "name": class.name, "images": class.images.len(), "regions": class.regions, "empty_masks": class.empty_masks,
-        })).collect::<Vec<_>>(),
-    }))
+    write_run_toml(
+        folder,
+        record.experiment,
+        spec,
+        record.key,
+        json!({
+            "status": "ok",
+            "epoch": results.epoch,
+            "provenance": record.provenance,
+            "class": results.classes.iter().map(|class| json!({
+                "name": class.name, "images": class.images.len(), "regions": class.regions, "empty_masks": class.empty_masks,
+            })).collect::<Vec<_>>(),
+        }),
+    )
 }
 
 /// Writes a run that failed: a row, never a gap.
-pub fn write_failure(folder: &RunFolder, experiment: &Experiment, spec: &RunSpec, message: &str, help: Option<&str>) -> Result<()> {
+pub fn write_failure(
+    folder: &RunFolder,
+    experiment: &Experiment,
+    spec: &RunSpec,
+    message: &str,
+    help: Option<&str>,
+) -> Result<()> {
+    // Numbers of an earlier, successful attempt no longer stand for this run.
+    for name in ["run.toml", "images.parquet", "scores.safetensors", "model.safetensors", "log.jsonl"] {
+        let path = folder.file(name);
+        match std::fs::remove_file(&path) {
+            Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &path)(fault));
+            }
+            _ => {}
+        }
+    }
     let base = base_row(experiment, spec);
     let rows: Vec<MetricRecord> = crate::spec::MetricName::ALL
         .iter()
@@ -98,7 +122,13 @@ pub fn write_failure(folder: &RunFolder, experiment: &Experiment, spec: &RunSpec
         })
         .collect();
     write_metrics(folder, &rows)?;
-    write_run_toml(folder, experiment, spec, "", json!({ "status": "error", "error": message, "help": help.unwrap_or_default() }))
+    write_run_toml(
+        folder,
+        experiment,
+        spec,
+        "",
+        json!({ "status": "error", "error": message, "help": help.unwrap_or_default() }),
+    )
 }
 
 fn base_row(experiment: &Experiment, spec: &RunSpec) -> MetricRecord {
@@ -136,7 +166,11 @@ fn frame_fault(path: &Path) -> impl FnOnce(PolarsError) -> Error {
     move |fault| Error::store(path, format!("cannot be made ({fault})"), "report this as a fault of the program")
 }
 
-fn write_frame(path: &Path, mut frame: DataFrame, bytes: fn(&mut DataFrame) -> Result<Vec<u8>, PolarsError>) -> Result<()> {
+fn write_frame(
+    path: &Path,
+    mut frame: DataFrame,
+    bytes: fn(&mut DataFrame) -> Result<Vec<u8>, PolarsError>,
+) -> Result<()> {
     write_atomically(path, &bytes(&mut frame).map_err(frame_fault(path))?)
 }
 
@@ -150,20 +184,29 @@ fn write_scores(folder: &RunFolder, results: &Results) -> Result<()> {
     let tensors: BTreeMap<&str, (Vec<usize>, &[f32])> = results
         .classes
         .iter()
-        .map(|class| (class.name.as_str(), (vec![class.images.len(), class.grid.0, class.grid.1], class.patch_scores.as_slice())))
+        .map(|class| {
+            (class.name.as_str(), (vec![class.images.len(), class.grid.0, class.grid.1], class.patch_scores.as_slice()))
+        })
         .collect();
     write_tensors(&folder.file("scores.safetensors"), tensors)
 }
 
-/// The trained model; with one model per class, names start with the model's number.
-fn write_models(folder: &RunFolder, models: &[Arc<Artifact>]) -> Result<()> {
+/// The trained model of the evaluated epoch. Names start with the model's number (one per class in `per_class`).
+fn write_models(folder: &RunFolder, models: &[Arc<Artifact>], epoch: usize) -> Result<()> {
     if models.is_empty() {
         return Ok(());
     }
     let mut tensors = BTreeMap::new();
-    let names: Vec<(usize, String)> =
-        models.iter().enumerate().flat_map(|(number, model)| model.tensors().keys().map(move |name| (number, name.clone()))).collect();
-    let full: Vec<String> = names.iter().map(|(number, name)| format!("{number}/{name}")).collect();
+    let prefix = format!("{epoch:05}/");
+    let of_epoch =
+        |model: &Artifact| model.tensors().keys().filter(|name| name.starts_with(&prefix)).cloned().collect::<Vec<_>>();
+    let names: Vec<(usize, String)> = models
+        .iter()
+        .enumerate()
+        .flat_map(|(number, model)| of_epoch(model).into_iter().map(move |name| (number, name)))
+        .collect();
+    let full: Vec<String> =
+        names.iter().map(|(number, name)| format!("{number}/{}", name.trim_start_matches(&prefix))).collect();
     for ((number, name), full) in names.iter().zip(&full) {
         tensors.insert(full.as_str(), (models[*number].shape(name)?.to_vec(), models[*number].f32(name)?));
     }
@@ -171,11 +214,13 @@ fn write_models(folder: &RunFolder, models: &[Arc<Artifact>]) -> Result<()> {
 }
 
 fn write_tensors(path: &Path, tensors: BTreeMap<&str, (Vec<usize>, &[f32])>) -> Result<()> {
-    let fault = |what: String| Error::store(path, format!("cannot be made ({what})"), "report this as a fault of the program");
+    let fault =
+        |what: String| Error::store(path, format!("cannot be made ({what})"), "report this as a fault of the program");
     let views = tensors
         .into_iter()
         .map(|(name, (shape, values))| {
-            let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, bytemuck::cast_slice(values));
+            let view =
+                safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, bytemuck::cast_slice(values));
             view.map(|view| (name, view)).map_err(|e| fault(e.to_string()))
         })
         .collect::<Result<Vec<_>>>()?;

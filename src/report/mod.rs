@@ -39,7 +39,10 @@ pub fn tables(recorded: &Recorded) -> Vec<Rendered> {
         title: String::new(),
     };
     let specs = if declared.is_empty() { std::slice::from_ref(&default) } else { declared.as_slice() };
-    specs.iter().map(|spec| render::render(&Pivot::new(recorded, spec), &title(recorded, spec), &notes(recorded, spec))).collect()
+    specs
+        .iter()
+        .map(|spec| render::render(&Pivot::new(recorded, spec), &title(recorded, spec), &notes(recorded, spec)))
+        .collect()
 }
 
 /// Writes the tables below the experiment's folder and returns the paths.
@@ -63,9 +66,15 @@ fn title(recorded: &Recorded, spec: &Table) -> String {
 /// What a reader must know of the numbers: definitions, spread, labels, cost, what is missing.
 fn notes(recorded: &Recorded, spec: &Table) -> Vec<String> {
     let experiment = &recorded.experiment;
-    let mut notes = vec!["Percent; ± is the standard deviation over seeds; \"mean\" is the unweighted mean over classes.".to_string()];
+    let mut notes = vec![
+        "Percent; ± is the standard deviation over seeds; \"mean\" is the unweighted mean over classes.".to_string(),
+    ];
     let shown = if spec.metrics.is_empty() { &experiment.metrics } else { &spec.metrics };
-    let options = experiment.runs.first().map(|run| Options { ap: run.spec.evaluation.ap, pro: run.spec.evaluation.pro }).unwrap_or_default();
+    let options = experiment
+        .runs
+        .first()
+        .map(|run| Options { ap: run.spec.evaluation.ap, pro: run.spec.evaluation.pro })
+        .unwrap_or_default();
     for metric in shown {
         if let Some(sentence) = metrics::definition(metric.as_str(), &options) {
             notes.push(format!("{}: {sentence}", metric.as_str()));
@@ -76,10 +85,19 @@ fn notes(recorded: &Recorded, spec: &Table) -> Vec<String> {
     }
     notes.extend(costs(recorded));
     if !recorded.missing.is_empty() {
-        notes.push(format!("{} of {} runs are not recorded: {}.", recorded.missing.len(), experiment.runs.len(), recorded.missing.join(", ")));
+        notes.push(format!(
+            "{} of {} runs are not recorded: {}.",
+            recorded.missing.len(),
+            experiment.runs.len(),
+            recorded.missing.join(", ")
+        ));
     }
-    let mut failures: Vec<String> =
-        recorded.metrics.iter().filter(|row| row.status == "error").map(|row| format!("Run {} failed: {}", row.run, row.error)).collect();
+    let mut failures: Vec<String> = recorded
+        .metrics
+        .iter()
+        .filter(|row| row.status == "error")
+        .map(|row| format!("Run {} failed: {}", row.run, row.error))
+        .collect();
     failures.dedup();
     notes.extend(failures);
     notes
@@ -93,7 +111,9 @@ fn costs(recorded: &Recorded) -> Vec<String> {
         if !lines.iter().any(|line| line.starts_with(&name)) {
             lines.push(format!(
                 "{name} {:.2} M parameters, {:.1} MB of banks, {:.1} ms per image.",
-                cost.parameters as f64 / 1e6, cost.bank_bytes as f64 / 1e6, cost.milliseconds_per_image
+                cost.parameters as f64 / 1e6,
+                cost.bank_bytes as f64 / 1e6,
+                cost.milliseconds_per_image
             ));
         }
     }

@@ -30,8 +30,14 @@ pub struct Pivot {
     pub cells: Vec<Vec<Cell>>,
 }
 
-const DIMENSIONS: [Dimension; 6] =
-    [Dimension::Dataset, Dimension::Variant, Dimension::Method, Dimension::SeenAnomalies, Dimension::Class, Dimension::Seed];
+const DIMENSIONS: [Dimension; 6] = [
+    Dimension::Dataset,
+    Dimension::Variant,
+    Dimension::Method,
+    Dimension::SeenAnomalies,
+    Dimension::Class,
+    Dimension::Seed,
+];
 
 fn name(dimension: Dimension) -> &'static str {
     match dimension {
@@ -85,7 +91,8 @@ impl Pivot {
         for dimension in DIMENSIONS {
             let free = dimension != Dimension::Seed && dimension != spec.rows && !columns.contains(&dimension);
             // A variant says more than its method, so the method is not shown beside it.
-            let told = dimension == Dimension::Method && (spec.rows == Dimension::Variant || columns.contains(&Dimension::Variant));
+            let told = dimension == Dimension::Method
+                && (spec.rows == Dimension::Variant || columns.contains(&Dimension::Variant));
             if free && !told && distinct(&kept, dimension).len() > 1 {
                 columns.push(dimension);
             }
@@ -97,7 +104,12 @@ impl Pivot {
             .iter()
             .map(|row| {
                 let own: Vec<&MetricRecord> = kept.iter().copied().filter(|r| value(r, spec.rows) == *row).collect();
-                heads.iter().flat_map(|head| metrics.iter().map(|&metric| cell(&own, &columns, head, metric)).collect::<Vec<_>>()).collect()
+                heads
+                    .iter()
+                    .flat_map(|head| {
+                        metrics.iter().map(|&metric| cell(&own, &columns, head, metric)).collect::<Vec<_>>()
+                    })
+                    .collect()
             })
             .collect();
         let column_label = |head: &Vec<String>, metric: MetricName| {
@@ -109,7 +121,8 @@ impl Pivot {
             });
             parts.chain([metric.as_str().to_string()]).collect::<Vec<_>>().join("\n")
         };
-        let columns = heads.iter().flat_map(|head| metrics.iter().map(|&m| column_label(head, m)).collect::<Vec<_>>()).collect();
+        let columns =
+            heads.iter().flat_map(|head| metrics.iter().map(|&m| column_label(head, m)).collect::<Vec<_>>()).collect();
         let rows = match spec.rows {
             Dimension::Variant => rows.iter().map(|variant| labelled(recorded, variant)).collect(),
             _ => rows,
@@ -123,7 +136,10 @@ fn combinations(rows: &[&MetricRecord], columns: &[Dimension]) -> Vec<Vec<String
     let mut heads = vec![Vec::new()];
     for &dimension in columns {
         let values = distinct(rows, dimension);
-        heads = heads.iter().flat_map(|head: &Vec<String>| values.iter().map(|v| [head.clone(), vec![v.clone()]].concat())).collect();
+        heads = heads
+            .iter()
+            .flat_map(|head: &Vec<String>| values.iter().map(|v| [head.clone(), vec![v.clone()]].concat()))
+            .collect();
     }
     heads.retain(|head| rows.iter().any(|row| matches(row, columns, head)));
     heads
@@ -134,7 +150,8 @@ fn matches(row: &MetricRecord, columns: &[Dimension], head: &[String]) -> bool {
 }
 
 fn cell(rows: &[&MetricRecord], columns: &[Dimension], head: &[String], metric: MetricName) -> Cell {
-    let found: Vec<&&MetricRecord> = rows.iter().filter(|row| row.metric == metric.as_str() && matches(row, columns, head)).collect();
+    let found: Vec<&&MetricRecord> =
+        rows.iter().filter(|row| row.metric == metric.as_str() && matches(row, columns, head)).collect();
     let values: Vec<f64> = found.iter().filter_map(|row| row.value).collect();
     match (found.first(), values.len()) {
         (None, _) => Cell::Missing,
@@ -156,8 +173,13 @@ pub fn common_labels(recorded: &Recorded) -> Vec<String> {
 /// A variant with whatever labels its numbers and not everyone's.
 fn labelled(recorded: &Recorded, variant: &str) -> String {
     let common = common_labels(recorded);
-    let mut own: Vec<&String> =
-        recorded.labels.iter().filter(|(name, _)| name == variant).flat_map(|(_, labels)| labels).filter(|l| !common.contains(l)).collect();
+    let mut own: Vec<&String> = recorded
+        .labels
+        .iter()
+        .filter(|(name, _)| name == variant)
+        .flat_map(|(_, labels)| labels)
+        .filter(|l| !common.contains(l))
+        .collect();
     own.sort();
     own.dedup();
     match own.is_empty() {

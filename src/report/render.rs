@@ -36,7 +36,9 @@ fn aligned(column: usize, label: String) -> TextCell {
 }
 
 fn markdown(pivot: &Pivot, title: &str, notes: &[String]) -> String {
-    let row = |cells: Vec<String>| format!("| {} |\n", cells.iter().map(|c| c.replace('|', "\\|")).collect::<Vec<_>>().join(" | "));
+    let row = |cells: Vec<String>| {
+        format!("| {} |\n", cells.iter().map(|c| c.replace('|', "\\|")).collect::<Vec<_>>().join(" | "))
+    };
     let mut out = format!("### {title}\n\n");
     let columns = pivot.columns.iter().map(|label| label.replace('\n', " · "));
     out += &row(std::iter::once(pivot.row_name.to_string()).chain(columns).collect());
@@ -56,7 +58,9 @@ fn csv(pivot: &Pivot) -> String {
     for (row, cells) in pivot.rows.iter().zip(&pivot.cells) {
         for (column, cell) in pivot.columns.iter().zip(cells) {
             let rest = match cell {
-                Cell::Value(mean, sd, count) => format!("{mean},{},{count},", sd.map(|sd| sd.to_string()).unwrap_or_default()),
+                Cell::Value(mean, sd, count) => {
+                    format!("{mean},{},{count},", sd.map(|sd| sd.to_string()).unwrap_or_default())
+                }
                 Cell::Undefined(reason) => format!(",,0,{}", quoted(reason)),
                 Cell::Missing => ",,0,not run".into(),
             };

@@ -71,12 +71,14 @@ impl<'a> Evaluation<'a> {
 
     /// The epoch with the best mean image AUROC; the first where there is only one.
     fn best_epoch(&self) -> Result<usize> {
-        let epochs = self.classes.first().map_or(Ok(1), |(_, artifact)| artifact.shape("scores").map(|shape| shape[0]))?;
+        let epochs =
+            self.classes.first().map_or(Ok(1), |(_, artifact)| artifact.shape("scores").map(|shape| shape[0]))?;
         let mut best = (f64::NEG_INFINITY, 0);
         for epoch in (0..epochs).filter(|_| epochs > 1) {
             let mut aurocs = Vec::new();
             for (class, artifact) in &self.classes {
-                let metrics = image_metrics(&self.image_scores(artifact, epoch)?, &class.truth.labels(), &self.options())?;
+                let metrics =
+                    image_metrics(&self.image_scores(artifact, epoch)?, &class.truth.labels(), &self.options())?;
                 aurocs.push(metrics[0].value.ok());
             }
             let mean = metrics::class_mean(aurocs).mean.unwrap_or(f64::NEG_INFINITY);
@@ -97,7 +99,11 @@ impl<'a> Evaluation<'a> {
         let scores = &all[epoch * class.test.len() * patches..(epoch + 1) * class.test.len() * patches];
         if let Some(position) = scores.iter().position(|score| !score.is_finite()) {
             let image = &class.truth.images()[position / patches].image;
-            return Err(Error::data(image.place(), "its patch scores are not finite", "check the training log of this run for diverging losses"));
+            return Err(Error::data(
+                image.place(),
+                "its patch scores are not finite",
+                "check the training log of this run for diverging losses",
+            ));
         }
         let image_scores = self.image_scores(artifact, epoch)?;
         let labels = class.truth.labels();
@@ -135,7 +141,8 @@ fn metric_row(metric: Metric) -> MetricRow {
 
 /// Unweighted mean over the classes in which the metric is defined.
 fn mean_row(name: &str, classes: &[ClassResult]) -> MetricRow {
-    let rows: Vec<&MetricRow> = classes.iter().filter_map(|class| class.metrics.iter().find(|row| row.metric == name)).collect();
+    let rows: Vec<&MetricRow> =
+        classes.iter().filter_map(|class| class.metrics.iter().find(|row| row.metric == name)).collect();
     let mean = metrics::class_mean(rows.iter().map(|row| row.value));
     let reason = match mean.undefined {
         0 => String::new(),

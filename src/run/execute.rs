@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::methods::Outputs;
 use crate::plan::{Graph, Job, StageId};
 use crate::record::{Cost, StageLog};
-use crate::store::{Artifact, Lookup};
+use crate::store::{Artifact, Lookup, Manifest};
 
 /// Executes one graph.
 pub struct Executor<'s, 'g> {
@@ -44,7 +44,11 @@ impl<'s, 'g> Executor<'s, 'g> {
         self.session.progress.stage_done(&stage.label, clock.wall_seconds());
         self.computed.push(id);
         self.find(stage.kind, key).ok_or_else(|| {
-            Error::store(self.session.store.root(), format!("the artifact of `{}` cannot be read back", stage.label), "check the disk")
+            Error::store(
+                self.session.store.root(),
+                format!("the artifact of `{}` cannot be read back", stage.label),
+                "check the disk",
+            )
         })
     }
 
@@ -68,8 +72,8 @@ impl<'s, 'g> Executor<'s, 'g> {
         self.graph
             .ids()
             .filter_map(|id| {
-                let artifact = self.session.opened(self.graph.key(id))?;
-                let (stage, manifest) = (self.graph.stage(id), artifact.manifest().clone());
+                let stage = self.graph.stage(id);
+                let manifest = self.manifest(id)?;
                 Some(StageLog {
                     kind: stage.kind.into(),
                     label: stage.label.clone(),
@@ -86,7 +90,14 @@ impl<'s, 'g> Executor<'s, 'g> {
 
     /// What the model costs in use. Milliseconds per image are those of every stage that a new image would pass:
     /// features, neighbours, scores, as they were measured when the artifacts were made.
-    pub fn cost(&self, outputs: &[Outputs], models: &[Arc<Artifact>], banks: &[Arc<Artifact>], backbone: usize, split: &Split) -> Result<Cost> {
+    pub fn cost(
+        &self,
+        outputs: &[Outputs],
+        models: &[Arc<Artifact>],
+        banks: &[Arc<Artifact>],
+        backbone: usize,
+        split: &Split,
+    ) -> Result<Cost> {
         let learned: u64 = models.iter().filter_map(|model| model.manifest().note["parameters"].as_u64()).sum();
         let mut bank_bytes = 0;
         for bank in banks {
@@ -117,6 +128,11 @@ impl<'s, 'g> Executor<'s, 'g> {
     }
 
     fn wall_seconds(&self, id: StageId) -> f64 {
-        self.session.opened(self.graph.key(id)).map_or(0.0, |artifact| artifact.manifest().wall_seconds)
+        self.manifest(id).map_or(0.0, |manifest| manifest.wall_seconds)
+    }
+
+    /// The manifest of a stage's artifact; a stage found in the store has not opened the stages it was made from.
+    fn manifest(&self, id: StageId) -> Option<Manifest> {
+        self.session.store.manifest(self.graph.stage(id).kind, self.graph.key(id))
     }
 }

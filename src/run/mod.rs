@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::methods::{self, Method};
 use crate::methods::Outputs;
+use crate::methods::{self, Method};
 use crate::plan::{Graph, Inputs};
 use crate::record::{self, Provenance, Record, RunFolder};
 use crate::spec::{Experiment, Run};
@@ -71,7 +71,8 @@ pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run]) -> R
 /// Turns a panic (a bug, or a tensor library that gives up) into a failed run, so that the others go on.
 fn isolated<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().cloned().or_else(|| payload.downcast_ref::<&str>().map(|t| t.to_string()));
+        let text =
+            payload.downcast_ref::<String>().cloned().or_else(|| payload.downcast_ref::<&str>().map(|t| t.to_string()));
         let what = format!("the program panicked: {}", text.unwrap_or_else(|| "without a message".into()));
         Err(Error::method(what, "this is a fault of the program; please report it with the run's run.toml"))
     })
@@ -87,7 +88,8 @@ fn one(session: &Session, experiment: &Experiment, run: &Run, folder: &RunFolder
     let environment = prepared.environment(session);
     let inputs: Vec<Inputs>; // declared before the graph, whose stages borrow them
     let mut graph = Graph::new(&session.settings.device.numeric_class());
-    inputs = groups.iter().map(|group| prepared.inputs(session, &mut graph, &environment, group)).collect::<Result<_>>()?;
+    inputs =
+        groups.iter().map(|group| prepared.inputs(session, &mut graph, &environment, group)).collect::<Result<_>>()?;
     let outputs = inputs.iter().map(|input| method.stages(&mut graph, input)).collect::<Result<Vec<_>>>()?;
     let key = record_key(&graph, &outputs, &prepared.truth_digest, &run.spec);
     if folder.is_current(&key) {
@@ -102,9 +104,17 @@ fn one(session: &Session, experiment: &Experiment, run: &Run, folder: &RunFolder
         }
     }
     let results = evaluation.finish()?;
-    let models = outputs.iter().filter_map(|output| output.model).map(|stage| executor.ensure(stage)).collect::<Result<Vec<_>>>()?;
-    let banks = outputs.iter().flat_map(|output| &output.banks).map(|&stage| executor.ensure(stage)).collect::<Result<Vec<_>>>()?;
-    let labels = prepared.labels(&run.spec, method.labels());
+    let models = outputs
+        .iter()
+        .filter_map(|output| output.model)
+        .map(|stage| executor.ensure(stage))
+        .collect::<Result<Vec<_>>>()?;
+    let banks = outputs
+        .iter()
+        .flat_map(|output| &output.banks)
+        .map(|&stage| executor.ensure(stage))
+        .collect::<Result<Vec<_>>>()?;
+    let labels = prepared.labels(session, &run.spec, method.labels());
     let provenance = Provenance {
         labels,
         dataset_digest: prepared.dataset_digest.clone(),
@@ -119,7 +129,10 @@ fn one(session: &Session, experiment: &Experiment, run: &Run, folder: &RunFolder
         cost: executor.cost(&outputs, &models, &banks, prepared.backbone_parameters, &prepared.split)?,
         stages: executor.log(),
     };
-    record::write(folder, &Record { experiment, spec: &run.spec, key: &key, results: &results, models: &models, provenance: &provenance })?;
+    record::write(
+        folder,
+        &Record { experiment, spec: &run.spec, key: &key, results: &results, models: &models, provenance: &provenance },
+    )?;
     session.progress.done(run, &results, clock.wall_seconds());
     Ok(true)
 }
@@ -136,5 +149,8 @@ fn record_key(graph: &Graph, outputs: &[Outputs], truth: &str, spec: &crate::spe
 
 /// Errors that stop a study before it starts (exit code 2) as opposed to those of a single run.
 pub fn nothing_to_run(pattern: &str) -> Error {
-    Error::usage(format!("no run matches --only {pattern}"), "patterns are matched against variant names and run ids; * stands for anything")
+    Error::usage(
+        format!("no run matches --only {pattern}"),
+        "patterns are matched against variant names and run ids; * stands for anything",
+    )
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::session::Session;
 use crate::backbone::Architecture;
+use crate::data::catalog::Layout;
 use crate::data::{Image, Index, MaskSource, Source, Split, list_digest, load_rgb, split};
 use crate::error::{Error, Result};
 use crate::features::{self, Shape, feature_shape};
@@ -47,14 +48,58 @@ pub fn check(session: &Session, run: &Run) -> Result<()> {
     feature_shape(&spec.backbone, &spec.features, spec.image.size).map_err(|fault| at("features", fault))?;
     session.weights_digest(&spec.backbone, spec.seed).map_err(|fault| at("backbone.weights", fault))?;
     let index = session.index(&spec.dataset, &spec.classes).map_err(|fault| at("classes", fault))?;
-    split(&index, &spec.protocol, spec.seed, &mut session.digests()).map_err(|fault| at("protocol.seen", fault))?;
+    let split =
+        split(&index, &spec.protocol, spec.seed, &mut session.digests()).map_err(|fault| at("protocol.seen", fault))?;
+    check_seen(run, &split)?;
+    check_banks(run, feature_shape(&spec.backbone, &spec.features, spec.image.size)?.dim)?;
     if let Some(outlier) = spec.method["bank"]["outlier"]["dataset"].as_str()
         && spec.method["bank"]["outlier"]["enabled"] == true
     {
         session.catalog.get(outlier).map_err(|fault| at("method.bank.outlier.dataset", fault))?;
-        session.index(outlier, &[])?;
+        let textures = session.index(outlier, &[])?;
+        let wanted = spec.method["bank"]["outlier"]["images_per_category"].as_u64().unwrap_or(0) as usize;
+        if let Some(category) = textures.classes.iter().find(|category| category.train.len() < wanted) {
+            let what = format!(
+                "category `{}` of `{outlier}` has {} images, {wanted} are wanted",
+                category.name,
+                category.train.len()
+            );
+            return Err(run.fault("method.bank.outlier.images_per_category", what, Some("lower it".into())));
+        }
     }
     methods::build(&spec.method, spec.seed).map(drop)
+}
+
+/// Seen anomalies decide attention and losses of a whole run, so there must be some wherever a model expects them.
+fn check_seen(run: &Run, split: &Split) -> Result<()> {
+    let seen = &run.spec.protocol.seen;
+    if seen.count == 0 {
+        return Ok(());
+    }
+    let key = "protocol.seen.exclude_classes";
+    if split.classes.iter().all(|class| class.seen.is_empty()) {
+        let help = "set `protocol.seen.count` to 0, or leave a class in";
+        return Err(run.fault(key, "every class is excluded, so no anomaly is seen", Some(help.into())));
+    }
+    if run.spec.protocol.setting == Setting::PerClass && !seen.exclude_classes.is_empty() {
+        let help = "narrow `classes`, or use the unified setting, where other classes' anomalies are seen";
+        return Err(run.fault(
+            key,
+            "with one model per class, an excluded class would have no seen anomaly at all",
+            Some(help.into()),
+        ));
+    }
+    Ok(())
+}
+
+/// A random projection cannot have more columns than the features.
+fn check_banks(run: &Run, dim: usize) -> Result<()> {
+    let projection = run.spec.method["bank"]["normal"]["projection"].as_u64().unwrap_or(0) as usize;
+    if projection <= dim {
+        return Ok(());
+    }
+    let what = format!("a projection to {projection} columns is wanted of features with {dim}");
+    Err(run.fault("method.bank.normal.projection", what, Some("0 = no projection".into())))
 }
 
 /// Reads the dataset and splits it.
@@ -69,7 +114,10 @@ pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
         images.extend(class.train.iter().chain(&class.pool).cloned());
         images.extend(class.seen.iter().map(|seen| seen.image.clone()));
         for labelled in class.truth.images() {
-            truth.update(format!("{}\n{}\n{}\n{}\n", class.name, labelled.image.path, labelled.defect, labelled.anomalous).as_bytes());
+            truth.update(
+                format!("{}\n{}\n{}\n{}\n", class.name, labelled.image.path, labelled.defect, labelled.anomalous)
+                    .as_bytes(),
+            );
             if let Some(mask) = &labelled.mask {
                 truth.update(&digests.of([&mask_image(mask)])?[0]);
             }
@@ -85,7 +133,11 @@ pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
         truth_digest: truth.finalize().to_hex().to_string(),
         dataset_digest,
         weights_digest: session.weights_digest(&spec.backbone, spec.seed)?,
-        backbone_parameters: architecture.tensors(&taps).iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum(),
+        backbone_parameters: architecture
+            .tensors(&taps)
+            .iter()
+            .map(|tensor| tensor.shape.iter().product::<usize>())
+            .sum(),
         skipped: index.skipped.len(),
         split,
         spec,
@@ -116,7 +168,7 @@ impl Prepared {
     }
 
     /// What labels the numbers of this run: whatever makes them not comparable with a full run on a real backbone.
-    pub fn labels(&self, spec: &RunSpec, method: Vec<String>) -> Vec<String> {
+    pub fn labels(&self, session: &Session, spec: &RunSpec, method: Vec<String>) -> Vec<String> {
         let mut labels = method;
         if spec.backbone.weights == "random" {
             labels.push("random backbone weights".into());
@@ -124,8 +176,11 @@ impl Prepared {
         if spec.protocol.is_subsampled() {
             labels.push("subsampled images".into());
         }
-        if spec.dataset.starts_with("synthetic") {
+        if session.catalog.get(&spec.dataset).is_ok_and(|entry| entry.layout == Layout::Synthetic) {
             labels.push("synthetic images".into());
+        }
+        if !spec.classes.is_empty() {
+            labels.push(format!("only {} classes of the dataset", spec.classes.len()));
         }
         labels
     }
@@ -136,7 +191,13 @@ impl Prepared {
     }
 
     /// The inputs of one model.
-    pub fn inputs<'a>(&'a self, session: &'a Session, graph: &mut Graph<'a>, environment: &'a RunEnvironment<'a>, group: &[usize]) -> Result<Inputs<'a>> {
+    pub fn inputs<'a>(
+        &'a self,
+        session: &'a Session,
+        graph: &mut Graph<'a>,
+        environment: &'a RunEnvironment<'a>,
+        group: &[usize],
+    ) -> Result<Inputs<'a>> {
         let mut classes = Vec::new();
         for &number in group {
             let class = &self.split.classes[number];
@@ -144,7 +205,8 @@ impl Prepared {
             let pool = environment.features(graph, &class.pool, &format!("{} test features", class.name))?;
             let mut seen = Vec::new();
             // Seen anomalies come out of the pool, or (VisA's two-class splits) from images of their own.
-            let own: Vec<Image> = class.seen.iter().map(|s| s.image.clone()).filter(|image| !class.pool.contains(image)).collect();
+            let own: Vec<Image> =
+                class.seen.iter().map(|s| s.image.clone()).filter(|image| !class.pool.contains(image)).collect();
             let own_stage = match own.is_empty() {
                 true => pool,
                 false => environment.features(graph, &own, &format!("{} seen features", class.name))?,
@@ -154,9 +216,16 @@ impl Prepared {
                 let in_own = || own.iter().position(|image| *image == anomaly.image);
                 let (features, image) = match in_pool {
                     Some(position) => (pool, position),
-                    None => (own_stage, in_own().unwrap_or_else(|| unreachable!("own images are those outside the pool"))),
+                    None => {
+                        (own_stage, in_own().unwrap_or_else(|| unreachable!("own images are those outside the pool")))
+                    }
                 };
-                let digest = session.digests().of([&anomaly.image, &mask_image(&anomaly.mask)])?.iter().map(|d| hex(d)).collect();
+                let digest = session
+                    .digests()
+                    .of([&anomaly.image, &mask_image(&anomaly.mask)])?
+                    .iter()
+                    .map(|d| hex(d))
+                    .collect();
                 seen.push(SeenInput { features, image, anomaly: anomaly.clone(), digest });
             }
             classes.push(ClassInputs {
@@ -189,14 +258,20 @@ pub struct RunEnvironment<'a> {
 impl Environment for RunEnvironment<'_> {
     fn outliers(&self, dataset: &str) -> Result<Vec<OutlierCategory>> {
         let index: Arc<Index> = self.session.index(dataset, &[])?;
-        Ok(index.classes.iter().map(|class| OutlierCategory { name: class.name.clone(), images: class.train.clone() }).collect())
+        Ok(index
+            .classes
+            .iter()
+            .map(|class| OutlierCategory { name: class.name.clone(), images: class.train.clone() })
+            .collect())
     }
 
     fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<StageId> {
         let spec = &self.prepared.spec;
         let digest = hex(&list_digest(&mut self.session.digests(), images)?);
         let images = images.to_vec();
-        let layers = &spec.backbone.layers;
+        // Resolved, so that a default and the same thing spelled out are one stage.
+        let architecture = Architecture::find(&spec.backbone.name)?;
+        let layers: Vec<&str> = architecture.taps(&spec.backbone.layers)?.iter().map(|tap| tap.name).collect();
         Ok(graph.add(Stage {
             kind: "features",
             version: features::CODE_VERSION,
@@ -213,7 +288,13 @@ impl Environment for RunEnvironment<'_> {
     }
 }
 
-fn compute_features(session: &Session, spec: &spec::RunSpec, shape: &Shape, images: &[Image], job: &Job) -> Result<Computed> {
+fn compute_features(
+    session: &Session,
+    spec: &spec::RunSpec,
+    shape: &Shape,
+    images: &[Image],
+    job: &Job,
+) -> Result<Computed> {
     let backbone = session.backbone(&spec.backbone, spec.seed)?;
     let rows = images.len() * shape.patches();
     let mut writer = job.create(vec![TensorDecl::f32("features", &[rows, shape.dim])])?;

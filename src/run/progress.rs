@@ -22,7 +22,8 @@ impl Progress {
     pub fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} runs, {elapsed} gone, about {eta} left · {msg}");
+            let style =
+                ProgressStyle::with_template("{bar:24} {pos}/{len} runs, {elapsed} gone, about {eta} left · {msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.enable_steady_tick(Duration::from_millis(250));
             bar

@@ -30,7 +30,9 @@ pub fn check(node: &Node, schema: &Json, path: &str) -> Result<()> {
 
 /// The type a schema asks for; optional values list `null` beside it, which TOML cannot write.
 fn schema_type(schema: &Json) -> Option<&str> {
-    schema["type"].as_str().or_else(|| schema["type"].as_array()?.iter().filter_map(Json::as_str).find(|t| *t != "null"))
+    schema["type"]
+        .as_str()
+        .or_else(|| schema["type"].as_array()?.iter().filter_map(Json::as_str).find(|t| *t != "null"))
 }
 
 fn wrong_type(node: &Node, expected: &str, path: &str) -> Error {
@@ -78,7 +80,9 @@ fn check_word(node: &Node, allowed: &[&str], path: &str) -> Result<()> {
 fn check_options(node: &Node, options: &[Json], path: &str) -> Result<()> {
     let words: Vec<&str> = options
         .iter()
-        .flat_map(|o| o["const"].as_str().into_iter().chain(o["enum"].as_array().into_iter().flatten().filter_map(Json::as_str)))
+        .flat_map(|o| {
+            o["const"].as_str().into_iter().chain(o["enum"].as_array().into_iter().flatten().filter_map(Json::as_str))
+        })
         .collect();
     let others: Vec<&Json> = options.iter().filter(|o| o["const"].is_null() && o["enum"].is_null()).collect();
     let mut faults = Vec::new();
@@ -97,7 +101,9 @@ fn check_options(node: &Node, options: &[Json], path: &str) -> Result<()> {
         if !words.is_empty() {
             kinds = format!("{kinds} or one of: {}", words.join(", "));
         }
-        return Err(node.place.fault(format!("`{path}` cannot be {}", with_article(node.kind())), Some(format!("expected {kinds}"))));
+        return Err(node
+            .place
+            .fault(format!("`{path}` cannot be {}", with_article(node.kind())), Some(format!("expected {kinds}"))));
     }
     check_word(node, &words, path)
 }
@@ -129,7 +135,11 @@ fn check_table(node: &Node, schema: &Json, path: &str) -> Result<()> {
     }
     for required in schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str) {
         if !table.contains_key(required) {
-            let message = if path.is_empty() { format!("`{required}` is missing") } else { format!("`{path}` lacks `{required}`") };
+            let message = if path.is_empty() {
+                format!("`{required}` is missing")
+            } else {
+                format!("`{path}` lacks `{required}`")
+            };
             return Err(node.place.fault(message, None));
         }
     }
@@ -155,8 +165,12 @@ fn check_number(node: &Node, schema: &Json, path: &str) -> Result<()> {
         Err(node.place.fault(format!("`{path}` = {number} is out of range: it must be {relation} {limit}"), None))
     };
     match () {
-        _ if bound("minimum").is_some_and(|limit| number < limit) => fault("at least", bound("minimum").unwrap_or_default()),
-        _ if bound("maximum").is_some_and(|limit| number > limit) => fault("at most", bound("maximum").unwrap_or_default()),
+        _ if bound("minimum").is_some_and(|limit| number < limit) => {
+            fault("at least", bound("minimum").unwrap_or_default())
+        }
+        _ if bound("maximum").is_some_and(|limit| number > limit) => {
+            fault("at most", bound("maximum").unwrap_or_default())
+        }
         _ if bound("exclusiveMinimum").is_some_and(|limit| number <= limit) => {
             fault("greater than", bound("exclusiveMinimum").unwrap_or_default())
         }

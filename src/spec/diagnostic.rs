@@ -60,7 +60,8 @@ impl Diagnostic {
 
     /// Several lines for a terminal: message, place, the line with the piece marked, help.
     pub fn render(&self) -> String {
-        let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor()).with_width(110);
+        let handler =
+            miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor()).with_width(110);
         let report = Report { diagnostic: self, code: self.source() };
         let mut out = String::new();
         match handler.render_report(&mut out, &report) {

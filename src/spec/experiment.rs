@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::check::{check, suggestion};
-use super::file::{ExperimentFile, MetricName, Names, Table as TableSpec};
 use super::diagnostic::Place;
+use super::file::{ExperimentFile, MetricName, Names, Table as TableSpec};
 use super::method::{MethodContext, MethodFault, MethodKind, schema_of};
 use super::tree::{self, Entry, Node, Table, Value};
 use super::types::{Backbone, Evaluation, Features, Image, Protocol};
@@ -101,7 +101,8 @@ pub fn canonical_json(json: &Json) -> String {
         Json::Object(map) => {
             let mut keys: Vec<&String> = map.keys().collect();
             keys.sort();
-            let items: Vec<String> = keys.iter().map(|k| format!("{}:{}", Json::from(k.as_str()), canonical_json(&map[*k]))).collect();
+            let items: Vec<String> =
+                keys.iter().map(|k| format!("{}:{}", Json::from(k.as_str()), canonical_json(&map[*k]))).collect();
             format!("{{{}}}", items.join(","))
         }
         Json::Array(items) => format!("[{}]", items.iter().map(canonical_json).collect::<Vec<_>>().join(",")),
@@ -150,31 +151,31 @@ fn method_schema(methods: &[&MethodKind]) -> Json {
     serde_json::json!({ "anyOf": options })
 }
 
-/// Reads, checks and resolves an experiment file. `seeds` replaces the file's.
-pub fn load(path: &Path, methods: &[&MethodKind], seeds: Option<&[u64]>) -> Result<Experiment> {
+/// Reads, checks and resolves an experiment file. `more_seeds` run beside the file's own.
+pub fn load(path: &Path, methods: &[&MethodKind], more_seeds: &[u64]) -> Result<Experiment> {
     let tree = tree::read(path)?;
-    resolve(path, tree, methods, seeds)
+    resolve(path, tree, methods, more_seeds)
 }
 
-fn resolve(path: &Path, base: Node, methods: &[&MethodKind], seeds: Option<&[u64]>) -> Result<Experiment> {
+fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64]) -> Result<Experiment> {
     let mut schema = schema(methods);
     // The method table is checked against its own method's schema, once variants and sweeps are laid over it.
     schema["properties"]["method"] = serde_json::json!({ "type": "object" });
     schema["properties"]["variant"]["items"]["properties"]["method"] = serde_json::json!({ "type": "object" });
     check(&base, &schema, "")?;
-    let file: ExperimentFile = serde_path_to_error::deserialize(base.to_json()).map_err(|fault| {
-        base.place.fault(format!("`{}`: {}", fault.path(), fault.inner()), None)
-    })?;
+    let file: ExperimentFile = serde_path_to_error::deserialize(base.to_json())
+        .map_err(|fault| base.place.fault(format!("`{}`: {}", fault.path(), fault.inner()), None))?;
     let name = match &file.name {
         Some(name) => name.clone(),
         None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
     };
     check_name(&base, &name)?;
-    let seeds = match seeds {
-        Some(seeds) => seeds.to_vec(),
-        None if file.seeds.is_empty() => vec![0],
-        None => file.seeds.clone(),
-    };
+    let mut seeds = if file.seeds.is_empty() { vec![0] } else { file.seeds.clone() };
+    for &seed in more_seeds {
+        if !seeds.contains(&seed) {
+            seeds.push(seed);
+        }
+    }
     let mut resolver = Resolver { methods, schema: &schema, seeds: &seeds, runs: Vec::new() };
     let mut rows = Vec::new();
     for (variant, tree) in variant_trees(&base)? {
@@ -193,7 +194,8 @@ fn resolve(path: &Path, base: Node, methods: &[&MethodKind], seeds: Option<&[u64
 }
 
 fn check_name(base: &Node, name: &str) -> Result<()> {
-    let fine = !name.is_empty() && !name.starts_with('.') && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
+    let fine =
+        !name.is_empty() && !name.starts_with('.') && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
     if fine {
         return Ok(());
     }
@@ -217,7 +219,10 @@ fn variant_trees(base: &Node) -> Result<Vec<(String, Node)>> {
         let label = name.node.text().unwrap_or_default().to_string();
         if label.is_empty() || out.iter().any(|(known, _)| *known == label) {
             let message = format!("variant name \"{label}\" is {}", if label.is_empty() { "empty" } else { "taken" });
-            return Err(name.node.place.fault(message, Some(format!("\"{BASE_VARIANT}\" is the base; every variant needs a name of its own"))));
+            return Err(name.node.place.fault(
+                message,
+                Some(format!("\"{BASE_VARIANT}\" is the base; every variant needs a name of its own")),
+            ));
         }
         let mut tree = plain.clone();
         if let Value::Table(table) = &mut tree.value {
@@ -276,7 +281,8 @@ impl Resolver<'_> {
     fn add_runs(&mut self, variant: &str, tree: Node) -> Result<()> {
         check(&tree, self.schema, "")?;
         let (sections, resolved) = self.sections(&tree, true)?;
-        let datasets = serde_json::from_value::<Names>(sections["dataset"].clone()).map(|n| n.list()).unwrap_or_default();
+        let datasets =
+            serde_json::from_value::<Names>(sections["dataset"].clone()).map(|n| n.list()).unwrap_or_default();
         if datasets.is_empty() {
             return Err(tree.place.fault("`dataset` is missing", Some("name one that `dmad data list` shows".into())));
         }
@@ -296,7 +302,9 @@ impl Resolver<'_> {
                 };
                 if let Some(twin) = self.runs.iter().find(|run| run.spec == spec) {
                     let message = format!("variant \"{}\" declares one run twice", twin.spec.variant);
-                    return Err(tree.place.fault(message, Some("remove the repeated seed, dataset or sweep value".into())));
+                    return Err(tree
+                        .place
+                        .fault(message, Some("remove the repeated seed, dataset or sweep value".into())));
                 }
                 self.runs.push(Run { spec, tree: tree.clone() });
             }
@@ -313,6 +321,10 @@ impl Resolver<'_> {
             check(&entry.node, &method_schema, "method")?;
         }
         let mut json = (kind.sections)();
+        if tree.find(&["features", "aggregation"]).is_some() {
+            // A method's default sizes belong to its own aggregation; the file has chosen one itself.
+            json.as_object_mut().map(|sections| sections.remove("features"));
+        }
         merge_json(&mut json, &tree.to_json());
         json.as_object_mut().map(|map| map.retain(|key, _| RUN_KEYS.contains(&key.as_str())));
         let typed: ExperimentFile = serde_path_to_error::deserialize(json)
@@ -320,7 +332,8 @@ impl Resolver<'_> {
         let mut params = serde_json::to_value(&typed.method).unwrap_or_default();
         params.as_object_mut().map(|map| map.remove("name"));
         let fault = |fault: MethodFault| {
-            locate(tree, &format!("method.{}", fault.key)).fault(format!("`method.{}`: {}", fault.key, fault.message), fault.help)
+            locate(tree, &format!("method.{}", fault.key))
+                .fault(format!("`method.{}`: {}", fault.key, fault.message), fault.help)
         };
         let mut method = (kind.fill)(params).map_err(fault)?;
         if auto {

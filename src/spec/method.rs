@@ -49,7 +49,8 @@ pub fn schema_of<T: schemars::JsonSchema>() -> Json {
 
 /// Reads parameters into their type, defaults filled in; the schema has been checked before.
 pub fn read_params<T: serde::de::DeserializeOwned>(params: Json) -> Result<T, MethodFault> {
-    serde_path_to_error::deserialize(params).map_err(|fault| MethodFault::new(&fault.path().to_string(), fault.inner().to_string()))
+    serde_path_to_error::deserialize(params)
+        .map_err(|fault| MethodFault::new(&fault.path().to_string(), fault.inner().to_string()))
 }
 
 /// Parameters back as JSON.

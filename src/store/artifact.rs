@@ -132,7 +132,9 @@ impl Artifact {
             return Err(self.unusable(name, "of another type"));
         }
         let (start, end) = info.data_offsets;
-        self.map.get(self.data_start + start..self.data_start + end).ok_or_else(|| self.unusable(name, "outside the file"))
+        self.map
+            .get(self.data_start + start..self.data_start + end)
+            .ok_or_else(|| self.unusable(name, "outside the file"))
     }
 
     fn unusable(&self, name: &str, what: &str) -> Error {

@@ -62,6 +62,11 @@ impl Store {
         }
     }
 
+    /// What is known of an artifact besides its tensors, without opening it.
+    pub fn manifest(&self, kind: &str, key: &str) -> Option<Manifest> {
+        serde_json::from_str(&std::fs::read_to_string(self.manifest_path(kind, key)).ok()?).ok()
+    }
+
     /// Starts writing an artifact whose tensors have these names, types and shapes.
     pub fn create(&self, kind: &str, key: &str, tensors: Vec<TensorDecl>) -> Result<Writer> {
         Writer::create(self.data_path(kind, key), self.manifest_path(kind, key), kind, key, tensors)

@@ -48,7 +48,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(super) fn create(data_path: PathBuf, manifest_path: PathBuf, kind: &str, key: &str, tensors: Vec<TensorDecl>) -> Result<Self> {
+    pub(super) fn create(
+        data_path: PathBuf,
+        manifest_path: PathBuf,
+        kind: &str,
+        key: &str,
+        tensors: Vec<TensorDecl>,
+    ) -> Result<Self> {
         let folder = data_path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let file = NamedTempFile::new_in(folder).map_err(Error::io("write into", folder))?;
@@ -116,7 +122,10 @@ fn header(tensors: &[TensorDecl]) -> Vec<u8> {
     for tensor in tensors {
         let end = offset + tensor.bytes();
         let info = TensorInfo { dtype: tensor.dtype, shape: tensor.shape.clone(), data_offsets: (offset, end) };
-        map.insert(tensor.name.clone(), serde_json::to_value(info).unwrap_or_else(|fault| unreachable!("plain data: {fault}")));
+        map.insert(
+            tensor.name.clone(),
+            serde_json::to_value(info).unwrap_or_else(|fault| unreachable!("plain data: {fault}")),
+        );
         offset = end;
     }
     let mut json = serde_json::Value::Object(map).to_string().into_bytes();

@@ -55,7 +55,9 @@ impl Optimizer {
         self.step += 1;
         let names: Vec<String> = parameters.learned_names().map(str::to_string).collect();
         for name in names {
-            let Some(group) = self.groups.iter().find(|g| g.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))) else {
+            let Some(group) =
+                self.groups.iter().find(|g| g.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())))
+            else {
                 continue;
             };
             let value = parameters.get(&name);

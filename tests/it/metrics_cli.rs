@@ -49,7 +49,10 @@ fn render_line(parts: &[&dyn AsRef<Path>]) -> dmad::error::Result<String> {
 
 fn render_as(parts: &[&dyn AsRef<Path>], json: bool) -> dmad::error::Result<String> {
     let words = parts.iter().map(|part| part.as_ref().as_os_str().to_os_string());
-    render(&Line::try_parse_from(std::iter::once("metrics".into()).chain(words)).unwrap_or_else(|e| panic!("{e}")).args, json)
+    render(
+        &Line::try_parse_from(std::iter::once("metrics".into()).chain(words)).unwrap_or_else(|e| panic!("{e}")).args,
+        json,
+    )
 }
 
 fn json_of(parts: &[&dyn AsRef<Path>]) -> serde_json::Value {

@@ -14,16 +14,28 @@ use crate::random::{Purpose, name_index, stream};
 use crate::store::TensorDecl;
 
 /// M_o: textures mixed position by position with a random normal image each, thinned by a coreset.
-pub fn outlier_bank<'a>(graph: &mut Graph<'a>, inputs: &'a Inputs, params: &OutlierBank, coreset: &CoresetParams) -> Result<StageId> {
+pub fn outlier_bank<'a>(
+    graph: &mut Graph<'a>,
+    inputs: &'a Inputs,
+    params: &OutlierBank,
+    coreset: &CoresetParams,
+) -> Result<StageId> {
     let mut images = Vec::new();
     for category in inputs.environment.outliers(&params.dataset)? {
         let wanted = params.images_per_category;
         if category.images.len() < wanted {
-            let what = format!("category `{}` of `{}` has {} images, {wanted} are wanted", category.name, params.dataset, category.images.len());
+            let what = format!(
+                "category `{}` of `{}` has {} images, {wanted} are wanted",
+                category.name,
+                params.dataset,
+                category.images.len()
+            );
             return Err(Error::method(what, "lower `method.bank.outlier.images_per_category`"));
         }
         let mut draws = stream(inputs.seed, Purpose::OutlierImages, name_index(&category.name));
-        images.extend(draws.choose(category.images.len(), wanted).into_iter().map(|number| category.images[number].clone()));
+        images.extend(
+            draws.choose(category.images.len(), wanted).into_iter().map(|number| category.images[number].clone()),
+        );
     }
     let textures = inputs.environment.features(graph, &images, "outlier features")?;
     let (params, coreset) = (params.clone(), coreset.clone());
@@ -165,9 +177,13 @@ pub fn seen_bank<'a>(graph: &mut Graph<'a>, inputs: &Inputs, params: &Bank, seen
             }
             images.resize(rows.len(), u32::MAX);
             if rows.is_empty() {
-                return Err(Error::method("no seen anomaly has an abnormal patch", "set `method.filter.on_empty` to nearest"));
+                return Err(Error::method(
+                    "no seen anomaly has an abnormal patch",
+                    "set `method.filter.on_empty` to nearest",
+                ));
             }
-            let mut writer = job.create(vec![TensorDecl::f32("rows", &[rows.len(), dim]), TensorDecl::u32("image", &[rows.len()])])?;
+            let mut writer =
+                job.create(vec![TensorDecl::f32("rows", &[rows.len(), dim]), TensorDecl::u32("image", &[rows.len()])])?;
             writer.f32(rows.view().data())?;
             writer.u32(&images)?;
             let own = images.iter().filter(|&&image| image != u32::MAX).count();
@@ -220,19 +236,24 @@ fn means(rows: Rows, groups: &[usize]) -> Vec<(Vec<f32>, usize)> {
         sum.iter_mut().zip(rows.row(index)).for_each(|(total, &value)| *total += value as f64);
         *members += 1;
     }
-    let mean = |(sum, members): (Vec<f64>, usize)| (sum.iter().map(|total| (total / members as f64) as f32).collect(), members);
+    let mean = |(sum, members): (Vec<f64>, usize)| {
+        (sum.iter().map(|total| (total / members as f64) as f32).collect(), members)
+    };
     sums.into_values().map(mean).collect()
 }
 
 /// Lloyd's algorithm from random rows, until nothing moves or 100 rounds; the group of every row.
 fn kmeans(rows: Rows, clusters: usize, seed: u64) -> Vec<usize> {
     let mut draws = stream(seed, Purpose::CenterStart, 0);
-    let mut centers: Vec<Vec<f32>> = draws.choose(rows.len(), clusters).into_iter().map(|i| rows.row(i).to_vec()).collect();
+    let mut centers: Vec<Vec<f32>> =
+        draws.choose(rows.len(), clusters).into_iter().map(|i| rows.row(i).to_vec()).collect();
     let mut groups = vec![usize::MAX; rows.len()];
     for _ in 0..100 {
         let squared = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&x, &y)| (x as f64 - y as f64).powi(2)).sum::<f64>();
         let nearest = |index: usize| {
-            let by_distance = |&a: &usize, &b: &usize| squared(rows.row(index), &centers[a]).total_cmp(&squared(rows.row(index), &centers[b]));
+            let by_distance = |&a: &usize, &b: &usize| {
+                squared(rows.row(index), &centers[a]).total_cmp(&squared(rows.row(index), &centers[b]))
+            };
             (0..centers.len()).min_by(by_distance).unwrap_or(0)
         };
         let next: Vec<usize> = (0..rows.len()).map(nearest).collect();

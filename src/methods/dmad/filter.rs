@@ -35,7 +35,9 @@ pub fn abnormal_patches(mask: &[u8], side: usize, grid: (usize, usize), filter: 
             let areas = grid_of(grid, |row, column| area(mask, side, grid, row, column));
             // The first of equals, so that the choice does not depend on iteration tricks.
             let best = (0..count).rev().max_by(|&a, &b| areas[a].total_cmp(&areas[b])).unwrap_or(0);
-            Ok(Kept { patches: vec![best], fallback: true })
+            // A crop can cut the whole defect away; then no patch is abnormal.
+            let patches = if areas[best] > 0.0 { vec![best] } else { Vec::new() };
+            Ok(Kept { patches, fallback: true })
         }
     }
 }

@@ -58,7 +58,8 @@ pub const ENTRY: Entry = Entry {
         resolve: params::resolve,
     },
     build: |json, seed| {
-        let params = read_params(json.clone()).map_err(|fault| crate::error::Error::method(fault.message, fault.key))?;
+        let params =
+            read_params(json.clone()).map_err(|fault| crate::error::Error::method(fault.message, fault.key))?;
         Ok(Box::new(Dmad { params, seed }))
     },
 };
@@ -99,7 +100,14 @@ impl Dmad {
     }
 
     /// Adds the neighbour searches of a set of queries; `own` tells who must not find itself.
-    fn search<'a>(&self, graph: &mut Graph<'a>, banks: &Banks, queries: RowsOf, own: Own, label: &str) -> (StageId, Vec<StageId>) {
+    fn search<'a>(
+        &self,
+        graph: &mut Graph<'a>,
+        banks: &Banks,
+        queries: RowsOf,
+        own: Own,
+        label: &str,
+    ) -> (StageId, Vec<StageId>) {
         let rows = |stage| RowsOf { stage, tensor: "rows" };
         let itself = match own {
             Own::Normal { first } if self.params.neighbours.exclude_self => Exclude::Itself { first },
@@ -213,7 +221,14 @@ impl Method for Dmad {
 }
 
 impl Dmad {
-    fn training<'a>(&self, graph: &mut Graph<'a>, inputs: &'a Inputs, setup: &Setup, banks: &Banks, seen: Option<StageId>) -> StageId {
+    fn training<'a>(
+        &self,
+        graph: &mut Graph<'a>,
+        inputs: &'a Inputs,
+        setup: &Setup,
+        banks: &Banks,
+        seen: Option<StageId>,
+    ) -> StageId {
         let mut list = InputList::default();
         let (mut queries, mut first) = (Vec::new(), 0);
         for class in &inputs.classes {
@@ -245,7 +260,8 @@ impl Dmad {
 /// The parameters that training uses beyond its inputs: banks and filter are in its inputs' keys, scoring comes after.
 fn training_params(params: &Params) -> Json {
     let mut json = write_params(params);
-    json.as_object_mut().map(|map| map.retain(|key, _| !["bank", "filter", "neighbours", "score"].contains(&key.as_str())));
+    json.as_object_mut()
+        .map(|map| map.retain(|key, _| !["bank", "filter", "neighbours", "score"].contains(&key.as_str())));
     json
 }
 

@@ -66,6 +66,9 @@ impl Network {
         if matches!(self.params.attention.mode, AttentionMode::Token | AttentionMode::Image) {
             names.push("attn.value.bias".into());
         }
+        if self.params.attention.mode == AttentionMode::Image {
+            names.push("attn.key.bias".into()); // shifts all logits of a row alike
+        }
         names.extend((1..=self.params.mlp.blocks).map(|block| format!("mlp.{block}.linear.bias")));
         names
     }
@@ -74,7 +77,9 @@ impl Network {
     pub fn describe(&self, parameters: &mut Parameters, rows: &PatchRows, mode: BatchNormMode) -> Tensor<2> {
         let names = self.projection_names();
         let mut parts = vec![linear(parameters, names[0], rows.patch.clone())];
-        for (slot, (neighbour, exists)) in [(&rows.normal, self.has_normal), (&rows.abnormal, self.has_abnormal)].into_iter().enumerate() {
+        for (slot, (neighbour, exists)) in
+            [(&rows.normal, self.has_normal), (&rows.abnormal, self.has_abnormal)].into_iter().enumerate()
+        {
             let name = names[(slot + 1).min(names.len() - 1)];
             match neighbour {
                 Some(neighbour) if exists => {
@@ -91,15 +96,26 @@ impl Network {
     }
 
     /// k = BN((q − neighbour) + A): the distance, the attention, or both (Eq. 7, 8).
-    fn knowledge(&self, parameters: &mut Parameters, rows: &PatchRows, neighbour: Tensor<2>, mode: BatchNormMode) -> Tensor<2> {
+    fn knowledge(
+        &self,
+        parameters: &mut Parameters,
+        rows: &PatchRows,
+        neighbour: Tensor<2>,
+        mode: BatchNormMode,
+    ) -> Tensor<2> {
         let distance = self.params.knowledge.distance.then(|| rows.patch.clone() - neighbour.clone());
-        let attention = (self.params.attention.mode != AttentionMode::Off).then(|| self.attention(parameters, rows, neighbour));
+        let attention =
+            (self.params.attention.mode != AttentionMode::Off).then(|| self.attention(parameters, rows, neighbour));
         let knowledge = match (distance, attention) {
             (Some(distance), Some(attention)) => distance + attention,
             (Some(part), None) | (None, Some(part)) => part,
             (None, None) => unreachable!("refused when the parameters were resolved"),
         };
-        if self.params.knowledge.uses_batch_norm() { batch_norm(parameters, "bn_k", knowledge, mode) } else { knowledge }
+        if self.params.knowledge.uses_batch_norm() {
+            batch_norm(parameters, "bn_k", knowledge, mode)
+        } else {
+            knowledge
+        }
     }
 
     /// A(q, neighbour). In `token` mode every patch is its own sequence of one, the softmax of a single logit is 1, and
@@ -145,7 +161,13 @@ impl Network {
 
     /// The descriptions of pseudo-anomalies: noise on the described patches, one C-vector repeated on every part
     /// (`shared_blocks`) or drawn for each. With `where = "q"` the noise is on the patch instead, neighbours kept.
-    pub fn disturb(&self, parameters: &mut Parameters, rows: &PatchRows, normal: Tensor<2>, noise: Tensor<2>) -> Tensor<2> {
+    pub fn disturb(
+        &self,
+        parameters: &mut Parameters,
+        rows: &PatchRows,
+        normal: Tensor<2>,
+        noise: Tensor<2>,
+    ) -> Tensor<2> {
         match self.params.noise.place {
             NoiseWhere::O if self.params.noise.shared_blocks => normal + Tensor::cat(vec![noise; self.parts()], 1),
             NoiseWhere::O => normal + noise,

@@ -276,7 +276,7 @@ table! {
         /// How the mask reaches the patch grid.
         resize: FilterResize = FilterResize::Bilinear,
         /// Patches above this value of the resized mask are abnormal.
-        #[schemars(range(min = 0.0, max = 1.0))]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1.0))]
         threshold: f64 = 0.0,
         /// What to do when no patch is.
         on_empty: OnEmpty = OnEmpty::Nearest,
@@ -383,7 +383,8 @@ table! {
         /// Weight decay of projection and attention.
         #[schemars(range(min = 0.0))]
         weight_decay_projection: f64 = 1e-2,
-        /// Weight decay of the scoring network.
+        /// Weight decay of the scoring network. The default times the learning rate is below f32's resolution, so that with
+        /// AdamW it changes nothing, here as elsewhere.
         #[schemars(range(min = 0.0))]
         weight_decay_mlp: f64 = 1e-5,
         /// Which epoch is reported.
@@ -439,13 +440,18 @@ pub fn resolve(json: Json, context: &MethodContext) -> Result<Json, MethodFault>
         params.attention.mode = if seen { AttentionMode::Off } else { AttentionMode::Token };
     }
     if params.knowledge.batch_norm == Switch::Auto {
-        params.knowledge.batch_norm = if params.attention.mode == AttentionMode::Off { Switch::Off } else { Switch::On };
+        params.knowledge.batch_norm =
+            if params.attention.mode == AttentionMode::Off { Switch::Off } else { Switch::On };
     }
     params.loss.lambda1 = params.loss.lambda1.or(if seen { 0.5 } else { 1.0 });
     params.loss.lambda2 = params.loss.lambda2.or(if seen { 15.0 } else { 0.0 });
     if !params.knowledge.distance && params.attention.mode == AttentionMode::Off {
-        let fault = MethodFault::new("knowledge.distance", "without distance and without attention there is no knowledge");
-        return Err(MethodFault { help: Some("set `method.attention.mode` to token, image or literal".into()), ..fault });
+        let fault =
+            MethodFault::new("knowledge.distance", "without distance and without attention there is no knowledge");
+        return Err(MethodFault {
+            help: Some("set `method.attention.mode` to token, image or literal".into()),
+            ..fault
+        });
     }
     Ok(write_params(&params))
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde_json::{Value as Json, json};
 
 use super::network::{Network, PatchRows};
-use super::params::{Params, Select};
+use super::params::{AttentionMode, Params, Select};
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
 use crate::plan::{Computed, Job};
@@ -151,6 +151,9 @@ pub fn train(job: &Job, setup: &Setup, layout: &Layout) -> Result<Computed> {
         Some(query) => image_ranges(job.inputs[query.features.0].u32("image")?),
         None => Vec::new(),
     };
+    if layout.seen.is_some() && seen_images.is_empty() {
+        return Err(Error::method("no seen anomaly has an abnormal patch", "set `method.filter.on_empty` to nearest"));
+    }
     let device = setup.device.clone().autodiff();
     let mut trainer = Trainer::new(setup, !banks.abnormal.is_empty(), &device);
     let noise_std = match params.noise.relative {
@@ -176,7 +179,11 @@ pub fn train(job: &Job, setup: &Setup, layout: &Layout) -> Result<Computed> {
             for &number in batch {
                 let (class, image) = images[number];
                 let chosen = choose(&mut draws, setup.patches, params.train.patches_per_image);
-                normal.push_image(&normals[class], &banks, chosen.into_iter().map(|patch| image * setup.patches + patch));
+                normal.push_image(
+                    &normals[class],
+                    &banks,
+                    chosen.into_iter().map(|patch| image * setup.patches + patch),
+                );
             }
             let mut anomalous = HostRows::new(setup.dim);
             if let (Some(seen), false) = (&seen, anomalies.is_empty()) {
@@ -202,10 +209,12 @@ pub fn train(job: &Job, setup: &Setup, layout: &Layout) -> Result<Computed> {
             kept.push(trainer.parameters.clone());
         }
     }
-    let decls = kept.iter().enumerate().flat_map(|(number, parameters)| parameters.declarations(&prefix(number))).collect();
+    let decls =
+        kept.iter().enumerate().flat_map(|(number, parameters)| parameters.declarations(&prefix(number))).collect();
     let mut writer = job.create(decls)?;
     kept.iter().try_for_each(|parameters| parameters.write(&mut writer))?;
-    let note = json!({ "parameters": trainer.parameters.count(), "steps": step, "noise_std": noise_std, "epochs": log });
+    let note =
+        json!({ "parameters": trainer.parameters.count(), "steps": step, "noise_std": noise_std, "epochs": log });
     Ok(Computed { writer, note })
 }
 
@@ -262,15 +271,24 @@ impl Trainer {
     /// A trainer that starts from given parameters (on an autodiff device).
     pub fn with(params: &Params, network: Network, parameters: Parameters) -> Self {
         let train = &params.train;
-        let mut front: Vec<String> = vec!["proj".into(), "bn_k".into()];
+        // The knowledge's batch normalisation belongs to the attention's group where there is attention (sheet §10).
+        let mut front: Vec<String> = vec!["proj".into()];
         if params.attention.train {
             front.push("attn.".into());
+        }
+        if params.attention.train || params.attention.mode == AttentionMode::Off {
+            front.push("bn_k".into());
         }
         let group = |prefixes, kind, learning_rate, weight_decay| Group { prefixes, kind, learning_rate, weight_decay };
         let adamw = crate::train::OptimizerKind::Adamw;
         let optimizers = vec![
             Optimizer::new(vec![group(front, adamw, train.lr_projection, train.weight_decay_projection)]),
-            Optimizer::new(vec![group(vec!["mlp.".into()], params.mlp.optimizer, train.lr_mlp, train.weight_decay_mlp)]),
+            Optimizer::new(vec![group(
+                vec!["mlp.".into()],
+                params.mlp.optimizer,
+                train.lr_mlp,
+                train.weight_decay_mlp,
+            )]),
         ];
         let zero_gradient = network.zero_gradient();
         Trainer { network, parameters, optimizers, zero_gradient, params: params.clone() }
@@ -356,9 +374,15 @@ impl Losses {
         if !self.sum.total.is_finite() {
             let what = format!(
                 "the loss is not finite in epoch {} (normal {}, noise {}, anomaly {})",
-                epoch + 1, self.sum.normal, self.sum.noise, self.sum.anomaly
+                epoch + 1,
+                self.sum.normal,
+                self.sum.noise,
+                self.sum.anomaly
             );
-            return Err(Error::method(what, "lower the learning rates or `method.noise.std`, and check the features' scale"));
+            return Err(Error::method(
+                what,
+                "lower the learning rates or `method.noise.std`, and check the features' scale",
+            ));
         }
         Ok(json!({
             "epoch": epoch + 1, "loss": mean(self.sum.total), "normal": mean(self.sum.normal),
