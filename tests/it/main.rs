@@ -15,4 +15,5 @@ mod oracle_a4;
 mod oracle_a5;
 mod oracle_a6;
 mod synthetic;
+mod tidy;
 mod util;
