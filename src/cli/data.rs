@@ -4,8 +4,8 @@
 
 use crate::data::catalog::{Catalog, Counts, Entry, Layout};
 use crate::data::digest::Digests;
-use crate::data::index::{self, Image, Index, Labelled, MaskSource, Source};
-use crate::data::{decode, image as images, mask};
+use crate::data::index::{self, Image, Index, Source};
+use crate::data::{image as images, verify};
 use crate::error::{Error, Result};
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
@@ -59,33 +59,34 @@ pub enum DataCommand {
 pub fn run(args: &Arguments, catalog: &Catalog, data_root: &Path, json: bool) -> Result<bool> {
     match &args.command {
         DataCommand::List => {
-            list(catalog, data_root, json);
+            list(catalog, data_root, json)?;
             Ok(true)
         }
-        DataCommand::Verify { names, deep } => verify(catalog, data_root, names, *deep, json),
+        DataCommand::Verify { names, deep } => verify_all(catalog, data_root, names, *deep, json),
         DataCommand::Synthesize { out, dataset } => {
             let files = synthesize(catalog.get(dataset)?, out)?;
             if json {
-                println!("{}", json!({ "dataset": dataset, "folder": out.display().to_string(), "files": files }));
+                let fields = json!({ "dataset": dataset, "folder": out.display().to_string(), "files": files });
+                super::print(&fields.to_string())?;
             } else {
-                println!("{dataset}: {files} files in {}", out.display());
+                super::print(&format!("{dataset}: {files} files in {}", out.display()))?;
             }
             Ok(true)
         }
     }
 }
 
-fn list(catalog: &Catalog, data_root: &Path, json: bool) {
+fn list(catalog: &Catalog, data_root: &Path, json: bool) -> Result<()> {
     let rows: Vec<Value> = catalog.entries().map(|entry| list_row(entry, data_root)).collect();
     if json {
-        println!("{}", Value::Array(rows));
-        return;
+        return super::print(&Value::Array(rows).to_string());
     }
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::NOTHING);
     table.set_header(["name", "layout", "present", "classes", "images", "licence"]);
     for row in &rows {
         let text = |key: &str| match &row[key] {
+            Value::Bool(true) if row["whole"] == false => "in part".into(),
             Value::String(text) => text.clone(),
             Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
             Value::Null => "?".into(),
@@ -93,7 +94,7 @@ fn list(catalog: &Catalog, data_root: &Path, json: bool) {
         };
         table.add_row(["name", "layout", "present", "classes", "images", "licence"].map(text));
     }
-    println!("{table}");
+    super::print(&format!("{table}\n\nImages are looked for in {} (--data DIR or DMAD_DATA).", data_root.display()))
 }
 
 /// Classes and images as found, or, where the dataset is absent or faulty, as declared (null when nothing is).
@@ -102,11 +103,12 @@ fn list_row(entry: &Entry, data_root: &Path) -> Value {
         let images: usize = index.classes.iter().map(|class| total(&class.counts())).sum();
         (index.classes.len(), images)
     });
+    let whole = found.is_some();
     let declared = (!entry.counts.is_empty()).then(|| (entry.counts.len(), entry.counts.values().map(total).sum()));
     let (classes, images) = found.or(declared).unzip();
     json!({
         "name": entry.name, "layout": entry.layout.name(), "present": entry.is_present(data_root),
-        "classes": classes, "images": images, "licence": entry.licence, "url": entry.url, "cite": entry.cite,
+        "whole": whole, "classes": classes, "images": images, "licence": entry.licence, "url": entry.url, "cite": entry.cite,
         "note": entry.note,
     })
 }
@@ -115,7 +117,7 @@ fn total(counts: &Counts) -> usize {
     counts.train + counts.train_bad + counts.test_good + counts.test_bad
 }
 
-fn verify(catalog: &Catalog, data_root: &Path, names: &[String], deep: bool, json: bool) -> Result<bool> {
+fn verify_all(catalog: &Catalog, data_root: &Path, names: &[String], deep: bool, json: bool) -> Result<bool> {
     let entries: Vec<&Entry> = if names.is_empty() {
         catalog.entries().filter(|entry| entry.is_present(data_root)).collect()
     } else {
@@ -123,9 +125,9 @@ fn verify(catalog: &Catalog, data_root: &Path, names: &[String], deep: bool, jso
     };
     let reports: Vec<Report> = entries.iter().map(|entry| check(entry, data_root, deep)).collect();
     if json {
-        println!("{}", Value::Array(reports.iter().map(Report::json).collect()));
+        super::print(&Value::Array(reports.iter().map(Report::json).collect()).to_string())?;
     } else {
-        reports.iter().for_each(|report| print!("{}", report.text()));
+        reports.iter().try_for_each(|report| super::print(report.text().trim_end()))?;
     }
     Ok(reports.iter().all(|report| report.faults.is_empty()))
 }
@@ -200,11 +202,7 @@ fn check(entry: &Entry, data_root: &Path, deep: bool) -> Report {
         report.counts.test_good += counts.test_good;
         report.counts.test_bad += counts.test_bad;
     }
-    let (plain, labelled) = all_images(&index);
-    let faults = plain.par_iter().filter_map(|image| check_image(image, deep).err()).collect::<Vec<_>>();
-    report.faults.extend(faults);
-    let faults = labelled.par_iter().filter_map(|labelled| check_labelled(labelled, deep).err()).collect::<Vec<_>>();
-    report.faults.extend(faults);
+    report.faults.extend(if deep { verify::contents(&index) } else { verify::headers(&index) });
     if deep && report.faults.is_empty() {
         match leaks(&index) {
             Ok(notes) => report.notes = notes,
@@ -214,32 +212,9 @@ fn check(entry: &Entry, data_root: &Path, deep: bool) -> Report {
     report
 }
 
-fn all_images(index: &Index) -> (Vec<&Image>, Vec<&Labelled>) {
-    let plain = index.classes.iter().flat_map(|class| &class.train).collect();
-    let labelled = index.classes.iter().flat_map(|class| class.train_anomalies.iter().chain(&class.test)).collect();
-    (plain, labelled)
-}
-
-fn check_image(image: &Image, deep: bool) -> Result<()> {
-    if deep { images::load(image).map(drop) } else { images::size(image).map(drop) }
-}
-
-/// The image, and that its mask has the same size; with `deep` also the mask's content.
-fn check_labelled(labelled: &Labelled, deep: bool) -> Result<()> {
-    check_image(&labelled.image, deep)?;
-    let Some(source) = &labelled.mask else { return Ok(()) };
-    if deep {
-        return mask::load(&labelled.image, source).map(drop);
-    }
-    if let MaskSource::File(path) = source {
-        mask::check_size(path, decode::size(path)?, &labelled.image)?;
-    }
-    Ok(())
-}
-
 /// Test images whose content is also that of a training image.
 fn leaks(index: &Index) -> Result<Vec<String>> {
-    let (plain, labelled) = all_images(index);
+    let (plain, labelled) = verify::all_images(index);
     let mut digests = Digests::open(None);
     let trained: BTreeMap<_, _> = digests.of(plain.iter().copied())?.into_iter().zip(&plain).collect();
     let tested = digests.of(labelled.iter().map(|labelled| &labelled.image))?;
@@ -257,7 +232,7 @@ fn synthesize(entry: &Entry, out: &Path) -> Result<usize> {
         return Err(Error::usage(format!("{} is not empty", out.display()), "name a new folder"));
     }
     let index = index::index(entry, Path::new(""), None)?;
-    let (plain, labelled) = all_images(&index);
+    let (plain, labelled) = verify::all_images(&index);
     let all: Vec<&Image> = plain.into_iter().chain(labelled.iter().map(|labelled| &labelled.image)).collect();
     let written: Vec<usize> = all.par_iter().map(|image| write_drawing(image, out)).collect::<Result<_>>()?;
     Ok(written.iter().sum())

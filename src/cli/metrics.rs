@@ -3,7 +3,7 @@
 //! Owns: the command line, reading the arrays image by image, the printed forms. Does not own: the metrics.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -62,8 +62,7 @@ fn pro(name: &str) -> Pro {
 /// # Errors
 /// As `render`, and when nothing can be written.
 pub fn run(args: &Args, json: bool) -> Result<()> {
-    let text = render(args, json)?;
-    std::io::stdout().lock().write_all(text.as_bytes()).map_err(Error::io("write to", "standard output"))
+    super::print(render(args, json)?.trim_end_matches('\n'))
 }
 
 /// What the command prints.

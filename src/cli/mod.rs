@@ -11,6 +11,7 @@ mod run;
 mod schema;
 pub mod weights;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -127,6 +128,14 @@ impl Common {
 
 fn folder(given: &Option<PathBuf>, variable: &str, default: &str) -> PathBuf {
     given.clone().or_else(|| std::env::var_os(variable).map(PathBuf::from)).unwrap_or_else(|| default.into())
+}
+
+/// Writes a result to standard output. A reader that has seen enough (`dmad schema | head`) is no fault.
+fn print(text: &str) -> Result<()> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(fault) if fault.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Error::io("write to", "standard output")),
+    }
 }
 
 /// Parses the command line, does what it says, and returns the exit code.

@@ -25,7 +25,7 @@ pub fn run(args: &Args, common: &Common) -> Result<bool> {
         let recorded = record::read_experiment(&folder(target, common)?, &methods::kinds())?;
         record::rebuild_views(&recorded.folder, &recorded.experiment)?;
         let tables = report::tables(&recorded);
-        tables.iter().for_each(|table| println!("{}", table.text));
+        tables.iter().try_for_each(|table| super::print(&table.text))?;
         for path in report::write(&recorded, &tables)? {
             eprintln!("wrote {}", path.display());
         }

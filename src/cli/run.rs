@@ -20,7 +20,7 @@ pub struct Args {
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Only these seeds; others than the file's join it
-    #[arg(long, value_delimiter = ',', value_name = "N,…")]
+    #[arg(long, value_delimiter = ',', value_name = "N,…", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seeds: Option<Vec<u64>>,
     /// Only runs whose variant or id matches this pattern (* stands for anything)
     #[arg(long, value_name = "GLOB")]
@@ -35,16 +35,15 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         .iter()
         .map(|file| spec::load(file, &methods, args.seeds.as_deref().unwrap_or_default()))
         .collect::<Result<Vec<Experiment>>>()?;
-    if let Some(name) = twice(&experiments) {
-        return Err(Error::usage(
-            format!("two of the files are named \"{name}\", so they would share a results folder"),
-            "give one of them another `name`",
-        ));
+    if let Some((a, b)) = twice(&experiments) {
+        let (first, second) = (a.path.display(), b.path.display());
+        let what = format!("{first} and {second} are both named \"{}\", so they would share a results folder", a.name);
+        return Err(Error::usage(what, "give one of them another `name`"));
     }
     let session = Session::open(common.settings(), common.catalog()?, Progress::new())?;
     let selected: Vec<Vec<Run>> = experiments.iter().map(|experiment| select(experiment, args)).collect();
     if let (Some(pattern), true) = (&args.only, selected.iter().all(Vec::is_empty)) {
-        return Err(run::nothing_to_run(pattern));
+        return Err(run::nothing_to_run(pattern, &experiments));
     }
     for (experiment, runs) in experiments.iter().zip(&selected) {
         run::check(&session, experiment, runs)?;
@@ -56,8 +55,8 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         let tables = report::tables(&recorded);
         report::write(&recorded, &tables)?;
         match json {
-            true => print_json(experiment, &recorded),
-            false => tables.iter().for_each(|table| println!("{}", table.text)),
+            true => print_json(experiment, &recorded)?,
+            false => tables.iter().try_for_each(|table| super::print(&table.text))?,
         }
         say(experiment, &summary, common);
         fine &= summary.failed.is_empty();
@@ -65,10 +64,9 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     Ok(fine)
 }
 
-fn twice(experiments: &[Experiment]) -> Option<&str> {
-    let mut names: Vec<&str> = experiments.iter().map(|e| e.name.as_str()).collect();
-    names.sort_unstable();
-    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+fn twice(experiments: &[Experiment]) -> Option<(&Experiment, &Experiment)> {
+    let pairs = experiments.iter().enumerate().flat_map(|(i, a)| experiments[i + 1..].iter().map(move |b| (a, b)));
+    pairs.into_iter().find(|(a, b)| a.name == b.name)
 }
 
 fn select(experiment: &Experiment, args: &Args) -> Vec<Run> {
@@ -90,13 +88,13 @@ fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-fn print_json(experiment: &Experiment, recorded: &record::Recorded) {
+fn print_json(experiment: &Experiment, recorded: &record::Recorded) -> Result<()> {
     let rows: Vec<_> = recorded.metrics.iter().map(|row| serde_json::json!({
         "run": row.run, "variant": row.variant, "method": row.method, "dataset": row.dataset, "class": row.class,
         "setting": row.setting, "seen_anomalies": row.seen_anomalies, "seed": row.seed, "metric": row.metric,
         "value": row.value, "status": row.status, "error": row.error,
     })).collect();
-    println!("{}", serde_json::json!({ "experiment": experiment.name, "rows": rows }));
+    super::print(&serde_json::json!({ "experiment": experiment.name, "rows": rows }).to_string())
 }
 
 fn say(experiment: &Experiment, summary: &Summary, common: &Common) {

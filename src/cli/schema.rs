@@ -9,6 +9,5 @@ pub fn run() -> Result<()> {
     let text = text.map_err(|fault| {
         Error::usage(format!("the schema cannot be printed: {fault}"), "report this as a fault of the program")
     })?;
-    println!("{text}");
-    Ok(())
+    super::print(&text)
 }

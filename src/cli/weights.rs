@@ -50,11 +50,11 @@ pub fn run(arguments: &Arguments, weights_dir: &Path, json: bool) -> Result<()> 
             let imported = import(file, name, layers, folder)?;
             if json {
                 let fields = json!({ "file": imported.file, "tensors": imported.tensors, "digest": imported.digest });
-                println!("{fields:#}");
+                super::print(&format!("{fields:#}"))
             } else {
-                println!("{}: {} tensors, digest {}", imported.file.display(), imported.tensors, imported.digest);
+                let Imported { file, tensors, digest } = imported;
+                super::print(&format!("{}: {tensors} tensors, digest {digest}", file.display()))
             }
-            Ok(())
         }
     }
 }
@@ -109,12 +109,10 @@ fn list(weights_dir: &Path, json: bool) -> Result<()> {
             "source": entry.map(|entry| entry.source),
         }));
     }
-    if json {
-        println!("{:#}", serde_json::Value::Array(rows));
-    } else {
-        println!("{}", table(&rows, weights_dir));
+    match json {
+        true => super::print(&format!("{:#}", serde_json::Value::Array(rows))),
+        false => super::print(&table(&rows, weights_dir)),
     }
-    Ok(())
 }
 
 fn table(rows: &[serde_json::Value], weights_dir: &Path) -> String {

@@ -162,7 +162,8 @@ impl Entry {
 
     /// The folder that image paths start from.
     pub fn images_path(&self, data_root: &Path) -> PathBuf {
-        self.root_path(data_root).join(&self.images)
+        let root = self.root_path(data_root);
+        if self.images.is_empty() { root } else { root.join(&self.images) }
     }
 
     /// The VisA split file.

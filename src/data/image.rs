@@ -58,6 +58,14 @@ impl Window {
     }
 }
 
+/// Refuses a crop that no image can fill.
+///
+/// # Errors
+/// `image.resize` is set, but smaller than `image.size`.
+pub fn check_geometry(geometry: &spec::Image) -> Result<()> {
+    Window::of(geometry.size, geometry.size, geometry).map(drop)
+}
+
 /// Loads `image` as the backbone sees it.
 ///
 /// # Errors

@@ -162,14 +162,18 @@ impl Findings {
 /// The first fault of [`survey`]; its help says how many more there are.
 pub fn index(entry: &Entry, data_root: &Path, only_classes: Option<&[String]>) -> Result<Index> {
     let Survey { index, faults } = survey(entry, data_root, only_classes)?;
+    first_fault(&entry.name, faults).map_or(Ok(index), Err)
+}
+
+/// The first fault of a dataset; its help says how many more there are.
+pub fn first_fault(dataset: &str, faults: Vec<Error>) -> Option<Error> {
     let more = faults.len().saturating_sub(1);
-    match faults.into_iter().next() {
-        None => Ok(index),
-        Some(Error::Data { path, what, help }) if more > 0 => {
-            let all = format!("{more} more faults: `dmad data verify {}` lists them", entry.name);
-            Err(Error::Data { path, what, help: if help.is_empty() { all } else { format!("{help} ({all})") } })
+    match faults.into_iter().next()? {
+        Error::Data { path, what, help } if more > 0 => {
+            let all = format!("{more} more faults: `dmad data verify {dataset}` lists them");
+            Some(Error::Data { path, what, help: if help.is_empty() { all } else { format!("{help} ({all})") } })
         }
-        Some(fault) => Err(fault),
+        fault => Some(fault),
     }
 }
 

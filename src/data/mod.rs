@@ -12,10 +12,11 @@ pub mod layouts;
 pub mod mask;
 pub mod protocol;
 mod python_random;
+pub mod verify;
 
 pub use catalog::Catalog;
 pub use digest::{Digests, list_digest};
-pub use image::load_rgb;
-pub use index::{Image, Index, Labelled, MaskSource, Source, index};
+pub use image::{check_geometry, load_rgb};
+pub use index::{Image, Index, Labelled, MaskSource, Source, first_fault, index};
 pub use mask::{evaluation_mask, training_mask};
 pub use protocol::{ClassSplit, SeenAnomaly, Split, Truth, split};

@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::session::Session;
-use crate::data::{ClassSplit, evaluation_mask};
+use crate::data::{ClassSplit, MaskSource, Split, evaluation_mask, mask};
 use crate::error::{Error, Result};
 use crate::features::Shape;
 use crate::maps::{gaussian, upsample};
@@ -19,6 +21,19 @@ use crate::store::Artifact;
 
 /// Raised when evaluation changes any number.
 pub const EVALUATION_VERSION: u32 = 1;
+
+/// Reads all mask files, so that a bad one is found before hours of work and not after.
+///
+/// # Errors
+/// A mask that is unreadable, all zero, or of another size than its image.
+pub fn check_truth(split: &Split) -> Result<()> {
+    let tested =
+        split.classes.iter().flat_map(|class| class.truth.images()).filter_map(|l| Some((&l.image, l.mask.as_ref()?)));
+    let seen = split.classes.iter().flat_map(|class| &class.seen).map(|seen| (&seen.image, &seen.mask));
+    let files = tested.chain(seen).filter(|(_, source)| matches!(source, MaskSource::File(_))).collect::<Vec<_>>();
+    let faults: Vec<Error> = files.par_iter().filter_map(|(image, source)| mask::load(image, source).err()).collect();
+    faults.into_iter().next().map_or(Ok(()), Err)
+}
 
 /// Collects the classes of a run.
 pub struct Evaluation<'a> {

@@ -37,11 +37,10 @@ pub struct Summary {
 /// Checks everything that can be checked before any work: methods build, datasets and weights are there, splits are
 /// possible. The first fault is returned, pointing at the experiment file.
 pub fn check(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<()> {
-    session.results_writable(&experiment.name)?;
     for run in runs {
         prepare::check(session, run)?;
     }
-    Ok(())
+    session.results_writable(&experiment.name)
 }
 
 /// Runs `runs` of an experiment and leaves their records and the experiment's views in the results folder.
@@ -95,6 +94,7 @@ fn one(session: &Session, experiment: &Experiment, run: &Run, folder: &RunFolder
     if folder.is_current(&key) {
         return Ok(false);
     }
+    evaluate::check_truth(&prepared.split)?;
     let mut executor = execute::Executor::new(session, &graph);
     let mut evaluation = evaluate::Evaluation::new(session, run, method.scoring(), prepared.shape);
     for (group, output) in groups.iter().zip(&outputs) {
@@ -147,10 +147,15 @@ fn record_key(graph: &Graph, outputs: &[Outputs], truth: &str, spec: &crate::spe
     blake3::hash(crate::spec::canonical_json(&identity).as_bytes()).to_hex()[..32].to_string()
 }
 
-/// Errors that stop a study before it starts (exit code 2) as opposed to those of a single run.
-pub fn nothing_to_run(pattern: &str) -> Error {
-    Error::usage(
-        format!("no run matches --only {pattern}"),
-        "patterns are matched against variant names and run ids; * stands for anything",
-    )
+/// The error for a pattern that selects no run of any experiment.
+pub fn nothing_to_run(pattern: &str, experiments: &[Experiment]) -> Error {
+    let mut variants: Vec<&str> =
+        experiments.iter().flat_map(|e| &e.runs).map(|run| run.spec.variant.as_str()).collect();
+    variants.sort_unstable();
+    variants.dedup();
+    let help = format!(
+        "it is matched against variant names and run ids, * stands for anything; variants: {}",
+        variants.join(", ")
+    );
+    Error::usage(format!("no run matches --only {pattern}"), help)
 }

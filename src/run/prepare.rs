@@ -7,7 +7,7 @@ use serde_json::json;
 use super::session::Session;
 use crate::backbone::Architecture;
 use crate::data::catalog::Layout;
-use crate::data::{Image, Index, MaskSource, Source, Split, list_digest, load_rgb, split};
+use crate::data::{Image, Index, MaskSource, Source, Split, check_geometry, list_digest, load_rgb, split};
 use crate::error::{Error, Result};
 use crate::features::{self, Shape, feature_shape};
 use crate::methods;
@@ -39,24 +39,24 @@ pub fn check(session: &Session, run: &Run) -> Result<()> {
     let spec = &run.spec;
     let at = |key: &str, fault: Error| match fault {
         Error::Usage { what, help } => run.fault(key, what, Some(help)),
-        Error::Weights { path, what, help } if path.as_os_str().is_empty() => run.fault(key, what, Some(help)),
         other => other,
     };
     session.catalog.get(&spec.dataset).map_err(|fault| at("dataset", fault))?;
     let architecture = Architecture::find(&spec.backbone.name).map_err(|fault| at("backbone.name", fault))?;
     architecture.taps(&spec.backbone.layers).map_err(|fault| at("backbone.layers", fault))?;
-    feature_shape(&spec.backbone, &spec.features, spec.image.size).map_err(|fault| at("features", fault))?;
+    check_geometry(&spec.image).map_err(|fault| at("image.resize", fault))?;
+    feature_shape(&spec.backbone, &spec.features, spec.image.size).map_err(|fault| at(features_key(spec), fault))?;
     session.weights_digest(&spec.backbone, spec.seed).map_err(|fault| at("backbone.weights", fault))?;
-    let index = session.index(&spec.dataset, &spec.classes).map_err(|fault| at("classes", fault))?;
-    let split =
-        split(&index, &spec.protocol, spec.seed, &mut session.digests()).map_err(|fault| at("protocol.seen", fault))?;
-    check_seen(run, &split)?;
+    let key = if spec.classes.is_empty() { "dataset" } else { "classes" };
+    let index = session.index(&spec.dataset, &spec.classes).map_err(|fault| at(key, fault))?;
+    let split = split(&index, &spec.protocol, spec.seed, &mut session.digests());
+    check_seen(run, &split.map_err(|fault| at(seen_key(spec, &index), fault))?)?;
     check_banks(run, feature_shape(&spec.backbone, &spec.features, spec.image.size)?.dim)?;
     if let Some(outlier) = spec.method["bank"]["outlier"]["dataset"].as_str()
         && spec.method["bank"]["outlier"]["enabled"] == true
     {
         session.catalog.get(outlier).map_err(|fault| at("method.bank.outlier.dataset", fault))?;
-        let textures = session.index(outlier, &[])?;
+        let textures = session.index(outlier, &[]).map_err(outlier_needed)?;
         let wanted = spec.method["bank"]["outlier"]["images_per_category"].as_u64().unwrap_or(0) as usize;
         if let Some(category) = textures.classes.iter().find(|category| category.train.len() < wanted) {
             let what = format!(
@@ -68,6 +68,28 @@ pub fn check(session: &Session, run: &Run) -> Result<()> {
         }
     }
     methods::build(&spec.method, spec.seed).map(drop)
+}
+
+/// The key behind a fault of `feature_shape`.
+fn features_key(spec: &RunSpec) -> &'static str {
+    if spec.features.patch.is_multiple_of(2) { "features.patch" } else { "features.dim" }
+}
+
+/// The key behind a fault of `split`.
+fn seen_key(spec: &RunSpec, index: &Index) -> &'static str {
+    let known = spec.protocol.seen.exclude_classes.iter().all(|name| index.class(name).is_some());
+    if known { "protocol.seen.count" } else { "protocol.seen.exclude_classes" }
+}
+
+/// Says why a dataset that the experiment may not even name is wanted.
+fn outlier_needed(fault: Error) -> Error {
+    match fault {
+        Error::Data { path, what, help } => {
+            let why = "its textures make the outlier bank: `method.bank.outlier.dataset` names another set, `method.bank.outlier.enabled = false` does without";
+            Error::Data { path, what, help: if help.is_empty() { why.into() } else { format!("{help}; {why}") } }
+        }
+        other => other,
+    }
 }
 
 /// Seen anomalies decide attention and losses of a whole run, so there must be some wherever a model expects them.

@@ -1,14 +1,14 @@
 //! What all runs of a process share: folders, catalog, device, digests, opened artifacts, loaded backbones.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use burn::tensor::Device;
 
 use super::progress::Progress;
 use crate::backbone::Backbone;
-use crate::data::{Catalog, Digests, Index, index};
+use crate::data::{Catalog, Digests, Index, first_fault, index, verify};
 use crate::device::{self, DeviceKind};
 use crate::error::{Error, Result};
 use crate::spec;
@@ -56,6 +56,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Session {
     /// Opens device and store.
     pub fn open(settings: Settings, catalog: Catalog, progress: Progress) -> Result<Self> {
+        writable(&settings.store, "store", "--store")?;
         let store = Store::open(&settings.store)?;
         Ok(Session {
             device: device::open(settings.device)?,
@@ -76,14 +77,19 @@ impl Session {
         lock(&self.digests)
     }
 
-    /// The index of a dataset, narrowed to `classes` when there are any.
+    /// The index of a dataset, narrowed to `classes` when there are any. Its files have been looked at as far as headers
+    /// go, so that a broken one stops a study before it starts.
     pub fn index(&self, dataset: &str, classes: &[String]) -> Result<Arc<Index>> {
         let name = format!("{dataset}\n{}", classes.join("\n"));
         if let Some(known) = lock(&self.indexes).get(&name) {
             return Ok(Arc::clone(known));
         }
         let entry = self.catalog.get(dataset)?;
-        let found = Arc::new(index(entry, &self.settings.data, (!classes.is_empty()).then_some(classes))?);
+        let found = index(entry, &self.settings.data, (!classes.is_empty()).then_some(classes))?;
+        if let Some(fault) = first_fault(dataset, verify::headers(&found)) {
+            return Err(fault);
+        }
+        let found = Arc::new(found);
         lock(&self.indexes).insert(name, Arc::clone(&found));
         Ok(found)
     }
@@ -122,10 +128,17 @@ impl Session {
 
     /// Makes sure that the results folder of an experiment can be written before hours are spent.
     pub fn results_writable(&self, experiment: &str) -> Result<()> {
-        let folder = self.settings.results.join(experiment);
-        std::fs::create_dir_all(&folder).map_err(Error::io("create the results folder", &folder))?;
-        tempfile::NamedTempFile::new_in(&folder).map(drop).map_err(Error::io("write into the results folder", &folder))
+        writable(&self.settings.results.join(experiment), "results", "--results")
     }
+}
+
+/// Makes `folder` and a file in it.
+fn writable(folder: &Path, what: &str, option: &str) -> Result<()> {
+    let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::NamedTempFile::new_in(folder).map(drop));
+    made.map_err(|fault| {
+        let what = format!("the {what} cannot be written there: {fault}");
+        Error::store(folder, what, format!("name a folder that can be written with {option} DIR"))
+    })
 }
 
 fn backbone_name(backbone: &spec::Backbone, seed: u64) -> String {

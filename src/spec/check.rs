@@ -78,13 +78,14 @@ fn check_word(node: &Node, allowed: &[&str], path: &str) -> Result<()> {
 /// A choice: documented words arrive as `const`s, mixed types as alternatives of which the one of the node's own type
 /// gives the message.
 fn check_options(node: &Node, options: &[Json], path: &str) -> Result<()> {
+    let options = flattened(options);
     let words: Vec<&str> = options
         .iter()
         .flat_map(|o| {
             o["const"].as_str().into_iter().chain(o["enum"].as_array().into_iter().flatten().filter_map(Json::as_str))
         })
         .collect();
-    let others: Vec<&Json> = options.iter().filter(|o| o["const"].is_null() && o["enum"].is_null()).collect();
+    let others: Vec<&Json> = options.into_iter().filter(|o| o["const"].is_null() && o["enum"].is_null()).collect();
     let mut faults = Vec::new();
     for option in &others {
         match check(node, option, path) {
@@ -106,6 +107,18 @@ fn check_options(node: &Node, options: &[Json], path: &str) -> Result<()> {
             .fault(format!("`{path}` cannot be {}", with_article(node.kind())), Some(format!("expected {kinds}"))));
     }
     check_word(node, &words, path)
+}
+
+/// Alternatives of alternatives as one list: documented words below "a number or a word".
+fn flattened(options: &[Json]) -> Vec<&Json> {
+    let mut flat = Vec::new();
+    for option in options {
+        match option["oneOf"].as_array().or_else(|| option["anyOf"].as_array()) {
+            Some(below) => flat.extend(flattened(below)),
+            None => flat.push(option),
+        }
+    }
+    flat
 }
 
 fn type_fits(node: &Node, schema: &Json) -> bool {

@@ -20,6 +20,9 @@ use crate::error::{Error, Result};
 /// Name of the base among the variants.
 pub const BASE_VARIANT: &str = "full";
 
+/// Sections for which a method may have defaults of its own.
+const METHOD_SECTIONS: &[&str] = &["image", "backbone", "features"];
+
 /// Sections that a variant or a sweep may change.
 const RUN_KEYS: &[&str] = &["dataset", "classes", "protocol", "image", "backbone", "features", "method", "evaluation"];
 
@@ -112,9 +115,13 @@ pub fn canonical_json(json: &Json) -> String {
 
 impl Run {
     /// A fault at the dotted `key` of the experiment file: at the key itself, or at the deepest table above it that the
-    /// file writes down.
+    /// file writes down. The variant is named, because a key that several share may be wrong for one of them alone.
     pub fn fault(&self, key: &str, message: impl Into<String>, help: Option<String>) -> Error {
-        locate(&self.tree, key).fault(message, help)
+        let mut message = message.into();
+        if self.spec.variant != BASE_VARIANT {
+            message = format!("{message} (variant \"{}\")", self.spec.variant);
+        }
+        locate(&self.tree, key).fault(message, help.filter(|help| !help.is_empty()))
     }
 }
 
@@ -176,9 +183,12 @@ fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64])
             seeds.push(seed);
         }
     }
-    let mut resolver = Resolver { methods, schema: &schema, seeds: &seeds, runs: Vec::new() };
+    let trees = variant_trees(&base)?;
+    // Where a sweep changes the method, its own defaults change with it; writing out those of one method would pin them.
+    let keep_written = trees.iter().any(|(_, tree)| sweeps_method(tree));
+    let mut resolver = Resolver { methods, schema: &schema, seeds: &seeds, keep_written, runs: Vec::new() };
     let mut rows = Vec::new();
-    for (variant, tree) in variant_trees(&base)? {
+    for (variant, tree) in trees {
         rows.push((variant.clone(), resolver.expand(&variant, tree)?));
     }
     Ok(Experiment {
@@ -253,6 +263,8 @@ struct Resolver<'a> {
     methods: &'a [&'a MethodKind],
     schema: &'a Json,
     seeds: &'a [u64],
+    /// Sections whose defaults belong to the method are recorded as written.
+    keep_written: bool,
     runs: Vec<Run>,
 }
 
@@ -263,8 +275,13 @@ impl Resolver<'_> {
             Value::Table(table) => table.remove("sweep"),
             _ => None,
         };
-        let (own, _) = self.sections(&tree, false)?;
-        for point in sweep_points(sweep.as_ref())? {
+        let (mut own, _) = self.sections(&tree, false)?;
+        if self.keep_written {
+            keep_written(&mut own, &tree);
+        }
+        for mut point in sweep_points(sweep.as_ref())? {
+            // The method first: a change of method drops the keys of the other one, which the sweep may set as well.
+            point.sort_by_key(|(key, ..)| !names_method(key));
             let mut swept = tree.clone();
             for (key, entry, value) in &point {
                 let over = Node::nested(key, &entry.key, value.clone());
@@ -284,7 +301,8 @@ impl Resolver<'_> {
         let datasets =
             serde_json::from_value::<Names>(sections["dataset"].clone()).map(|n| n.list()).unwrap_or_default();
         if datasets.is_empty() {
-            return Err(tree.place.fault("`dataset` is missing", Some("name one that `dmad data list` shows".into())));
+            let place = tree.find(&["dataset"]).map_or(&tree.place, |entry| &entry.key);
+            return Err(place.fault("`dataset` is missing", Some("name one that `dmad data list` shows".into())));
         }
         for dataset in datasets {
             for &seed in self.seeds {
@@ -301,7 +319,8 @@ impl Resolver<'_> {
                     evaluation: resolved.evaluation.clone(),
                 };
                 if let Some(twin) = self.runs.iter().find(|run| run.spec == spec) {
-                    let message = format!("variant \"{}\" declares one run twice", twin.spec.variant);
+                    let message =
+                        format!("variant \"{}\" declares one run twice ({dataset}, seed {seed})", twin.spec.variant);
                     return Err(tree
                         .place
                         .fault(message, Some("remove the repeated seed, dataset or sweep value".into())));
@@ -326,7 +345,7 @@ impl Resolver<'_> {
             json.as_object_mut().map(|sections| sections.remove("features"));
         }
         merge_json(&mut json, &tree.to_json());
-        json.as_object_mut().map(|map| map.retain(|key, _| RUN_KEYS.contains(&key.as_str())));
+        keep_run_keys(&mut json);
         let typed: ExperimentFile = serde_path_to_error::deserialize(json)
             .map_err(|fault| tree.place.fault(format!("`{}`: {}", fault.path(), fault.inner()), None))?;
         let mut params = serde_json::to_value(&typed.method).unwrap_or_default();
@@ -341,7 +360,7 @@ impl Resolver<'_> {
         }
         method["name"] = kind.name.into();
         let mut sections = serde_json::to_value(&typed).unwrap_or_default();
-        sections.as_object_mut().map(|map| map.retain(|key, _| RUN_KEYS.contains(&key.as_str())));
+        keep_run_keys(&mut sections);
         sections["method"] = method;
         Ok((sections, typed))
     }
@@ -371,6 +390,35 @@ fn merge_json(base: &mut Json, over: &Json) {
             }
         }
         (base, over) => *base = over.clone(),
+    }
+}
+
+fn keep_run_keys(json: &mut Json) {
+    if let Some(map) = json.as_object_mut() {
+        map.retain(|key, _| RUN_KEYS.contains(&key.as_str()));
+    }
+}
+
+/// True for a dotted key that may change `method.name`.
+fn names_method(key: &str) -> bool {
+    key == "method" || key == "method.name"
+}
+
+fn sweeps_method(tree: &Node) -> bool {
+    tree.find(&["sweep"])
+        .and_then(|sweep| sweep.node.table())
+        .is_some_and(|sweep| sweep.keys().any(|key| names_method(key)))
+}
+
+/// Takes the defaults of the method out of resolved sections again.
+fn keep_written(sections: &mut Json, tree: &Node) {
+    for &key in METHOD_SECTIONS {
+        match tree.find(&[key]) {
+            Some(entry) => sections[key] = entry.node.to_json(),
+            None => {
+                sections.as_object_mut().map(|map| map.remove(key));
+            }
+        }
     }
 }
 
@@ -427,5 +475,7 @@ fn resolved_toml(base: &Node, name: &str, seeds: &[u64], rows: Vec<(String, Json
     if !variants.is_empty() {
         json["variant"] = variants.into();
     }
-    toml::to_string(&json).unwrap_or_else(|fault| unreachable!("a resolved experiment is plain data: {fault}"))
+    // Through a table, whose keys are sorted: how the file orders its keys leaves no trace.
+    let sorted = toml::Table::try_from(&json).and_then(|table| toml::to_string(&table));
+    sorted.unwrap_or_else(|fault| unreachable!("a resolved experiment is plain data: {fault}"))
 }

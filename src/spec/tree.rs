@@ -134,6 +134,10 @@ pub fn read(path: &Path) -> Result<Node> {
 }
 
 fn read_chain(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Node> {
+    if !path.is_file() {
+        let help = "name a TOML file; experiments/quickstart.toml is one that needs no download";
+        return Err(Error::usage(format!("there is no experiment file {}", path.display()), help));
+    }
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     let identity = path.canonicalize().map_err(Error::io("read", path))?;
     chain.push(identity);

@@ -3,6 +3,7 @@
 mod backbone;
 mod bank;
 mod data;
+mod errors;
 mod features;
 mod gen_oracle;
 mod generated_maps;
@@ -14,6 +15,8 @@ mod oracle_a3;
 mod oracle_a4;
 mod oracle_a5;
 mod oracle_a6;
+mod program;
+mod spec;
 mod synthetic;
 mod tidy;
 mod util;

@@ -83,7 +83,13 @@ pub fn origin(spec: &spec::Backbone, weights_dir: &Path) -> Result<Origin> {
         path => {
             let given = PathBuf::from(path);
             let inside = weights_dir.join(path);
-            Ok(Origin::File(if !given.exists() && inside.exists() { inside } else { given }))
+            match [given, inside].into_iter().find(|path| path.is_file()) {
+                Some(file) => Ok(Origin::File(file)),
+                None => Err(Error::usage(
+                    format!("there is no weights file {path}, neither here nor in {}", weights_dir.display()),
+                    "backbone.weights is \"imagenet\", \"random\", or the path of a .pth or .safetensors file",
+                )),
+            }
         }
     }
 }

@@ -1,0 +1,53 @@
+//! Whether the images and masks of an index can be used at all.
+//!
+//! Owns: which files are looked at, by header or by content, and the order of faults. Does not own: what a whole file is
+//! (`decode`, `mask`).
+
+use crate::data::index::{Image, Index, Labelled, MaskSource};
+use crate::data::{decode, image, mask};
+use crate::error::{Error, Result};
+use rayon::prelude::*;
+
+/// Faults that headers show, of all images and masks, in the order of the index: no image, too small, a mask of another
+/// size than its image.
+pub fn headers(index: &Index) -> Vec<Error> {
+    faults(
+        index,
+        |image| image::size(image).map(drop),
+        |labelled, source| match source {
+            MaskSource::File(path) => mask::check_size(path, decode::size(path)?, &labelled.image),
+            MaskSource::Synthetic(_) => Ok(()),
+        },
+    )
+}
+
+/// Faults of all images and masks, decoded, in the order of the index.
+pub fn contents(index: &Index) -> Vec<Error> {
+    faults(
+        index,
+        |image| image::load(image).map(drop),
+        |labelled, source| mask::load(&labelled.image, source).map(drop),
+    )
+}
+
+/// All training images, then all images with labels.
+pub fn all_images(index: &Index) -> (Vec<&Image>, Vec<&Labelled>) {
+    let plain = index.classes.iter().flat_map(|class| &class.train).collect();
+    let labelled = index.classes.iter().flat_map(|class| class.train_anomalies.iter().chain(&class.test)).collect();
+    (plain, labelled)
+}
+
+fn faults(
+    index: &Index,
+    check_image: impl Fn(&Image) -> Result<()> + Sync,
+    check_mask: impl Fn(&Labelled, &MaskSource) -> Result<()> + Sync,
+) -> Vec<Error> {
+    let (plain, labelled) = all_images(index);
+    let mut faults: Vec<Error> = plain.par_iter().filter_map(|image| check_image(image).err()).collect();
+    let check = |labelled: &Labelled| {
+        check_image(&labelled.image)?;
+        labelled.mask.as_ref().map_or(Ok(()), |source| check_mask(labelled, source))
+    };
+    faults.par_extend(labelled.par_iter().filter_map(|labelled| check(labelled).err()));
+    faults
+}
