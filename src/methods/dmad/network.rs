@@ -96,7 +96,7 @@ impl Network {
     }
 
     /// k = BN((q − neighbour) + A): the distance, the attention, or both (Eq. 7, 8).
-    fn knowledge(
+    pub fn knowledge(
         &self,
         parameters: &mut Parameters,
         rows: &PatchRows,

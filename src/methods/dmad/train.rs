@@ -299,9 +299,24 @@ impl Trainer {
         &self.parameters
     }
 
-    /// One step on all three groups of rows together, so that batch statistics see them all (Eq. 12). Returns the
-    /// losses before the step.
+    /// One step; returns the losses before it.
     pub fn step(&mut self, normal: &PatchRows, noise: Tensor<2>, anomalous: Option<&PatchRows>) -> StepLosses {
+        let (loss, losses) = self.loss(normal, noise, anomalous);
+        let gradients = loss.backward();
+        for optimizer in &mut self.optimizers {
+            optimizer.step(&mut self.parameters, &gradients, &self.zero_gradient);
+        }
+        losses
+    }
+
+    /// The loss (1 × 1) on all three groups of rows together, so that batch statistics see them all (Eq. 12), and its
+    /// terms. Running statistics move; nothing else does.
+    pub fn loss(
+        &mut self,
+        normal: &PatchRows,
+        noise: Tensor<2>,
+        anomalous: Option<&PatchRows>,
+    ) -> (Tensor<2>, StepLosses) {
         let (network, mode) = (&self.network, BatchNormMode::Train);
         let described = network.describe(&mut self.parameters, normal, mode);
         let disturbed = network.disturb(&mut self.parameters, normal, described.clone(), noise);
@@ -326,11 +341,7 @@ impl Trainer {
             loss = loss + term * self.params.loss.lambda2.number();
         }
         losses.total = value(&loss);
-        let gradients = loss.backward();
-        for optimizer in &mut self.optimizers {
-            optimizer.step(&mut self.parameters, &gradients, &self.zero_gradient);
-        }
-        losses
+        (loss, losses)
     }
 
     /// Ψ in evaluation mode, one value per row.

@@ -1,0 +1,167 @@
+//! Golden artifacts: what every kind of stage makes of a tiny generated input, held against `golden.json`.
+//!
+//! A stage whose output changes without its `version` being raised would take old artifacts from users' stores for new
+//! ones. So when this fails on purpose: raise the stage's version, then run it with `UPDATE_GOLDEN=1`.
+//!
+//! Integers are hashed and must be equal. Floats come from matrix kernels that are chosen by processor and differ in the
+//! last bits, so no hash of them is portable: not of rounded ones either, because among thousands of values some always
+//! lie beside a rounding edge. They are described instead by their shape, mean, norm and samples, and held against these
+//! within a tolerance that is far above kernels' differences and far below what a change of the computation makes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Value as Json, json};
+
+use crate::lab::{BASE, DMAD, Lab, with};
+use crate::util;
+
+/// Every kind there is.
+const KINDS: &[&str] =
+    &["features", "neighbours", "normal_bank", "outlier_bank", "scores", "seen_bank", "seen_patches", "training"];
+
+const SAMPLES: usize = 24;
+
+/// How far floats may be away, as a share of their root mean square. Training amplifies: Adam divides small gradients by
+/// themselves.
+fn tolerance(kind: &str) -> f64 {
+    match kind {
+        "training" | "scores" => 5e-3,
+        _ => 1e-4,
+    }
+}
+
+fn golden_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden.json")
+}
+
+/// The studies that together pass through every kind of stage.
+fn studies() -> [(&'static str, String); 2] {
+    let dmad = format!("{BASE}{DMAD}");
+    let seen = with(&dmad, &[("protocol.seen.count", "2"), ("classes", "[\"wood\"]")]);
+    [("unseen", with(&dmad, &[("classes", "[\"wood\"]")])), ("seen", seen)]
+}
+
+/// Stage kind, label (numbered where one occurs again) and data file, in the order of the graph.
+fn artifacts(lab: &Lab, study: &str, text: &str) -> Vec<(String, String, PathBuf)> {
+    let (experiment, summary) = lab.run(study, text);
+    assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+    let run = lab.results(&experiment).join("runs").join(experiment.runs[0].spec.id());
+    let log = std::fs::read_to_string(run.join("log.jsonl")).expect("a log");
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let stage = |line: &str| {
+        let stage: Json = serde_json::from_str(line).expect("JSON");
+        let text = |name: &str| stage[name].as_str().expect("a text").to_string();
+        let (kind, label, key) = (text("kind"), text("label"), text("key"));
+        let count = seen.entry(label.clone()).or_default();
+        *count += 1;
+        let label = if *count > 1 { format!("{label} ({count})") } else { label };
+        let file = lab.store().join(&kind).join(format!("{key}.safetensors"));
+        (kind, format!("{study}: {label}"), file)
+    };
+    log.lines().map(stage).collect()
+}
+
+fn describe(kind: &str, bytes: &[u8]) -> Json {
+    let tensors = SafeTensors::deserialize(bytes).expect("an artifact");
+    let mut names = tensors.names();
+    names.sort_unstable();
+    let described = names.into_iter().map(|name| {
+        let tensor = tensors.tensor(name).expect("listed");
+        let words = tensor.data().chunks_exact(4).map(|word| [word[0], word[1], word[2], word[3]]);
+        let description = match tensor.dtype() {
+            Dtype::U32 => json!({ "shape": tensor.shape(), "blake3": blake3::hash(tensor.data()).to_hex().as_str() }),
+            Dtype::F32 => describe_floats(tensor.shape(), &words.map(f32::from_le_bytes).collect::<Vec<_>>()),
+            other => panic!("{kind}: {name} is {other:?}"),
+        };
+        (name.to_string(), description)
+    });
+    Json::Object(described.collect())
+}
+
+fn describe_floats(shape: &[usize], values: &[f32]) -> Json {
+    let count = values.len().max(1) as f64;
+    let l2 = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+    let samples = SAMPLES.min(values.len());
+    let indices: Vec<usize> = (0..samples).map(|i| (2 * i + 1) * values.len() / (2 * samples)).collect();
+    let values: Vec<f64> = indices.iter().map(|&index| seven_digits(f64::from(values[index]))).collect();
+    json!({ "shape": shape, "mean": seven_digits(mean), "l2": seven_digits(l2), "indices": indices, "values": values })
+}
+
+/// What an f32 can hold and a reader can bear.
+fn seven_digits(value: f64) -> f64 {
+    format!("{value:.6e}").parse().expect("just printed")
+}
+
+/// One line for each artifact.
+fn written(found: &BTreeMap<String, Json>) -> String {
+    let lines: Vec<String> = found.iter().map(|(label, artifact)| format!("{}: {artifact}", json!(label))).collect();
+    format!("{{\n{}\n}}\n", lines.join(",\n"))
+}
+
+fn measured() -> (BTreeMap<String, Json>, Vec<String>) {
+    let (mut found, mut kinds) = (BTreeMap::new(), Vec::new());
+    for (study, text) in studies() {
+        let lab = Lab::new();
+        for (kind, label, file) in artifacts(&lab, study, &text) {
+            let described = describe(&kind, &std::fs::read(&file).expect("an artifact"));
+            let twin = found.insert(label.clone(), json!({ "kind": kind, "tensors": described }));
+            assert!(twin.is_none(), "{label} occurs twice");
+            kinds.push(kind);
+        }
+    }
+    kinds.sort_unstable();
+    kinds.dedup();
+    (found, kinds)
+}
+
+/// What is wrong with one tensor.
+fn fault(found: &Json, expected: &Json, tolerance: f64) -> Option<String> {
+    if found["shape"] != expected["shape"] {
+        return Some(format!("shape {}, recorded {}", found["shape"], expected["shape"]));
+    }
+    if found["blake3"] != expected["blake3"] {
+        return Some("other integers than recorded".into());
+    }
+    let expected_norm = expected["l2"].as_f64()?;
+    let count: f64 = util::numbers(&expected["shape"]).iter().product();
+    let allowed = tolerance * expected_norm / count.max(1.0).sqrt();
+    let number = |json: &Json, key: &str| json[key].as_f64().unwrap_or(f64::NAN);
+    let norm = number(found, "l2");
+    if (norm - expected_norm).abs() > tolerance * expected_norm {
+        return Some(format!("norm {norm}, recorded {expected_norm}"));
+    }
+    if (number(found, "mean") - number(expected, "mean")).abs() > allowed {
+        return Some(format!("mean {}, recorded {}", found["mean"], expected["mean"]));
+    }
+    let pairs = util::numbers(&found["values"]).into_iter().zip(util::numbers(&expected["values"]));
+    let far = pairs.zip(util::numbers(&expected["indices"])).find(|((a, b), _)| (a - b).abs() > allowed);
+    far.map(|((a, b), index)| format!("value {index} is {a}, recorded {b}"))
+}
+
+#[test]
+fn every_kind_of_stage_makes_what_it_always_made() {
+    let (found, kinds) = measured();
+    assert_eq!(kinds, KINDS, "each kind of stage needs an artifact here");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(golden_file(), written(&found)).expect("written");
+    }
+    let recorded = util::json(golden_file());
+    let recorded = recorded.as_object().expect("an object");
+    assert!(found.keys().eq(recorded.keys()), "stages {:?}, recorded {:?}", found.keys(), recorded.keys());
+    let mut faults = Vec::new();
+    for (label, artifact) in &found {
+        let (tensors, expected) = (&artifact["tensors"], &recorded[label]["tensors"]);
+        let names = |json: &Json| json.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>());
+        assert_eq!(names(tensors), names(expected), "{label}");
+        let kind = artifact["kind"].as_str().unwrap_or_default();
+        for (name, tensor) in tensors.as_object().into_iter().flatten() {
+            let fault = fault(tensor, &expected[name], tolerance(kind));
+            faults.extend(fault.map(|fault| format!("{kind} `{label}`, tensor {name}: {fault}")));
+        }
+    }
+    let help = "if this is meant, raise the stage's version and run again with UPDATE_GOLDEN=1";
+    assert!(faults.is_empty(), "{}\n{help}", faults.join("\n"));
+}

@@ -1,0 +1,143 @@
+//! A place where tests run whole studies in seconds: tiny generated datasets, its own results and store.
+
+use std::path::{Path, PathBuf};
+
+use dmad::data::Catalog;
+use dmad::device::DeviceKind;
+use dmad::record::{Recorded, read_experiment};
+use dmad::run::{self, Progress, Session, Settings, Summary};
+use dmad::spec::{Experiment, load};
+
+/// Two classes of ten test images each, another drawing of the same, and two sets of textures.
+pub const DATASETS: &str = r#"
+[dataset.tiny]
+layout = "synthetic"
+classes = ["tile", "wood"]
+seed = 0
+side = 64
+train = 4
+test_good = 2
+test_per_defect = 2
+
+[dataset.tiny_again]
+layout = "synthetic"
+classes = ["tile", "wood"]
+seed = 1
+side = 64
+train = 4
+test_good = 2
+test_per_defect = 2
+
+[dataset.textures]
+layout = "synthetic"
+classes = ["banded", "marbled"]
+seed = 0
+side = 64
+textures = 2
+
+[dataset.textures_again]
+layout = "synthetic"
+classes = ["banded", "marbled"]
+seed = 1
+side = 64
+textures = 2
+"#;
+
+/// What every tiny study starts from; a `[method]` goes below it.
+pub const BASE: &str = r#"
+dataset = "tiny"
+image.size = 64
+backbone = { name = "efficientnet_lite0", weights = "imagenet" }
+features = { aggregation = "patchcore", dim = 24 }
+evaluation.size = 64
+"#;
+
+/// DMAD without seen anomalies, small enough to train in milliseconds.
+pub const DMAD: &str = r#"
+[method]
+name = "dmad"
+bank.normal = { ratio = 0.1, projection = 8, starts = 2 }
+bank.outlier = { dataset = "textures", ratio = 0.2 }
+noise.std = 0.1
+mlp = { blocks = 2, hidden = 8 }
+train = { epochs = 2, batch = 4, anomaly_batch = 4, lr_mlp = 0.01, lr_projection = 0.01 }
+score.sigma = 1.0
+"#;
+
+/// PatchCore on the same features.
+pub const PATCHCORE: &str = r#"
+[method]
+name = "patchcore"
+bank.normal = { ratio = 0.1, projection = 8, starts = 2 }
+score.sigma = 1.0
+"#;
+
+/// Sets dotted keys of a TOML document to TOML values.
+pub fn with(document: &str, settings: &[(&str, &str)]) -> String {
+    let mut table: toml::Table = document.parse().expect("a TOML document");
+    for (key, literal) in settings {
+        let mut value: toml::Table = format!("value = {literal}").parse().unwrap_or_else(|e| panic!("{key}: {e}"));
+        let value = value.remove("value").expect("just written");
+        let mut parts: Vec<&str> = key.split('.').collect();
+        let last = parts.pop().expect("a key");
+        let mut place = &mut table;
+        for part in parts {
+            let below = place.entry(part).or_insert_with(|| toml::Table::new().into());
+            place = below.as_table_mut().unwrap_or_else(|| panic!("{key}: {part} is no table"));
+        }
+        place.insert(last.into(), value);
+    }
+    table.to_string()
+}
+
+/// Runs studies in this process.
+pub struct Lab {
+    folder: tempfile::TempDir,
+    session: Session,
+}
+
+impl Lab {
+    /// An empty one.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let datasets = folder.path().join("datasets.toml");
+        std::fs::write(&datasets, DATASETS).expect("written");
+        let below = |name: &str| folder.path().join(name);
+        let settings = Settings {
+            data: below("data"),
+            weights: below("weights"),
+            results: below("results"),
+            store: below("store"),
+            device: DeviceKind::Cpu,
+        };
+        let catalog = Catalog::load(Some(&datasets)).expect("a catalog");
+        let session = Session::open(settings, catalog, Progress::silent()).unwrap_or_else(|e| panic!("{e}"));
+        Lab { folder, session }
+    }
+
+    /// The folder of artifacts.
+    pub fn store(&self) -> &Path {
+        &self.session.settings.store
+    }
+
+    /// The results of a study.
+    pub fn results(&self, experiment: &Experiment) -> PathBuf {
+        self.session.settings.results.join(&experiment.name)
+    }
+
+    /// Runs the study `text` as the program would.
+    pub fn run(&self, name: &str, text: &str) -> (Experiment, Summary) {
+        let path = self.folder.path().join(format!("{name}.toml"));
+        std::fs::write(&path, text).expect("written");
+        let experiment = load(&path, &dmad::methods::kinds(), &[]).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        run::check(&self.session, &experiment, &experiment.runs).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let summary = run::experiment(&self.session, &experiment, &experiment.runs);
+        let summary = summary.unwrap_or_else(|e| panic!("{e}\n{text}"));
+        (experiment, summary)
+    }
+
+    /// The records of a study.
+    pub fn recorded(&self, experiment: &Experiment) -> Recorded {
+        read_experiment(&self.results(experiment), &dmad::methods::kinds()).unwrap_or_else(|e| panic!("{e}"))
+    }
+}

@@ -1,0 +1,131 @@
+//! The same study leaves the same bytes, whatever the number of threads, the state of the store, or how often it ran.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::lab::{BASE, DMAD, with};
+
+/// 32 training images, so that one step of 32 × 64 patches with as many pseudo-anomalies has 4,096 rows.
+const DATASETS: &str = r#"
+[dataset.tiny]
+layout = "synthetic"
+classes = ["tile", "wood"]
+seed = 0
+side = 64
+train = 16
+test_good = 2
+test_per_defect = 1
+
+[dataset.textures]
+layout = "synthetic"
+classes = ["banded", "marbled"]
+seed = 0
+side = 64
+textures = 2
+"#;
+
+/// 4,096 rows × 1,100 columns are 4.5 million values: above the 4 Mi from which tensor libraries split work differently.
+const HIDDEN: &str = "1100";
+
+const VARIANTS: &str = r#"
+[[variant]]
+name = "seen"
+protocol.seen.count = 2
+
+[[variant]]
+name = "patchcore"
+method = { name = "patchcore", bank.normal = { ratio = 0.1, projection = 8, starts = 2 }, score.sigma = 1.0 }
+"#;
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings =
+            [("method.mlp.hidden", HIDDEN), ("method.train.batch", "32"), ("method.train.anomaly_batch", "32")];
+        let study = with(&format!("{BASE}{DMAD}{VARIANTS}"), &settings);
+        std::fs::write(folder.path().join("study.toml"), study).expect("written");
+        std::fs::write(folder.path().join("datasets.toml"), DATASETS).expect("written");
+        Place { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the study with the real program; returns what it says at the end.
+    fn run(&self, results: &str, store: &str, threads: usize) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_dmad"))
+            .current_dir(self.folder.path())
+            .args(["run", "study.toml", "--threads", &threads.to_string(), "--results", results, "--store", store])
+            .output()
+            .expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    }
+
+    /// Everything recorded that is no measurement of time: path below the results folder and content.
+    fn recorded(&self, results: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        let root = self.path(results).join("study");
+        let mut found = BTreeMap::new();
+        for name in ["metrics.csv", "metrics.parquet", "images.parquet"] {
+            found.insert(name.into(), std::fs::read(root.join(name)).expect("a view"));
+        }
+        for run in entries(&root.join("runs")) {
+            for file in entries(&run).into_iter().filter(|file| file.extension().is_some_and(|e| e == "safetensors")) {
+                let name = file.strip_prefix(&root).expect("below").to_path_buf();
+                found.insert(name, std::fs::read(file).expect("tensors"));
+            }
+        }
+        found
+    }
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect()
+}
+
+/// Names what differs instead of printing megabytes.
+fn assert_same(first: &BTreeMap<PathBuf, Vec<u8>>, second: &BTreeMap<PathBuf, Vec<u8>>, what: &str) {
+    assert!(first.keys().eq(second.keys()), "{what}: {:?} and {:?}", first.keys(), second.keys());
+    let different: Vec<&PathBuf> =
+        first.iter().filter(|(name, bytes)| second[*name] != **bytes).map(|(name, _)| name).collect();
+    assert!(different.is_empty(), "{what}: {different:?} differ");
+}
+
+#[test]
+fn one_two_and_five_threads_leave_the_same_bytes() {
+    let place = Place::new();
+    place.run("one", "store_one", 1);
+    let expected = place.recorded("one");
+    // Two models, three sets of scores, three views.
+    assert_eq!(expected.len(), 8, "{:?}", expected.keys());
+    for (threads, name) in [(2, "two"), (5, "five")] {
+        place.run(name, &format!("store_{name}"), threads);
+        assert_same(&expected, &place.recorded(name), name);
+    }
+}
+
+#[test]
+fn a_second_run_is_up_to_date_and_one_after_losing_store_and_records_leaves_the_same_bytes() {
+    let place = Place::new();
+    let said = place.run("results", "store", 2);
+    assert!(said.contains("3 runs done, 0 were up to date"), "{said}");
+    let expected = place.recorded("results");
+    let said = place.run("results", "store", 2);
+    assert!(said.contains("0 runs done, 3 were up to date"), "{said}");
+    assert_same(&expected, &place.recorded("results"), "a second run");
+    std::fs::remove_dir_all(place.path("store")).expect("removed");
+    let said = place.run("results", "store", 2);
+    assert!(said.contains("0 runs done, 3 were up to date"), "records do not need the store: {said}");
+    assert_same(&expected, &place.recorded("results"), "a run without the store");
+    std::fs::remove_dir_all(place.path("results/study/runs")).expect("removed");
+    let said = place.run("results", "store", 2);
+    assert!(said.contains("3 runs done, 0 were up to date"), "{said}");
+    assert_same(&expected, &place.recorded("results"), "a run from nothing");
+}
