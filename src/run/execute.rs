@@ -55,7 +55,6 @@ impl<'s, 'g> Executor<'s, 'g> {
     fn find(&self, kind: &str, key: &str) -> Option<Arc<Artifact>> {
         match self.session.store.lookup(kind, key) {
             Lookup::Found(artifact) => {
-                let artifact = Arc::new(artifact);
                 self.session.remember(key, Arc::clone(&artifact));
                 Some(artifact)
             }

@@ -12,6 +12,7 @@ pub use artifact::{Artifact, DType, Manifest, TensorInfo};
 pub use writer::{TensorDecl, Writer, write_atomically};
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
@@ -27,7 +28,7 @@ pub struct Store {
 /// What looking an artifact up can find.
 pub enum Lookup {
     /// It is there and whole.
-    Found(Artifact),
+    Found(Arc<Artifact>),
     /// It is not there.
     Absent,
     /// It is there, but cannot be used; the reason is for the user, the artifact is to be made again.
@@ -57,7 +58,7 @@ impl Store {
             return Lookup::Absent;
         }
         match Artifact::open(&self.data_path(kind, key), &self.manifest_path(kind, key), key) {
-            Ok(artifact) => Lookup::Found(artifact),
+            Ok(artifact) => Lookup::Found(Arc::new(artifact)),
             Err(fault) => Lookup::Damaged(fault.to_string()),
         }
     }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Modules in the order in which data flows; a module may use those before it. `run`, `report` and `cli` are the rim.
 const ORDER: [&str; 22] = [
-    "error", "clock", "random", "matrix", "spec", "store", "data", "maps", "metrics", "device", "backbone", "features", "bank",
-    "train", "plan", "methods", "record", "run", "report", "cli", "lib", "main",
+    "error", "clock", "random", "matrix", "spec", "store", "data", "maps", "metrics", "device", "backbone", "features",
+    "bank", "train", "plan", "methods", "record", "run", "report", "cli", "lib", "main",
 ];
 
 /// Edges against the order that are there on purpose: an error carries a diagnostic of `spec`.
@@ -31,7 +31,10 @@ fn all() -> BTreeMap<PathBuf, (String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
     sources(&root, &mut paths);
-    paths.into_iter().map(|path| (path.clone(), (module(&path, &root), std::fs::read_to_string(&path).expect("text")))).collect()
+    paths
+        .into_iter()
+        .map(|path| (path.clone(), (module(&path, &root), std::fs::read_to_string(&path).expect("text"))))
+        .collect()
 }
 
 #[test]
@@ -41,7 +44,9 @@ fn imports_point_against_the_flow_of_the_data() {
         let own_place = place(&own).unwrap_or_else(|| panic!("{} is in no module of the order", path.display()));
         for used in text.lines().filter_map(|line| line.trim().strip_prefix("use crate::")) {
             let heads: Vec<&str> = match used.strip_prefix('{') {
-                Some(list) => list.split(',').map(|item| item.trim().split([':', '}', ' ']).next().unwrap_or("")).collect(),
+                Some(list) => {
+                    list.split(',').map(|item| item.trim().split([':', '}', ' ']).next().unwrap_or("")).collect()
+                }
                 None => vec![used.split([':', ';', ' ']).next().unwrap_or("")],
             };
             for head in heads.into_iter().filter(|head| place(head).is_some()) {
@@ -64,7 +69,11 @@ fn heavy_crates_have_one_home() {
     ];
     for (path, (own, text)) in all() {
         for (name, allowed) in homes {
-            let used = text.lines().any(|line| line.trim_start().strip_prefix("use ").is_some_and(|rest| rest.trim_start_matches("::").starts_with(name)));
+            let used = text.lines().any(|line| {
+                line.trim_start()
+                    .strip_prefix("use ")
+                    .is_some_and(|rest| rest.trim_start_matches("::").starts_with(name))
+            });
             assert!(!used || allowed.contains(&own.as_str()), "{} uses {name}", path.display());
         }
     }

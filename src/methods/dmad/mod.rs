@@ -260,8 +260,9 @@ impl Dmad {
 /// The parameters that training uses beyond its inputs: banks and filter are in its inputs' keys, scoring comes after.
 fn training_params(params: &Params) -> Json {
     let mut json = write_params(params);
-    json.as_object_mut()
-        .map(|map| map.retain(|key, _| !["bank", "filter", "neighbours", "score"].contains(&key.as_str())));
+    if let Some(map) = json.as_object_mut() {
+        map.retain(|key, _| !["bank", "filter", "neighbours", "score"].contains(&key.as_str()));
+    }
     json
 }
 
