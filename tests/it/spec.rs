@@ -419,3 +419,12 @@ fn the_schema_that_the_program_prints_is_that_of_the_library() {
     let printed: Json = serde_json::from_str(&printed.stdout).expect("JSON");
     assert_eq!(printed, schema(&methods::kinds()));
 }
+
+#[test]
+fn the_committed_schema_is_the_one_that_the_program_prints() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/experiment.schema.json");
+    let committed: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&path).expect("the schema is there")).expect("JSON");
+    let printed = dmad::spec::schema(&dmad::methods::kinds());
+    assert_eq!(committed, printed, "run `dmad schema > experiments/experiment.schema.json`");
+}
