@@ -30,7 +30,7 @@ use crate::run::Settings;
     propagate_version = true,
     after_help = "\
 Examples:
-  dmad run experiments/quickstart.toml          needs no download; a table in a minute or two
+  dmad run experiments/quickstart.toml          needs no download; a table in two to three minutes
   dmad run experiments/real/mini.toml --data /data --weights /weights
   dmad report experiments/quickstart.toml       the tables again, from the records alone
   dmad data list                                which datasets are known, and which are here"
