@@ -6,9 +6,11 @@
 //! Everything here is pure: text and numbers in, judgements out.
 
 pub mod audit;
+pub mod claims;
 mod printed;
 mod published;
 pub mod statements;
+pub mod verdict;
 
 pub use printed::Printed;
 pub use published::{Cell, EMBEDDED, Key, MEAN, Published};

@@ -3,6 +3,7 @@
 mod audit;
 mod backbone;
 mod bank;
+mod bootstrap;
 mod data;
 mod errors;
 mod features;
@@ -26,3 +27,4 @@ mod spec;
 mod synthetic;
 mod tidy;
 mod util;
+mod verdict;
