@@ -10,6 +10,7 @@ pub mod metrics;
 mod report;
 mod run;
 mod schema;
+pub mod verdict;
 pub mod weights;
 
 use std::io::Write as _;
@@ -55,6 +56,8 @@ enum Command {
     Weights(weights::Arguments),
     /// Metrics of any framework's score maps and masks (.npy).
     Metrics(metrics::Args),
+    /// What recorded numbers say of the published ones.
+    Verdict(verdict::Args),
     /// Whether a paper's printed numbers agree with each other.
     Audit(audit::Args),
     /// Print the JSON Schema of experiment files, for editors.
@@ -169,6 +172,7 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         Command::Data(args) => data::run(args, &common.catalog()?, &common.data_root(), json),
         Command::Weights(args) => weights::run(args, &common.weights_dir(), json).map(|()| true),
         Command::Metrics(args) => metrics::run(args, json).map(|()| true),
+        Command::Verdict(args) => verdict::run(args, common, json),
         Command::Audit(args) => audit::run(args, json),
         Command::Schema => schema::run().map(|()| true),
     }

@@ -35,7 +35,7 @@ pub fn run(args: &Args, common: &Common) -> Result<bool> {
 }
 
 /// A folder is one; a file names the experiment whose folder is meant.
-fn folder(target: &Path, common: &Common) -> Result<PathBuf> {
+pub(super) fn folder(target: &Path, common: &Common) -> Result<PathBuf> {
     if target.is_dir() {
         return Ok(target.into());
     }

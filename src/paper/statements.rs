@@ -18,7 +18,7 @@ pub const EMBEDDED: &str = include_str!("../../paper/statements.toml");
 /// A difference of two printed values that is printed as well.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// Where in the paper, and what it says.
+    /// Where in the paper.
     pub place: String,
     /// What it says, in our words.
     pub says: String,

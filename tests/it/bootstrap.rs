@@ -1,5 +1,7 @@
 //! Bootstrap intervals, held against cases that can be worked out by hand and against the nominal coverage.
 
+use std::slice::from_ref;
+
 use dmad::metrics::bootstrap::{
     ClassValue, ImageStatistic, Interval, Paired, Resampling, ScoredClass, ScoredImage, class_interval, image_interval,
     paired_class_interval, paired_image_interval,
@@ -113,17 +115,16 @@ fn a_difference_on_the_same_images_is_known_better_than_either_number() {
     let nudged: Vec<f64> = anomalous.iter().map(|score| score + 0.1).collect();
     let (first, second) = (scored("a", 0, &nudged, &normal), scored("a", 0, &anomalous, &normal));
     let width = |interval: Interval| interval.high - interval.low;
-    let alone = image_interval(std::slice::from_ref(&second), ImageStatistic::Auroc, resampling(2000)).expect("one");
-    let paired =
-        paired_image_interval(&[first.clone()], std::slice::from_ref(&second), ImageStatistic::Auroc, resampling(2000));
+    let alone = image_interval(from_ref(&second), ImageStatistic::Auroc, resampling(2000)).expect("one");
+    let paired = paired_image_interval(from_ref(&first), from_ref(&second), ImageStatistic::Auroc, resampling(2000));
     let Paired { interval, left_out } = paired.expect("a difference");
     assert_eq!(left_out, 0);
     assert!(interval.low > 0.0 && width(interval) < width(alone) / 3.0, "{interval:?} {alone:?}");
-    let back =
-        paired_image_interval(&[second.clone()], &[first], ImageStatistic::Auroc, resampling(2000)).expect("back");
+    let back = paired_image_interval(from_ref(&second), from_ref(&first), ImageStatistic::Auroc, resampling(2000))
+        .expect("back");
     assert!(close(back.interval.low, -interval.high) && close(back.interval.estimate, -interval.estimate));
-    let none =
-        paired_image_interval(&[second.clone()], &[second], ImageStatistic::Auroc, resampling(100)).expect("none");
+    let none = paired_image_interval(from_ref(&second), from_ref(&second), ImageStatistic::Auroc, resampling(100))
+        .expect("none");
     assert_eq!(none.interval, Interval { estimate: 0.0, low: 0.0, high: 0.0, n: 100 });
 }
 
@@ -166,7 +167,7 @@ fn seeds_that_saw_different_anomalies_share_the_draws_of_all_images() {
 fn another_class_does_not_change_the_draws_of_a_class() {
     let run = scored("a", 0, &noisy(8, 25, 0.7, 0.1), &noisy(9, 35, 0.0, 0.1));
     let perfect = scored("b", 0, &[2.0, 3.0], &[0.0, 1.0]);
-    let alone = image_interval(std::slice::from_ref(&run), ImageStatistic::Auroc, resampling(999)).expect("one class");
+    let alone = image_interval(from_ref(&run), ImageStatistic::Auroc, resampling(999)).expect("one class");
     let both = image_interval(&[perfect, run], ImageStatistic::Auroc, resampling(999)).expect("two classes");
     assert!(close(both.low, (1.0 + alone.low) / 2.0) && close(both.high, (1.0 + alone.high) / 2.0));
     let other = image_interval(

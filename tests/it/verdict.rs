@@ -2,12 +2,16 @@
 
 use std::path::Path;
 
+use dmad::data::Catalog;
 use dmad::metrics::bootstrap::{ClassValue, ImageStatistic, Interval, Resampling, ScoredClass, ScoredImage};
 use dmad::paper::claims::{Evidence, Standing, Why, class_evidence, decide, image_evidence};
 use dmad::paper::verdict::{
     Conditions, Ours, Outcome, PaperConditions, Reason, Tally, Tolerances, judge, reasons, tally,
 };
 use dmad::paper::{Cell, Published};
+use dmad::record::read_experiment;
+
+use crate::program::Sandbox;
 
 const TABLE: &str = "table,dataset,class,method,variant,anomalies_per_class,metric,value
 table1,visa,candle,dmad,full,0,image_auroc,90.0
@@ -211,4 +215,86 @@ fn image_evidence_is_in_percent_and_counts_images_left_out() {
     assert_eq!(decide(&found, 25.0), Standing::Undecided(Why::Straddles));
     let gone = image_evidence(&["a", "b"], &runs(0, true), &[], ImageStatistic::Auroc, sampling).expect("evidence");
     assert_eq!((gone.interval, gone.missing.len()), (None, 2));
+}
+
+/// Printed values of the sandbox's dataset.
+fn printed(rows: &[&str]) -> String {
+    let head = TABLE.lines().next().expect("a header");
+    rows.iter().fold(head.to_string(), |text, row| format!("{text}\ntable9,parts,{row}")) + "\n"
+}
+
+#[test]
+fn the_program_tells_what_is_not_comparable_and_why_and_what_was_not_run() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    let rows =
+        ["disc,dmad,full,1,image_auroc,50.0", "mean,dmad,full,1,image_auroc,50.0", "disc,dmad,full,5,image_auroc,50.0"];
+    sandbox.write("published.csv", printed(&rows));
+    let command = ["verdict", "experiment.toml", "--published", "published.csv"];
+    sandbox.dmad(&command).says(2, &["experiment experiment does not say which table", "--table"]);
+    sandbox.dmad(&[&command[..], &["--table", "table1"]].concat()).says(2, &["published.csv has no table \"table1\""]);
+    let command = [&command[..], &["--table", "table9"]].concat();
+    let out = sandbox.dmad(&command);
+    assert_eq!(out.code, 0, "{}{}", out.stdout, out.stderr);
+    for words in [
+        "other data (nothing identifies the paper's)",
+        "other weights (efficientnet_lite0 imagenet instead of wide_resnet50_2 imagenet)",
+        "3 printed values: 0 reproduced, 0 better, 0 worse, 2 not comparable, 1 not run.",
+    ] {
+        assert!(out.stdout.contains(words), "{words:?} is not in:\n{}", out.stdout);
+    }
+    assert!(!out.stdout.contains("dmad 5 image_auroc"), "{}", out.stdout);
+    assert!(sandbox.dmad(&[&command[..], &["--all"]].concat()).stdout.contains("dmad 5 image_auroc"));
+    let json = sandbox.dmad(&[&command[..], &["--format", "json"]].concat()).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((&json[0]["verdict"], &json[2]["verdict"]), (&"not comparable".into(), &"not run".into()));
+    assert!(json[0]["mean"].is_number() && json[2]["mean"].is_null());
+}
+
+#[test]
+fn numbers_under_the_papers_conditions_are_judged_by_class_and_mean() {
+    let sandbox = Sandbox::new();
+    let experiment = "dataset = \"parts\"\nseeds = [0, 1]\nimage.size = 64\nevaluation.size = 64\n\
+        backbone = { name = \"efficientnet_lite0\", weights = \"imagenet\" }\nfeatures.aggregation = \"concat\"\n\
+        method.name = \"patchcore\"\n[[variant]]\nname = \"few\"\nprotocol.test_good_per_class = 1\n";
+    sandbox.write("experiment.toml", experiment);
+    let out = sandbox.dmad(&["run", "experiment.toml"]);
+    assert_eq!(out.code, 0, "{}", out.stderr);
+    let recorded = read_experiment(&sandbox.path("results/experiment"), &dmad::methods::kinds()).expect("records");
+    let mean = |class: &str| {
+        let own = |row: &&dmad::record::MetricRecord| {
+            (row.variant.as_str(), row.class.as_str(), row.metric.as_str()) == ("full", class, "image_auroc")
+        };
+        let values: Vec<f64> = recorded.metrics.iter().filter(own).filter_map(|row| row.value).collect();
+        assert_eq!(values.len(), 2);
+        50.0 * (values[0] + values[1])
+    };
+    let (disc, whole) = (mean("disc"), mean("mean"));
+    let text = printed(&[
+        &format!("disc,patchcore,full,0,image_auroc,{:.1}", (disc - 3.0).max(0.0)),
+        &format!("mean,patchcore,full,0,image_auroc,{:.1}", (whole - 3.0).max(0.0)),
+        "disc,patchcore,few,0,image_auroc,50.0",
+        "disc,patchcore,full,0,pixel_auroc,50.0",
+        "disc,patchcore,other,0,image_auroc,50.0",
+        "disc,dra,full,0,image_auroc,50.0",
+    ]);
+    let published = Published::parse(&text, Path::new("published.csv")).expect("a table");
+    let catalog = Catalog::load(Some(&sandbox.path("datasets.toml"))).expect("a catalog");
+    let compare = |catalog: &Catalog| {
+        let verdicts = dmad::cli::verdict::compare(&recorded, &published, "table9", catalog, &Tolerances::default());
+        verdicts.expect("verdicts").into_iter().map(|verdict| (verdict.seeds, verdict.outcome)).collect::<Vec<_>>()
+    };
+    let found = compare(&catalog);
+    assert_eq!(found[0], (2, Outcome::Reproduced));
+    assert_eq!(found[1], (2, Outcome::Better));
+    let fewer = "3 anomalous and 1 normal test images instead of 3 anomalous and 2 normal test images";
+    assert_eq!(found[2].1, Outcome::NotComparable(vec![Reason::OtherData(fewer.into()), Reason::Subsampled]));
+    let maps = Reason::OtherDefinition("maps of 64 instead of 256 pixels".into());
+    assert_eq!(found[3].1, Outcome::NotComparable(vec![maps]));
+    assert_eq!((&found[4].1, &found[5].1), (&Outcome::NotRun, &Outcome::NotRun));
+    // Another catalog, in which the paper's data have more images: the same numbers say nothing.
+    let text = std::fs::read_to_string(sandbox.path("datasets.toml")).expect("a catalog");
+    sandbox.write("larger.toml", text.replace("test_bad = 3", "test_bad = 30"));
+    let larger = compare(&Catalog::load(Some(&sandbox.path("larger.toml"))).expect("a catalog"));
+    assert!(larger.iter().take(4).all(|(_, outcome)| matches!(outcome, Outcome::NotComparable(_))), "{larger:?}");
 }
