@@ -20,8 +20,8 @@ Examples:
 
 Exit code 1 means that something was found.";
 
-/// Whether a paper's printed numbers agree with each other: means with their rows, values printed in two tables, printed
-/// differences with their operands, claimed orders with the values.
+/// Whether a paper's printed numbers agree with each other: means with their rows, values printed in two tables,
+/// printed differences with their operands, claimed orders with the values.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -1,7 +1,7 @@
 //! `dmad verdict`: what our recorded numbers say of the numbers that the paper printed.
 //!
-//! Owns: which recorded rows belong to a printed value, under which conditions they were measured, and the printed forms.
-//! Does not own: the rule (`paper::verdict`). Reads records alone; no model is run.
+//! Owns: which recorded rows belong to a printed value, under which conditions they were measured, and the printed
+//! forms. Does not own: the rule (`paper::verdict`). Reads records alone; no model is run.
 
 use std::path::PathBuf;
 
@@ -139,8 +139,8 @@ fn same_setting(row: &MetricRecord, key: &Key) -> bool {
     row.dataset == key.dataset && row.method == key.method && row.seen_anomalies == key.anomalies_per_class
 }
 
-/// The variant that a printed value is held against: the one of its name, and for "full", which is also what a paper calls
-/// every compared method, the only one of that method.
+/// The variant that a printed value is held against: the one of its name, and for "full", which is also what a paper
+/// calls every compared method, the only one of that method.
 fn variant(recorded: &Recorded, key: &Key) -> Result<Option<String>> {
     let mut names: Vec<&str> =
         recorded.metrics.iter().filter(|row| same_setting(row, key)).map(|row| row.variant.as_str()).collect();

@@ -1,13 +1,14 @@
 //! How far a number might have come out elsewhere: bootstrap intervals.
 //!
-//! Two kinds, by what a metric is made of. An image metric can be computed again on resampled images: they are drawn with
-//! replacement among the anomalous and among the normal images of each class, the same draw for every seed and method, so
-//! that a difference between methods is judged on equal images. Pixel metrics have no parts per image here: for them
-//! classes and seeds are drawn instead, and the interval speaks of other classes and seeds, not of other images.
+//! Two kinds, by what a metric is made of. An image metric can be computed again on resampled images: they are drawn
+//! with replacement among the anomalous and among the normal images of each class, the same draw for every seed and
+//! method, so that a difference between methods is judged on equal images. Pixel metrics have no parts per image here:
+//! for them classes and seeds are drawn instead, and the interval speaks of other classes and seeds, not of other
+//! images.
 //!
-//! Owns: the draws, the intervals, and what may be paired. Does not own: the metrics (`ranking`), or which of two methods
-//! an interval speaks for. Every draw comes from a stream of its own (class and resample), so neither threads nor other
-//! classes change it.
+//! Owns: the draws, the intervals, and what may be paired. Does not own: the metrics (`ranking`), or which of two
+//! methods an interval speaks for. Every draw comes from a stream of its own (class and resample), so neither threads
+//! nor other classes change it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -156,8 +157,8 @@ pub fn paired_image_interval(
     Ok(Paired { interval: interval(&classes(&Grid::new(arms)?)?, statistic, resampling)?, left_out })
 }
 
-/// Interval of any metric by classes: mean over classes and seeds, both resampled. `None` when there is one class and one
-/// seed, from which nothing can be drawn.
+/// Interval of any metric by classes: mean over classes and seeds, both resampled. `None` when there is one class and
+/// one seed, from which nothing can be drawn.
 ///
 /// # Errors
 /// No class, a class without one of the seeds or given twice, a value that is not finite.

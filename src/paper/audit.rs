@@ -10,8 +10,8 @@ use super::{Cell, Key, MEAN, Published};
 use crate::error::{Error, Result};
 use crate::spec::MetricName;
 
-/// How far a printed mean may be from the mean of its rows, in percent, when nothing else is asked for: with one decimal
-/// everywhere, rounding the rows and rounding the mean can move it by 0.05 each.
+/// How far a printed mean may be from the mean of its rows, in percent, when nothing else is asked for: with one
+/// decimal everywhere, rounding the rows and rounding the mean can move it by 0.05 each.
 pub const MEAN_THRESHOLD: f64 = 0.1;
 
 /// Far below any printed digit, far above what f64 loses on sums of a few percentages.
@@ -80,8 +80,8 @@ pub struct Audit {
     pub checked: Checked,
 }
 
-/// Audits `published` and what `statements` say of it. `threshold` is how far (percent) a mean may be from the mean of its
-/// rows; without it, `MEAN_THRESHOLD` or what rounding can explain, whichever is larger.
+/// Audits `published` and what `statements` say of it. `threshold` is how far (percent) a mean may be from the mean of
+/// its rows; without it, `MEAN_THRESHOLD` or what rounding can explain, whichever is larger.
 pub fn audit(published: &Published, statements: &Statements, threshold: Option<f64>) -> Audit {
     let mut audit = Audit { findings: Vec::new(), checked: Checked::default() };
     audit.means(published, threshold);
@@ -125,8 +125,8 @@ struct RowMean {
     rounding: f64,
 }
 
-/// Means of the rows of every column that has a row for each class that its table has for the dataset. A mean over fewer
-/// classes than the printed one would make a false finding.
+/// Means of the rows of every column that has a row for each class that its table has for the dataset. A mean over
+/// fewer classes than the printed one would make a false finding.
 fn row_means(published: &Published) -> BTreeMap<Column<'_>, RowMean> {
     let mut classes: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
     let mut columns: BTreeMap<Column, Vec<&Cell>> = BTreeMap::new();

@@ -1,8 +1,9 @@
 //! Whether our numbers support a claim that one variant is better than another.
 //!
-//! Owns: the rule. A claim stands or falls when the 95 % interval of the paired difference lies wholly on one side of the
-//! claimed gain, and only when both variants have the same classes and at least two seeds; otherwise it is undecided, with
-//! the reason. Does not own: how intervals are drawn (`metrics::bootstrap`), or where the numbers come from.
+//! Owns: the rule. A claim stands or falls when the 95 % interval of the paired difference lies wholly on one side of
+//! the claimed gain, and only when both variants have the same classes and at least two seeds; otherwise it is
+//! undecided, with the reason. Does not own: how intervals are drawn (`metrics::bootstrap`), or where the numbers come
+//! from.
 //!
 //! Differences and gains here are in percent.
 
@@ -100,7 +101,8 @@ pub fn decide(evidence: &Evidence, gain: f64) -> Standing {
 /// left out.
 ///
 /// # Errors
-/// Whatever is wrong with the scores themselves (see `bootstrap::image_interval`). Missing runs are evidence, not errors.
+/// Whatever is wrong with the scores themselves (see `bootstrap::image_interval`). Missing runs are evidence, not
+/// errors.
 pub fn image_evidence(
     classes: &[&str],
     better: &[ScoredClass],
@@ -118,7 +120,8 @@ pub fn image_evidence(
     Ok(common.evidence(Some(paired.interval), paired.left_out))
 }
 
-/// Evidence from any metric by classes, classes and seeds resampled; otherwise as `image_evidence`. Values are in [0, 1].
+/// Evidence from any metric by classes, classes and seeds resampled; otherwise as `image_evidence`. Values are
+/// in [0, 1].
 ///
 /// # Errors
 /// A value that is not finite, a class given twice with the same seed.

@@ -80,8 +80,8 @@ impl Published {
     /// Reads the text of `source`: a header with exactly these columns, then one value a row, plain, without quotes.
     ///
     /// # Errors
-    /// Another header, a row with more or fewer fields, empty or padded fields, an unknown metric, a count or a value that
-    /// is no number, a value above 100, the same key twice. The message names file and line.
+    /// Another header, a row with more or fewer fields, empty or padded fields, an unknown metric, a count or a value
+    /// that is no number, a value above 100, the same key twice. The message names file and line.
     pub fn parse(text: &str, source: &Path) -> Result<Self> {
         let mut lines = text.lines().enumerate();
         let header = lines.next().map_or("", |(_, line)| line);
