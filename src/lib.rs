@@ -15,6 +15,7 @@
 //! | [`train`] | parameters, layers, optimisers and the loop over epochs that trained methods share |
 //! | [`methods`] | the compared systems, one row of a registry each |
 //! | [`maps`], [`metrics`] | from patch scores to maps and numbers |
+//! | [`paper`] | what the paper printed, whether it agrees with itself, and what a comparison with it comes to |
 //! | [`run`] | doing it all, foretelling it, and the one place where scores meet the truth |
 //! | [`record`] | what a run leaves in `results/` |
 //! | [`report`] | tables, from records alone |
@@ -38,6 +39,7 @@ pub mod maps;
 pub mod matrix;
 pub mod methods;
 pub mod metrics;
+pub mod paper;
 pub mod plan;
 pub mod random;
 pub mod record;
