@@ -120,6 +120,10 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         if args.child {
             continue;
         }
+        if runs.is_empty() {
+            say(experiment, &summary, common);
+            continue;
+        }
         let recorded = record::read_experiment(&common.results.join(&experiment.name), &methods)?;
         let tables = report::tables(&recorded);
         report::write(&recorded, &tables)?;

@@ -123,7 +123,7 @@ fn ours(recorded: &Recorded, cell: &Cell, catalog: &Catalog) -> Result<Option<Ou
     }
     if !ours.values.is_empty() {
         let paper = paper_conditions(&cell.key, catalog);
-        let found = conditions(recorded, &variant, &cell.key, &rows);
+        let found = conditions(recorded, &cell.key, &rows);
         if found.len() < ours.values.len() {
             all_reasons.push(Reason::Labelled("the record does not say how it was measured".into()));
         }
@@ -174,18 +174,16 @@ fn paper_conditions(key: &Key, catalog: &Catalog) -> PaperConditions {
 }
 
 /// The conditions of every recorded run behind a value.
-fn conditions(recorded: &Recorded, variant: &str, key: &Key, rows: &[&MetricRecord]) -> Vec<Conditions> {
-    let labels = recorded.labels.iter().filter(|(name, _)| name == variant).flat_map(|(_, labels)| labels);
-    let labels: Vec<String> = labels.filter(|label| *label != TOLD_LABEL).cloned().collect();
+fn conditions(recorded: &Recorded, key: &Key, rows: &[&MetricRecord]) -> Vec<Conditions> {
     let counted = |row: &&&MetricRecord| row.class == key.class && row.metric == MetricName::ImageAuroc.as_str();
     let of_row = |row: &&MetricRecord| {
-        let run = recorded.experiment.runs.iter().find(|run| run.spec.id() == row.run)?;
-        let mut labels = labels.clone();
+        let run = recorded.run(&row.run)?;
+        let mut labels: Vec<String> = run.labels.iter().filter(|label| *label != TOLD_LABEL).cloned().collect();
         if run.spec.protocol.setting == Setting::PerClass {
             labels.push("one model per class, the paper has one for all".into());
         }
         Some(Conditions {
-            dataset: row.dataset.clone(),
+            dataset: run.dataset_digest.clone(),
             test_images: (row.n_pos, row.n_neg),
             weights: format!("{} {}", run.spec.backbone.name, run.spec.backbone.weights),
             subsampled: run.spec.protocol.is_subsampled(),

@@ -144,6 +144,34 @@ pub fn image_frame(run: &str, rows: &[&ImageRow]) -> Result<DataFrame, PolarsErr
     )
 }
 
+/// A frame back to the image rows of `run`; a missing column, another type, an empty cell or another run's row is an
+/// error of that file.
+pub fn image_rows(frame: &DataFrame, path: &Path, run: &str) -> Result<Vec<ImageRow>> {
+    let damaged = |what: String| {
+        Error::store(path, format!("not a table of images ({what})"), "remove the run's folder and run again")
+    };
+    let read = || -> Result<Vec<Option<ImageRow>>, PolarsError> {
+        let text = |name: &str| frame.column(name)?.str();
+        let (own, class, path, defect) = (text("run")?, text("class")?, text("path")?, text("defect")?);
+        let (label, score) = (frame.column("label")?.bool()?, frame.column("score")?.f64()?);
+        let row = |row: usize| {
+            Some(ImageRow {
+                class: class.get(row).filter(|_| own.get(row) == Some(run))?.into(),
+                path: path.get(row)?.into(),
+                defect: defect.get(row)?.into(),
+                label: label.get(row)?,
+                score: score.get(row).filter(|score| score.is_finite())?,
+            })
+        };
+        Ok((0..frame.height()).map(row).collect())
+    };
+    let rows = read().map_err(|fault| damaged(fault.to_string()))?;
+    let whole = |(number, row): (usize, Option<ImageRow>)| {
+        row.ok_or_else(|| damaged(format!("row {} is incomplete, not finite, or of another run", number + 1)))
+    };
+    rows.into_iter().enumerate().map(whole).collect()
+}
+
 /// Parquet bytes. Uncompressed pages in one row group: the same frame gives the same bytes.
 pub fn parquet_bytes(frame: &mut DataFrame) -> Result<Vec<u8>, PolarsError> {
     let mut bytes = Vec::new();

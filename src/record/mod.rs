@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use frames::{METRIC_COLUMNS, MetricRecord};
 pub use provenance::{Cost, Provenance, StageLog};
-pub use read::{Recorded, read_experiment};
+pub use read::{Recorded, RecordedRun, RunCost, read_experiment};
 pub use write::{Record, RunFolder, Standing, rebuild_views, write, write_failure};
 
 /// Version of the record's files; part of every record's key.

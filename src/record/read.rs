@@ -1,12 +1,14 @@
-//! Strict reading of an experiment's records.
+//! Strict reading of an experiment's records: whatever is doubtful is refused with words, never averaged.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use super::frames::{MetricRecord, metric_rows, read_parquet};
+use super::frames::{MetricRecord, image_rows, metric_rows, read_parquet};
 use super::write::RunFolder;
-use super::{StageLog, VERSION};
+use super::{ImageRow, StageLog, VERSION};
 use crate::error::{Error, Result};
-use crate::spec::{Experiment, MethodKind, load};
+use crate::spec::{Experiment, MethodKind, RunSpec, load};
 
 /// An experiment as recorded.
 #[derive(Debug)]
@@ -15,25 +17,42 @@ pub struct Recorded {
     pub folder: PathBuf,
     /// The experiment, read back from the resolved copy in the folder.
     pub experiment: Experiment,
+    /// The recorded runs, failed ones included, in the experiment's order.
+    pub runs: Vec<RecordedRun>,
     /// Rows of all recorded runs, in the experiment's order.
     pub metrics: Vec<MetricRecord>,
-    /// What labels each run's numbers, sorted, without repeats.
-    pub labels: Vec<(String, Vec<String>)>,
     /// Runs that are declared but not recorded.
     pub missing: Vec<String>,
-    /// Cost of each recorded run: variant, seen anomalies, seed, table of numbers.
-    pub costs: Vec<RunCost>,
-    /// Stages behind the recorded runs, run after run.
-    pub stages: Vec<StageLog>,
 }
 
-/// What one run cost.
+/// One recorded run without its rows.
+#[derive(Debug)]
+pub struct RecordedRun {
+    /// Its id.
+    pub id: String,
+    /// Everything that decides its numbers.
+    pub spec: RunSpec,
+    /// Why it failed, if it did; such a run has no numbers and no provenance.
+    pub failure: Option<String>,
+    /// What labels its numbers.
+    pub labels: Vec<String>,
+    /// Digest of the images it used; empty for a failed run.
+    pub dataset_digest: String,
+    /// Digest of its backbone's weights; empty for a failed run.
+    pub weights_digest: String,
+    /// What its model costs in use; `None` for a failed run.
+    pub cost: Option<RunCost>,
+    /// The stages behind it, from its log.
+    pub stages: Vec<StageLog>,
+    /// The whole `run.toml`.
+    pub toml: toml::Table,
+    folder: RunFolder,
+    images: OnceLock<Vec<ImageRow>>,
+}
+
+/// What one run's model costs in use.
 #[derive(Clone, Debug)]
 pub struct RunCost {
-    /// Row of the experiment.
-    pub variant: String,
-    /// Seen anomalies per class.
-    pub seen_anomalies: u32,
     /// Numbers in backbone and model.
     pub parameters: u64,
     /// Bytes of all banks.
@@ -42,18 +61,55 @@ pub struct RunCost {
     pub milliseconds_per_image: f64,
 }
 
-/// The stages of a run, from its log; a failed run has none.
-fn stages(path: &Path) -> Result<Vec<StageLog>> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Ok(Vec::new()) };
-    let read = |line: &str| {
-        serde_json::from_str(line).map_err(|fault| {
-            Error::store(path, format!("not a log of stages ({fault})"), "remove the run's folder and run again")
-        })
-    };
-    text.lines().map(read).collect()
+impl Recorded {
+    /// The recorded run of this id.
+    pub fn run(&self, id: &str) -> Option<&RecordedRun> {
+        self.runs.iter().find(|run| run.id == id)
+    }
 }
 
-/// Reads the records in `folder` (`results/<experiment>`). Another version of the record format is refused.
+impl RecordedRun {
+    /// The scored test images, in the order of the record; read when first asked for. A failed run has none.
+    ///
+    /// # Errors
+    /// A table that is damaged, of another run, with an image twice, or with a score that is no number.
+    pub fn images(&self) -> Result<&[ImageRow]> {
+        if self.failure.is_some() {
+            return Ok(&[]);
+        }
+        if let Some(rows) = self.images.get() {
+            return Ok(rows);
+        }
+        let path = self.folder.file("images.parquet");
+        let rows = image_rows(&read_parquet(&path)?, &path, &self.id)?;
+        let mut known = BTreeSet::new();
+        if let Some(twice) = rows.iter().find(|row| !known.insert((&row.class, &row.path))) {
+            return Err(damaged(&path, format!("image {} of class {} is there twice", twice.path, twice.class)));
+        }
+        Ok(self.images.get_or_init(|| rows))
+    }
+
+    /// A file in the run's folder.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.file(name)
+    }
+
+    /// A value of `run.toml`, such as `["provenance", "device"]`.
+    pub fn value(&self, path: &[&str]) -> Option<&toml::Value> {
+        let (first, rest) = path.split_first()?;
+        rest.iter().try_fold(self.toml.get(*first)?, |value, name| value.as_table()?.get(*name))
+    }
+}
+
+fn damaged(path: &Path, what: impl Into<String>) -> Error {
+    Error::store(path, what, "remove the run's folder and run again")
+}
+
+/// Reads the records in `folder` (`results/<experiment>`).
+///
+/// # Errors
+/// A folder without experiment or without any recorded run; a record of another version of the format, that is damaged,
+/// lacks one of its files, or is there twice.
 pub fn read_experiment(folder: &Path, methods: &[&MethodKind]) -> Result<Recorded> {
     let copy = folder.join("experiment.toml");
     if !copy.is_file() {
@@ -64,52 +120,129 @@ pub fn read_experiment(folder: &Path, methods: &[&MethodKind]) -> Result<Recorde
         ));
     }
     let experiment = load(&copy, methods, &[])?;
-    let mut recorded = Recorded {
-        folder: folder.into(),
-        experiment,
-        metrics: Vec::new(),
-        labels: Vec::new(),
-        missing: Vec::new(),
-        costs: Vec::new(),
-        stages: Vec::new(),
-    };
+    refuse_strangers(folder)?;
+    let mut recorded =
+        Recorded { folder: folder.into(), experiment, runs: Vec::new(), metrics: Vec::new(), missing: Vec::new() };
     for run in &recorded.experiment.runs {
         let id = run.spec.id();
-        let own = RunFolder::new(folder, &id);
-        let path = own.file("run.toml");
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            recorded.missing.push(id);
-            continue;
-        };
-        let damaged = |what: String| Error::store(&path, what, "remove the run's folder and run again");
-        let table: toml::Table = text.parse().map_err(|fault| damaged(format!("not a run record ({fault})")))?;
-        if table.get("record").and_then(|v| v.as_integer()) != Some(i64::from(VERSION)) {
-            return Err(damaged(format!("record format {:?} is not this program's {VERSION}", table.get("record"))));
-        }
-        let metrics = own.file("metrics.parquet");
-        recorded.metrics.extend(metric_rows(&read_parquet(&metrics)?, &metrics)?);
-        recorded.stages.extend(stages(&own.file("log.jsonl"))?);
-        let provenance = table.get("provenance").and_then(|v| v.as_table());
-        // A failed run has no numbers, so nothing labels them.
-        if let Some(labels) = provenance.and_then(|p| p.get("labels")).and_then(|v| v.as_array()) {
-            recorded.labels.push((
-                run.spec.variant.clone(),
-                labels.iter().filter_map(|v| v.as_str().map(str::to_string)).collect(),
-            ));
-        }
-        if let Some(cost) = provenance.and_then(|p| p.get("cost")).and_then(|v| v.as_table()) {
-            let whole = |name: &str| cost.get(name).and_then(|v| v.as_integer()).unwrap_or_default() as u64;
-            recorded.costs.push(RunCost {
-                variant: run.spec.variant.clone(),
-                seen_anomalies: run.spec.protocol.seen.count as u32,
-                parameters: whole("parameters"),
-                bank_bytes: whole("bank_bytes"),
-                milliseconds_per_image: cost
-                    .get("milliseconds_per_image")
-                    .and_then(|v| v.as_float())
-                    .unwrap_or_default(),
-            });
+        match read_run(RunFolder::new(folder, &id), &id, &run.spec)? {
+            Some((run, metrics)) => {
+                recorded.metrics.extend(metrics);
+                recorded.runs.push(run);
+            }
+            None => recorded.missing.push(id),
         }
     }
+    if recorded.runs.is_empty() {
+        return Err(Error::store(
+            folder,
+            format!("none of the {} runs of the experiment is recorded", recorded.missing.len()),
+            "run the experiment first",
+        ));
+    }
     Ok(recorded)
+}
+
+/// A folder that holds another run than its name says is a copy, and nobody can tell which of the two is meant. Folders
+/// of runs that the experiment no longer declares do no harm.
+fn refuse_strangers(folder: &Path) -> Result<()> {
+    let runs = folder.join("runs");
+    let Ok(entries) = std::fs::read_dir(&runs) else { return Ok(()) };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let table: Option<toml::Table> =
+            std::fs::read_to_string(path.join("run.toml")).ok().and_then(|text| text.parse().ok());
+        let own = table.as_ref().and_then(|table| table.get("run")?.as_str());
+        if let Some(own) = own.filter(|own| *own != name) {
+            let what = format!("holds run {own}, so that run is there twice or under a wrong name");
+            return Err(Error::store(&path, what, "remove the folder that does not belong there"));
+        }
+    }
+    Ok(())
+}
+
+fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(RecordedRun, Vec<MetricRecord>)>> {
+    let path = folder.file("run.toml");
+    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
+    let table: toml::Table = text.parse().map_err(|fault| damaged(&path, format!("not a run record ({fault})")))?;
+    let version = table.get("record").and_then(toml::Value::as_integer);
+    if version != Some(i64::from(VERSION)) {
+        let found = version.map_or("unknown".into(), |version| version.to_string());
+        let what = format!("the record has format {found}, this program's is {VERSION}; the two are not mixed");
+        return Err(damaged(&path, what));
+    }
+    let failure = match table.get("status").and_then(toml::Value::as_str) {
+        Some("ok") => None,
+        Some("error") => {
+            Some(table.get("error").and_then(toml::Value::as_str).unwrap_or("without a message").to_string())
+        }
+        other => return Err(damaged(&path, format!("the record has status {other:?}"))),
+    };
+    let needed: &[&str] = if failure.is_some() {
+        &["metrics.parquet"]
+    } else {
+        &["metrics.parquet", "images.parquet", "scores.safetensors"]
+    };
+    if let Some(name) = needed.iter().find(|name| !folder.file(name).is_file()) {
+        return Err(damaged(&folder.file(name), "is missing, so the run's record is not whole"));
+    }
+    let metrics = read_metrics(&folder.file("metrics.parquet"), id)?;
+    let provenance = table.get("provenance").and_then(toml::Value::as_table);
+    let text =
+        |name: &str| provenance.and_then(|p| p.get(name)).and_then(toml::Value::as_str).unwrap_or_default().to_string();
+    let labels = provenance.and_then(|p| p.get("labels")).and_then(toml::Value::as_array);
+    let run = RecordedRun {
+        id: id.into(),
+        spec: spec.clone(),
+        failure,
+        labels: labels.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_string)).collect(),
+        dataset_digest: text("dataset_digest"),
+        weights_digest: text("weights_digest"),
+        cost: provenance.and_then(|p| p.get("cost")).and_then(toml::Value::as_table).map(cost),
+        stages: stages(&folder.file("log.jsonl"))?,
+        toml: table,
+        folder,
+        images: OnceLock::new(),
+    };
+    Ok(Some((run, metrics)))
+}
+
+fn read_metrics(path: &Path, id: &str) -> Result<Vec<MetricRecord>> {
+    let rows = metric_rows(&read_parquet(path)?, path)?;
+    let mut known = BTreeSet::new();
+    for row in &rows {
+        if row.run != id {
+            return Err(damaged(path, format!("holds a row of run {}", row.run)));
+        }
+        if !known.insert((&row.class, &row.metric)) {
+            return Err(damaged(path, format!("{} of class {} is there twice", row.metric, row.class)));
+        }
+        if row.value.is_some_and(|value| !value.is_finite()) {
+            return Err(damaged(path, format!("{} of class {} is no number", row.metric, row.class)));
+        }
+    }
+    if rows.is_empty() {
+        return Err(damaged(path, "holds no row"));
+    }
+    Ok(rows)
+}
+
+fn cost(table: &toml::Table) -> RunCost {
+    let whole = |name: &str| table.get(name).and_then(toml::Value::as_integer).unwrap_or_default() as u64;
+    RunCost {
+        parameters: whole("parameters"),
+        bank_bytes: whole("bank_bytes"),
+        milliseconds_per_image: table.get("milliseconds_per_image").and_then(toml::Value::as_float).unwrap_or_default(),
+    }
+}
+
+/// The stages of a run, from its log; a failed run has none.
+fn stages(path: &Path) -> Result<Vec<StageLog>> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(Vec::new()) };
+    let read = |line: &str| {
+        serde_json::from_str(line).map_err(|fault| damaged(path, format!("not a log of stages ({fault})")))
+    };
+    text.lines().filter(|line| !line.is_empty()).map(read).collect()
 }

@@ -64,7 +64,7 @@ pub fn write(recorded: &Recorded, tables: &[Rendered]) -> Result<Vec<PathBuf>> {
 pub fn stage_costs(recorded: &Recorded) -> String {
     let mut kinds: Vec<(&str, usize, usize, f64, f64)> = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
-    for stage in &recorded.stages {
+    for stage in recorded.runs.iter().flat_map(|run| &run.stages) {
         let place = kinds.iter().position(|kind| kind.0 == stage.kind).unwrap_or_else(|| {
             kinds.push((&stage.kind, 0, 0, 0.0, 0.0));
             kinds.len() - 1
@@ -82,10 +82,10 @@ pub fn stage_costs(recorded: &Recorded) -> String {
     });
     let stages = render::plain(&["stages", "computed", "used", "expected s", "actual s"], rows);
     let mut named = std::collections::BTreeSet::new();
-    let first = recorded.costs.iter().filter(|cost| named.insert((&cost.variant, cost.seen_anomalies)));
-    let in_use = first.map(|cost| {
-        let time = format!("{:.1}", cost.milliseconds_per_image);
-        vec![cost.variant.clone(), cost.seen_anomalies.to_string(), time]
+    let first = recorded.runs.iter().filter(|run| named.insert((&run.spec.variant, run.spec.protocol.seen.count)));
+    let in_use = first.filter_map(|run| {
+        let time = format!("{:.1}", run.cost.as_ref()?.milliseconds_per_image);
+        Some(vec![run.spec.variant.clone(), run.spec.protocol.seen.count.to_string(), time])
     });
     format!("{stages}\n{}", render::plain(&["in use", "seen", "ms per image"], in_use))
 }
@@ -138,8 +138,9 @@ fn notes(recorded: &Recorded, spec: &Table) -> Vec<String> {
 /// table, which is to be the same for everyone.
 fn costs(recorded: &Recorded) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for cost in &recorded.costs {
-        let name = format!("Cost in use, {}, {} seen:", cost.variant, cost.seen_anomalies);
+    for run in &recorded.runs {
+        let Some(cost) = &run.cost else { continue };
+        let name = format!("Cost in use, {}, {} seen:", run.spec.variant, run.spec.protocol.seen.count);
         if !lines.iter().any(|line| line.starts_with(&name)) {
             lines.push(format!(
                 "{name} {:.2} M parameters, {:.1} MB of banks.",

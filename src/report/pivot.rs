@@ -164,20 +164,21 @@ fn cell(rows: &[&MetricRecord], columns: &[Dimension], head: &[String], metric: 
     }
 }
 
-/// Labels that every recorded run carries.
+/// Labels that every recorded run with numbers carries.
 pub fn common_labels(recorded: &Recorded) -> Vec<String> {
-    let Some((_, first)) = recorded.labels.first() else { return Vec::new() };
-    first.iter().filter(|label| recorded.labels.iter().all(|(_, own)| own.contains(label))).cloned().collect()
+    let with_numbers = || recorded.runs.iter().filter(|run| run.failure.is_none());
+    let Some(first) = with_numbers().next() else { return Vec::new() };
+    first.labels.iter().filter(|label| with_numbers().all(|run| run.labels.contains(label))).cloned().collect()
 }
 
 /// A variant with whatever labels its numbers and not everyone's.
 fn labelled(recorded: &Recorded, variant: &str) -> String {
     let common = common_labels(recorded);
     let mut own: Vec<&String> = recorded
-        .labels
+        .runs
         .iter()
-        .filter(|(name, _)| name == variant)
-        .flat_map(|(_, labels)| labels)
+        .filter(|run| run.spec.variant == variant)
+        .flat_map(|run| &run.labels)
         .filter(|l| !common.contains(l))
         .collect();
     own.sort();

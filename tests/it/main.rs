@@ -24,6 +24,7 @@ mod oracle_a6;
 mod oracle_a7;
 mod plan;
 mod program;
+mod report;
 mod resume;
 mod sameness;
 mod spec;
