@@ -18,7 +18,7 @@
 //! | [`paper`] | what the paper printed, whether it agrees with itself, and what a comparison with it comes to |
 //! | [`run`] | doing it all, foretelling it, and the one place where scores meet the truth |
 //! | [`record`] | what a run leaves in `results/` |
-//! | [`report`] | tables, from records alone |
+//! | [`report`] | tables, rankings, claims, verdicts, differences and one page, from records alone |
 //! | [`cli`] | one file per command |
 //!
 //! Invariants:

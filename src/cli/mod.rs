@@ -8,8 +8,10 @@ pub mod audit;
 pub mod data;
 pub mod metrics;
 mod plan;
+mod predict;
 mod report;
 mod run;
+mod runs;
 mod schema;
 mod store;
 pub mod verdict;
@@ -53,8 +55,12 @@ enum Command {
     Run(run::Args),
     /// Show what a run would do: stages cached and to do, time, disk, memory, what is missing.
     Plan(plan::Args),
-    /// Print the tables of recorded experiments; no model is run.
+    /// Print tables and claims of recorded experiments, and write them with a page; no model is run.
     Report(report::Args),
+    /// Find, inspect and compare recorded runs.
+    Runs(runs::Arguments),
+    /// Apply a recorded run to new images: scores and heat maps.
+    Predict(predict::Args),
     /// List, verify or synthesize datasets.
     Data(data::Arguments),
     /// Size, check or clean the store of cached artifacts.
@@ -204,7 +210,9 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         Command::Run(args) => run::run(args, common, json),
         Command::Plan(args) => plan::run(args, common, json),
         Command::Store(args) => store::run(args, common, json),
-        Command::Report(args) => report::run(args, common),
+        Command::Report(args) => report::run(args, common, json),
+        Command::Runs(args) => runs::run(args, common, json),
+        Command::Predict(args) => predict::run(args, common, json).map(|()| true),
         Command::Data(args) => data::run(args, &common.catalog()?, &common.data_root(), json),
         Command::Weights(args) => weights::run(args, &common.weights_dir(), json).map(|()| true),
         Command::Metrics(args) => metrics::run(args, json).map(|()| true),

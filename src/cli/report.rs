@@ -1,14 +1,18 @@
-//! `dmad report`: the tables again, from the records alone.
+//! `dmad report`: tables, claims and the page again, from the records alone.
 
 use std::path::{Path, PathBuf};
 
 use super::Common;
+use crate::data::Catalog;
 use crate::error::Result;
-use crate::record::Standing;
+use crate::paper::Published;
+use crate::record::{Recorded, Standing};
+use crate::report::Checked;
 use crate::run::{Progress, Session};
+use crate::store::write_atomically;
 use crate::{methods, record, report, run, spec};
 
-/// Print the tables of recorded experiments.
+/// Print the tables and claims of recorded experiments, and write them as Markdown, CSV, LaTeX and one page.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -21,14 +25,12 @@ pub struct Args {
 }
 
 /// True when every declared run is recorded and none failed.
-pub fn run(args: &Args, common: &Common) -> Result<bool> {
+pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let mut fine = true;
     for target in &args.targets {
         let recorded = record::read_experiment(&folder(target, common)?, &methods::kinds())?;
         record::rebuild_views(&recorded.folder, &recorded.experiment)?;
-        let tables = report::tables(&recorded);
-        tables.iter().try_for_each(|table| super::print(&table.text))?;
-        for path in report::write(&recorded, &tables)? {
+        for path in show(&recorded, json)? {
             eprintln!("wrote {}", path.display());
         }
         stale(&recorded, common)?;
@@ -37,9 +39,61 @@ pub fn run(args: &Args, common: &Common) -> Result<bool> {
     Ok(fine)
 }
 
+/// Prints what an experiment's records say, writes it below its folder, and returns the paths.
+pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
+    let tables = report::tables(recorded)?;
+    let claims = report::claims::check(recorded)?;
+    let mut paths = report::write(recorded, &tables, &claims)?;
+    if json {
+        super::print(&as_json(recorded, &claims))?;
+    } else {
+        let width = width();
+        tables.iter().try_for_each(|table| super::print(&table.text(width)))?;
+        if !claims.is_empty() {
+            super::print(&report::claims::text(&claims))?;
+        }
+    }
+    let (published, catalog) = (Published::embedded()?, Catalog::load(None)?);
+    let (table, tolerances) = (&recorded.experiment.reproduces, &recorded.experiment.tolerances);
+    let verdicts = match table.is_empty() {
+        true => Vec::new(),
+        false => report::verdicts::compare(recorded, &published, table, &catalog, tolerances)?,
+    };
+    let path = recorded.folder.join("report.html");
+    write_atomically(&path, report::page(recorded, &tables, &claims, &verdicts)?.as_bytes())?;
+    paths.push(path);
+    Ok(paths)
+}
+
+/// Characters in a line of the terminal; `None` when the output goes elsewhere. `COLUMNS` wins.
+fn width() -> Option<usize> {
+    let named = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|&width| width >= 20);
+    let terminal = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+    named.or_else(terminal)
+}
+
+fn as_json(recorded: &Recorded, claims: &[Checked]) -> String {
+    let rows: Vec<_> = recorded
+        .metrics
+        .iter()
+        .map(|row| {
+            serde_json::json!({
+                "run": row.run, "variant": row.variant, "method": row.method, "dataset": row.dataset,
+                "class": row.class, "setting": row.setting, "seen_anomalies": row.seen_anomalies, "seed": row.seed,
+                "metric": row.metric, "value": row.value, "status": row.status, "error": row.error,
+            })
+        })
+        .collect();
+    let claims: Vec<_> = claims.iter().map(Checked::json).collect();
+    serde_json::json!({
+        "experiment": recorded.experiment.name, "rows": rows, "claims": claims, "missing": recorded.missing,
+    })
+    .to_string()
+}
+
 /// Names recorded runs that today's program, data or weights would give other numbers for. Where the data are not here,
 /// nobody can know.
-fn stale(recorded: &record::Recorded, common: &Common) -> Result<()> {
+fn stale(recorded: &Recorded, common: &Common) -> Result<()> {
     let settings = common.settings();
     if !settings.store.is_dir() {
         eprintln!("whether the records are up to date was not checked: no store at {}", settings.store.display());

@@ -125,12 +125,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             continue;
         }
         let recorded = record::read_experiment(&common.results.join(&experiment.name), &methods)?;
-        let tables = report::tables(&recorded);
-        report::write(&recorded, &tables)?;
-        match json {
-            true => print_json(experiment, &recorded)?,
-            false => tables.iter().try_for_each(|table| super::print(&table.text))?,
-        }
+        super::report::show(&recorded, json)?;
         if !json && summary.done > 0 {
             super::print(&report::stage_costs(&recorded))?;
         }
@@ -171,15 +166,6 @@ fn matches(pattern: &str, text: &str) -> bool {
             rest.char_indices().map(|(i, _)| i).chain([rest.len()]).any(|i| matches(tail, &rest[i..]))
         }),
     }
-}
-
-fn print_json(experiment: &Experiment, recorded: &record::Recorded) -> Result<()> {
-    let rows: Vec<_> = recorded.metrics.iter().map(|row| serde_json::json!({
-        "run": row.run, "variant": row.variant, "method": row.method, "dataset": row.dataset, "class": row.class,
-        "setting": row.setting, "seen_anomalies": row.seen_anomalies, "seed": row.seed, "metric": row.metric,
-        "value": row.value, "status": row.status, "error": row.error,
-    })).collect();
-    super::print(&serde_json::json!({ "experiment": experiment.name, "rows": rows }).to_string())
 }
 
 fn say(experiment: &Experiment, summary: &Summary, common: &Common) {

@@ -1,36 +1,21 @@
 //! `dmad verdict`: what our recorded numbers say of the numbers that the paper printed.
 //!
-//! Owns: which recorded rows belong to a printed value, under which conditions they were measured, and the printed
-//! forms. Does not own: the rule (`paper::verdict`). Reads records alone; no model is run.
+//! Owns: the printed forms and the scoreboard. Does not own: which rows belong to a printed value (`report::verdicts`),
+//! or the rule (`paper::verdict`). Reads records alone; no model is run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use comfy_table::{Cell as TextCell, CellAlignment, ContentArrangement, Table, presets};
 use serde_json::json;
 
 use super::Common;
 use crate::data::Catalog;
-use crate::error::{Error, Result};
-use crate::methods;
-use crate::metrics::{self, Options};
-use crate::paper::verdict::{
-    Conditions, Ours, Outcome, PaperConditions, Reason, Tolerances, Verdict, judge, reasons, tally,
-};
-use crate::paper::{Cell, Key, MEAN, Published, audit};
-use crate::record::{MetricRecord, Recorded, read_experiment};
-use crate::spec::{BASE_VARIANT, MaskResize, MetricName, RunSpec, Setting};
-
-/// Backbones of the compared methods, all with ImageNet weights: DMAD's paper §4.2, the other methods' own papers.
-const BACKBONES: [(&str, &str); 5] = [
-    ("dmad", "wide_resnet50_2 imagenet"),
-    ("simplenet", "wide_resnet50_2 imagenet"),
-    ("uniad", "efficientnet_b4 imagenet"),
-    ("dra", "resnet18 imagenet"),
-    ("bgad", "efficientnet_b6 imagenet"),
-];
-
-/// The label that says what a reason of its own says.
-const TOLD_LABEL: &str = "subsampled images";
+use crate::error::Result;
+use crate::paper::Published;
+use crate::paper::verdict::{Outcome, Tally, Verdict, tally};
+use crate::record::read_experiment;
+use crate::report::verdicts::{because, compare, doubt, not_run};
+use crate::{methods, report, spec};
 
 /// What recorded numbers say of the published ones.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,8 +24,11 @@ Examples:
   dmad verdict experiments/paper/table4.toml
   dmad verdict results/table4 --table table4 --all --format json
 
+  dmad verdict experiments/paper/*.toml                 and a scoreboard of all of them
+
 Only numbers on the paper's data, with its weights, whole and by its definitions are judged; tolerances in percent: AUROC
-1 for a mean over classes and 4 for a class, AP, F1max and PRO 3 and 8. Exit code 1: a judged number is not reproduced.")]
+1 for a mean over classes and 4 for a class, AP, F1max and PRO 3 and 8, unless the experiment's [tolerance] says otherwise.
+An experiment that has no results yet counts as not run. Exit code 1: a judged number is not reproduced.")]
 pub struct Args {
     /// Experiment files, or folders below results/
     #[arg(required = true, value_name = "FILE|DIR")]
@@ -56,6 +44,9 @@ pub struct Args {
     all: bool,
 }
 
+/// What the columns mean.
+const NOTE: &str = "Percent; ± is the standard deviation over seeds; 95 % intervals by bootstrap over images for image metrics, over classes and seeds for pixel metrics.";
+
 /// Prints the verdicts; true when no judged number is off.
 ///
 /// # Errors
@@ -64,164 +55,74 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let published = args.published.as_deref().map_or_else(Published::embedded, Published::read)?;
     // The built-in catalog says what the paper's data are; one that the user writes says what the user's are.
     let catalog = Catalog::load(None)?;
-    let mut fine = true;
-    for target in &args.targets {
-        let recorded = read_experiment(&super::report::folder(target, common)?, &methods::kinds())?;
-        let table = args.table.as_deref().unwrap_or(&recorded.experiment.reproduces);
-        let verdicts = compare(&recorded, &published, table, &catalog, &Tolerances::default())?;
-        super::print(&if json { as_json(&verdicts) } else { text(&verdicts, &published, args.all) })?;
-        fine &= !verdicts.iter().any(|verdict| matches!(verdict.outcome, Outcome::Better | Outcome::Worse));
+    let boards: Vec<Board> =
+        args.targets.iter().map(|target| board(target, args, common, &published, &catalog)).collect::<Result<_>>()?;
+    if json {
+        super::print(&as_json(&boards))?;
+    } else {
+        for board in &boards {
+            super::print(&text(board, &published, args.all))?;
+        }
+        if boards.len() > 1 {
+            super::print(&scoreboard(&boards))?;
+        }
     }
-    Ok(fine)
+    let off = |verdict: &Verdict| matches!(verdict.outcome, Outcome::Better | Outcome::Worse);
+    Ok(!boards.iter().flat_map(|board| &board.verdicts).any(off))
 }
 
-/// A verdict on every value that the paper's `table` prints. `catalog` says how many test images the paper's data have.
-///
-/// # Errors
-/// No such table, or several variants that a printed value could be held against.
-pub fn compare<'a>(
-    recorded: &Recorded,
+/// The verdicts of one experiment.
+struct Board<'a> {
+    experiment: String,
+    table: String,
+    verdicts: Vec<Verdict<'a>>,
+}
+
+/// A folder must hold records; an experiment file that was never run has none, and all of its table was not run.
+fn board<'a>(
+    target: &Path,
+    args: &Args,
+    common: &Common,
     published: &'a Published,
-    table: &'a str,
     catalog: &Catalog,
-    tolerances: &Tolerances,
-) -> Result<Vec<Verdict<'a>>> {
-    let cells: Vec<&Cell> = published.table(table).collect();
-    if cells.is_empty() {
-        let what = match table {
-            "" => format!("experiment {} does not say which table it reproduces", recorded.experiment.name),
-            name => format!("{} has no table \"{name}\"", published.source().display()),
+) -> Result<Board<'a>> {
+    let folder = super::report::folder(target, common)?;
+    let named = |own: &str| args.table.clone().unwrap_or_else(|| own.to_string());
+    // The names of the paper's tables live as long as its values.
+    let place = |table: &str| published.cells().iter().map(|cell| cell.key.table.as_str()).find(|name| *name == table);
+    if !target.is_dir() && !folder.is_dir() {
+        let experiment = spec::load(target, &methods::kinds(), &[])?;
+        let table = named(&experiment.reproduces);
+        let verdicts = match place(&table) {
+            Some(known) => not_run(published, known, &experiment.name, &experiment.tolerances)?,
+            None => return Err(report::verdicts::unknown_table(published, &table, &experiment.name)),
         };
-        let help = "name one with --table, or with `reproduces` in the experiment file";
-        return Err(Error::usage(what, help));
+        return Ok(Board { experiment: experiment.name, table, verdicts });
     }
-    cells.into_iter().map(|cell| Ok(judge(cell, ours(recorded, cell, catalog)?.as_ref(), tolerances))).collect()
-}
-
-/// Our numbers for a printed value; `None` when nothing is recorded that could be one.
-fn ours(recorded: &Recorded, cell: &Cell, catalog: &Catalog) -> Result<Option<Ours>> {
-    let Some(variant) = variant(recorded, &cell.key)? else { return Ok(None) };
-    let belongs = |row: &&MetricRecord| row.variant == variant && same_setting(row, &cell.key);
-    let rows: Vec<&MetricRecord> = recorded.metrics.iter().filter(belongs).collect();
-    let mut ours = Ours::default();
-    let mut all_reasons = Vec::new();
-    for row in rows.iter().filter(|row| row.metric == cell.key.metric.as_str()) {
-        if row.status == "error" {
-            all_reasons.push(Reason::NoValue(format!("seed {}: {}", row.seed, row.error)));
-        } else if row.class == cell.key.class {
-            match row.value {
-                Some(value) => ours.values.push(100.0 * value),
-                None => all_reasons.push(Reason::NoValue(format!("seed {}: {}", row.seed, row.error))),
-            }
-            if row.class == MEAN && !row.error.is_empty() && row.value.is_some() {
-                all_reasons.push(Reason::OtherDefinition(row.error.clone()));
-            }
-        }
-    }
-    if ours.values.is_empty() && all_reasons.is_empty() {
-        return Ok(None);
-    }
-    if !ours.values.is_empty() {
-        let paper = paper_conditions(&cell.key, catalog);
-        let found = conditions(recorded, &cell.key, &rows);
-        if found.len() < ours.values.len() {
-            all_reasons.push(Reason::Labelled("the record does not say how it was measured".into()));
-        }
-        all_reasons.extend(found.iter().flat_map(|found| reasons(found, &paper)));
-    }
-    all_reasons.sort();
-    all_reasons.dedup();
-    ours.reasons = all_reasons;
-    Ok(Some(ours))
-}
-
-fn same_setting(row: &MetricRecord, key: &Key) -> bool {
-    row.dataset == key.dataset && row.method == key.method && row.seen_anomalies == key.anomalies_per_class
-}
-
-/// The variant that a printed value is held against: the one of its name, and for "full", which is also what a paper
-/// calls every compared method, the only one of that method.
-fn variant(recorded: &Recorded, key: &Key) -> Result<Option<String>> {
-    let mut names: Vec<&str> =
-        recorded.metrics.iter().filter(|row| same_setting(row, key)).map(|row| row.variant.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    if names.contains(&key.variant.as_str()) {
-        return Ok(Some(key.variant.clone()));
-    }
-    match (key.variant == BASE_VARIANT, &names[..]) {
-        (false, _) | (_, []) => Ok(None),
-        (true, [only]) => Ok(Some((*only).into())),
-        (true, several) => Err(Error::usage(
-            format!("{key} could be any of the variants {}", several.join(", ")),
-            "call the one that is meant \"full\", or leave the others out",
-        )),
-    }
-}
-
-fn paper_conditions(key: &Key, catalog: &Catalog) -> PaperConditions {
-    let weights = BACKBONES.iter().filter(|(method, _)| *method == key.method).map(|(_, weights)| weights.to_string());
-    let counts = catalog.get(&key.dataset).ok().map(|entry| &entry.counts).filter(|counts| !counts.is_empty());
-    let test_images = counts.map(|counts| {
-        let own = counts.iter().filter(|(class, _)| key.class == MEAN || **class == key.class);
-        own.fold((0, 0), |(anomalous, normal), (_, count)| {
-            // Where the training split has no anomalies of its own, seen ones leave the test set.
-            let seen = if count.train_bad == 0 { key.anomalies_per_class as usize } else { 0 };
-            (anomalous + count.test_bad.saturating_sub(seen) as u64, normal + count.test_good as u64)
-        })
-    });
-    PaperConditions { datasets: Vec::new(), test_images, weights: weights.collect() }
-}
-
-/// The conditions of every recorded run behind a value.
-fn conditions(recorded: &Recorded, key: &Key, rows: &[&MetricRecord]) -> Vec<Conditions> {
-    let counted = |row: &&&MetricRecord| row.class == key.class && row.metric == MetricName::ImageAuroc.as_str();
-    let of_row = |row: &&MetricRecord| {
-        let run = recorded.run(&row.run)?;
-        let mut labels: Vec<String> = run.labels.iter().filter(|label| *label != TOLD_LABEL).cloned().collect();
-        if run.spec.protocol.setting == Setting::PerClass {
-            labels.push("one model per class, the paper has one for all".into());
-        }
-        Some(Conditions {
-            dataset: run.dataset_digest.clone(),
-            test_images: (row.n_pos, row.n_neg),
-            weights: format!("{} {}", run.spec.backbone.name, run.spec.backbone.weights),
-            subsampled: run.spec.protocol.is_subsampled(),
-            definition: other_definition(&run.spec, key.metric),
-            labels,
-        })
+    let recorded = read_experiment(&folder, &methods::kinds())?;
+    let table = named(&recorded.experiment.reproduces);
+    let Some(known) = place(&table) else {
+        return Err(report::verdicts::unknown_table(published, &table, &recorded.experiment.name));
     };
-    rows.iter().filter(counted).filter_map(of_row).collect()
+    let verdicts = compare(&recorded, published, known, catalog, &recorded.experiment.tolerances)?;
+    Ok(Board { experiment: recorded.experiment.name.clone(), table, verdicts })
 }
 
-/// How the metric of a run differs from the defaults, which are what published numbers are held against.
-fn other_definition(spec: &RunSpec, metric: MetricName) -> Option<String> {
-    let evaluation = &spec.evaluation;
-    let options = Options { ap: evaluation.ap, pro: evaluation.pro };
-    let sentence = metrics::definition(metric.as_str(), &options);
-    if sentence != metrics::definition(metric.as_str(), &Options::default()) {
-        return sentence.map(str::to_string);
-    }
-    let pixels = metric.as_str().starts_with("pixel");
-    match (evaluation.size, evaluation.mask_resize) {
-        (256, MaskResize::Bilinear05) => None,
-        _ if !pixels => None,
-        (256, _) => Some("masks are resized otherwise".into()),
-        (size, _) => Some(format!("maps of {size} instead of 256 pixels")),
-    }
-}
-
-/// A warning for printed means that their own rows contradict.
-fn doubt(published: &Published, cell: &Cell) -> Option<String> {
-    let rows = audit::mean_of_rows(published, &cell.key).filter(|_| cell.key.class == MEAN)?;
-    let off = (rows - cell.value.value()).abs() > audit::MEAN_THRESHOLD;
-    off.then(|| format!("the printed rows have the mean {rows:.1}"))
-}
-
-fn text(verdicts: &[Verdict], published: &Published, all: bool) -> String {
+fn text(board: &Board, published: &Published, all: bool) -> String {
+    let verdicts = &board.verdicts;
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["printed value", "printed", "ours", "seeds", "difference", "tolerance", "verdict", "because"]);
+    table.set_header([
+        "printed value",
+        "printed",
+        "ours",
+        "seeds",
+        "95 %",
+        "difference",
+        "tolerance",
+        "verdict",
+        "because",
+    ]);
     let mut shown = 0;
     for verdict in verdicts.iter().filter(|verdict| all || verdict.outcome != Outcome::NotRun) {
         let right = |text: String| TextCell::new(text).set_alignment(CellAlignment::Right);
@@ -236,6 +137,7 @@ fn text(verdicts: &[Verdict], published: &Published, all: bool) -> String {
             right(verdict.cell.value.to_string()),
             right(mean),
             right(verdict.seeds.to_string()),
+            right(verdict.interval.map_or("–".into(), |i| format!("[{:.1}, {:.1}]", i.low, i.high))),
             right(verdict.difference.map_or("–".into(), |difference| format!("{difference:+.1}"))),
             right(format!("{:.1}", verdict.tolerance)),
             TextCell::new(verdict.outcome.as_str()),
@@ -243,32 +145,46 @@ fn text(verdicts: &[Verdict], published: &Published, all: bool) -> String {
         ]);
         shown += 1;
     }
-    let count = tally(verdicts.iter().map(|verdict| &verdict.outcome));
-    let line = format!(
-        "{} printed values: {} reproduced, {} better, {} worse, {} not comparable, {} not run.",
-        verdicts.len(),
-        count.reproduced,
-        count.better,
-        count.worse,
-        count.not_comparable,
-        count.not_run
-    );
-    if shown == 0 { line } else { format!("Percent; ± is the standard deviation over seeds.\n{table}\n{line}") }
+    let line = format!("{}: {}", board.table, in_words(&count(board)));
+    if shown == 0 { line } else { format!("{}. {NOTE}\n{table}\n{line}", board.experiment) }
 }
 
-fn because(verdict: &Verdict) -> Vec<String> {
-    match &verdict.outcome {
-        Outcome::NotComparable(reasons) => reasons.iter().map(Reason::to_string).collect(),
-        _ => Vec::new(),
-    }
+fn count(board: &Board) -> Tally {
+    tally(board.verdicts.iter().map(|verdict| &verdict.outcome))
 }
 
-fn as_json(verdicts: &[Verdict]) -> String {
-    let rows: Vec<_> = verdicts
+fn in_words(count: &Tally) -> String {
+    let Tally { reproduced, better, worse, not_comparable, not_run } = count;
+    let all = reproduced + better + worse + not_comparable + not_run;
+    format!(
+        "{all} printed values: {reproduced} reproduced, {better} better, {worse} worse, {not_comparable} not comparable, {not_run} not run."
+    )
+}
+
+/// One line per experiment, and one for all.
+fn scoreboard(boards: &[Board]) -> String {
+    let row = |name: String, table: String, count: &Tally| {
+        let Tally { reproduced, better, worse, not_comparable, not_run } = *count;
+        let numbers = [reproduced, better, worse, not_comparable, not_run];
+        let all = numbers.iter().sum::<usize>();
+        [vec![name, table, all.to_string()], numbers.map(|number| number.to_string()).to_vec()].concat()
+    };
+    let mut rows: Vec<Vec<String>> =
+        boards.iter().map(|board| row(board.experiment.clone(), board.table.clone(), &count(board))).collect();
+    let total = tally(boards.iter().flat_map(|board| &board.verdicts).map(|verdict| &verdict.outcome));
+    rows.push(row("all".into(), String::new(), &total));
+    let head = ["experiment", "table", "printed", "reproduced", "better", "worse", "not comparable", "not run"];
+    format!("Scoreboard\n{}", report::plain(&head, rows.into_iter()))
+}
+
+fn as_json(boards: &[Board]) -> String {
+    let rows: Vec<_> = boards
         .iter()
-        .map(|verdict| {
+        .flat_map(|board| board.verdicts.iter().map(move |verdict| (board, verdict)))
+        .map(|(board, verdict)| {
             let key = &verdict.cell.key;
             json!({
+                "experiment": board.experiment,
                 "table": key.table,
                 "dataset": key.dataset,
                 "class": key.class,
@@ -280,6 +196,8 @@ fn as_json(verdicts: &[Verdict]) -> String {
                 "mean": verdict.mean,
                 "sd": verdict.sd,
                 "seeds": verdict.seeds,
+                "low": verdict.interval.map(|interval| interval.low),
+                "high": verdict.interval.map(|interval| interval.high),
                 "difference": verdict.difference,
                 "tolerance": verdict.tolerance,
                 "verdict": verdict.outcome.as_str(),

@@ -9,25 +9,7 @@
 use super::{Cell, MEAN};
 use crate::metrics::bootstrap::Interval;
 use crate::spec::MetricName;
-
-/// How far (percent) our mean may be from the printed value.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Tolerances {
-    /// AUROC, mean over classes.
-    pub auroc_mean: f64,
-    /// AUROC of one class.
-    pub auroc_class: f64,
-    /// AP, F1max and PRO, mean over classes.
-    pub other_mean: f64,
-    /// AP, F1max and PRO of one class.
-    pub other_class: f64,
-}
-
-impl Default for Tolerances {
-    fn default() -> Self {
-        Tolerances { auroc_mean: 1.0, auroc_class: 4.0, other_mean: 3.0, other_class: 8.0 }
-    }
-}
+pub use crate::spec::Tolerances;
 
 impl Tolerances {
     /// The tolerance of a metric for a class, or for "mean".

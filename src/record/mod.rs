@@ -3,6 +3,7 @@
 //! Owns: rows, files, provenance, the experiment-level views. Does not own: computing anything, or showing it (`report`).
 //! Every run owns its folder; the experiment's files are views in canonical order, replaced in one step.
 
+mod find;
 mod frames;
 mod provenance;
 mod read;
@@ -10,10 +11,11 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
+pub use find::{experiments, find_run};
 pub use frames::{METRIC_COLUMNS, MetricRecord};
 pub use provenance::{Cost, Provenance, StageLog};
 pub use read::{Recorded, RecordedRun, RunCost, read_experiment};
-pub use write::{Record, RunFolder, Standing, rebuild_views, write, write_failure};
+pub use write::{MEAN, Record, RunFolder, Standing, rebuild_views, write, write_failure};
 
 /// Version of the record's files; part of every record's key.
 pub const VERSION: u32 = 2;

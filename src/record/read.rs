@@ -111,6 +111,16 @@ fn damaged(path: &Path, what: impl Into<String>) -> Error {
 /// A folder without experiment or without any recorded run; a record of another version of the format, that is damaged,
 /// lacks one of its files, or is there twice.
 pub fn read_experiment(folder: &Path, methods: &[&MethodKind]) -> Result<Recorded> {
+    refuse_strangers(folder)?;
+    read(folder, methods, &|_| true)
+}
+
+/// Reads one recorded run of the experiment in `folder`, whatever may be wrong with the others.
+pub(super) fn read_run_of(folder: &Path, id: &str, methods: &[&MethodKind]) -> Result<Recorded> {
+    read(folder, methods, &|own| own == id)
+}
+
+fn read(folder: &Path, methods: &[&MethodKind], wanted: &dyn Fn(&str) -> bool) -> Result<Recorded> {
     let copy = folder.join("experiment.toml");
     if !copy.is_file() {
         return Err(Error::store(
@@ -120,11 +130,13 @@ pub fn read_experiment(folder: &Path, methods: &[&MethodKind]) -> Result<Recorde
         ));
     }
     let experiment = load(&copy, methods, &[])?;
-    refuse_strangers(folder)?;
     let mut recorded =
         Recorded { folder: folder.into(), experiment, runs: Vec::new(), metrics: Vec::new(), missing: Vec::new() };
     for run in &recorded.experiment.runs {
         let id = run.spec.id();
+        if !wanted(&id) {
+            continue;
+        }
         match read_run(RunFolder::new(folder, &id), &id, &run.spec)? {
             Some((run, metrics)) => {
                 recorded.metrics.extend(metrics);
@@ -136,7 +148,10 @@ pub fn read_experiment(folder: &Path, methods: &[&MethodKind]) -> Result<Recorde
     if recorded.runs.is_empty() {
         return Err(Error::store(
             folder,
-            format!("none of the {} runs of the experiment is recorded", recorded.missing.len()),
+            match recorded.missing.len() {
+                0 => "the experiment no longer declares that run".into(),
+                count => format!("none of the {count} runs of the experiment is recorded"),
+            },
             "run the experiment first",
         ));
     }

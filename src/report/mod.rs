@@ -1,9 +1,17 @@
-//! Tables from records alone. No model is ever run here.
+//! What records say, from records alone: tables, rankings, claims, verdicts, one page. No model is ever run here.
 //!
-//! Owns: turning recorded rows into tables, and writing them as text, Markdown and CSV. Does not own: what was recorded.
+//! Owns: turning recorded rows into tables and judgements, and writing them as text, Markdown, CSV, LaTeX and HTML. Does
+//! not own: what was recorded (`record`), the rules of judgements (`paper`), intervals (`metrics`).
 
+pub mod claims;
+pub mod diff;
+pub mod evidence;
+mod html;
+mod latex;
 mod pivot;
+pub mod ranking;
 mod render;
+pub mod verdicts;
 
 use std::path::PathBuf;
 
@@ -13,22 +21,54 @@ use crate::record::Recorded;
 use crate::spec::{Dimension, Table};
 use crate::store::write_atomically;
 
+pub use claims::Checked;
+pub use html::page;
 pub use pivot::{Cell, Pivot};
+pub use ranking::Ranking;
 pub use render::plain;
 
 /// A finished table.
 #[derive(Debug)]
 pub struct Rendered {
-    /// For a terminal.
-    pub text: String,
+    /// What it is of.
+    pub title: String,
+    /// Its cells.
+    pub pivot: Pivot,
+    /// What a reader must know.
+    pub notes: Vec<String>,
+    /// Who is best, where the table asks for it.
+    pub rankings: Vec<Ranking>,
+}
+
+impl Rendered {
+    /// For a terminal of `width` characters; `None` = of any width.
+    pub fn text(&self, width: Option<usize>) -> String {
+        let rankings: String = self.rankings.iter().map(|ranking| ranking.text() + "\n").collect();
+        format!("{}\n{}\n{rankings}{}\n", self.title, render::text(&self.pivot, width), self.notes.join("\n"))
+    }
+
     /// For a document.
-    pub markdown: String,
+    pub fn markdown(&self) -> String {
+        let rankings: String = self.rankings.iter().map(Ranking::markdown).collect();
+        render::markdown(&self.pivot, &self.title, &self.notes) + &rankings
+    }
+
     /// For a program.
-    pub csv: String,
+    pub fn csv(&self) -> String {
+        render::csv(&self.pivot)
+    }
+
+    /// For a paper.
+    pub fn latex(&self) -> String {
+        latex::latex(&self.pivot, &self.title, &self.notes)
+    }
 }
 
 /// The declared tables, or one of all metrics by class when none is declared.
-pub fn tables(recorded: &Recorded) -> Vec<Rendered> {
+///
+/// # Errors
+/// A damaged record, where a table ranks.
+pub fn tables(recorded: &Recorded) -> Result<Vec<Rendered>> {
     let declared = &recorded.experiment.tables;
     let default = Table {
         rows: Dimension::Class,
@@ -37,27 +77,46 @@ pub fn tables(recorded: &Recorded) -> Vec<Rendered> {
         classes: Vec::new(),
         datasets: Vec::new(),
         variants: Vec::new(),
+        methods: Vec::new(),
+        also: Vec::new(),
+        rank: false,
         title: String::new(),
     };
     let specs = if declared.is_empty() { std::slice::from_ref(&default) } else { declared.as_slice() };
-    specs
-        .iter()
-        .map(|spec| render::render(&Pivot::new(recorded, spec), &title(recorded, spec), &notes(recorded, spec)))
-        .collect()
+    let table = |spec: &Table| {
+        let pivot = Pivot::new(recorded, spec);
+        let rankings = if spec.rank { ranking::rank(recorded, spec)? } else { Vec::new() };
+        let notes = notes(recorded, spec, &pivot);
+        Ok(Rendered { title: title(recorded, spec), pivot, notes, rankings })
+    };
+    specs.iter().map(table).collect()
 }
 
-/// Writes the tables below the experiment's folder and returns the paths.
-pub fn write(recorded: &Recorded, tables: &[Rendered]) -> Result<Vec<PathBuf>> {
+/// Writes tables and claims below the experiment's folder and returns the paths.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write(recorded: &Recorded, tables: &[Rendered], claims: &[Checked]) -> Result<Vec<PathBuf>> {
     let folder = recorded.folder.join("tables");
-    let mut paths = Vec::new();
+    let mut files: Vec<(String, String)> = Vec::new();
     for (number, table) in tables.iter().enumerate() {
-        for (extension, text) in [("md", &table.markdown), ("csv", &table.csv)] {
-            let path = folder.join(format!("table{}.{extension}", number + 1));
-            write_atomically(&path, text.as_bytes())?;
-            paths.push(path);
+        let name = format!("table{}", number + 1);
+        files.push((format!("{name}.md"), table.markdown()));
+        files.push((format!("{name}.csv"), table.csv()));
+        files.push((format!("{name}.tex"), table.latex()));
+        if !table.rankings.is_empty() {
+            files.push((format!("{name}_ranking.csv"), ranking::csv(&table.rankings)));
         }
     }
-    Ok(paths)
+    if !claims.is_empty() {
+        files.push(("claims.md".into(), claims::markdown(claims)));
+        files.push(("claims.csv".into(), claims::csv(claims)));
+    }
+    let write = |(name, text): (String, String)| {
+        let path = folder.join(name);
+        write_atomically(&path, text.as_bytes()).map(|()| path)
+    };
+    files.into_iter().map(write).collect()
 }
 
 /// What the stages of an experiment were expected to take, and what they took: one line per kind.
@@ -95,11 +154,18 @@ fn title(recorded: &Recorded, spec: &Table) -> String {
 }
 
 /// What a reader must know of the numbers: definitions, spread, labels, cost, what is missing.
-fn notes(recorded: &Recorded, spec: &Table) -> Vec<String> {
+fn notes(recorded: &Recorded, spec: &Table, pivot: &Pivot) -> Vec<String> {
     let experiment = &recorded.experiment;
     let mut notes = vec![
         "Percent; ± is the standard deviation over seeds; \"mean\" is the unweighted mean over classes.".to_string(),
     ];
+    match pivot.seeds() {
+        Some((fewest, most)) if fewest == most => notes.push(format!("n = {most} seeds behind every number.")),
+        Some((fewest, most)) => {
+            notes.push(format!("n = {fewest} to {most} seeds; the CSV says how many for each number."))
+        }
+        None => {}
+    }
     let shown = if spec.metrics.is_empty() { &experiment.metrics } else { &spec.metrics };
     let options = experiment
         .runs

@@ -1,10 +1,11 @@
-//! Recorded rows into cells.
+//! Declared runs and recorded rows into cells.
 //!
-//! A dimension that varies among the rows and is neither shown nor averaged over would mix different things in one
-//! cell; it is added to the columns instead. Only seeds are averaged over.
+//! What a table shows is what the experiment declares, so that a run that was left out is a cell that says so. A dimension
+//! that varies among the declared runs and is neither shown nor averaged over would mix different things in one cell; it
+//! is added to the columns instead. Only seeds are averaged over.
 
-use crate::record::{MetricRecord, Recorded};
-use crate::spec::{Dimension, MetricName, Table};
+use crate::record::{MEAN, MetricRecord, Recorded};
+use crate::spec::{Dimension, MetricName, Run, Table};
 
 /// One cell: mean and spread over seeds.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,17 +16,37 @@ pub enum Cell {
     Undefined(String),
     /// Not recorded.
     Missing,
+    /// Nobody has built it.
+    Unavailable,
+}
+
+/// A column: what it shows of which runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    /// The dimensions above the metric with their values.
+    pub head: Vec<(Dimension, String)>,
+    /// The same in words.
+    pub labels: Vec<String>,
+    /// The metric.
+    pub metric: MetricName,
+}
+
+impl Column {
+    /// Everything above the numbers, one line each.
+    pub fn label(&self) -> String {
+        self.labels.iter().map(String::as_str).chain([self.metric.as_str()]).collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// A table of cells.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pivot {
-    /// Name of the rows' dimension.
-    pub row_name: &'static str,
+    /// The rows' dimension.
+    pub dimension: Dimension,
     /// Row labels.
     pub rows: Vec<String>,
-    /// Column labels: the column dimensions' values, then the metric.
-    pub columns: Vec<String>,
+    /// Columns.
+    pub columns: Vec<Column>,
     /// rows × columns.
     pub cells: Vec<Vec<Cell>>,
 }
@@ -39,7 +60,8 @@ const DIMENSIONS: [Dimension; 6] = [
     Dimension::Seed,
 ];
 
-fn name(dimension: Dimension) -> &'static str {
+/// What a dimension is called above its column.
+pub fn name(dimension: Dimension) -> &'static str {
     match dimension {
         Dimension::Class => "class",
         Dimension::Variant => "variant",
@@ -50,110 +72,241 @@ fn name(dimension: Dimension) -> &'static str {
     }
 }
 
-fn value(row: &MetricRecord, dimension: Dimension) -> String {
-    match dimension {
-        Dimension::Class => row.class.clone(),
-        Dimension::Variant => row.variant.clone(),
-        Dimension::Method => row.method.clone(),
-        Dimension::SeenAnomalies => row.seen_anomalies.to_string(),
-        Dimension::Dataset => row.dataset.clone(),
-        Dimension::Seed => row.seed.to_string(),
+/// Something that a table may have a cell of: a class of a declared run, or of a method that nobody has built.
+#[derive(Clone, Debug, PartialEq)]
+struct Point {
+    variant: String,
+    method: String,
+    dataset: String,
+    seen: String,
+    seed: String,
+    class: String,
+    available: bool,
+}
+
+impl Point {
+    fn value(&self, dimension: Dimension) -> &str {
+        match dimension {
+            Dimension::Class => &self.class,
+            Dimension::Variant => &self.variant,
+            Dimension::Method => &self.method,
+            Dimension::SeenAnomalies => &self.seen,
+            Dimension::Dataset => &self.dataset,
+            Dimension::Seed => &self.seed,
+        }
+    }
+
+    fn is(&self, wanted: &[(Dimension, String)]) -> bool {
+        wanted.iter().all(|(dimension, value)| self.value(*dimension) == value)
+    }
+
+    fn of_row(row: &MetricRecord) -> Self {
+        Point {
+            variant: row.variant.clone(),
+            method: row.method.clone(),
+            dataset: row.dataset.clone(),
+            seen: row.seen_anomalies.to_string(),
+            seed: row.seed.to_string(),
+            class: row.class.clone(),
+            available: true,
+        }
     }
 }
 
-/// Distinct values in the order in which they are recorded, "mean" last; numbers ascending.
-fn distinct(rows: &[&MetricRecord], dimension: Dimension) -> Vec<String> {
-    let mut out: Vec<String> = Vec::new();
-    for row in rows {
-        let value = value(row, dimension);
-        if !out.contains(&value) {
-            out.push(value);
+/// The classes of a declared run: its own where they are known, else those of other runs of its dataset.
+fn classes(recorded: &Recorded, run: &Run) -> Vec<String> {
+    let of = |wanted: &dyn Fn(&MetricRecord) -> bool| {
+        let mut found: Vec<String> = Vec::new();
+        for row in recorded.metrics.iter().filter(|row| row.class != MEAN && wanted(row)) {
+            if !found.contains(&row.class) {
+                found.push(row.class.clone());
+            }
+        }
+        found
+    };
+    let id = run.spec.id();
+    let mut found = of(&|row| row.run == id);
+    if found.is_empty() {
+        found = run.spec.classes.clone();
+    }
+    if found.is_empty() {
+        found = of(&|row| row.dataset == run.spec.dataset);
+    }
+    found.push(MEAN.into());
+    found
+}
+
+/// All points of the declared runs that `spec` lets through, then those of what is not built.
+fn points(recorded: &Recorded, spec: &Table, shows_class: bool) -> Vec<Point> {
+    let listed = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
+    let mut points = Vec::new();
+    for run in &recorded.experiment.runs {
+        let own = Point {
+            variant: run.spec.variant.clone(),
+            method: run.spec.method_name().into(),
+            dataset: run.spec.dataset.clone(),
+            seen: run.spec.protocol.seen.count.to_string(),
+            seed: run.spec.seed.to_string(),
+            class: String::new(),
+            available: true,
+        };
+        let wanted = listed(&spec.datasets, &own.dataset)
+            && listed(&spec.variants, &own.variant)
+            && listed(&spec.methods, &own.method);
+        if wanted {
+            let shown = |class: &String| if shows_class { listed(&spec.classes, class) } else { class == MEAN };
+            let classes = classes(recorded, run).into_iter().filter(shown);
+            points.extend(classes.map(|class| Point { class, ..own.clone() }));
         }
     }
-    match dimension {
-        Dimension::SeenAnomalies | Dimension::Seed => out.sort_by_key(|v| v.parse::<u64>().unwrap_or(u64::MAX)),
-        _ => out.sort_by_key(|v| v == "mean"),
+    let built = points.clone();
+    for name in &spec.also {
+        for point in &built {
+            let absent = Point { variant: name.clone(), method: name.clone(), available: false, ..point.clone() };
+            if !points.contains(&absent) {
+                points.push(absent);
+            }
+        }
     }
+    points
+}
+
+/// Distinct values: as `spec` lists them, else in the order in which they are declared, "mean" last; numbers ascending.
+fn distinct(points: &[Point], dimension: Dimension, spec: &Table) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for point in points {
+        let value = point.value(dimension);
+        if !out.iter().any(|known| known == value) {
+            out.push(value.into());
+        }
+    }
+    let listed: &[String] = match dimension {
+        Dimension::Class => &spec.classes,
+        Dimension::Dataset => &spec.datasets,
+        Dimension::Variant => &spec.variants,
+        Dimension::Method => &spec.methods,
+        Dimension::SeenAnomalies | Dimension::Seed => {
+            out.sort_by_key(|v| v.parse::<u64>().unwrap_or(u64::MAX));
+            return out;
+        }
+    };
+    let place = |value: &String| listed.iter().position(|item| item == value).unwrap_or(listed.len());
+    out.sort_by_key(|value| (place(value), listed.is_empty() && value == MEAN));
     out
 }
 
 impl Pivot {
     /// The table that `spec` declares.
     pub fn new(recorded: &Recorded, spec: &Table) -> Self {
-        let shows_class = spec.rows == Dimension::Class || spec.columns.contains(&Dimension::Class);
-        let keep = |row: &&MetricRecord| {
-            let listed = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
-            let class = if shows_class { listed(&spec.classes, &row.class) } else { row.class == "mean" };
-            class && listed(&spec.datasets, &row.dataset) && listed(&spec.variants, &row.variant)
-        };
-        let kept: Vec<&MetricRecord> = recorded.metrics.iter().filter(keep).collect();
-        let mut columns = spec.columns.clone();
+        let shows = |dimension: Dimension| spec.rows == dimension || spec.columns.contains(&dimension);
+        let points = points(recorded, spec, shows(Dimension::Class));
+        let mut dimensions = spec.columns.clone();
+        // What is not built needs a row or a column to be named in.
+        if !spec.also.is_empty() && !shows(Dimension::Method) && !shows(Dimension::Variant) {
+            dimensions.push(Dimension::Method);
+        }
         for dimension in DIMENSIONS {
-            let free = dimension != Dimension::Seed && dimension != spec.rows && !columns.contains(&dimension);
+            let free = dimension != Dimension::Seed && dimension != spec.rows && !dimensions.contains(&dimension);
             // A variant says more than its method, so the method is not shown beside it.
             let told = dimension == Dimension::Method
-                && (spec.rows == Dimension::Variant || columns.contains(&Dimension::Variant));
-            if free && !told && distinct(&kept, dimension).len() > 1 {
-                columns.push(dimension);
+                && (spec.rows == Dimension::Variant || dimensions.contains(&Dimension::Variant));
+            // What is not built is a variant and a method of its own; one of the two is enough.
+            let varies = |point: &&Point| point.available || dimension != Dimension::Variant;
+            let of_interest: Vec<Point> = points.iter().filter(varies).cloned().collect();
+            if free && !told && distinct(&of_interest, dimension, spec).len() > 1 {
+                dimensions.push(dimension);
             }
         }
         let metrics = if spec.metrics.is_empty() { &recorded.experiment.metrics } else { &spec.metrics };
-        let heads = combinations(&kept, &columns);
-        let rows = distinct(&kept, spec.rows);
+        let columns: Vec<Column> = combinations(&points, &dimensions, spec)
+            .into_iter()
+            .flat_map(|head| {
+                let labels: Vec<String> = head.iter().map(|(d, value)| in_words(recorded, *d, value)).collect();
+                metrics.iter().map(move |&metric| Column { head: head.clone(), labels: labels.clone(), metric })
+            })
+            .collect();
+        let rows = distinct(&points, spec.rows, spec);
+        let recorded_points: Vec<(Point, &MetricRecord)> =
+            recorded.metrics.iter().map(|row| (Point::of_row(row), row)).collect();
         let cells = rows
             .iter()
             .map(|row| {
-                let own: Vec<&MetricRecord> = kept.iter().copied().filter(|r| value(r, spec.rows) == *row).collect();
-                heads
-                    .iter()
-                    .flat_map(|head| {
-                        metrics.iter().map(|&metric| cell(&own, &columns, head, metric)).collect::<Vec<_>>()
-                    })
-                    .collect()
+                let own = (spec.rows, row.clone());
+                let hidden = (!shows(Dimension::Class)).then(|| (Dimension::Class, MEAN.to_string()));
+                let wanted = |column: &Column| {
+                    [&column.head[..], std::slice::from_ref(&own)].concat().into_iter().chain(hidden.clone()).collect()
+                };
+                columns.iter().map(|c| cell(&recorded_points, &points, &wanted(c), c.metric)).collect()
             })
             .collect();
-        let column_label = |head: &Vec<String>, metric: MetricName| {
-            let parts = columns.iter().zip(head).map(|(&dimension, value)| match dimension {
-                Dimension::SeenAnomalies => format!("{value} seen"),
-                Dimension::Seed => format!("seed {value}"),
-                Dimension::Variant => labelled(recorded, value),
-                _ => value.clone(),
-            });
-            parts.chain([metric.as_str().to_string()]).collect::<Vec<_>>().join("\n")
-        };
-        let columns =
-            heads.iter().flat_map(|head| metrics.iter().map(|&m| column_label(head, m)).collect::<Vec<_>>()).collect();
-        let rows = match spec.rows {
-            Dimension::Variant => rows.iter().map(|variant| labelled(recorded, variant)).collect(),
-            _ => rows,
-        };
-        Pivot { row_name: name(spec.rows), rows, columns, cells }
+        let rows = rows
+            .iter()
+            .map(|row| if spec.rows == Dimension::Variant { labelled(recorded, row) } else { row.clone() })
+            .collect();
+        Pivot { dimension: spec.rows, rows, columns, cells }
+    }
+
+    /// The same with these columns alone.
+    pub fn with_columns(&self, kept: &[usize]) -> Self {
+        Pivot {
+            dimension: self.dimension,
+            rows: self.rows.clone(),
+            columns: kept.iter().map(|&column| self.columns[column].clone()).collect(),
+            cells: self.cells.iter().map(|row| kept.iter().map(|&column| row[column].clone()).collect()).collect(),
+        }
+    }
+
+    /// Fewest and most seeds behind a value.
+    pub fn seeds(&self) -> Option<(usize, usize)> {
+        let counts: Vec<usize> = self
+            .cells
+            .iter()
+            .flatten()
+            .filter_map(|cell| if let Cell::Value(_, _, count) = cell { Some(*count) } else { None })
+            .collect();
+        Some((*counts.iter().min()?, *counts.iter().max()?))
     }
 }
 
-/// Combinations of the column dimensions that are recorded at all.
-fn combinations(rows: &[&MetricRecord], columns: &[Dimension]) -> Vec<Vec<String>> {
+fn in_words(recorded: &Recorded, dimension: Dimension, value: &str) -> String {
+    match dimension {
+        Dimension::SeenAnomalies => format!("{value} seen"),
+        Dimension::Seed => format!("seed {value}"),
+        Dimension::Variant => labelled(recorded, value),
+        _ => value.into(),
+    }
+}
+
+/// Combinations of the column dimensions that are declared at all.
+fn combinations(points: &[Point], columns: &[Dimension], spec: &Table) -> Vec<Vec<(Dimension, String)>> {
     let mut heads = vec![Vec::new()];
     for &dimension in columns {
-        let values = distinct(rows, dimension);
+        let values = distinct(points, dimension, spec);
         heads = heads
             .iter()
-            .flat_map(|head: &Vec<String>| values.iter().map(|v| [head.clone(), vec![v.clone()]].concat()))
+            .flat_map(|head: &Vec<(Dimension, String)>| {
+                values.iter().map(|v| [head.clone(), vec![(dimension, v.clone())]].concat())
+            })
             .collect();
     }
-    heads.retain(|head| rows.iter().any(|row| matches(row, columns, head)));
+    heads.retain(|head| points.iter().any(|point| point.is(head)));
     heads
 }
 
-fn matches(row: &MetricRecord, columns: &[Dimension], head: &[String]) -> bool {
-    columns.iter().zip(head).all(|(&dimension, wanted)| value(row, dimension) == *wanted)
-}
-
-fn cell(rows: &[&MetricRecord], columns: &[Dimension], head: &[String], metric: MetricName) -> Cell {
-    let found: Vec<&&MetricRecord> =
-        rows.iter().filter(|row| row.metric == metric.as_str() && matches(row, columns, head)).collect();
+fn cell(
+    rows: &[(Point, &MetricRecord)],
+    points: &[Point],
+    wanted: &Vec<(Dimension, String)>,
+    metric: MetricName,
+) -> Cell {
+    let found: Vec<&MetricRecord> = rows
+        .iter()
+        .filter(|(point, row)| row.metric == metric.as_str() && point.is(wanted) && points.contains(point))
+        .map(|(_, row)| *row)
+        .collect();
     let values: Vec<f64> = found.iter().filter_map(|row| row.value).collect();
     match (found.first(), values.len()) {
+        (None, _) if points.iter().any(|point| !point.available && point.is(wanted)) => Cell::Unavailable,
         (None, _) => Cell::Missing,
         (Some(row), 0) => Cell::Undefined(row.error.clone()),
         (_, count) => {

@@ -2,8 +2,7 @@
 
 use comfy_table::{Cell as TextCell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
-use super::Rendered;
-use super::pivot::{Cell, Pivot};
+use super::pivot::{Cell, Pivot, name};
 
 /// Lines above, below the head, and below; none between rows.
 const LINES: TableStyle = TableStyle::new()
@@ -11,30 +10,60 @@ const LINES: TableStyle = TableStyle::new()
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
 
-/// Renders a table with its title and notes.
-pub fn render(pivot: &Pivot, title: &str, notes: &[String]) -> Rendered {
-    Rendered { text: text(pivot, title, notes), markdown: markdown(pivot, title, notes), csv: csv(pivot) }
-}
-
-fn shown(cell: &Cell) -> String {
+/// A cell in percent with one decimal, or why there is no number.
+pub fn shown(cell: &Cell) -> String {
     match cell {
         Cell::Value(mean, Some(sd), _) => format!("{:.1} ± {:.1}", mean * 100.0, sd * 100.0),
         Cell::Value(mean, None, _) => format!("{:.1}", mean * 100.0),
         Cell::Undefined(_) => "undefined".into(),
         Cell::Missing => "not run".into(),
+        Cell::Unavailable => "not available".into(),
     }
 }
 
-fn text(pivot: &Pivot, title: &str, notes: &[String]) -> String {
-    let mut table = Table::new();
-    table.load_style(LINES).set_content_arrangement(ContentArrangement::Disabled);
-    let head = std::iter::once(pivot.row_name.to_string()).chain(pivot.columns.iter().cloned());
-    table.set_header(head.enumerate().map(|(i, label)| aligned(i, label)).collect::<Vec<_>>());
-    for (row, cells) in pivot.rows.iter().zip(&pivot.cells) {
-        let cells = std::iter::once(row.clone()).chain(cells.iter().map(shown));
-        table.add_row(cells.enumerate().map(|(i, label)| aligned(i, label)).collect::<Vec<_>>());
+/// The table for a terminal of `width` characters: whole where it fits; else one block per metric, and those in as many
+/// parts as they need.
+pub fn text(pivot: &Pivot, width: Option<usize>) -> String {
+    let whole = block(pivot);
+    if fits(&whole, width) {
+        return whole;
     }
-    format!("{title}\n{table}\n{}\n", notes.join("\n"))
+    let mut metrics = Vec::new();
+    for column in &pivot.columns {
+        if !metrics.contains(&column.metric) {
+            metrics.push(column.metric);
+        }
+    }
+    let of = |metric| (0..pivot.columns.len()).filter(move |&c| pivot.columns[c].metric == metric);
+    metrics
+        .into_iter()
+        .flat_map(|metric| parts(pivot, &of(metric).collect::<Vec<_>>(), width))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// As many columns in each part as fit, at least one.
+fn parts(pivot: &Pivot, columns: &[usize], width: Option<usize>) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut rest = columns;
+    while !rest.is_empty() {
+        let most = (1..=rest.len()).rev().find(|&count| fits(&block(&pivot.with_columns(&rest[..count])), width));
+        let (part, after) = rest.split_at(most.unwrap_or(1));
+        parts.push(block(&pivot.with_columns(part)));
+        rest = after;
+    }
+    parts
+}
+
+fn fits(block: &str, width: Option<usize>) -> bool {
+    width.is_none_or(|width| block.lines().all(|line| line.trim_end().chars().count() <= width))
+}
+
+fn block(pivot: &Pivot) -> String {
+    let labels: Vec<String> = pivot.columns.iter().map(|column| column.label()).collect();
+    let head: Vec<&str> = std::iter::once(name(pivot.dimension)).chain(labels.iter().map(String::as_str)).collect();
+    let rows = pivot.rows.iter().zip(&pivot.cells);
+    plain(&head, rows.map(|(row, cells)| std::iter::once(row.clone()).chain(cells.iter().map(shown)).collect()))
 }
 
 /// A table of texts: a column of names, then numbers.
@@ -52,26 +81,40 @@ fn aligned(column: usize, label: String) -> TextCell {
     TextCell::new(label).set_alignment(if column == 0 { CellAlignment::Left } else { CellAlignment::Right })
 }
 
-fn markdown(pivot: &Pivot, title: &str, notes: &[String]) -> String {
-    let row = |cells: Vec<String>| {
+/// A Markdown table: the first column left, the others right.
+pub fn aligned_markdown(head: &[&str], rows: &[Vec<String>]) -> String {
+    let row = |cells: Vec<&str>| {
         format!("| {} |\n", cells.iter().map(|c| c.replace('|', "\\|")).collect::<Vec<_>>().join(" | "))
     };
-    let mut out = format!("### {title}\n\n");
-    let columns = pivot.columns.iter().map(|label| label.replace('\n', " · "));
-    out += &row(std::iter::once(pivot.row_name.to_string()).chain(columns).collect());
-    out += &format!("|---|{}\n", "---:|".repeat(pivot.columns.len()));
-    for (label, cells) in pivot.rows.iter().zip(&pivot.cells) {
-        out += &row(std::iter::once(label.clone()).chain(cells.iter().map(shown)).collect());
-    }
-    out += "\n";
+    let mut out = row(head.to_vec());
+    out += &format!("|---|{}\n", "---:|".repeat(head.len() - 1));
+    rows.iter().for_each(|cells| out += &row(cells.iter().map(String::as_str).collect()));
+    out
+}
+
+/// The table for a document.
+pub fn markdown(pivot: &Pivot, title: &str, notes: &[String]) -> String {
+    let labels: Vec<String> = pivot.columns.iter().map(|column| column.label().replace('\n', " · ")).collect();
+    let head: Vec<&str> = std::iter::once(name(pivot.dimension)).chain(labels.iter().map(String::as_str)).collect();
+    let rows: Vec<Vec<String>> = pivot
+        .rows
+        .iter()
+        .zip(&pivot.cells)
+        .map(|(label, cells)| std::iter::once(label.clone()).chain(cells.iter().map(shown)).collect())
+        .collect();
+    let mut out = format!("### {title}\n\n{}\n", aligned_markdown(&head, &rows));
     notes.iter().for_each(|note| out += &format!("- {note}\n"));
     out
 }
 
+/// A text as one field of a CSV file.
+pub fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " · "))
+}
+
 /// Long form: row, column, mean, sd, n, in full precision.
-fn csv(pivot: &Pivot) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " · "));
-    let mut out = format!("{},column,mean,sd,seeds,reason\n", pivot.row_name);
+pub fn csv(pivot: &Pivot) -> String {
+    let mut out = format!("{},column,mean,sd,seeds,reason\n", name(pivot.dimension));
     for (row, cells) in pivot.rows.iter().zip(&pivot.cells) {
         for (column, cell) in pivot.columns.iter().zip(cells) {
             let rest = match cell {
@@ -80,8 +123,9 @@ fn csv(pivot: &Pivot) -> String {
                 }
                 Cell::Undefined(reason) => format!(",,0,{}", quoted(reason)),
                 Cell::Missing => ",,0,not run".into(),
+                Cell::Unavailable => ",,0,not available".into(),
             };
-            out += &format!("{},{},{rest}\n", quoted(row), quoted(column));
+            out += &format!("{},{},{rest}\n", quoted(row), quoted(&column.label()));
         }
     }
     out

@@ -99,6 +99,18 @@ fn compute(job: &Job, setting: Setting) -> Result<Computed> {
     Ok(Computed::new(writer, json!({ "classes": results.classes.len() })))
 }
 
+/// Image scores of one epoch in an artifact of scores: the method's own where it leaves them.
+pub(super) fn image_scores(artifact: &Artifact, epoch: usize, scoring: &Scoring) -> Result<Vec<f64>> {
+    let shape = artifact.shape("scores")?;
+    let (images, patches) = (shape[1], shape[2]);
+    if artifact.tensors().contains_key("image_scores") {
+        let scores = &artifact.f32("image_scores")?[epoch * images..(epoch + 1) * images];
+        return Ok(scores.iter().map(|&score| score as f64).collect());
+    }
+    let scores = &artifact.f32("scores")?[epoch * images * patches..(epoch + 1) * images * patches];
+    Ok(scores.chunks(patches).map(|image| scoring.image_score(image)).collect())
+}
+
 /// The classes of a run.
 struct Evaluation<'a> {
     setting: Setting<'a>,
@@ -120,14 +132,7 @@ impl Evaluation<'_> {
     }
 
     fn image_scores(&self, artifact: &Artifact, epoch: usize) -> Result<Vec<f64>> {
-        let shape = artifact.shape("scores")?;
-        let (images, patches) = (shape[1], shape[2]);
-        if artifact.tensors().contains_key("image_scores") {
-            let scores = &artifact.f32("image_scores")?[epoch * images..(epoch + 1) * images];
-            return Ok(scores.iter().map(|&score| score as f64).collect());
-        }
-        let scores = &artifact.f32("scores")?[epoch * images * patches..(epoch + 1) * images * patches];
-        Ok(scores.chunks(patches).map(|image| self.setting.scoring.image_score(image)).collect())
+        image_scores(artifact, epoch, &self.setting.scoring)
     }
 
     /// How many epochs the scores hold.

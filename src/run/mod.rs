@@ -8,6 +8,7 @@ mod evaluate;
 mod execute;
 mod forecast;
 mod isolate;
+mod predict;
 mod prepare;
 mod progress;
 mod rates;
@@ -17,6 +18,7 @@ pub use build::Built;
 pub use evaluate::EVALUATION_VERSION;
 pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
 pub use isolate::Isolate;
+pub use predict::{Prediction, Request, predict};
 pub use progress::{Progress, duration};
 pub use session::{Session, Settings};
 

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::check::{check, suggestion};
+use super::claim::{Claim, Tolerances, check_claims, check_tables};
 use super::diagnostic::Place;
 use super::file::{ExperimentFile, MetricName, Names, Table as TableSpec};
 use super::method::{MethodContext, MethodFault, MethodKind, schema_of};
@@ -41,6 +42,10 @@ pub struct Experiment {
     pub metrics: Vec<MetricName>,
     /// Declared tables.
     pub tables: Vec<TableSpec>,
+    /// Statements to check.
+    pub claims: Vec<Claim>,
+    /// How far its numbers may be from published ones.
+    pub tolerances: Tolerances,
     /// The runs in canonical order: variant, dataset, sweep, seed.
     pub runs: Vec<Run>,
     /// The resolved experiment as TOML: reading it again gives the same runs.
@@ -191,12 +196,16 @@ fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64])
     for (variant, tree) in trees {
         rows.push((variant.clone(), resolver.expand(&variant, tree)?));
     }
+    check_claims(&base, &file.claim, &resolver.runs)?;
+    check_tables(&base, &file.table, &resolver.runs)?;
     Ok(Experiment {
         path: path.into(),
         title: if file.title.is_empty() { name.clone() } else { file.title.clone() },
         reproduces: file.reproduces.clone(),
         metrics: if file.metrics.is_empty() { MetricName::ALL.to_vec() } else { file.metrics.clone() },
         tables: file.table.clone(),
+        claims: file.claim.clone(),
+        tolerances: file.tolerance,
         resolved: resolved_toml(&base, &name, &seeds, rows),
         runs: resolver.runs,
         name,

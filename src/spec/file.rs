@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::claim::{Claim, Tolerances};
 use super::types::{Backbone, Evaluation, Features, Image, Protocol};
 
 /// An experiment: one TOML file that expands into runs.
@@ -48,6 +49,10 @@ pub struct ExperimentFile {
     pub sweep: BTreeMap<String, Vec<serde_json::Value>>,
     /// Tables to print; default: one table of all metrics by class.
     pub table: Vec<Table>,
+    /// Statements to check; each is supported, not supported or undecided.
+    pub claim: Vec<Claim>,
+    /// How far our numbers may be from published ones.
+    pub tolerance: Tolerances,
 }
 
 /// A named row of an experiment: what differs from the base.
@@ -167,15 +172,24 @@ pub struct Table {
     /// Metrics shown; [] = the experiment's.
     #[serde(default)]
     pub metrics: Vec<MetricName>,
-    /// Only these classes ("mean" is one); [] = all.
+    /// Only these classes, in this order ("mean" is one); [] = all.
     #[serde(default)]
     pub classes: Vec<String>,
-    /// Only these datasets; [] = all.
+    /// Only these datasets, in this order; [] = all.
     #[serde(default)]
     pub datasets: Vec<String>,
-    /// Only these variants; [] = all.
+    /// Only these variants, in this order; [] = all.
     #[serde(default)]
     pub variants: Vec<String>,
+    /// Only these methods, in this order; [] = all.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Methods or variants that nobody has built yet: shown as "not available", never left out.
+    #[serde(default)]
+    pub also: Vec<String>,
+    /// Rank the variants by each metric, with paired bootstrap intervals of the difference to the best.
+    #[serde(default)]
+    pub rank: bool,
     /// Title above the table.
     #[serde(default)]
     pub title: String,

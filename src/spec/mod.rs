@@ -4,6 +4,7 @@
 //! the line. Does not own: what a method's parameters mean (`methods`), or whether datasets and weights exist (`plan`).
 
 pub mod check;
+mod claim;
 mod diagnostic;
 mod experiment;
 mod file;
@@ -11,6 +12,7 @@ mod method;
 pub mod tree;
 mod types;
 
+pub use claim::{Claim, Comparison, NarrowedSide, Side, Tolerances};
 pub use diagnostic::{Diagnostic, Place, Source};
 pub use experiment::{BASE_VARIANT, Experiment, Run, RunSpec, canonical_json, load, schema};
 pub use file::{Dimension, ExperimentFile, MetricName, Names, Table, VariantFile};

@@ -239,7 +239,7 @@ fn the_program_tells_what_is_not_comparable_and_why_and_what_was_not_run() {
     for words in [
         "other data (nothing identifies the paper's)",
         "other weights (efficientnet_lite0 imagenet instead of wide_resnet50_2 imagenet)",
-        "3 printed values: 0 reproduced, 0 better, 0 worse, 2 not comparable, 1 not run.",
+        "table9: 3 printed values: 0 reproduced, 0 better, 0 worse, 2 not comparable, 1 not run.",
     ] {
         assert!(out.stdout.contains(words), "{words:?} is not in:\n{}", out.stdout);
     }
@@ -281,7 +281,8 @@ fn numbers_under_the_papers_conditions_are_judged_by_class_and_mean() {
     let published = Published::parse(&text, Path::new("published.csv")).expect("a table");
     let catalog = Catalog::load(Some(&sandbox.path("datasets.toml"))).expect("a catalog");
     let compare = |catalog: &Catalog| {
-        let verdicts = dmad::cli::verdict::compare(&recorded, &published, "table9", catalog, &Tolerances::default());
+        let verdicts =
+            dmad::report::verdicts::compare(&recorded, &published, "table9", catalog, &Tolerances::default());
         verdicts.expect("verdicts").into_iter().map(|verdict| (verdict.seeds, verdict.outcome)).collect::<Vec<_>>()
     };
     let found = compare(&catalog);

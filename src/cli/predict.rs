@@ -1,0 +1,163 @@
+//! `dmad predict`: a recorded run applied to new images.
+//!
+//! Owns: the files that are written and the colours of heat maps. Does not own: the numbers (`run`).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use image::{ImageFormat, Rgb, RgbImage};
+
+use super::Common;
+use crate::error::{Error, Result};
+use crate::methods;
+use crate::record;
+use crate::run::{self, Prediction, Progress, Request, Session};
+use crate::store::write_atomically;
+
+/// Extensions of the images that are taken from a folder.
+const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
+
+/// Colours from the lowest to the highest score: dark to bright, in print and for colour-blind readers as well.
+const COLOURS: [[f32; 3]; 5] =
+    [[0.0, 0.0, 4.0], [87.0, 16.0, 110.0], [188.0, 55.0, 84.0], [249.0, 142.0, 9.0], [252.0, 255.0, 164.0]];
+
+/// Apply a recorded run to new images.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  dmad predict --run 3f2a91c0de77 photos/*.jpg --out found
+  dmad predict --run 3f2a photos --out found --class screw
+
+Writes OUT/scores.csv and OUT/maps/*.png. For images that the run was tested on, the numbers are those of the run. The run's
+dataset and weights must be here; banks and models come from the store, or are made again.")]
+pub struct Args {
+    /// Id of the run (`dmad runs list`), its beginning, or EXPERIMENT/ID
+    #[arg(long = "run", value_name = "ID")]
+    id: String,
+    /// Image files, or folders of them
+    #[arg(required = true, value_name = "IMAGES")]
+    images: Vec<PathBuf>,
+    /// Folder for scores and heat maps
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The class whose model is meant, where the run has one model per class
+    #[arg(long, value_name = "NAME")]
+    class: Option<String>,
+}
+
+/// Writes scores and maps, and prints the scores.
+pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
+    let recorded = record::find_run(&common.results, &args.id, &methods::kinds())?;
+    let found = &recorded.runs[0];
+    if let Some(message) = &found.failure {
+        return Err(Error::usage(format!("run {} failed: {message}", found.id), "choose one that did not"));
+    }
+    let paths = files(&args.images)?;
+    let session = Session::open(common.settings(), common.catalog()?, Progress::new())?;
+    let declared = recorded.experiment.runs.iter().find(|run| run.spec.id() == found.id);
+    let request = Request {
+        run: declared.unwrap_or_else(|| unreachable!("a record is found by its experiment's runs")),
+        recorded_key: found.value(&["key"]).and_then(toml::Value::as_str).unwrap_or_default(),
+        epoch: found.value(&["epoch"]).and_then(toml::Value::as_integer).unwrap_or_default() as usize,
+        class: args.class.as_deref(),
+        images: &paths,
+    };
+    let prediction = run::predict(&session, &request)?;
+    let names = names(&paths);
+    let csv = write(&prediction, &paths, &names, &args.out)?;
+    match json {
+        true => {
+            let rows: Vec<_> = paths
+                .iter()
+                .zip(&prediction.scores)
+                .zip(&names)
+                .map(|((path, score), name)| {
+                    serde_json::json!({ "image": path.display().to_string(), "score": score, "map": format!("maps/{name}") })
+                })
+                .collect();
+            super::print(&format!("{:#}", serde_json::Value::from(rows)))?;
+        }
+        false => super::print(csv.trim_end())?,
+    }
+    eprintln!("wrote {} and {} heat maps", args.out.join("scores.csv").display(), paths.len());
+    Ok(())
+}
+
+/// Files as they are named; a folder stands for the images in it, sorted.
+fn files(images: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut out = Vec::new();
+    for path in images {
+        if !path.is_dir() {
+            out.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).map_err(Error::io("read", path))?;
+        let mut inside: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        inside.retain(|file| {
+            let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+            file.is_file() && EXTENSIONS.contains(&extension.as_str())
+        });
+        if inside.is_empty() {
+            return Err(Error::data(path, "holds no image", format!("images end in {}", EXTENSIONS.join(", "))));
+        }
+        inside.sort();
+        out.extend(inside);
+    }
+    Ok(out)
+}
+
+/// A name for every map: the image's own, with its number where several images have the same.
+fn names(paths: &[PathBuf]) -> Vec<String> {
+    let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    paths.iter().for_each(|path| *counts.entry(stem(path)).or_default() += 1);
+    let name = |(number, path): (usize, &PathBuf)| match stem(path) {
+        own if counts[&own] == 1 => format!("{own}.png"),
+        own => format!("{number:04}_{own}.png"),
+    };
+    paths.iter().enumerate().map(name).collect()
+}
+
+/// Writes the maps, all in one scale of colours, then the scores.
+fn write(prediction: &Prediction, paths: &[PathBuf], names: &[String], out: &Path) -> Result<String> {
+    let ends = |map: &[f32]| {
+        map.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
+    };
+    let mut ranges = Vec::with_capacity(paths.len());
+    for image in 0..paths.len() {
+        ranges.push(ends(&prediction.map(image)?));
+    }
+    let low = ranges.iter().fold(f32::INFINITY, |low, range| low.min(range.0));
+    let high = ranges.iter().fold(f32::NEG_INFINITY, |high, range| high.max(range.1));
+    let mut csv = "image,score,map,map_lowest,map_highest\n".to_string();
+    for (image, name) in names.iter().enumerate() {
+        let bytes = heat_map(&prediction.map(image)?, prediction.size, (low, high))
+            .map_err(|fault| Error::data(&paths[image], format!("its map cannot be written: {fault}"), ""))?;
+        write_atomically(&out.join("maps").join(name), &bytes)?;
+        let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+        let (path, map) = (quoted(&paths[image].display().to_string()), quoted(&format!("maps/{name}")));
+        csv += &format!("{path},{},{map},{},{}\n", prediction.scores[image], ranges[image].0, ranges[image].1);
+    }
+    write_atomically(&out.join("scores.csv"), csv.as_bytes())?;
+    eprintln!("colours of all maps: {low} is darkest, {high} is brightest");
+    Ok(csv)
+}
+
+fn heat_map(map: &[f32], (rows, columns): (usize, usize), (low, high): (f32, f32)) -> image::ImageResult<Vec<u8>> {
+    let span = if high > low { high - low } else { 1.0 };
+    let picture = RgbImage::from_fn(columns as u32, rows as u32, |x, y| {
+        colour((map[y as usize * columns + x as usize] - low) / span)
+    });
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, ImageFormat::Png)?;
+    Ok(bytes.into_inner())
+}
+
+/// The colour of a share of the scale.
+fn colour(share: f32) -> Rgb<u8> {
+    let place = share.clamp(0.0, 1.0) * (COLOURS.len() - 1) as f32;
+    let below = (place as usize).min(COLOURS.len() - 2);
+    let part = place - below as f32;
+    let mix = |channel: usize| COLOURS[below][channel] * (1.0 - part) + COLOURS[below + 1][channel] * part;
+    Rgb([0, 1, 2].map(|channel| mix(channel).round() as u8))
+}

@@ -1,0 +1,234 @@
+//! `dmad runs`: find, inspect and compare recorded runs.
+
+use std::path::PathBuf;
+
+use serde_json::{Value as Json, json};
+
+use super::Common;
+use crate::error::Result;
+use crate::record::{self, MEAN, Recorded, RecordedRun};
+use crate::report::diff::{self, Change, MetricDifference};
+use crate::spec::MetricName;
+use crate::{methods, report};
+
+/// Find, inspect and compare recorded runs.
+#[derive(clap::Args, Debug)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// All recorded runs with their mean numbers.
+    List {
+        /// Experiment files, or folders below results/ [default: everything below --results]
+        #[arg(value_name = "FILE|DIR")]
+        targets: Vec<PathBuf>,
+    },
+    /// Everything about one run.
+    Show {
+        /// Id of the run, its beginning, or EXPERIMENT/ID
+        #[arg(value_name = "RUN")]
+        run: String,
+    },
+    /// What differs between two runs: settings, numbers with paired intervals, classes.
+    #[command(after_help = "\
+Examples:
+  dmad runs diff 3f2a 9c01
+  dmad runs diff table4/3f2a table4/9c01 --format json")]
+    Diff {
+        /// The first run
+        #[arg(value_name = "RUN")]
+        first: String,
+        /// The second run; differences are second minus first
+        #[arg(value_name = "RUN")]
+        second: String,
+    },
+}
+
+/// False when some records were refused.
+pub(super) fn run(args: &Arguments, common: &Common, as_json: bool) -> Result<bool> {
+    match &args.command {
+        Command::List { targets } => list(targets, common, as_json),
+        Command::Show { run } => show(run, common, as_json).map(|()| true),
+        Command::Diff { first, second } => compare(first, second, common, as_json).map(|()| true),
+    }
+}
+
+/// The mean over classes of a metric, in [0, 1].
+fn mean(recorded: &Recorded, run: &RecordedRun, metric: MetricName) -> Option<f64> {
+    let own = |row: &&record::MetricRecord| row.run == run.id && row.class == MEAN && row.metric == metric.as_str();
+    recorded.metrics.iter().find(own)?.value
+}
+
+fn percent(value: Option<f64>) -> String {
+    value.map_or("–".into(), |value| format!("{:.1}", 100.0 * value))
+}
+
+fn list(targets: &[PathBuf], common: &Common, as_json: bool) -> Result<bool> {
+    let folders: Vec<PathBuf> = match targets.is_empty() {
+        true => record::experiments(&common.results)?,
+        false => targets.iter().map(|target| super::report::folder(target, common)).collect::<Result<_>>()?,
+    };
+    let (mut rows, mut fine) = (Vec::new(), true);
+    for folder in folders {
+        match record::read_experiment(&folder, &methods::kinds()) {
+            Ok(recorded) => rows.extend(recorded.runs.iter().map(|run| summary(&recorded, run))),
+            Err(fault) => {
+                super::print_error(&fault);
+                fine = false;
+            }
+        }
+    }
+    if as_json {
+        super::print(&format!("{:#}", Json::from(rows)))?;
+        return Ok(fine);
+    }
+    let head = ["run", "experiment", "variant", "dataset", "seen", "seed", "state", "image_auroc", "pixel_auroc"];
+    let text = |value: &Json| match value {
+        Json::String(text) => text.clone(),
+        Json::Null => "–".into(),
+        other => other.to_string(),
+    };
+    let row = |row: &Json| {
+        let numbers = [&row["image_auroc"], &row["pixel_auroc"]].map(|value| percent(value.as_f64()));
+        let texts = ["run", "experiment", "variant", "dataset", "seen_anomalies", "seed", "state"];
+        [texts.map(|key| text(&row[key])).to_vec(), numbers.to_vec()].concat()
+    };
+    super::print(&report::plain(&head, rows.iter().map(row)))?;
+    Ok(fine)
+}
+
+fn summary(recorded: &Recorded, run: &RecordedRun) -> Json {
+    let spec = &run.spec;
+    let mut json = json!({
+        "run": run.id, "experiment": recorded.experiment.name, "variant": spec.variant, "method": spec.method_name(),
+        "dataset": spec.dataset, "seen_anomalies": spec.protocol.seen.count, "seed": spec.seed,
+        "state": if run.failure.is_some() { "failed" } else { "ok" }, "error": run.failure,
+        "labels": run.labels, "folder": run.file("").display().to_string(),
+    });
+    for metric in MetricName::ALL {
+        json[metric.as_str()] = mean(recorded, run, metric).into();
+    }
+    json
+}
+
+fn show(name: &str, common: &Common, as_json: bool) -> Result<()> {
+    let recorded = record::find_run(&common.results, name, &methods::kinds())?;
+    let run = &recorded.runs[0];
+    if as_json {
+        let classes: Vec<Json> = recorded
+            .metrics
+            .iter()
+            .map(|row| {
+                json!({ "class": row.class, "metric": row.metric, "value": row.value, "n_pos": row.n_pos,
+                        "n_neg": row.n_neg, "error": row.error })
+            })
+            .collect();
+        let whole = json!({ "summary": summary(&recorded, run), "rows": classes, "record": run.toml });
+        return super::print(&format!("{whole:#}"));
+    }
+    let spec = &run.spec;
+    super::print(&format!(
+        "{}/{}: {}, {}, {} seen, seed {}",
+        recorded.experiment.name, run.id, spec.variant, spec.dataset, spec.protocol.seen.count, spec.seed
+    ))?;
+    if let Some(message) = &run.failure {
+        super::print(&format!("failed: {message}"))?;
+    }
+    run.labels.iter().try_for_each(|label| super::print(&format!("label: {label}")))?;
+    super::print(&classes(&recorded))?;
+    super::print(&format!("{}\n{}", run.file("run.toml").display(), toml_text(run)))
+}
+
+/// Settings and provenance without the list of stages, which is in the log.
+fn toml_text(run: &RecordedRun) -> String {
+    let mut table = run.toml.clone();
+    if let Some(provenance) = table.get_mut("provenance").and_then(toml::Value::as_table_mut) {
+        provenance.remove("stages");
+    }
+    table.remove("class");
+    toml::to_string(&table).unwrap_or_else(|fault| unreachable!("a record is plain data: {fault}"))
+}
+
+/// Classes × metrics of the only run.
+fn classes(recorded: &Recorded) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for row in &recorded.metrics {
+        if !names.contains(&row.class.as_str()) {
+            names.push(&row.class);
+        }
+    }
+    let value = |class: &str, metric: MetricName| {
+        let own = recorded.metrics.iter().find(|row| row.class == class && row.metric == metric.as_str());
+        percent(own.and_then(|row| row.value))
+    };
+    let head: Vec<&str> = std::iter::once("class").chain(MetricName::ALL.map(MetricName::as_str)).collect();
+    let row = |class: &str| {
+        std::iter::once(class.to_string()).chain(MetricName::ALL.map(|metric| value(class, metric))).collect()
+    };
+    report::plain(&head, names.iter().map(|class| row(class)))
+}
+
+fn compare(first: &str, second: &str, common: &Common, as_json: bool) -> Result<()> {
+    let [first, second] = [first, second].map(|name| record::find_run(&common.results, name, &methods::kinds()));
+    let (first, second) = (first?, second?);
+    let (a, b) = (&first.runs[0], &second.runs[0]);
+    let (settings, origins) = (diff::settings(a, b), diff::origins(a, b));
+    let metrics = diff::metrics((&first, a), (&second, b))?;
+    if as_json {
+        let change = |c: &Change| json!({ "key": c.key, "first": c.first, "second": c.second });
+        let whole = json!({
+            "first": summary(&first, a), "second": summary(&second, b),
+            "settings": settings.iter().map(change).collect::<Vec<_>>(),
+            "origins": origins.iter().map(change).collect::<Vec<_>>(),
+            "metrics": metrics.iter().map(difference_json).collect::<Vec<_>>(),
+        });
+        return super::print(&format!("{whole:#}"));
+    }
+    let (a, b) = (a.id.as_str(), b.id.as_str());
+    for (title, list) in [("Settings", &settings), ("Origins", &origins)] {
+        match list.is_empty() {
+            true => super::print(&format!("{title}: the same"))?,
+            false => {
+                let rows = list.iter().map(|c| vec![c.key.clone(), or_dash(&c.first), or_dash(&c.second)]);
+                super::print(&format!("{title} that differ\n{}", report::plain(&["key", a, b], rows)))?;
+            }
+        }
+    }
+    let head = ["metric", "class", a, b, "difference [95 %]", ""];
+    let means = metrics.iter().filter(|own| own.class == MEAN).map(row);
+    super::print(&format!("Mean over the classes of both, percent\n{}", report::plain(&head, means)))?;
+    let rest = metrics.iter().filter(|own| own.class != MEAN).map(row);
+    super::print(&format!("By class, percent\n{}", report::plain(&head, rest)))?;
+    super::print(
+        "Second minus first; 95 % intervals by paired bootstrap over the images of both (image metrics) or over classes (means of pixel metrics).",
+    )
+}
+
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "–".into() } else { text.into() }
+}
+
+fn row(own: &MetricDifference) -> Vec<String> {
+    let number = |value: Option<f64>| value.map_or("–".into(), |value| format!("{value:.1}"));
+    let difference = match (own.interval, own.first, own.second) {
+        (Some(i), ..) => format!("{:+.1} [{:+.1}, {:+.1}]", i.estimate, i.low, i.high),
+        (None, Some(first), Some(second)) if own.remark.is_empty() => format!("{:+.1}", second - first),
+        _ => "–".into(),
+    };
+    let remark = match own.left_out {
+        0 => own.remark.clone(),
+        count => format!("{count} images of only one left out"),
+    };
+    vec![own.metric.as_str().into(), own.class.clone(), number(own.first), number(own.second), difference, remark]
+}
+
+fn difference_json(own: &MetricDifference) -> Json {
+    json!({
+        "metric": own.metric.as_str(), "class": own.class, "first": own.first, "second": own.second,
+        "difference": own.interval.map(|i| i.estimate), "low": own.interval.map(|i| i.low),
+        "high": own.interval.map(|i| i.high), "images_left_out": own.left_out, "remark": own.remark,
+    })
+}

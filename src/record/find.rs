@@ -1,0 +1,61 @@
+//! Finding recorded runs below a results folder.
+
+use std::path::{Path, PathBuf};
+
+use super::read::{Recorded, read_run_of};
+use crate::error::{Error, Result};
+use crate::spec::MethodKind;
+
+/// The folders of recorded experiments below `results`, sorted.
+///
+/// # Errors
+/// A results folder that is not there or cannot be read.
+pub fn experiments(results: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(results).map_err(Error::io("read the results folder", results))?;
+    let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    folders.retain(|folder| folder.join("experiment.toml").is_file());
+    folders.sort();
+    Ok(folders)
+}
+
+/// The recorded run that `name` means: its id, the beginning of it, or either behind the experiment's name and a slash.
+/// What is returned holds that run alone.
+///
+/// # Errors
+/// No such run, several, or one whose record is refused.
+pub fn find_run(results: &Path, name: &str, methods: &[&MethodKind]) -> Result<Recorded> {
+    let (experiment, id) = match name.rsplit_once('/') {
+        Some((experiment, id)) => (Some(experiment), id),
+        None => (None, name),
+    };
+    let mut found: Vec<(PathBuf, String)> = Vec::new();
+    for folder in experiments(results)? {
+        let own = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let wanted = experiment.is_none_or(|experiment| experiment == own);
+        let entries = std::fs::read_dir(folder.join("runs")).into_iter().flatten().flatten();
+        let ids = entries.filter(|entry| wanted && entry.path().join("run.toml").is_file());
+        let mut ids: Vec<String> = ids.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        ids.sort();
+        found
+            .extend(ids.into_iter().filter(|own| !id.is_empty() && own.starts_with(id)).map(|id| (folder.clone(), id)));
+    }
+    // A whole id wins over ids that only begin with it.
+    if found.iter().any(|(_, own)| own == id) {
+        found.retain(|(_, own)| own == id);
+    }
+    match &found[..] {
+        [(folder, id)] => read_run_of(folder, id, methods),
+        [] => Err(Error::usage(
+            format!("no run `{name}` is recorded below {}", results.display()),
+            "`dmad runs list` shows all of them",
+        )),
+        several => {
+            let places: Vec<String> = several
+                .iter()
+                .map(|(folder, id)| format!("{}/{id}", folder.file_name().unwrap_or_default().to_string_lossy()))
+                .collect();
+            let what = format!("`{name}` could be any of {} runs: {}", several.len(), places.join(", "));
+            Err(Error::usage(what, "write more of the id, or EXPERIMENT/ID"))
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! One page with everything: tables that can be sorted, rankings, claims, verdicts, figures, thumbnails, costs, provenance,
+//! and what is missing. It needs no network and no other file.
+//!
+//! Owns: the page. Does not own: anything on it. The same records give the same bytes: no clock, no order of listing.
+
+use std::path::{Path, PathBuf};
+
+use super::claims::{self, Checked};
+use super::pivot::{Cell, Pivot, common_labels, name};
+use super::render::shown;
+use super::verdicts::because;
+use super::{Rendered, stage_costs};
+use crate::error::{Error, Result};
+use crate::paper::verdict::{Outcome, Verdict};
+use crate::record::{Recorded, RecordedRun};
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// The page of an experiment. `verdicts` are those on the table that it reproduces; empty = none.
+///
+/// # Errors
+/// A figure or thumbnail that is there and cannot be read.
+pub fn page(recorded: &Recorded, tables: &[Rendered], checked: &[Checked], verdicts: &[Verdict]) -> Result<String> {
+    let experiment = &recorded.experiment;
+    let mut body = Body::default();
+    body.section("Missing", missing(recorded));
+    body.section("Tables", tables.iter().map(table).collect());
+    body.section("Claims", if checked.is_empty() { String::new() } else { claims_table(checked) });
+    body.section("Verdicts", if verdicts.is_empty() { String::new() } else { verdicts_table(verdicts) });
+    body.section("Figures", figures(recorded)?);
+    body.section("Thumbnails", thumbnails(recorded)?);
+    body.section("Costs", format!("<div class=\"scroll\"><pre>{}</pre></div>", escaped(&stage_costs(recorded))));
+    body.section("Provenance", provenance(recorded));
+    let title = escaped(&experiment.title);
+    let labels: String = common_labels(recorded)
+        .iter()
+        .map(|label| format!("<p class=\"label\">All runs: {}</p>", escaped(label)))
+        .collect();
+    let Body { links, sections } = body;
+    Ok(format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
+         <style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<p>Experiment <code>{}</code>: {} of {} runs \
+         recorded.</p>\n{labels}\n<nav>{links}</nav>\n{sections}<dialog><img alt=\"\"></dialog>\n\
+         <script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+        escaped(&experiment.name),
+        recorded.runs.len(),
+        experiment.runs.len(),
+    ))
+}
+
+/// Sections and the links to them.
+#[derive(Default)]
+struct Body {
+    links: String,
+    sections: String,
+}
+
+impl Body {
+    /// Adds a section unless there is nothing in it.
+    fn section(&mut self, title: &str, content: String) {
+        if !content.is_empty() {
+            let id = title.to_lowercase();
+            self.links += &format!("<a href=\"#{id}\">{title}</a>");
+            self.sections += &format!("<section id=\"{id}\">\n<h2>{title}</h2>\n{content}\n</section>\n");
+        }
+    }
+}
+
+/// Text in which HTML sees nothing but text.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+fn missing(recorded: &Recorded) -> String {
+    let mut out = String::new();
+    for run in recorded.experiment.runs.iter().filter(|run| recorded.missing.contains(&run.spec.id())) {
+        let spec = &run.spec;
+        let seen = spec.protocol.seen.count;
+        let what =
+            format!("{}, {}, {seen} seen, seed {}: not run ({})", spec.variant, spec.dataset, spec.seed, spec.id());
+        out += &format!("<p class=\"missing\">{}</p>\n", escaped(&what));
+    }
+    for run in &recorded.runs {
+        if let Some(message) = &run.failure {
+            let what = format!("{}, seed {}: failed ({}): {message}", run.spec.variant, run.spec.seed, run.id);
+            out += &format!("<p class=\"missing\">{}</p>\n", escaped(&what));
+        }
+    }
+    out
+}
+
+/// A table that can be sorted: head, rows of (text, number to sort by, class).
+fn sortable(head: &[String], rows: &[Vec<Field>]) -> String {
+    let mut out = "<div class=\"scroll\"><table class=\"sortable\"><thead><tr>".to_string();
+    for label in head {
+        out += &format!("<th scope=\"col\">{}</th>", escaped(label).replace('\n', "<br>"));
+    }
+    out += "</tr></thead><tbody>\n";
+    for row in rows {
+        out += "<tr>";
+        for Field { text, value, class } in row {
+            let value = value.map(|value| format!(" data-value=\"{value}\"")).unwrap_or_default();
+            let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
+            out += &format!("<td{class}{value}>{}</td>", escaped(text));
+        }
+        out += "</tr>\n";
+    }
+    out + "</tbody></table></div>\n"
+}
+
+/// One field of a sortable table.
+struct Field {
+    text: String,
+    value: Option<f64>,
+    class: &'static str,
+}
+
+impl Field {
+    fn text(text: impl Into<String>) -> Self {
+        Field { text: text.into(), value: None, class: "" }
+    }
+
+    fn number(text: impl Into<String>, value: Option<f64>) -> Self {
+        Field { text: text.into(), value, class: "" }
+    }
+
+    fn long(text: impl Into<String>) -> Self {
+        Field { text: text.into(), value: None, class: "text" }
+    }
+}
+
+fn table(table: &Rendered) -> String {
+    let notes: String = table.notes.iter().map(|note| format!("<li>{}</li>", escaped(note))).collect();
+    let rankings: String = table
+        .rankings
+        .iter()
+        .map(|ranking| format!("<div class=\"scroll\"><pre>{}</pre></div>\n", escaped(&ranking.text())))
+        .collect();
+    format!("<h3>{}</h3>\n{}{rankings}<ul class=\"notes\">{notes}</ul>\n", escaped(&table.title), pivot(&table.pivot))
+}
+
+fn pivot(pivot: &Pivot) -> String {
+    let labels = pivot.columns.iter().map(|column| column.label());
+    let head: Vec<String> = std::iter::once(name(pivot.dimension).to_string()).chain(labels).collect();
+    let field = |cell: &Cell| match cell {
+        Cell::Value(mean, ..) => Field::number(shown(cell), Some(*mean)),
+        _ => Field { text: shown(cell), value: None, class: "none" },
+    };
+    let row = |(label, cells): (&String, &Vec<Cell>)| {
+        let first = Field::number(label.clone(), label.parse().ok());
+        std::iter::once(first).chain(cells.iter().map(field)).collect()
+    };
+    sortable(&head, &pivot.rows.iter().zip(&pivot.cells).map(row).collect::<Vec<_>>())
+}
+
+fn claims_table(checked: &[Checked]) -> String {
+    let head = ["claim", "compared", "metric", "gain", "difference [95 %]", "seeds", "answer", "because"];
+    let row = |item: &Checked| {
+        let answer = item.standing.as_str();
+        let class = match answer {
+            "supported" => "supported",
+            "not supported" => "not-supported",
+            _ => "",
+        };
+        let estimate = item.evidence.interval.map(|interval| interval.estimate);
+        vec![
+            Field::long(&item.claim.text),
+            Field::long(item.compared()),
+            Field::text(item.claim.metric.as_str()),
+            Field::number(item.claim.gain.to_string(), Some(item.claim.gain)),
+            Field::number(item.difference(), estimate),
+            Field::number(item.evidence.seeds.to_string(), Some(item.evidence.seeds as f64)),
+            Field { text: answer.into(), value: None, class },
+            Field::long(item.because()),
+        ]
+    };
+    let rows: Vec<_> = checked.iter().map(row).collect();
+    format!("<p>{}</p>\n{}", claims::NOTE, sortable(&head.map(String::from), &rows))
+}
+
+fn verdicts_table(verdicts: &[Verdict]) -> String {
+    let head = ["printed value", "printed", "ours", "seeds", "95 %", "difference", "tolerance", "verdict", "because"];
+    let row = |verdict: &Verdict| {
+        let number = |value: Option<f64>, text: String| match value {
+            Some(value) => Field::number(text, Some(value)),
+            None => Field::text("–"),
+        };
+        let spread = verdict.sd.map(|sd| format!(" ± {sd:.1}")).unwrap_or_default();
+        let interval = verdict.interval.map_or("–".into(), |i| format!("[{:.1}, {:.1}]", i.low, i.high));
+        let class = match verdict.outcome {
+            Outcome::Reproduced | Outcome::Better => "reproduced",
+            Outcome::Worse => "worse",
+            _ => "none",
+        };
+        vec![
+            Field::text(verdict.cell.key.to_string()),
+            Field::number(verdict.cell.value.to_string(), Some(verdict.cell.value.value())),
+            number(verdict.mean, format!("{:.1}{spread}", verdict.mean.unwrap_or_default())),
+            Field::number(verdict.seeds.to_string(), Some(verdict.seeds as f64)),
+            Field::text(interval),
+            number(verdict.difference, format!("{:+.1}", verdict.difference.unwrap_or_default())),
+            Field::number(format!("{:.1}", verdict.tolerance), Some(verdict.tolerance)),
+            Field { text: verdict.outcome.as_str().into(), value: None, class },
+            Field::long(because(verdict).join("; ")),
+        ]
+    };
+    sortable(&head.map(String::from), &verdicts.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Files of a folder with this extension, sorted; no folder has none.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|own| own == extension)).collect();
+    paths.sort();
+    paths
+}
+
+/// An image inside the page, which opens large.
+fn embedded(path: &Path, kind: &str, caption: &str) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let caption = escaped(caption);
+    Ok(format!(
+        "<figure><button><img alt=\"{caption}\" src=\"data:image/{kind};base64,{}\"></button><figcaption>{caption}</figcaption></figure>\n",
+        base64(&bytes)
+    ))
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn figures(recorded: &Recorded) -> Result<String> {
+    let paths = files(&recorded.folder.join("figures"), "svg");
+    let figures = paths.iter().map(|path| embedded(path, "svg+xml", &stem(path))).collect::<Result<String>>()?;
+    Ok(if figures.is_empty() { figures } else { format!("<div class=\"grid\">\n{figures}</div>") })
+}
+
+fn thumbnails(recorded: &Recorded) -> Result<String> {
+    let mut out = String::new();
+    for run in &recorded.runs {
+        let paths = files(&run.file("thumbnails"), "png");
+        if !paths.is_empty() {
+            let images = paths.iter().map(|path| embedded(path, "png", &stem(path))).collect::<Result<String>>()?;
+            let title = escaped(&describe(run));
+            out += &format!("<h3>{title}</h3>\n<div class=\"gallery\">\n{images}</div>\n");
+        }
+    }
+    Ok(out)
+}
+
+fn describe(run: &RecordedRun) -> String {
+    let spec = &run.spec;
+    format!("{}, {}, {} seen, seed {} ({})", spec.variant, spec.dataset, spec.protocol.seen.count, spec.seed, run.id)
+}
+
+fn provenance(recorded: &Recorded) -> String {
+    let head = [
+        "run",
+        "variant",
+        "dataset",
+        "seen",
+        "seed",
+        "labels",
+        "version",
+        "revision",
+        "device",
+        "processor",
+        "threads",
+        "seconds",
+        "peak GB",
+        "dataset digest",
+        "weights digest",
+    ];
+    let row = |run: &RecordedRun| {
+        let text = |path: &[&str]| match run.value(path) {
+            Some(toml::Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => "–".into(),
+        };
+        let number = |path: &[&str]| run.value(path).and_then(|v| v.as_float().or(v.as_integer().map(|i| i as f64)));
+        let scaled = |path: &[&str], scale: f64| match number(path) {
+            Some(value) => Field::number(format!("{:.1}", value * scale), Some(value)),
+            None => Field::text("–"),
+        };
+        let digest = |text: &str| Field::text(text.chars().take(16).collect::<String>());
+        let dirty = run.value(&["environment", "git_dirty"]).and_then(toml::Value::as_bool) == Some(true);
+        let revision: String = text(&["environment", "git_revision"]).chars().take(12).collect();
+        vec![
+            Field::text(&run.id),
+            Field::text(&run.spec.variant),
+            Field::text(&run.spec.dataset),
+            Field::number(run.spec.protocol.seen.count.to_string(), Some(run.spec.protocol.seen.count as f64)),
+            Field::number(run.spec.seed.to_string(), Some(run.spec.seed as f64)),
+            Field::long(run.labels.join("; ")),
+            Field::text(text(&["environment", "crate_version"])),
+            Field::text(if dirty { format!("{revision} with changes") } else { revision }),
+            Field::text(text(&["provenance", "device"])),
+            Field::text(text(&["environment", "cpu"])),
+            scaled(&["provenance", "threads"], 1.0),
+            scaled(&["provenance", "wall_seconds"], 1.0),
+            scaled(&["provenance", "peak_memory_bytes"], 1e-9),
+            digest(&run.dataset_digest),
+            digest(&run.weights_digest),
+        ]
+    };
+    sortable(&head.map(String::from), &recorded.runs.iter().map(row).collect::<Vec<_>>())
+}
+
+/// RFC 4648 base64 with padding.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group = chunk.iter().fold(0u32, |group, &byte| group << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let letter = LETTERS[(group >> (18 - 6 * place) & 63) as usize] as char;
+            out.push(if place <= chunk.len() { letter } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_is_that_of_the_standards_examples() {
+        for (text, expected) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(text.as_bytes()), expected);
+        }
+        assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
+    }
+}

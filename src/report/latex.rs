@@ -1,0 +1,195 @@
+//! Tables for a paper: LaTeX with booktabs, the best number in bold, the second underlined.
+//!
+//! Owns: the `tabular` and what is marked in it. Does not own: float, caption and label, which belong to the paper that
+//! includes the file.
+
+use super::pivot::{Cell, Column, Pivot, name};
+use crate::record::MEAN;
+use crate::spec::{Dimension, MetricName};
+
+/// How a number is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Best,
+    Second,
+    None,
+}
+
+/// The table as a `tabular`; the notes go into comments above it.
+pub fn latex(pivot: &Pivot, title: &str, notes: &[String]) -> String {
+    let mut out = format!("% {}\n% Needs \\usepackage{{booktabs}}.\n", title.replace('\n', " "));
+    notes.iter().for_each(|note| out += &format!("% {}\n", note.replace('\n', " ")));
+    out += &format!("\\begin{{tabular}}{{l{}}}\n\\toprule\n{}", "r".repeat(pivot.columns.len()), head(pivot));
+    out += "\\midrule\n";
+    let marks = marks(pivot);
+    for (number, (row, cells)) in pivot.rows.iter().zip(&pivot.cells).enumerate() {
+        if pivot.dimension == Dimension::Class && row == MEAN && number > 0 {
+            out += "\\midrule\n";
+        }
+        let cells = cells.iter().zip(&marks[number]).map(|(cell, mark)| set(cell, *mark));
+        let cells: Vec<String> = std::iter::once(escaped(row)).chain(cells).collect();
+        out += &format!("{} \\\\\n", cells.join(" & "));
+    }
+    out + "\\bottomrule\n\\end{tabular}\n"
+}
+
+/// One line per column dimension, equal neighbours joined, then the metrics.
+fn head(pivot: &Pivot) -> String {
+    let levels = pivot.columns.first().map_or(0, |column| column.labels.len());
+    let mut out = String::new();
+    for level in 0..levels {
+        let (mut cells, mut rules) = (String::new(), String::new());
+        let mut start = 0;
+        let same = |a: &Column, b: &Column| a.labels[..=level] == b.labels[..=level];
+        for group in pivot.columns.chunk_by(same) {
+            let (first, last) = (start + 2, start + 1 + group.len());
+            cells += &format!(" & \\multicolumn{{{}}}{{c}}{{{}}}", group.len(), escaped(&group[0].labels[level]));
+            rules += &format!("\\cmidrule(lr){{{first}-{last}}}");
+            start += group.len();
+        }
+        out += &format!("{cells} \\\\\n{rules}\n");
+    }
+    let metrics: String = pivot.columns.iter().map(|column| format!(" & {}", metric_name(column.metric))).collect();
+    out + &format!("{}{metrics} \\\\\n", name(pivot.dimension))
+}
+
+fn metric_name(metric: MetricName) -> &'static str {
+    match metric {
+        MetricName::ImageAuroc => "image AUROC",
+        MetricName::ImageAp => "image AP",
+        MetricName::ImageF1max => "image F1max",
+        MetricName::PixelAuroc => "pixel AUROC",
+        MetricName::PixelAp => "pixel AP",
+        MetricName::PixelF1max => "pixel F1max",
+        MetricName::PixelPro => "AUPRO",
+    }
+}
+
+fn set(cell: &Cell, mark: Mark) -> String {
+    let (mean, sd) = match cell {
+        Cell::Value(mean, sd, _) => (mean, sd),
+        Cell::Undefined(_) => return "{\\footnotesize undefined}".into(),
+        Cell::Missing => return "{\\footnotesize not run}".into(),
+        Cell::Unavailable => return "{\\footnotesize not available}".into(),
+    };
+    let mean = format!("{:.1}", 100.0 * mean);
+    let mean = match mark {
+        Mark::Best => format!("\\textbf{{{mean}}}"),
+        Mark::Second => format!("\\underline{{{mean}}}"),
+        Mark::None => mean,
+    };
+    match sd {
+        Some(sd) => format!("{mean} $\\pm$ {:.1}", 100.0 * sd),
+        None => mean,
+    }
+}
+
+/// Which numbers compete: methods or variants under one metric and otherwise equal conditions. Where they are the rows,
+/// down each column; else along each row, seen anomalies apart when methods are beside them. What is shown as equal is
+/// marked alike.
+fn marks(pivot: &Pivot) -> Vec<Vec<Mark>> {
+    let mut marks = vec![vec![Mark::None; pivot.columns.len()]; pivot.rows.len()];
+    let value = |row: usize, column: usize| match pivot.cells[row][column] {
+        Cell::Value(mean, ..) => Some((1000.0 * mean).round() as i64),
+        _ => None,
+    };
+    let down = matches!(pivot.dimension, Dimension::Method | Dimension::Variant | Dimension::SeenAnomalies);
+    let groups: Vec<Vec<(usize, usize)>> = if down {
+        (0..pivot.columns.len()).map(|column| (0..pivot.rows.len()).map(|row| (row, column)).collect()).collect()
+    } else {
+        (0..pivot.rows.len())
+            .flat_map(|row| column_groups(pivot).into_iter().map(move |g| g.into_iter().map(|c| (row, c)).collect()))
+            .collect()
+    };
+    for group in groups {
+        let mut ranked: Vec<i64> = group.iter().filter_map(|&(row, column)| value(row, column)).collect();
+        if ranked.len() < 2 {
+            continue;
+        }
+        ranked.sort_unstable_by(|a, b| b.cmp(a));
+        ranked.dedup();
+        for (row, column) in group {
+            marks[row][column] = match value(row, column) {
+                Some(own) if own == ranked[0] => Mark::Best,
+                Some(own) if ranked.get(1) == Some(&own) => Mark::Second,
+                _ => Mark::None,
+            };
+        }
+    }
+    marks
+}
+
+/// Columns that compete with each other.
+fn column_groups(pivot: &Pivot) -> Vec<Vec<usize>> {
+    let by_method = pivot.columns.iter().any(|column| {
+        column.head.iter().any(|(dimension, _)| matches!(dimension, Dimension::Method | Dimension::Variant))
+    });
+    let conditions = |column: &Column| {
+        let held = |dimension: &Dimension| match dimension {
+            Dimension::Method | Dimension::Variant => false,
+            Dimension::SeenAnomalies => by_method,
+            _ => true,
+        };
+        let kept: Vec<_> = column.head.iter().filter(|(dimension, _)| held(dimension)).cloned().collect();
+        (column.metric, kept)
+    };
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (number, column) in pivot.columns.iter().enumerate() {
+        match groups.iter_mut().find(|group| conditions(&pivot.columns[group[0]]) == conditions(column)) {
+            Some(group) => group.push(number),
+            None => groups.push(vec![number]),
+        }
+    }
+    groups
+}
+
+/// Text in which LaTeX sees nothing but text.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '\\' => out += "\\textbackslash{}",
+            '~' => out += "\\textasciitilde{}",
+            '^' => out += "\\textasciicircum{}",
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
+                out.push('\\');
+                out.push(letter);
+            }
+            '±' => out += "$\\pm$",
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_is_bold_the_second_underlined_and_equal_numbers_are_marked_alike() {
+        let column = |method: &str, seen: &str| Column {
+            head: vec![(Dimension::SeenAnomalies, seen.into()), (Dimension::Method, method.into())],
+            labels: vec![format!("{seen} seen"), method.into()],
+            metric: MetricName::ImageAuroc,
+        };
+        let value = |mean: f64| Cell::Value(mean, Some(0.01), 3);
+        let pivot = Pivot {
+            dimension: Dimension::Class,
+            rows: vec!["a_b".into(), MEAN.into()],
+            columns: vec![column("x", "0"), column("y", "0"), column("z", "0"), column("x", "1"), column("dra", "1")],
+            cells: vec![
+                vec![value(0.9), value(0.9004), value(0.8), value(0.99), Cell::Unavailable],
+                vec![value(0.7), value(0.8), value(0.9), Cell::Missing, Cell::Unavailable],
+            ],
+        };
+        let text = latex(&pivot, "Title", &["A note.".into()]);
+        assert!(text.starts_with("% Title\n"), "{text}");
+        let head = " & \\multicolumn{3}{c}{0 seen} & \\multicolumn{2}{c}{1 seen} \\\\\n\\cmidrule(lr){2-4}\\cmidrule(lr){5-6}\n";
+        assert!(text.contains(head), "{text}");
+        let first = "a\\_b & \\textbf{90.0} $\\pm$ 1.0 & \\textbf{90.0} $\\pm$ 1.0 & \\underline{80.0} $\\pm$ 1.0 & 99.0 $\\pm$ 1.0 & {\\footnotesize not available} \\\\";
+        assert!(text.contains(first), "{text}");
+        let mean = "\\midrule\nmean & 70.0 $\\pm$ 1.0 & \\underline{80.0} $\\pm$ 1.0 & \\textbf{90.0} $\\pm$ 1.0 & {\\footnotesize not run}";
+        assert!(text.contains(mean), "{text}");
+    }
+}

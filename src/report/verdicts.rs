@@ -1,0 +1,199 @@
+//! What our recorded numbers say of the numbers that the paper printed.
+//!
+//! Owns: which recorded rows belong to a printed value, and under which conditions they were measured. Does not own: the
+//! rule (`paper::verdict`), or how verdicts are shown.
+
+use super::evidence::interval;
+use crate::data::Catalog;
+use crate::error::{Error, Result};
+use crate::metrics::{self, Options};
+use crate::paper::verdict::{Conditions, Ours, Outcome, PaperConditions, Reason, Tolerances, Verdict, judge, reasons};
+use crate::paper::{Cell, Key, MEAN, Published, audit};
+use crate::record::{MetricRecord, Recorded, RecordedRun};
+use crate::spec::{BASE_VARIANT, MaskResize, MetricName, RunSpec, Setting};
+
+/// Backbones of the compared methods, all with ImageNet weights: DMAD's paper §4.2, the other methods' own papers.
+const BACKBONES: [(&str, &str); 5] = [
+    ("dmad", "wide_resnet50_2 imagenet"),
+    ("simplenet", "wide_resnet50_2 imagenet"),
+    ("uniad", "efficientnet_b4 imagenet"),
+    ("dra", "resnet18 imagenet"),
+    ("bgad", "efficientnet_b6 imagenet"),
+];
+
+/// The label that says what a reason of its own says.
+const TOLD_LABEL: &str = "subsampled images";
+
+/// A verdict on every value that the paper's `table` prints. `catalog` says how many test images the paper's data have.
+///
+/// # Errors
+/// No such table, or several variants that a printed value could be held against.
+pub fn compare<'a>(
+    recorded: &Recorded,
+    published: &'a Published,
+    table: &'a str,
+    catalog: &Catalog,
+    tolerances: &Tolerances,
+) -> Result<Vec<Verdict<'a>>> {
+    let cells = cells(published, table, &recorded.experiment.name)?;
+    cells.into_iter().map(|cell| Ok(judge(cell, ours(recorded, cell, catalog)?.as_ref(), tolerances))).collect()
+}
+
+/// The verdicts on a table of which nothing is recorded.
+///
+/// # Errors
+/// No such table.
+pub fn not_run<'a>(
+    published: &'a Published,
+    table: &'a str,
+    experiment: &str,
+    tolerances: &Tolerances,
+) -> Result<Vec<Verdict<'a>>> {
+    Ok(cells(published, table, experiment)?.into_iter().map(|cell| judge(cell, None, tolerances)).collect())
+}
+
+fn cells<'a>(published: &'a Published, table: &'a str, experiment: &str) -> Result<Vec<&'a Cell>> {
+    let cells: Vec<&Cell> = published.table(table).collect();
+    if cells.is_empty() { Err(unknown_table(published, table, experiment)) } else { Ok(cells) }
+}
+
+/// The error for a table that the paper has not, or that an experiment does not name.
+pub fn unknown_table(published: &Published, table: &str, experiment: &str) -> Error {
+    let what = match table {
+        "" => format!("experiment {experiment} does not say which table it reproduces"),
+        name => format!("{} has no table \"{name}\"", published.source().display()),
+    };
+    Error::usage(what, "name one with --table, or with `reproduces` in the experiment file")
+}
+
+/// Our numbers for a printed value; `None` when nothing is recorded that could be one.
+fn ours(recorded: &Recorded, cell: &Cell, catalog: &Catalog) -> Result<Option<Ours>> {
+    let Some(variant) = variant(recorded, &cell.key)? else { return Ok(None) };
+    let belongs = |row: &&MetricRecord| row.variant == variant && same_setting(row, &cell.key);
+    let rows: Vec<&MetricRecord> = recorded.metrics.iter().filter(belongs).collect();
+    let mut ours = Ours::default();
+    let mut all_reasons = Vec::new();
+    for row in rows.iter().filter(|row| row.metric == cell.key.metric.as_str()) {
+        if row.status == "error" {
+            all_reasons.push(Reason::NoValue(format!("seed {}: {}", row.seed, row.error)));
+        } else if row.class == cell.key.class {
+            match row.value {
+                Some(value) => ours.values.push(100.0 * value),
+                None => all_reasons.push(Reason::NoValue(format!("seed {}: {}", row.seed, row.error))),
+            }
+            if row.class == MEAN && !row.error.is_empty() && row.value.is_some() {
+                all_reasons.push(Reason::OtherDefinition(row.error.clone()));
+            }
+        }
+    }
+    if ours.values.is_empty() && all_reasons.is_empty() {
+        return Ok(None);
+    }
+    if !ours.values.is_empty() {
+        let paper = paper_conditions(&cell.key, catalog);
+        let found = conditions(recorded, &cell.key, &rows);
+        if found.len() < ours.values.len() {
+            all_reasons.push(Reason::Labelled("the record does not say how it was measured".into()));
+        }
+        all_reasons.extend(found.iter().flat_map(|found| reasons(found, &paper)));
+    }
+    let runs: Vec<&RecordedRun> =
+        recorded.runs.iter().filter(|run| run.failure.is_none() && rows.iter().any(|row| row.run == run.id)).collect();
+    let class = Some(cell.key.class.as_str()).filter(|class| *class != MEAN);
+    ours.interval = interval(recorded, &runs, cell.key.metric, class)?.map(|interval| interval.times(100.0));
+    all_reasons.sort();
+    all_reasons.dedup();
+    ours.reasons = all_reasons;
+    Ok(Some(ours))
+}
+
+fn same_setting(row: &MetricRecord, key: &Key) -> bool {
+    row.dataset == key.dataset && row.method == key.method && row.seen_anomalies == key.anomalies_per_class
+}
+
+/// The variant that a printed value is held against: the one of its name, and for "full", which is also what a paper
+/// calls every compared method, the only one of that method.
+fn variant(recorded: &Recorded, key: &Key) -> Result<Option<String>> {
+    let mut names: Vec<&str> =
+        recorded.metrics.iter().filter(|row| same_setting(row, key)).map(|row| row.variant.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.contains(&key.variant.as_str()) {
+        return Ok(Some(key.variant.clone()));
+    }
+    match (key.variant == BASE_VARIANT, &names[..]) {
+        (false, _) | (_, []) => Ok(None),
+        (true, [only]) => Ok(Some((*only).into())),
+        (true, several) => Err(Error::usage(
+            format!("{key} could be any of the variants {}", several.join(", ")),
+            "call the one that is meant \"full\", or leave the others out",
+        )),
+    }
+}
+
+fn paper_conditions(key: &Key, catalog: &Catalog) -> PaperConditions {
+    let weights = BACKBONES.iter().filter(|(method, _)| *method == key.method).map(|(_, weights)| weights.to_string());
+    let counts = catalog.get(&key.dataset).ok().map(|entry| &entry.counts).filter(|counts| !counts.is_empty());
+    let test_images = counts.map(|counts| {
+        let own = counts.iter().filter(|(class, _)| key.class == MEAN || **class == key.class);
+        own.fold((0, 0), |(anomalous, normal), (_, count)| {
+            // Where the training split has no anomalies of its own, seen ones leave the test set.
+            let seen = if count.train_bad == 0 { key.anomalies_per_class as usize } else { 0 };
+            (anomalous + count.test_bad.saturating_sub(seen) as u64, normal + count.test_good as u64)
+        })
+    });
+    PaperConditions { datasets: Vec::new(), test_images, weights: weights.collect() }
+}
+
+/// The conditions of every recorded run behind a value.
+fn conditions(recorded: &Recorded, key: &Key, rows: &[&MetricRecord]) -> Vec<Conditions> {
+    let counted = |row: &&&MetricRecord| row.class == key.class && row.metric == MetricName::ImageAuroc.as_str();
+    let of_row = |row: &&MetricRecord| {
+        let run = recorded.run(&row.run)?;
+        let mut labels: Vec<String> = run.labels.iter().filter(|label| *label != TOLD_LABEL).cloned().collect();
+        if run.spec.protocol.setting == Setting::PerClass {
+            labels.push("one model per class, the paper has one for all".into());
+        }
+        Some(Conditions {
+            dataset: run.dataset_digest.clone(),
+            test_images: (row.n_pos, row.n_neg),
+            weights: format!("{} {}", run.spec.backbone.name, run.spec.backbone.weights),
+            subsampled: run.spec.protocol.is_subsampled(),
+            definition: other_definition(&run.spec, key.metric),
+            labels,
+        })
+    };
+    rows.iter().filter(counted).filter_map(of_row).collect()
+}
+
+/// How the metric of a run differs from the defaults, which are what published numbers are held against.
+fn other_definition(spec: &RunSpec, metric: MetricName) -> Option<String> {
+    let evaluation = &spec.evaluation;
+    let options = Options { ap: evaluation.ap, pro: evaluation.pro };
+    let sentence = metrics::definition(metric.as_str(), &options);
+    if sentence != metrics::definition(metric.as_str(), &Options::default()) {
+        return sentence.map(str::to_string);
+    }
+    let pixels = metric.as_str().starts_with("pixel");
+    match (evaluation.size, evaluation.mask_resize) {
+        (256, MaskResize::Bilinear05) => None,
+        _ if !pixels => None,
+        (256, _) => Some("masks are resized otherwise".into()),
+        (size, _) => Some(format!("maps of {size} instead of 256 pixels")),
+    }
+}
+
+/// Why a verdict is no judgement, in words.
+pub fn because(verdict: &Verdict) -> Vec<String> {
+    match &verdict.outcome {
+        Outcome::NotComparable(reasons) => reasons.iter().map(Reason::to_string).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A warning for printed means that their own rows contradict.
+pub fn doubt(published: &Published, cell: &Cell) -> Option<String> {
+    let rows = audit::mean_of_rows(published, &cell.key).filter(|_| cell.key.class == MEAN)?;
+    let off = (rows - cell.value.value()).abs() > audit::MEAN_THRESHOLD;
+    off.then(|| format!("the printed rows have the mean {rows:.1}"))
+}

@@ -1,0 +1,138 @@
+//! A recorded run applied to new images.
+//!
+//! Owns: the graph of a run whose tested images are others than its own. Banks, models and whatever else the run was made
+//! of come from the store, or are computed again; only features, neighbours and scores of the new images are new. Does not
+//! own: files that are written (`cli`).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::build;
+use super::evaluate::image_scores;
+use super::execute::{Executor, Patience};
+use super::prepare::{self, Prepared};
+use super::session::Session;
+use crate::data::{Image, Source, load_rgb};
+use crate::error::{Error, Result};
+use crate::maps::{gaussian, upsample};
+use crate::methods::{self, Scoring};
+use crate::plan::{Environment, Graph, Inputs, Tested};
+use crate::spec::{Run, Setting};
+use crate::store::Artifact;
+
+/// What a recorded run says of new images.
+pub struct Prediction {
+    /// Image scores in the order of the images, higher = more abnormal; by the run's own rule.
+    pub scores: Vec<f64>,
+    /// Rows and columns of a map.
+    pub size: (usize, usize),
+    artifact: Arc<Artifact>,
+    epoch: usize,
+    grid: (usize, usize),
+    scoring: Scoring,
+}
+
+impl Prediction {
+    /// The anomaly map of an image, rows × columns of `size`: what the run's pixel metrics are made of.
+    ///
+    /// # Errors
+    /// A damaged artifact.
+    pub fn map(&self, image: usize) -> Result<Vec<f32>> {
+        let patches = self.grid.0 * self.grid.1;
+        let start = (self.epoch * self.scores.len() + image) * patches;
+        let scores = &self.artifact.f32("scores")?[start..start + patches];
+        Ok(gaussian(&upsample(scores, self.grid, self.size), self.size, self.scoring.sigma))
+    }
+}
+
+/// Which run, and what it is applied to.
+pub struct Request<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// Key in its record: what its numbers stand for.
+    pub recorded_key: &'a str,
+    /// The epoch that its numbers are from.
+    pub epoch: usize,
+    /// The class whose model is meant, where every class has its own.
+    pub class: Option<&'a str>,
+    /// The new images.
+    pub images: &'a [PathBuf],
+}
+
+/// Applies a run to images.
+///
+/// # Errors
+/// A run whose record is stale, an unknown class or none where one is needed, a file that is no image, and whatever can go
+/// wrong in a run itself (its dataset and weights are needed).
+pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
+    let images = readable(request)?;
+    prepare::check(session, request.run)?;
+    if build::with(session, request.run, |built| Ok(built.record_key()))? != request.recorded_key {
+        let what = format!(
+            "the record of run {} is stale: today's program, data or weights give others",
+            request.run.spec.id()
+        );
+        return Err(Error::usage(what, "do it again with `dmad run`"));
+    }
+    let prepared = prepare::prepare(session, request.run)?;
+    let group = group(&prepared, request)?;
+    let method = methods::build(&request.run.spec.method, request.run.spec.seed)?;
+    let environment = prepared.environment(session);
+    let inputs: Inputs; // declared before the graph, whose stages borrow it
+    let mut graph = Graph::new(&session.settings.device.numeric_class());
+    inputs = {
+        let pool = environment.features(&mut graph, &images, "features of the new images")?;
+        let mut inputs = prepared.inputs(session, &mut graph, &environment, &group)?;
+        inputs.tested = vec![Tested { name: "new images".into(), pool, images: (0..images.len()).collect() }];
+        inputs
+    };
+    let outputs = method.stages(&mut graph, &inputs)?;
+    let mut executor = Executor::new(session, &graph, Patience::Wait);
+    let found = executor.ensure(outputs.scores[0])?;
+    session.digests().save()?;
+    let artifact = found.ok_or_else(|| Error::method("another process holds the scores", "try again"))?;
+    let epochs = artifact.shape("scores")?[0];
+    if request.epoch >= epochs {
+        let what = format!("the run's numbers are from epoch {}, its scores hold {epochs}", request.epoch);
+        return Err(Error::method(what, "do the run again with `dmad run`"));
+    }
+    let side = request.run.spec.evaluation.size;
+    let side = if side == 0 { request.run.spec.image.size } else { side };
+    Ok(Prediction {
+        scores: image_scores(&artifact, request.epoch, &method.scoring())?,
+        size: (side, side),
+        artifact,
+        epoch: request.epoch,
+        grid: (prepared.shape.height, prepared.shape.width),
+        scoring: method.scoring(),
+    })
+}
+
+/// The files as images; every one is looked at before any work.
+fn readable(request: &Request) -> Result<Vec<Image>> {
+    let image = |path: &PathBuf| {
+        let image = Image { path: path.display().to_string(), source: Source::File(path.clone()) };
+        load_rgb(&image, &request.run.spec.image).map(|_| image)
+    };
+    request.images.iter().map(image).collect()
+}
+
+/// The classes whose model is meant.
+fn group(prepared: &Prepared, request: &Request) -> Result<Vec<usize>> {
+    let names: Vec<&str> = prepared.split.classes.iter().map(|class| class.name.as_str()).collect();
+    let place = |class: &str| {
+        names.iter().position(|name| *name == class).ok_or_else(|| {
+            Error::usage(format!("the run has no class `{class}`"), format!("its classes: {}", names.join(", ")))
+        })
+    };
+    let place = request.class.map(place).transpose()?;
+    match (request.run.spec.protocol.setting, place) {
+        (Setting::Unified, _) => Ok((0..names.len()).collect()),
+        (Setting::PerClass, Some(place)) => Ok(vec![place]),
+        (Setting::PerClass, None) if names.len() == 1 => Ok(vec![0]),
+        (Setting::PerClass, None) => Err(Error::usage(
+            "the run has one model per class, and nothing says which of them is meant",
+            format!("name one with --class: {}", names.join(", ")),
+        )),
+    }
+}

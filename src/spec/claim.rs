@@ -1,0 +1,190 @@
+//! Statements that an experiment checks, and the tolerances of its verdicts: what people may write, and whether the
+//! experiment has the runs that it would take.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::check::suggestion;
+use super::diagnostic::Place;
+use super::experiment::Run;
+use super::file::{MetricName, Table};
+use super::tree::{Node, Value};
+use crate::error::Result;
+
+/// A statement that one variant is better than another, checked by `report`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// The statement in words.
+    pub text: String,
+    /// The variant that is said to be better: its name ("full" is the base), or its name with its seen anomalies.
+    pub better: Side,
+    /// The variant it is said to be better than.
+    pub than: Side,
+    /// By which metric.
+    pub metric: MetricName,
+    /// By more than this, in percent.
+    #[serde(default)]
+    #[schemars(range(min = -100.0, max = 100.0))]
+    pub gain: f64,
+    /// Only with this number of seen anomalies; default: every number that both have, each for itself.
+    #[serde(default)]
+    pub seen_anomalies: Option<usize>,
+    /// Only on this dataset; default: every dataset that both have, each for itself.
+    #[serde(default)]
+    pub dataset: Option<String>,
+    /// Only these classes; [] = all.
+    #[serde(default)]
+    pub classes: Vec<String>,
+}
+
+/// One side of a claim.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Side {
+    /// A variant.
+    Variant(String),
+    /// A variant with one number of seen anomalies.
+    Narrowed(NarrowedSide),
+}
+
+/// A variant with one number of seen anomalies.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NarrowedSide {
+    /// The variant.
+    pub variant: String,
+    /// Its seen anomalies per class.
+    pub seen_anomalies: usize,
+}
+
+impl Side {
+    /// The variant.
+    pub fn variant(&self) -> &str {
+        match self {
+            Side::Variant(variant) => variant,
+            Side::Narrowed(side) => &side.variant,
+        }
+    }
+
+    fn seen(&self) -> Option<usize> {
+        match self {
+            Side::Variant(_) => None,
+            Side::Narrowed(side) => Some(side.seen_anomalies),
+        }
+    }
+}
+
+/// One comparison of a claim: like with like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// Dataset of both sides.
+    pub dataset: String,
+    /// Seen anomalies of the better side and of the other.
+    pub seen: [usize; 2],
+}
+
+impl Claim {
+    /// What is compared with what: every dataset and number of seen anomalies that both sides declare, as far as the claim
+    /// does not say which.
+    pub fn comparisons(&self, runs: &[Run]) -> Vec<Comparison> {
+        let of = |side: &Side| {
+            let mut found: Vec<(String, usize)> = Vec::new();
+            for run in runs.iter().filter(|run| run.spec.variant == side.variant()) {
+                let (dataset, count) = (run.spec.dataset.clone(), run.spec.protocol.seen.count);
+                let wanted = self.dataset.as_ref().is_none_or(|name| *name == dataset)
+                    && side.seen().or(self.seen_anomalies).is_none_or(|wanted| wanted == count);
+                if wanted && !found.contains(&(dataset.clone(), count)) {
+                    found.push((dataset, count));
+                }
+            }
+            found
+        };
+        let (better, than) = (of(&self.better), of(&self.than));
+        // Where a side names its own number, the two are meant to differ.
+        let free = self.better.seen().is_none() && self.than.seen().is_none();
+        let pairs = better.iter().flat_map(|left| than.iter().map(move |right| (left, right)));
+        pairs
+            .filter(|(left, right)| left.0 == right.0 && (!free || left.1 == right.1))
+            .map(|(left, right)| Comparison { dataset: left.0.clone(), seen: [left.1, right.1] })
+            .collect()
+    }
+}
+
+/// How far (percent) our mean may be from a published value.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tolerances {
+    /// AUROC, mean over classes.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub auroc_mean: f64,
+    /// AUROC of one class.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub auroc_class: f64,
+    /// AP, F1max and PRO, mean over classes.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub other_mean: f64,
+    /// AP, F1max and PRO of one class.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub other_class: f64,
+}
+
+impl Default for Tolerances {
+    fn default() -> Self {
+        Tolerances { auroc_mean: 1.0, auroc_class: 4.0, other_mean: 3.0, other_class: 8.0 }
+    }
+}
+
+/// The items of an array of tables.
+fn items<'a>(base: &'a Node, name: &str) -> &'a [Node] {
+    match base.find(&[name]).map(|entry| &entry.node.value) {
+        Some(Value::Array(items)) => items,
+        _ => &[],
+    }
+}
+
+fn place<'a>(item: &'a Node, key: &str) -> &'a Place {
+    item.find(&[key]).map_or(&item.place, |entry| &entry.node.place)
+}
+
+fn variants(runs: &[Run]) -> Vec<&str> {
+    let mut names: Vec<&str> = runs.iter().map(|run| run.spec.variant.as_str()).collect();
+    names.dedup();
+    names
+}
+
+/// Finds claims that no run of the experiment could ever answer.
+pub(super) fn check_claims(base: &Node, claims: &[Claim], runs: &[Run]) -> Result<()> {
+    let names = variants(runs);
+    for (item, claim) in items(base, "claim").iter().zip(claims) {
+        for (key, side) in [("better", &claim.better), ("than", &claim.than)] {
+            if !names.contains(&side.variant()) {
+                let what = format!("there is no variant \"{}\"", side.variant());
+                return Err(place(item, key).fault(what, Some(suggestion(side.variant(), names.iter().copied()))));
+            }
+        }
+        if claim.comparisons(runs).is_empty() {
+            let what = format!(
+                "no run of \"{}\" can be compared with one of \"{}\"",
+                claim.better.variant(),
+                claim.than.variant()
+            );
+            let help = "both need the same dataset and number of seen anomalies; where they differ on purpose, write { variant = \"…\", seen_anomalies = N }";
+            return Err(item.place.fault(what, Some(help.into())));
+        }
+    }
+    Ok(())
+}
+
+/// Finds tables that name variants which do not exist.
+pub(super) fn check_tables(base: &Node, tables: &[Table], runs: &[Run]) -> Result<()> {
+    let names = variants(runs);
+    for (item, table) in items(base, "table").iter().zip(tables) {
+        let unknown = |name: &&String| !names.contains(&name.as_str()) && !table.also.contains(name);
+        if let Some(name) = table.variants.iter().find(unknown) {
+            let what = format!("there is no variant \"{name}\"");
+            return Err(place(item, "variants").fault(what, Some(suggestion(name, names.iter().copied()))));
+        }
+    }
+    Ok(())
+}

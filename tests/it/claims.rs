@@ -1,0 +1,203 @@
+//! Claims, verdicts and rankings by the real commands, on the committed records of `fixture`, and the strictness of
+//! `[[claim]]` and `[[table]]`.
+
+use serde_json::Value as Json;
+
+use crate::fixture;
+use crate::program::{EXPERIMENT, Sandbox, place};
+
+fn judged() -> Sandbox {
+    let sandbox = Sandbox::new();
+    fixture::copy_to(&sandbox.path("results"));
+    sandbox
+}
+
+#[test]
+fn the_fixture_yields_all_claim_answers_with_ties_one_seed_and_missing_classes() {
+    let sandbox = judged();
+    let out = sandbox.dmad(&["report", "results/judged", "--format", "json"]);
+    assert_eq!(out.code, 1, "a run is missing: {}", out.stderr);
+    let json: Json = serde_json::from_str(&out.stdout).expect("JSON");
+    let claims = json["claims"].as_array().expect("claims");
+    let expected = [
+        ("ten seen anomalies help", "supported", ""),
+        ("ten seen anomalies help in localisation by more than one point", "undecided", "the interval contains"),
+        ("the rival is better", "not supported", ""),
+        ("the twin is better", "undecided", "a tie in every resample"),
+        ("the near one is better", "undecided", "the interval contains"),
+        ("once is better than the rival", "undecided", "seed 1 is not there for both"),
+        ("half of the classes are better than the rival", "undecided", "class bottle is not there for both"),
+        ("in the classes that are there it is better than the rival", "supported", ""),
+        ("what was never run is better", "undecided", "nothing that both variants have"),
+    ];
+    assert_eq!(claims.len(), expected.len());
+    for (claim, (text, standing, because)) in claims.iter().zip(expected) {
+        let found = (claim["text"].as_str(), claim["standing"].as_str());
+        assert_eq!(found, (Some(text), Some(standing)), "{claim}");
+        assert!(claim["because"].as_str().expect("text").contains(because), "{claim}");
+    }
+    let (low, high) = (claims[0]["low"].as_f64().expect("a number"), claims[0]["high"].as_f64().expect("a number"));
+    assert!(low > 0.0 && low < high && high < 20.0, "{low} {high}");
+    let text = sandbox.dmad(&["report", "results/judged"]).stdout;
+    for words in ["Claims.", "the twin is better\n  undecided (a tie in every resample)", "claimed by more than 1"] {
+        assert!(text.contains(words), "{words:?} is not in:\n{text}");
+    }
+    let csv = std::fs::read_to_string(sandbox.path("results/judged/tables/claims.csv")).expect("a file");
+    assert_eq!(csv.lines().count(), 10);
+}
+
+#[test]
+fn the_fixture_yields_all_five_verdicts_with_intervals_and_a_scoreboard() {
+    let sandbox = judged();
+    let out = sandbox.dmad(&["verdict", "results/judged", "--format", "json", "--all"]);
+    assert_eq!(out.code, 1, "something is off: {}", out.stderr);
+    let json: Json = serde_json::from_str(&out.stdout).expect("JSON");
+    let find = |class: &str, seen: u64, method: &str, metric: &str| -> Json {
+        let own = |row: &&Json| {
+            row["dataset"] == "mvtec_ad"
+                && row["class"] == class
+                && row["anomalies_per_class"] == seen
+                && row["method"] == method
+                && row["metric"] == metric
+        };
+        json.as_array().expect("rows").iter().find(own).cloned().unwrap_or_else(|| panic!("{class} {seen} {metric}"))
+    };
+    for (class, seen, method, verdict) in [
+        ("toothbrush", 0, "dmad", "reproduced"),
+        ("carpet", 0, "dmad", "better"),
+        ("bottle", 0, "dmad", "worse"),
+        ("mean", 0, "dmad", "not comparable"),
+        ("cable", 0, "dmad", "not run"),
+        ("toothbrush", 0, "uniad", "not run"),
+        ("toothbrush", 10, "dmad", "reproduced"),
+        ("toothbrush", 5, "dmad", "not run"),
+    ] {
+        let row = find(class, seen, method, "image_auroc");
+        assert_eq!(row["verdict"], verdict, "{row}");
+        let has_interval = row["low"].is_number() && row["high"].is_number();
+        assert_eq!(has_interval, verdict != "not run", "{row}");
+    }
+    let mean = find("mean", 0, "dmad", "image_auroc");
+    let because = mean["because"][0].as_str().expect("a reason");
+    assert!(because.contains("182 anomalous and 60 normal test images instead of 1258"), "{because}");
+    assert_eq!((&mean["tolerance"], &mean["experiment"]), (&0.5.into(), &"judged".into()));
+    let one = find("toothbrush", 1, "dmad", "image_auroc");
+    assert_eq!((&one["seeds"], one["sd"].is_null(), one["low"].is_number()), (&1.into(), true, true), "{one}");
+    sandbox.write("never.toml", EXPERIMENT.replace("title = \"parts\"", "reproduces = \"table4\""));
+    let out = sandbox.dmad(&["verdict", "results/judged", "never.toml"]);
+    assert_eq!(out.code, 1, "{}", out.stderr);
+    let board = &out.stdout[out.stdout.find("Scoreboard").expect("a scoreboard")..];
+    let line = |name: &str| -> Vec<String> {
+        let line = board.lines().find(|line| line.trim_start().starts_with(name)).expect("a line");
+        line.split_whitespace().map(str::to_string).collect()
+    };
+    let (judged, never, all) = (line("judged"), line("never"), line("all"));
+    assert_eq!((judged[1].as_str(), never[1].as_str()), ("table1", "table4"));
+    assert_eq!(never[2], never[7], "everything of table4 is not run");
+    let number = |cells: &[String], place: usize| cells[place].parse::<usize>().expect("a number");
+    assert_eq!(number(&all, 1), number(&judged, 2) + number(&never, 2));
+}
+
+#[test]
+fn tables_show_what_was_not_run_and_what_nobody_has_built_in_the_declared_order() {
+    let sandbox = judged();
+    let out = sandbox.dmad(&["report", "results/judged"]);
+    let markdown = std::fs::read_to_string(sandbox.path("results/judged/tables/table1.md")).expect("a table");
+    let rows: Vec<&str> = markdown.lines().filter(|line| line.starts_with('|')).collect();
+    let first: Vec<&str> = rows.iter().map(|row| row.split('|').nth(1).expect("a cell").trim()).collect();
+    assert_eq!(first, ["class", "---", "bottle", "toothbrush", "carpet", "mean"]);
+    assert!(rows[0].contains("0 seen · dra · ") || rows[0].contains("0 seen · dra"), "{}", rows[0]);
+    assert!(rows[2].contains("not available") && !rows[2].contains("|  |"), "{}", rows[2]);
+    let tex = std::fs::read_to_string(sandbox.path("results/judged/tables/table1.tex")).expect("a table");
+    for words in
+        ["\\begin{tabular}", "\\toprule", "\\textbf{", "\\underline{", "$\\pm$", "not available", "\\bottomrule"]
+    {
+        assert!(tex.contains(words), "{words} is not in:\n{tex}");
+    }
+    let ranked = std::fs::read_to_string(sandbox.path("results/judged/tables/table2.md")).expect("a table");
+    assert!(ranked.lines().any(|line| line.starts_with("| absent") && line.contains("not run")), "{ranked}");
+    let ranking = std::fs::read_to_string(sandbox.path("results/judged/tables/table2_ranking.csv")).expect("a ranking");
+    let places: Vec<Vec<&str>> = ranking.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    let image: Vec<&Vec<&str>> = places.iter().filter(|place| place[1] == "image_auroc").collect();
+    assert!(image[0].join(",").contains("the best") && image[0][2] == "1", "{ranking}");
+    let worst = image.iter().find(|place| place.join(",").contains("rival")).expect("the rival").join(",");
+    let numbers: Vec<f64> = worst.split(',').filter_map(|cell| cell.parse().ok()).collect();
+    assert!(numbers.iter().any(|&number| number < -10.0), "far below the best: {worst}");
+    assert!(out.stdout.contains("difference to the best") && out.stdout.contains("not told apart from the best"));
+}
+
+#[test]
+fn a_narrow_terminal_gets_a_block_per_metric_and_no_line_that_is_too_long() {
+    let sandbox = judged();
+    let report = |columns: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dmad"));
+        let output = command
+            .args(["report", "results/judged"])
+            .env("COLUMNS", columns)
+            .current_dir(sandbox.path("."))
+            .output()
+            .expect("the program starts");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let table = |text: &str| -> Vec<String> {
+        let lines = text.lines().skip_while(|line| *line != "Made-up records to judge").skip(1);
+        lines.take_while(|line| !line.starts_with("Percent")).map(|line| line.trim_end().to_string()).collect()
+    };
+    let (wide, narrow) = (table(&report("500")), table(&report("60")));
+    let heads = |lines: &[String]| lines.iter().filter(|line| line.trim_start().starts_with("class")).count();
+    assert_eq!(heads(&wide), 1);
+    assert!(heads(&narrow) > 1, "{}", narrow.join("\n"));
+    assert!(narrow.iter().all(|line| line.chars().count() <= 60), "{}", narrow.join("\n"));
+}
+
+#[test]
+fn the_page_has_everything_needs_nothing_and_is_the_same_again() {
+    let sandbox = judged();
+    sandbox.write("results/judged/figures/curve.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>");
+    sandbox.dmad(&["report", "results/judged"]);
+    let read = || std::fs::read_to_string(sandbox.path("results/judged/report.html")).expect("a page");
+    let page = read();
+    for words in [
+        "<h2>Missing</h2>",
+        "<h2>Tables</h2>",
+        "<h2>Claims</h2>",
+        "<h2>Verdicts</h2>",
+        "<h2>Figures</h2>",
+        "<h2>Costs</h2>",
+        "<h2>Provenance</h2>",
+        "data:image/svg+xml;base64,PHN2Zy",
+        "width=device-width",
+        "class=\"not-supported\"",
+    ] {
+        assert!(page.contains(words), "{words} is not on the page");
+    }
+    let loads = ["src=\"http", "href=\"http", "url(", "@import", "fetch("];
+    assert!(loads.iter().all(|load| !page.contains(load)), "the page needs the network");
+    std::fs::remove_file(sandbox.path("results/judged/report.html")).expect("removed");
+    sandbox.dmad(&["report", "results/judged"]);
+    assert!(page == read(), "the page has changed");
+}
+
+#[test]
+fn claims_that_no_run_could_answer_are_refused_at_their_place() {
+    let sandbox = Sandbox::new();
+    let check = |more: &str, needle: &str, words: &[&str]| {
+        let text = format!("{EXPERIMENT}\n[[variant]]\nname = \"seen\"\nprotocol.seen.count = 2\n{more}");
+        sandbox.write("experiment.toml", &text);
+        let out = sandbox.dmad(&["run", "experiment.toml"]);
+        out.refuses(&sandbox, words);
+        assert!(out.stderr.contains(&place("experiment.toml", &text, needle)), "{needle}: {}", out.stderr);
+    };
+    let claim = |body: &str| format!("[[claim]]\ntext = \"a\"\n{body}");
+    let both = "better = \"full\"\nthan = \"sen\"\nmetric = \"image_auroc\"\n";
+    check(&claim(both), "\"sen\"", &["there is no variant \"sen\"", "did you mean `seen`?"]);
+    let apart = "better = \"full\"\nthan = \"seen\"\nmetric = \"image_auroc\"\n";
+    check(&claim(apart), "[[claim]]", &["no run of \"full\" can be compared with one of \"seen\"", "seen_anomalies"]);
+    check(&claim("better = \"full\"\nmetric = \"image_auroc\"\n"), "[[claim]]", &["lacks `than`"]);
+    let typo = format!("{both}gian = 1.0\n");
+    check(&claim(&typo), "gian", &["unknown key", "did you mean `gain`?"]);
+    let wrong = both.replace("image_auroc", "image_auc");
+    check(&claim(&wrong), "\"image_auc\"", &["image_auroc"]);
+    check("[tolerance]\nauroc_mean = -1.0\n", "-1.0", &["out of range"]);
+    check("[[table]]\nrows = \"variant\"\nvariants = [\"fulll\"]\n", "[\"fulll\"]", &["did you mean `full`?"]);
+}
