@@ -59,7 +59,7 @@ const DMAD_KNOBS: &[Knob] = &[
     ),
     ("bank.center.count_ratio", ONLY_CENTER, &["1.0", "0.3"], Patches),
     ("filter.enabled", &[SEEN], &["true", "false"], Patches),
-    ("filter.resize", &[SEEN, ("method.filter.threshold", "0.4")], &["\"bilinear\"", "\"area\"", "\"max\""], Patches),
+    ("filter.resize", &[SEEN, ("method.filter.threshold", "0.1")], &["\"bilinear\"", "\"area\"", "\"max\""], Patches),
     ("filter.threshold", &[SEEN, ("method.filter.resize", "\"area\"")], &["0.0", "0.5"], Patches),
     // At this threshold some of the seen anomalies have no patch left, but not all.
     (
