@@ -8,7 +8,7 @@ use dmad::spec::{ExperimentFile, schema_of};
 use polars::prelude::{ParquetReader, SerReader};
 use serde_json::Value as Json;
 
-use crate::lab::{BASE, DMAD, Lab, PATCHCORE, with};
+use crate::lab::{BASE, DMAD, Lab, PATCHCORE, SIMPLENET, with};
 
 /// What of the record must differ. A knob that changes patch scores must do so there, not only in metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -115,6 +115,41 @@ const PATCHCORE_KNOBS: &[Knob] = &[
     ("score.neighbours", &[], &["1", "3"], Patches),
     ("score.squared", &[], &["true", "false"], Patches),
     ("score.reweight", &[], &["0", "3"], Images),
+    ("score.top_k", &[], &["1", "5"], Images),
+    ("score.sigma", &[], &["1.0", "0.0", "4.0"], Metrics),
+];
+
+const SIMPLENET_KNOBS: &[Knob] = &[
+    ("adaptor.layers", &[], &["0", "1", "2"], Patches),
+    ("discriminator.blocks", &[], &["1", "2"], Patches),
+    ("discriminator.hidden", &[], &["8", "9"], Patches),
+    (
+        "discriminator.optimizer",
+        &[("method.train.weight_decay_discriminator", "0.5")],
+        &["\"adamw\"", "\"adam\""],
+        Patches,
+    ),
+    ("noise.std", &[], &["0.1", "0.3"], Patches),
+    ("noise.mix", &[], &["1", "4"], Patches),
+    ("loss.margin", &[], &["0.5", "0.1"], Patches),
+    ("train.epochs", &[], &["1", "2"], Patches),
+    ("train.batch", &[], &["4", "3"], Patches),
+    ("train.drop_last", &[("method.train.batch", "3")], &["false", "true"], Patches),
+    ("train.patches_per_image", &[], &["0", "16"], Patches),
+    ("train.lr_adaptor", &[], &["0.01", "0.001"], Patches),
+    ("train.lr_discriminator", &[], &["0.01", "0.001"], Patches),
+    // The default decay times the default rate is less than an f32 can see beside 1.
+    ("train.weight_decay_adaptor", &[], &["0.01", "0.5"], Patches),
+    ("train.weight_decay_discriminator", &[], &["0.0", "0.5"], Patches),
+    ("train.schedule", &[], &["\"constant\"", "\"cosine\""], Patches),
+    ("train.schedule_floor", &[("method.train.schedule", "\"cosine\"")], &["0.4", "0.1"], Patches),
+    (
+        "train.select",
+        &[("method.train.epochs", "8"), ("method.train.lr_discriminator", "0.3")],
+        &["\"last\"", "\"best_test\""],
+        Patches,
+    ),
+    ("score.image", &[], &["\"patches\"", "\"map\""], Images),
     ("score.top_k", &[], &["1", "5"], Images),
     ("score.sigma", &[], &["1.0", "0.0", "4.0"], Metrics),
 ];
@@ -310,7 +345,11 @@ fn method_schema(name: &str) -> Json {
 
 #[test]
 fn every_key_of_every_method_and_section_is_listed() {
-    let tables: BTreeMap<&str, &[Knob]> = BTreeMap::from([("dmad", DMAD_KNOBS), ("patchcore", PATCHCORE_KNOBS)]);
+    let tables: BTreeMap<&str, &[Knob]> = BTreeMap::from([
+        ("dmad", DMAD_KNOBS),
+        ("patchcore", PATCHCORE_KNOBS),
+        ("simplenet", SIMPLENET_KNOBS),
+    ]);
     let methods: Vec<&str> = METHODS.iter().map(|entry| entry.kind.name).collect();
     assert_eq!(tables.keys().copied().collect::<Vec<_>>(), methods, "each method needs a table of knobs");
     for (method, knobs) in tables {
@@ -353,6 +392,11 @@ fn every_key_of_dmads_network_and_training_changes_run_and_numbers() {
 #[test]
 fn every_key_of_patchcore_changes_run_and_numbers() {
     turn(PATCHCORE, PATCHCORE_KNOBS);
+}
+
+#[test]
+fn every_key_of_simplenet_changes_run_and_numbers() {
+    turn(SIMPLENET, SIMPLENET_KNOBS);
 }
 
 #[test]
