@@ -275,6 +275,11 @@ fn simplenet_has_as_many_parameters_as_published() {
     };
     assert_eq!((count("adaptor."), count("discriminator.")), (2_360_832, 1_576_960));
     assert_eq!(parameters.count(), 3_937_792);
+    let deep = serde_json::from_value(json!({ "adaptor": { "layers": 3 }, "discriminator": { "blocks": 2, "hidden": 5 } }));
+    for params in [Params::default(), deep.expect("parameters")] {
+        let network = Network::new(&params);
+        assert_eq!(network.size(24), network.initial(24, 0, &Device::flex()).count(), "{params:?}");
+    }
 }
 
 #[test]

@@ -30,11 +30,11 @@ pub use train::{StepLosses, Trainer};
 
 use serde_json::{Value as Json, json};
 
-use self::params::{ImageScore, Select};
+use self::params::ImageScore;
 use self::train::Setup;
-use super::{Entry, Method, Outputs, Scoring};
+use super::{Entry, Method, Outputs, Scoring, Select};
 use crate::error::{Error, Result};
-use crate::plan::{Graph, Inputs, Stage, StageId};
+use crate::plan::{Graph, Inputs, Stage, StageId, Work};
 use crate::spec::{MethodKind, read_params, schema_of, write_params};
 
 /// Registry row.
@@ -70,16 +70,20 @@ impl Method for SimpleNet {
             device: inputs.device.clone(),
         };
         let model = self.training(graph, inputs, &setup);
-        let scores = inputs.classes.iter().map(|class| {
-            let (setup, test) = (setup.clone(), class.test.clone());
+        let learned = Network::new(&self.params).size(inputs.dim) as f64;
+        let kept = self.kept_epochs();
+        let scores = inputs.tested.iter().map(|tested| {
+            let (setup, test) = (setup.clone(), tested.images.clone());
+            let rows = kept * test.len() * inputs.patches();
             graph.add(Stage {
                 kind: "scores",
                 version: 1,
-                params: json!({ "method": "simplenet", "params": self.scoring_params(inputs), "test": class.test }),
-                inputs: vec![class.pool, model],
+                params: json!({ "method": "simplenet", "params": self.scoring_params(inputs), "test": tested.images }),
+                inputs: vec![tested.pool, model],
                 images: String::new(),
                 weights: String::new(),
-                label: format!("{} scores", class.name),
+                label: format!("{} scores", tested.name),
+                work: Work::matrix(rows, 1, 2.0 * rows as f64 * learned),
                 compute: Box::new(move |job| train::score(job, &setup, &test)),
             })
         });
@@ -87,7 +91,7 @@ impl Method for SimpleNet {
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring { top_k: self.params.score.top_k, sigma: self.params.score.sigma }
+        Scoring { top_k: self.params.score.top_k, sigma: self.params.score.sigma, select: self.params.train.select }
     }
 
     fn labels(&self) -> Vec<String> {
@@ -113,8 +117,28 @@ impl SimpleNet {
             images: String::new(),
             weights: String::new(),
             label: "training".into(),
+            work: self.training_work(inputs),
             compute: Box::new(move |job| train::train(job, &setup)),
         })
+    }
+
+    /// How many epochs' parameters, and so scores, are kept.
+    fn kept_epochs(&self) -> usize {
+        if self.params.train.keeps_every_epoch() { self.params.train.epochs } else { 1 }
+    }
+
+    /// Every patch of a step passes forward and backward, once as it is and once with noise.
+    fn training_work(&self, inputs: &Inputs) -> Work {
+        let Params { train, discriminator, adaptor, .. } = &self.params;
+        let per_image = match train.patches_per_image {
+            0 => inputs.patches(),
+            wanted => wanted.min(inputs.patches()),
+        };
+        let rows = (2 * inputs.train_images() * per_image * train.epochs) as f64;
+        let learned = Network::new(&self.params).size(inputs.dim);
+        let width = (2 + adaptor.layers) * inputs.dim + 6 * discriminator.blocks * discriminator.hidden;
+        let activations = 4 * 2 * train.batch * per_image * width;
+        Work::matrix(self.kept_epochs(), learned, 6.0 * rows * learned as f64).with_memory(activations + 16 * learned)
     }
 
     /// The parameters that training uses. Which epoch is reported is none of its business, only which are kept.

@@ -38,6 +38,13 @@ impl Network {
         parameters
     }
 
+    /// How many numbers are learned for patches of `dim` values.
+    pub fn size(&self, dim: usize) -> usize {
+        let block = |inputs: usize| self.hidden * (inputs + 3);
+        let blocks = block(dim) + (self.blocks - 1) * block(self.hidden);
+        self.adaptor_layers * dim * (dim + 1) + blocks + self.hidden
+    }
+
     /// Parameters whose gradient is zero but for rounding: real and fake rows are shifted alike, and the batch
     /// normalisation that follows removes what all rows share.
     pub fn zero_gradient(&self) -> Vec<String> {

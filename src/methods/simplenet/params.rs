@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::methods::Select;
 use crate::spec::{MethodFault, read_params, write_params};
 use crate::train::OptimizerKind;
 
@@ -105,17 +106,6 @@ pub enum Schedule {
     Cosine,
 }
 
-/// Which epoch is reported.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Select {
-    /// The last.
-    #[default]
-    Last,
-    /// The one with the best mean image AUROC on the test set (released code): an oracle, labelled as such.
-    BestTest,
-}
-
 /// Training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -147,7 +137,7 @@ pub struct Train {
     /// What of the learning rate is left at the end of the `cosine` schedule, as a share.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub schedule_floor: f64,
-    /// Which epoch is reported.
+    /// Which epoch is reported; the released code's way is `best_test`.
     pub select: Select,
     /// Keep the scores of every epoch, so that the record shows how the image AUROC went; `select` still chooses.
     pub curve: bool,

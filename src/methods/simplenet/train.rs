@@ -13,7 +13,8 @@ use crate::plan::{Computed, Job};
 use crate::random::{Purpose, Stream, stream};
 use crate::store::TensorDecl;
 use crate::train::{
-    BatchNormMode, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, download, epoch_prefix, fit, upload,
+    BatchNormMode, EpochLosses, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, download, epoch_prefix, fit,
+    kept_epochs, upload,
 };
 
 /// Images per forward pass when scoring: part of the stage, independent of threads and memory.
@@ -64,6 +65,12 @@ pub struct StepLosses {
     pub fake: f64,
     /// real + fake.
     pub total: f64,
+}
+
+impl StepLosses {
+    fn terms(&self) -> [(&'static str, f64); 3] {
+        [("loss", self.total), ("real", self.real), ("fake", self.fake)]
+    }
 }
 
 impl Trainer {
@@ -185,18 +192,13 @@ impl Learner for Lesson<'_> {
         self.trainer.discriminator.set_learning_rate(0, params.train.discriminator_rate(epoch));
         let order = stream(*seed, Purpose::NormalOrder, epoch as u64).permutation(self.images.len());
         let mut first = (epoch * order.len()) as u64;
-        let (mut sum, mut steps) = (StepLosses::default(), 0.0f64);
+        let mut losses = EpochLosses::default();
         for images in self.steps(&order) {
             let (patches, noise) = self.batch(images, first);
-            let step = self.trainer.step(patches, noise);
-            sum.real += step.real;
-            sum.fake += step.fake;
-            sum.total += step.total;
-            steps += 1.0;
+            losses.add(&self.trainer.step(patches, noise).terms());
             first += images.len() as u64;
         }
-        let mean = |sum: f64| sum / steps.max(1.0);
-        Ok(vec![("loss", mean(sum.total)), ("real", mean(sum.real)), ("fake", mean(sum.fake))])
+        Ok(losses.means())
     }
 
     fn parameters(&mut self) -> &mut Parameters {
@@ -225,10 +227,9 @@ pub fn train(job: &Job, setup: &Setup) -> Result<Computed> {
         return Err(Error::method(what, "lower `method.train.batch`, or set `method.train.drop_last` to false"));
     }
     let parameters = Network::new(&setup.params).initial(setup.dim, setup.seed, &setup.device.clone().autodiff());
-    let count = parameters.count();
     let mut lesson = Lesson { setup, trainer: Trainer::new(&setup.params, parameters), classes, images };
     let keep = if train.keeps_every_epoch() { Keep::Every } else { Keep::Last };
-    fit(job, &mut lesson, train.epochs, keep, json!({ "parameters": count }))
+    fit(job, &mut lesson, train.epochs, keep, json!({}))
 }
 
 /// Scores the test images of one class from its features (first input) and the trained model (second): `scores`, kept
@@ -238,7 +239,7 @@ pub fn score(job: &Job, setup: &Setup, test: &[usize]) -> Result<Computed> {
     let (features, model) = (job.inputs[0].rows("features")?, &job.inputs[1]);
     let network = Network::new(&setup.params);
     let mut parameters = network.initial(setup.dim, setup.seed, &setup.device);
-    let kept = model.tensors().keys().filter(|name| name.ends_with("/discriminator.out.weight")).count();
+    let kept = kept_epochs(model);
     let of_map = setup.params.score.image == ImageScore::Map;
     let mut tensors = vec![TensorDecl::f32("scores", &[kept, test.len(), setup.patches()])];
     if of_map {
@@ -247,7 +248,7 @@ pub fn score(job: &Job, setup: &Setup, test: &[usize]) -> Result<Computed> {
     let (mut writer, mut image_scores) = (job.create(tensors)?, Vec::new());
     for number in 0..kept {
         (job.progress)(number, kept);
-        parameters.read(model, &epoch_prefix(number), &setup.device)?;
+        parameters.read(model, &epoch_prefix(number))?;
         let scores = patch_scores(setup, &network, &parameters, features, test);
         writer.f32(&scores)?;
         if of_map {
@@ -255,7 +256,7 @@ pub fn score(job: &Job, setup: &Setup, test: &[usize]) -> Result<Computed> {
         }
     }
     writer.f32(&image_scores)?;
-    Ok(Computed { writer, note: json!({ "images": test.len() }) })
+    Ok(Computed::new(writer, json!({ "images": test.len() })))
 }
 
 fn patch_scores(setup: &Setup, network: &Network, parameters: &Parameters, rows: Rows, test: &[usize]) -> Vec<f32> {
