@@ -16,8 +16,10 @@ enum Differs {
     Patches,
     Images,
     Metrics,
+    /// What is recorded of the epochs.
+    Curve,
 }
-use Differs::{Images, Metrics, Patches};
+use Differs::{Curve, Images, Metrics, Patches};
 
 /// One key: the settings around it, the values it takes (no two of which may give the same numbers), what differs.
 type Knob = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str], Differs);
@@ -149,6 +151,7 @@ const SIMPLENET_KNOBS: &[Knob] = &[
         &["\"last\"", "\"best_test\""],
         Patches,
     ),
+    ("train.curve", &[], &["false", "true"], Curve),
     ("score.image", &[], &["\"patches\"", "\"map\""], Images),
     ("score.top_k", &[], &["1", "5"], Images),
     ("score.sigma", &[], &["1.0", "0.0", "4.0"], Metrics),
@@ -208,6 +211,7 @@ struct Outcome {
     patches: Vec<u8>,
     images: String,
     metrics: String,
+    curve: String,
 }
 
 impl Outcome {
@@ -216,6 +220,7 @@ impl Outcome {
             Patches => self.patches != other.patches,
             Images => self.images != other.images,
             Metrics => self.metrics != other.metrics,
+            Curve => self.curve != other.curve,
         }
     }
 }
@@ -241,7 +246,13 @@ impl Bench {
         let outcome = match summary.failed.first() {
             Some((_, _, message)) => {
                 assert!(may_fail, "{message}\n{text}");
-                Outcome { id, patches: message.clone().into_bytes(), images: message.clone(), metrics: message.clone() }
+                Outcome {
+                    id,
+                    patches: message.clone().into_bytes(),
+                    images: message.clone(),
+                    metrics: message.clone(),
+                    curve: message.clone(),
+                }
             }
             None => {
                 let folder = self.lab.results(&experiment).join("runs").join(&id);
@@ -252,6 +263,7 @@ impl Bench {
                     patches: std::fs::read(folder.join("scores.safetensors")).expect("scores"),
                     images: image_scores(&folder.join("images.parquet")),
                     metrics: format!("{metrics:?}"),
+                    curve: curve(&folder.join("run.toml")),
                     id,
                 }
             }
@@ -293,6 +305,13 @@ fn image_scores(path: &std::path::Path) -> String {
     let frame = ParquetReader::new(file).finish().expect("Parquet");
     let scores: Vec<Option<f64>> = frame.column("score").and_then(|c| c.f64()).expect("scores").iter().collect();
     format!("{scores:?}")
+}
+
+/// The image AUROC of every epoch that was kept.
+fn curve(path: &std::path::Path) -> String {
+    let text = std::fs::read_to_string(path).expect("a record");
+    let table: toml::Table = text.parse().expect("TOML");
+    format!("{:?}", table.get("curve"))
 }
 
 /// Dotted keys of all leaves of a schema, each with its own schema.
@@ -345,11 +364,8 @@ fn method_schema(name: &str) -> Json {
 
 #[test]
 fn every_key_of_every_method_and_section_is_listed() {
-    let tables: BTreeMap<&str, &[Knob]> = BTreeMap::from([
-        ("dmad", DMAD_KNOBS),
-        ("patchcore", PATCHCORE_KNOBS),
-        ("simplenet", SIMPLENET_KNOBS),
-    ]);
+    let tables: BTreeMap<&str, &[Knob]> =
+        BTreeMap::from([("dmad", DMAD_KNOBS), ("patchcore", PATCHCORE_KNOBS), ("simplenet", SIMPLENET_KNOBS)]);
     let methods: Vec<&str> = METHODS.iter().map(|entry| entry.kind.name).collect();
     assert_eq!(tables.keys().copied().collect::<Vec<_>>(), methods, "each method needs a table of knobs");
     for (method, knobs) in tables {

@@ -275,7 +275,8 @@ fn simplenet_has_as_many_parameters_as_published() {
     };
     assert_eq!((count("adaptor."), count("discriminator.")), (2_360_832, 1_576_960));
     assert_eq!(parameters.count(), 3_937_792);
-    let deep = serde_json::from_value(json!({ "adaptor": { "layers": 3 }, "discriminator": { "blocks": 2, "hidden": 5 } }));
+    let deep =
+        serde_json::from_value(json!({ "adaptor": { "layers": 3 }, "discriminator": { "blocks": 2, "hidden": 5 } }));
     for params in [Params::default(), deep.expect("parameters")] {
         let network = Network::new(&params);
         assert_eq!(network.size(24), network.initial(24, 0, &Device::flex()).count(), "{params:?}");
@@ -302,8 +303,8 @@ fn an_images_scores_do_not_depend_on_the_images_beside_it() {
     let (network, mut parameters) = (Network::new(&params()), case.parameters(&device));
     let together = download(network.score(&mut parameters, case.rows(&device)));
     for (image, expected) in together.chunks(PATCHES).enumerate() {
-        let rows = case.rows(&device).slice([image * PATCHES..(image + 1) * PATCHES]);
-        let alone = download(network.score(&mut parameters, rows));
+        let own = image * PATCHES..(image + 1) * PATCHES;
+        let alone = download(network.score(&mut parameters, case.rows(&device).slice([own])));
         assert!(alone.iter().zip(expected).all(|(a, b)| (a - b).abs() <= 1e-6), "image {image}");
     }
 }
@@ -352,7 +353,7 @@ fn the_cosine_schedule_falls_from_the_rate_to_its_floor() {
 fn an_average_of_patches_and_the_maximum_of_the_map_exclude_each_other() {
     let entry = METHODS.iter().find(|entry| entry.kind.name == "simplenet").expect("a method");
     let written = json!({ "score": { "image": "map", "top_k": 5 } });
-    let fault = (entry.kind.resolve)(written, &MethodContext { seen_count: 0 }).err().expect("refused");
+    let fault = (entry.kind.resolve)(written, &MethodContext { seen_count: 0 }).expect_err("refused");
     assert_eq!(fault.key, "score.top_k");
     assert!(fault.help.is_some_and(|help| help.contains("method.score.image")));
 }

@@ -33,6 +33,19 @@ fn simplenet_leaves_the_same_bytes_whatever_the_number_of_threads() {
 }
 
 #[test]
+fn watching_every_epoch_of_simplenet_leaves_the_last_ones_numbers() {
+    let numbers = |curve: &str| {
+        let lab = Lab::new();
+        let (experiment, summary) =
+            lab.run("study", &with(&format!("{BASE}{SIMPLENET}"), &[("method.train.curve", curve)]));
+        assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+        let metrics = lab.recorded(&experiment).metrics;
+        metrics.into_iter().map(|row| (row.class, row.metric, row.value)).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers("true"), numbers("false"));
+}
+
+#[test]
 fn simplenet_learns_nothing_from_seen_anomalies() {
     let (lab, study) = (Lab::new(), format!("{BASE}{SIMPLENET}"));
     for (name, count) in [("unseen", "0"), ("seen", "2")] {

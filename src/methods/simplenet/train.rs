@@ -13,8 +13,8 @@ use crate::plan::{Computed, Job};
 use crate::random::{Purpose, Stream, stream};
 use crate::store::TensorDecl;
 use crate::train::{
-    BatchNormMode, EpochLosses, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, download, epoch_prefix, fit,
-    kept_epochs, upload,
+    BatchNormMode, EpochLosses, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, download, epoch_prefix,
+    fit, kept_epochs, upload,
 };
 
 /// Images per forward pass when scoring: part of the stage, independent of threads and memory.
