@@ -121,14 +121,11 @@ impl Trainer {
             activation::relu(scores.clone().slice([range]) * sign + self.margin).mean_dim(0)
         };
         let (real, fake) = (hinge(0..rows, -1.0), hinge(rows..2 * rows, 1.0));
-        let loss = real.clone() + fake.clone();
-        let losses = StepLosses { real: value(real), fake: value(fake), total: value(loss.clone()) };
-        (loss, losses)
+        // One transfer for both: a device is waited for once per step.
+        let terms = download(Tensor::cat(vec![real.clone(), fake.clone()], 0));
+        let [real_term, fake_term] = [f64::from(terms[0]), f64::from(terms[1])];
+        (real + fake, StepLosses { real: real_term, fake: fake_term, total: real_term + fake_term })
     }
-}
-
-fn value(tensor: Tensor<2>) -> f64 {
-    f64::from(download(tensor)[0])
 }
 
 /// A model together with the training images it learns from.
