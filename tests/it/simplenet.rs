@@ -61,6 +61,6 @@ fn simplenet_learns_nothing_from_seen_anomalies() {
 fn a_study_whose_last_batch_is_its_only_one_and_is_dropped_is_told_so() {
     let settings = [("method.train.batch", "9"), ("method.train.drop_last", "true")];
     let (_, summary) = Lab::new().run("study", &with(&format!("{BASE}{SIMPLENET}"), &settings));
-    let message = &summary.failed.first().expect("refused").2;
+    let message = &summary.failed.first().expect("refused").message;
     assert!(message.contains("8 training images make no step of 9"), "{message}");
 }
