@@ -4,6 +4,7 @@
 //!
 //! Exit codes: 0 done; 1 some runs failed or a check found something; 2 nothing could start.
 
+pub mod audit;
 pub mod data;
 pub mod metrics;
 mod plan;
@@ -11,6 +12,7 @@ mod report;
 mod run;
 mod schema;
 mod store;
+pub mod verdict;
 pub mod weights;
 
 use std::io::Write as _;
@@ -61,6 +63,10 @@ enum Command {
     Weights(weights::Arguments),
     /// Metrics of any framework's score maps and masks (.npy).
     Metrics(metrics::Args),
+    /// What recorded numbers say of the published ones.
+    Verdict(verdict::Args),
+    /// Whether a paper's printed numbers agree with each other.
+    Audit(audit::Args),
     /// Print the JSON Schema of experiment files, for editors.
     Schema,
 }
@@ -202,6 +208,8 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         Command::Data(args) => data::run(args, &common.catalog()?, &common.data_root(), json),
         Command::Weights(args) => weights::run(args, &common.weights_dir(), json).map(|()| true),
         Command::Metrics(args) => metrics::run(args, json).map(|()| true),
+        Command::Verdict(args) => verdict::run(args, common, json),
+        Command::Audit(args) => audit::run(args, json),
         Command::Schema => schema::run().map(|()| true),
     }
 }

@@ -61,7 +61,7 @@ fn stale(recorded: &record::Recorded, common: &Common) -> Result<()> {
 }
 
 /// A folder is one; a file names the experiment whose folder is meant.
-fn folder(target: &Path, common: &Common) -> Result<PathBuf> {
+pub(super) fn folder(target: &Path, common: &Common) -> Result<PathBuf> {
     if target.is_dir() {
         return Ok(target.into());
     }

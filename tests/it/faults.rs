@@ -2,7 +2,7 @@
 //! said in words.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use dmad::store::{Lookup, Store, disk};
 
@@ -201,23 +201,40 @@ fn the_first_failure_ends_a_study_that_asks_for_it() {
 #[test]
 fn a_run_whose_process_dies_is_a_recorded_failure_and_the_others_go_on() {
     let sandbox = Sandbox::new();
-    // Its scoring network alone needs more than the address space that the shell allows.
-    let more = "\n[[variant]]\nname = \"greedy\"\nmethod.mlp.hidden = 60000\n";
+    let more = "\n[[variant]]\nname = \"other\"\nmethod.mlp.hidden = 8\n";
     sandbox.write("experiment.toml", format!("{}{more}", crate::program::EXPERIMENT));
-    let limited = |mode: &str| {
-        let program = env!("CARGO_BIN_EXE_dmad");
-        let line = format!("ulimit -v 6000000; exec {program} run experiment.toml {mode}");
-        let output = Command::new("sh").arg("-c").arg(line).current_dir(sandbox.path(".")).output().expect("a shell");
-        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dmad"));
+    command.args(["run", "experiment.toml", "--isolate"]).current_dir(sandbox.path(".")).stderr(Stdio::piped());
+    let mut parent = command.stdout(Stdio::null()).spawn().expect("the program starts");
+    let first = loop {
+        assert!(parent.try_wait().expect("a state").is_none(), "no run had a process of its own");
+        if let Some(child) = child_of(parent.id()) {
+            break child;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
     };
-    let (code, said) = limited("--isolate");
-    assert_eq!(code, Some(1), "{said}");
-    for words in ["1 runs done", "1 failed", "its process died", "greedy"] {
+    // As the system does when memory runs out.
+    assert!(Command::new("kill").args(["-9", &first]).status().expect("kill").success());
+    let output = parent.wait_with_output().expect("the program ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for words in ["1 runs done", "1 failed", "its process died (signal: 9", "again: dmad run experiment.toml"] {
         assert!(said.contains(words), "{words:?} is not in {said}");
     }
     let csv = std::fs::read_to_string(sandbox.path("results/experiment/metrics.csv")).expect("a table");
-    assert!(csv.lines().any(|line| line.contains("greedy") && line.contains("error")), "{csv}");
-    // Without a process of its own, it takes the whole study with it.
-    let (code, _) = limited("");
-    assert_ne!(code, Some(1), "the run did not die, so nothing was shown");
+    assert!(csv.lines().any(|line| line.contains("full") && line.contains("its process died")), "{csv}");
+    assert!(csv.lines().any(|line| line.contains("other") && line.contains(",ok,")), "{csv}");
+}
+
+/// The process of a run that `parent` has started.
+fn child_of(parent: u32) -> Option<String> {
+    let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+    let is_child = |folder: &Path| {
+        let stat = std::fs::read_to_string(folder.join("stat")).unwrap_or_default();
+        let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let arguments = std::fs::read_to_string(folder.join("cmdline")).unwrap_or_default();
+        after.split_whitespace().nth(1) == Some(&parent.to_string()) && arguments.contains("--child")
+    };
+    let child = processes.map(|entry| entry.path()).find(|folder| is_child(folder))?;
+    Some(child.file_name()?.to_string_lossy().into_owned())
 }

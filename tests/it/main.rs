@@ -1,7 +1,9 @@
 //! The one integration test binary. Module names say what is tested; test names are sentences.
 
+mod audit;
 mod backbone;
 mod bank;
+mod bootstrap;
 mod data;
 mod errors;
 mod faults;
@@ -30,3 +32,4 @@ mod spec;
 mod synthetic;
 mod tidy;
 mod util;
+mod verdict;
