@@ -6,6 +6,7 @@
 mod common;
 pub mod dmad;
 mod patchcore;
+pub mod simplenet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -81,7 +82,7 @@ pub struct Entry {
 }
 
 /// All methods.
-pub const METHODS: &[Entry] = &[dmad::ENTRY, patchcore::ENTRY];
+pub const METHODS: &[Entry] = &[dmad::ENTRY, patchcore::ENTRY, simplenet::ENTRY];
 
 /// The parser's view of all methods.
 pub fn kinds() -> Vec<&'static MethodKind> {
