@@ -6,6 +6,7 @@
 mod common;
 pub mod dmad;
 mod patchcore;
+pub mod uniad;
 
 use serde_json::Value as Json;
 
@@ -45,6 +46,8 @@ pub struct Scoring {
     pub top_k: usize,
     /// Gaussian on the map, in pixels of the evaluation size; 0 = none.
     pub sigma: f64,
+    /// The corners of the map are the outermost patches; else patches are areas and their scores stand at the centres.
+    pub align_corners: bool,
 }
 
 impl Scoring {
@@ -66,7 +69,7 @@ pub struct Entry {
 }
 
 /// All methods.
-pub const METHODS: &[Entry] = &[dmad::ENTRY, patchcore::ENTRY];
+pub const METHODS: &[Entry] = &[dmad::ENTRY, patchcore::ENTRY, uniad::ENTRY];
 
 /// The parser's view of all methods.
 pub fn kinds() -> Vec<&'static MethodKind> {

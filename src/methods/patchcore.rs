@@ -180,7 +180,7 @@ impl Method for PatchCore {
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring { top_k: self.params.score.top_k, sigma: self.params.score.sigma }
+        Scoring { top_k: self.params.score.top_k, sigma: self.params.score.sigma, align_corners: false }
     }
 }
 

@@ -49,6 +49,11 @@ impl Optimizer {
         Optimizer { groups, step: 0, moments: BTreeMap::new() }
     }
 
+    /// Sets the learning rate of all groups.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.groups.iter_mut().for_each(|group| group.learning_rate = learning_rate);
+    }
+
     /// One step. Parameters without a gradient stay; those named in `zero_gradient` (whose true gradient is zero, so
     /// that only rounding noise would move them) get a gradient of exactly zero.
     pub fn step(&mut self, parameters: &mut Parameters, gradients: &Gradients, zero_gradient: &[String]) {

@@ -19,6 +19,7 @@ mod oracle_a4;
 mod oracle_a5;
 mod oracle_a6;
 mod oracle_a7;
+mod oracle_b1;
 mod program;
 mod sameness;
 mod spec;

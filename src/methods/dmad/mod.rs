@@ -205,7 +205,7 @@ impl Method for Dmad {
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring { top_k: self.params.score.top_k, sigma: self.params.score.sigma }
+        Scoring { top_k: self.params.score.top_k, sigma: self.params.score.sigma, align_corners: false }
     }
 
     fn labels(&self) -> Vec<String> {
