@@ -1,4 +1,4 @@
-//! Wall and processor time of the whole process.
+//! Wall and processor time of the whole process, and the machine they were measured on.
 
 use std::time::Instant;
 
@@ -43,4 +43,28 @@ pub fn peak_memory_bytes() -> u64 {
     let kib =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|rest| rest.trim().strip_suffix("kB"));
     kib.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// Half of the memory that this machine, or the control group this process is in, has.
+pub fn default_memory_bytes() -> u64 {
+    let number = |text: String| text.trim().parse::<u64>().ok();
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let machine =
+        line.and_then(|rest| number(rest.trim().trim_end_matches("kB").into())).map_or(4 << 30, |kib| kib * 1024);
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(number);
+    group.map_or(machine, |group| group.min(machine)) / 2
+}
+
+/// Processor and number of threads: what times can be compared on.
+pub fn machine() -> &'static str {
+    static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    NAME.get_or_init(|| format!("{}, {} threads", processor(), rayon::current_num_threads()))
+}
+
+/// The processor's model name.
+pub fn processor() -> String {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(':'));
+    model.map_or_else(|| std::env::consts::ARCH.into(), |(_, name)| name.trim().to_string())
 }

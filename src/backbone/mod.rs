@@ -123,6 +123,16 @@ impl Architecture {
         (self.plan)().tensors(taps.last().map_or(0, |tap| tap.block + 1))
     }
 
+    /// Floating-point operations for one square image of `side` pixels, up to the last of `taps`.
+    pub fn operations(&self, taps: &[Tap], side: usize) -> f64 {
+        (self.plan)().operations(taps.last().map_or(0, |tap| tap.block), side)
+    }
+
+    /// Bytes that the forward pass of one such image takes, roughly.
+    pub fn memory_bytes(&self, taps: &[Tap], side: usize) -> usize {
+        (self.plan)().memory_bytes(taps.last().map_or(0, |tap| tap.block), side)
+    }
+
     /// Sides of the maps of `taps` for a square image of `side` pixels.
     pub fn map_sides(&self, taps: &[Tap], side: usize) -> Result<Vec<usize>> {
         let plan = (self.plan)();

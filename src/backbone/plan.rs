@@ -178,11 +178,46 @@ impl Plan {
         out
     }
 
+    /// Floating-point operations of the convolutions up to block `block` for one square image of `side` pixels.
+    pub fn operations(&self, block: usize, side: usize) -> f64 {
+        let of = |conv: &ConvSpec, side: usize| {
+            let kernel = conv.outputs * (conv.inputs / conv.groups) * conv.kernel * conv.kernel;
+            2.0 * kernel as f64 * (conv.output_side(side) as f64).powi(2)
+        };
+        let mut total = of(&self.stem, side);
+        let mut side = self.start_side(side);
+        for block in &self.blocks[..=block] {
+            if let Shortcut::Projection(conv) = &block.shortcut {
+                total += of(conv, side);
+            }
+            for conv in &block.convs {
+                total += of(conv, side);
+                side = conv.output_side(side);
+            }
+        }
+        total
+    }
+
+    /// Bytes that the forward pass of one such image holds at once, roughly: three maps of the largest size.
+    pub fn memory_bytes(&self, block: usize, side: usize) -> usize {
+        let mut largest = self.stem.outputs * self.stem.output_side(side).pow(2);
+        let mut side = self.start_side(side);
+        for conv in self.blocks[..=block].iter().flat_map(|block| &block.convs) {
+            side = conv.output_side(side);
+            largest = largest.max(conv.outputs * side * side);
+        }
+        3 * 4 * largest
+    }
+
+    /// Side of the map that the first block gets.
+    fn start_side(&self, side: usize) -> usize {
+        let stem = self.stem.output_side(side);
+        if self.pool { stem.div_ceil(2) } else { stem }
+    }
+
     /// Side of the map behind block `block` for a square image of `side` pixels; 0 when the image is too small.
     pub fn map_side(&self, block: usize, side: usize) -> usize {
-        let stem = self.stem.output_side(side);
-        let start = if self.pool { stem.div_ceil(2) } else { stem };
         let convs = self.blocks[..=block].iter().flat_map(|block| &block.convs);
-        convs.fold(start, |side, conv| conv.output_side(side))
+        convs.fold(self.start_side(side), |side, conv| conv.output_side(side))
     }
 }

@@ -22,32 +22,47 @@ pub enum Kind {
     None,
 }
 
-/// `rows` times a random `cols` × `dims` matrix, or `None` when nothing is to be done: kind `None`, `dims` 0, or
-/// `dims` equal to the width. Draws weights output by output.
-///
-/// Errors: more dimensions than the rows have.
-pub fn project(rows: Rows, dims: usize, kind: Kind, stream: &mut Stream) -> Result<Option<Matrix>> {
-    let cols = rows.cols();
-    if kind == Kind::None || dims == 0 || dims == cols {
-        return Ok(None);
+/// A random `cols` × `dims` matrix, drawn once for all rows.
+pub struct Projection {
+    weights: Matrix,
+}
+
+impl Projection {
+    /// Draws weights output by output; `None` when nothing is to be done: kind `None`, `dims` 0, or `dims` equal to the
+    /// width.
+    ///
+    /// Errors: more dimensions than the rows have.
+    pub fn draw(cols: usize, dims: usize, kind: Kind, stream: &mut Stream) -> Result<Option<Self>> {
+        if kind == Kind::None || dims == 0 || dims == cols {
+            return Ok(None);
+        }
+        if dims > cols {
+            return Err(Error::method(
+                format!("a projection to {dims} dimensions is wanted of features that have {cols}"),
+                format!("choose fewer than {cols} dimensions, or 0 for no projection"),
+            ));
+        }
+        let mut weights = vec![0.0; dims * cols];
+        match kind {
+            Kind::Uniform => stream.fill_uniform(&mut weights, 1.0 / (cols as f64).sqrt()),
+            Kind::Gaussian => stream.fill_normal(&mut weights, 1.0 / (dims as f64).sqrt()),
+            Kind::None => unreachable!("returned above"),
+        }
+        Ok(Some(Projection { weights: Matrix::new(weights, cols) }))
     }
-    if dims > cols {
-        return Err(Error::method(
-            format!("a projection to {dims} dimensions is wanted of features that have {cols}"),
-            format!("choose fewer than {cols} dimensions, or 0 for no projection"),
-        ));
+
+    /// Values per projected row.
+    pub fn dims(&self) -> usize {
+        self.weights.len()
     }
-    let mut weights = vec![0.0; dims * cols];
-    match kind {
-        Kind::Uniform => stream.fill_uniform(&mut weights, 1.0 / (cols as f64).sqrt()),
-        Kind::Gaussian => stream.fill_normal(&mut weights, 1.0 / (dims as f64).sqrt()),
-        Kind::None => unreachable!("returned above"),
+
+    /// Projects `rows` into `out` (as many rows of `dims` values).
+    pub fn apply(&self, rows: Rows, out: &mut [f32]) {
+        let dims = self.dims();
+        assert_eq!(out.len(), rows.len() * dims, "room for every projected row");
+        out.par_chunks_mut(BLOCK_ROWS * dims).enumerate().for_each(|(block, out)| {
+            let from = block * BLOCK_ROWS;
+            products(rows.slice(from..from + out.len() / dims), self.weights.view(), out);
+        });
     }
-    let weights = Matrix::new(weights, cols);
-    let mut projected = Matrix::zeros(rows.len(), dims);
-    projected.data_mut().par_chunks_mut(BLOCK_ROWS * dims).enumerate().for_each(|(block, out)| {
-        let from = block * BLOCK_ROWS;
-        products(rows.slice(from..from + out.len() / dims), weights.view(), out);
-    });
-    Ok(Some(projected))
 }

@@ -82,6 +82,10 @@ struct Common {
     /// Threads; results do not depend on it [default: all processors]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Memory for what grows with the data (features in flight, projections), such as 2GB; results do not depend on it
+    /// [default: half of the machine's]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = bytes)]
+    memory: Option<u64>,
     /// How results are printed
     #[arg(long, global = true, value_enum, default_value_t)]
     format: Format,
@@ -105,6 +109,7 @@ impl Common {
             results: self.results.clone(),
             store: self.store.clone(),
             device: self.device,
+            memory_bytes: self.memory.unwrap_or_else(crate::clock::default_memory_bytes),
         }
     }
 
@@ -123,6 +128,28 @@ impl Common {
             None if local.is_file() => Catalog::load(Some(&local)),
             None => Catalog::load(None),
         }
+    }
+}
+
+/// A size such as 512MB, 2GB or 1.5GiB; B, KB, MB, GB, TB are powers of 1000, KiB and so on of 1024.
+fn bytes(text: &str) -> std::result::Result<u64, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = (text[..split].parse::<f64>(), text[split..].trim().to_ascii_uppercase());
+    let scale = match unit.as_str() {
+        "" | "B" => 1.0,
+        "K" | "KB" => 1e3,
+        "M" | "MB" => 1e6,
+        "G" | "GB" => 1e9,
+        "T" | "TB" => 1e12,
+        "KIB" => 1024.0,
+        "MIB" => 1_048_576.0,
+        "GIB" => 1_073_741_824.0,
+        _ => return Err("a size is a number and a unit, such as 512MB or 2GB".into()),
+    };
+    match number {
+        Ok(number) if number * scale >= 1e6 => Ok((number * scale) as u64),
+        Ok(_) => Err("at least 1MB is needed".into()),
+        Err(_) => Err("a size is a number and a unit, such as 512MB or 2GB".into()),
     }
 }
 

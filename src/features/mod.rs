@@ -17,8 +17,8 @@ use aggregate::{Map, Recipe};
 /// Version of what this module computes; raised when its output changes, because it is part of stage keys.
 pub const CODE_VERSION: u32 = 1;
 
-/// Images per unit of work and, on a GPU, per forward pass. A constant of the stage: threads, memory and device never
-/// change it. On the CPU each image runs alone, which was faster for Lite0 and no different for WideResNet50-2.
+/// Images per forward pass on a GPU. A constant of the stage: threads, memory and device never change it. On the CPU each
+/// image runs alone, which was faster for Lite0 and no different for WideResNet50-2.
 pub const CHUNK_IMAGES: usize = 8;
 
 /// Shape of the features of one image.
@@ -66,7 +66,8 @@ fn check(features: &spec::Features) -> Result<()> {
 /// Features of `count` images, handed to `sink` chunk by chunk in order: image-major, then positions row-major.
 ///
 /// `image(i)` gives image `i` as `side` × `side` RGB bytes; it is called from several threads. Memory is bounded by the
-/// chunks in flight, four images for each thread. The rows are the same bytes for any number of threads.
+/// images in flight (see [`images_in_flight`]), on a GPU by one chunk. The rows are the same bytes for any number of
+/// threads and of images in flight.
 ///
 /// Errors: those of `image` and `sink`, and features that are not finite (the image is named by its number).
 pub fn extract(
@@ -74,6 +75,7 @@ pub fn extract(
     features: &spec::Features,
     side: usize,
     count: usize,
+    in_flight: usize,
     image: impl Fn(usize) -> Result<Vec<u8>> + Sync,
     mut sink: impl FnMut(Matrix) -> Result<()>,
 ) -> Result<Shape> {
@@ -81,22 +83,22 @@ pub fn extract(
     let channels: Vec<usize> = backbone.taps().iter().map(|tap| tap.channels).collect();
     let recipe = Recipe::new(features, &channels);
     let map = recipe.side(&backbone.architecture().map_sides(backbone.taps(), side)?);
-    let chunks: Vec<usize> = (0..count).step_by(CHUNK_IMAGES).collect();
-    let in_flight = if on_cpu(backbone) { (4 * rayon::current_num_threads()).div_ceil(CHUNK_IMAGES) } else { 1 };
-    for starts in chunks.chunks(in_flight) {
-        let compute = |&start: &usize| {
-            let images = start..(start + CHUNK_IMAGES).min(count);
-            chunk_rows(backbone, &recipe, side, images, &image)
-        };
-        let done: Vec<Result<Vec<Matrix>>> = starts.par_iter().map(compute).collect();
-        for images in done {
-            images?.into_iter().try_for_each(&mut sink)?;
-        }
+    let in_flight = if on_cpu(backbone) { in_flight.max(1) } else { CHUNK_IMAGES };
+    for start in (0..count).step_by(in_flight) {
+        let images = start..(start + in_flight).min(count);
+        chunk_rows(backbone, &recipe, side, images, &image)?.into_iter().try_for_each(&mut sink)?;
     }
     Ok(Shape { height: map, width: map, dim: recipe.dim() })
 }
 
-/// Features of the images of one chunk.
+/// How many images are worked on at once on a CPU when `memory_bytes` may be used and one takes `image_bytes`: up to four
+/// for each thread, in a quarter of the memory.
+pub fn images_in_flight(memory_bytes: u64, image_bytes: usize) -> usize {
+    let fitting = memory_bytes / 4 / image_bytes.max(1) as u64;
+    (fitting as usize).clamp(1, 4 * rayon::current_num_threads())
+}
+
+/// Features of some images, worked on together.
 fn chunk_rows(
     backbone: &Backbone,
     recipe: &Recipe,

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use crate::bank::coreset::{Start, coreset_size, greedy_in_parts};
 use crate::bank::neighbours::nearest_in_parts;
-use crate::bank::project::{Kind, project};
+use crate::bank::project::{Kind, Projection};
 use crate::error::Result;
-use crate::matrix::{Matrix, Rows};
-use crate::plan::{Computed, Graph, Inputs, Job, Stage, StageId};
+use crate::matrix::Rows;
+use crate::plan::{Computed, Graph, Inputs, Job, Stage, StageId, Work};
 use crate::random::{Purpose, name_index, stream};
-use crate::store::TensorDecl;
+use crate::store::{Scratch, TensorDecl};
 
 /// Which rows compete for a place in the normal bank, and how places are given.
 #[derive(Clone, Debug)]
@@ -38,8 +38,18 @@ impl CoresetParams {
         json!({ "projection": self.projection, "approximate": self.approximate, "starts": self.starts })
     }
 
+    /// What selecting this share of so many rows is expected to cost.
+    pub fn work(&self, rows: usize, ratio: f64, dim: usize) -> Work {
+        let picks = coreset_size(rows, ratio);
+        let width = if self.projection == 0 { dim } else { self.projection };
+        let projecting = 2.0 * (rows * self.projection * dim) as f64;
+        // Two f64 per row, and copies of the rows in the pool.
+        Work::matrix(picks, dim, projecting + 2.0 * (rows * width) as f64 * picks as f64)
+            .with_memory(16 * rows + 8 * picks * width)
+    }
+
     /// Selects `count` of the rows of all parts; numbers count through the parts. Draws come from (`seed`, `index`).
-    pub fn select(&self, parts: &[Rows], count: usize, seed: u64, index: u64) -> Result<Vec<usize>> {
+    pub fn select(&self, job: &Job, parts: &[Rows], count: usize, seed: u64, index: u64) -> Result<Vec<usize>> {
         let total: usize = parts.iter().map(Rows::len).sum();
         let mut starts = stream(seed, Purpose::CoresetStart, index);
         let start = match self.approximate {
@@ -47,14 +57,24 @@ impl CoresetParams {
             false => Start::Row(starts.below(total)),
         };
         // One draw for all parts: the projection must be the same matrix for every row.
-        let projected: Vec<Option<Matrix>> = parts
-            .iter()
-            .map(|&part| {
-                project(part, self.projection, Kind::Uniform, &mut stream(seed, Purpose::CoresetProjection, index))
-            })
-            .collect::<Result<_>>()?;
-        let rows: Vec<Rows> =
-            parts.iter().zip(&projected).map(|(&part, p)| p.as_ref().map_or(part, Matrix::view)).collect();
+        let projection = Projection::draw(
+            parts[0].cols(),
+            self.projection,
+            Kind::Uniform,
+            &mut stream(seed, Purpose::CoresetProjection, index),
+        )?;
+        let mut projected: Vec<Scratch> = Vec::new();
+        if let Some(projection) = &projection {
+            for part in parts {
+                let mut room = job.scratch(part.len(), projection.dims())?;
+                projection.apply(*part, room.data_mut());
+                projected.push(room);
+            }
+        }
+        let rows: Vec<Rows> = match projection {
+            Some(_) => projected.iter().map(Scratch::view).collect(),
+            None => parts.to_vec(),
+        };
         greedy_in_parts(&rows, count, &start)
     }
 }
@@ -64,6 +84,7 @@ pub fn normal_bank<'a>(graph: &mut Graph<'a>, inputs: &Inputs, params: &NormalBa
     let (params, seed) = (params.clone(), inputs.seed);
     let names: Vec<String> = inputs.classes.iter().map(|class| class.name.clone()).collect();
     let dim = inputs.dim;
+    let work = params.coreset.work(inputs.train_images() * inputs.patches(), params.ratio, dim);
     graph.add(Stage {
         kind: "normal_bank",
         version: 1,
@@ -75,6 +96,7 @@ pub fn normal_bank<'a>(graph: &mut Graph<'a>, inputs: &Inputs, params: &NormalBa
         images: String::new(),
         weights: String::new(),
         label: "normal bank".into(),
+        work,
         compute: Box::new(move |job| compute_normal_bank(job, &params, &names, dim, seed)),
     })
 }
@@ -92,12 +114,12 @@ fn compute_normal_bank(
     if params.per_class {
         for ((part, offset), name) in parts.iter().zip(&offsets).zip(names) {
             let count = coreset_size(part.len(), params.ratio);
-            let own = params.coreset.select(&[*part], count, seed, name_index(name))?;
+            let own = params.coreset.select(job, &[*part], count, seed, name_index(name))?;
             picks.extend(own.into_iter().map(|row| row + offset));
         }
     } else {
         let total = parts.iter().map(Rows::len).sum();
-        picks = params.coreset.select(&parts, coreset_size(total, params.ratio), seed, 0)?;
+        picks = params.coreset.select(job, &parts, coreset_size(total, params.ratio), seed, 0)?;
     }
     let mut writer =
         job.create(vec![TensorDecl::f32("rows", &[picks.len(), dim]), TensorDecl::u32("origin", &[picks.len()])])?;
@@ -109,7 +131,7 @@ fn compute_normal_bank(
     }
     writer.u32(&picks.iter().map(|&pick| pick as u32).collect::<Vec<_>>())?;
     let per_class: serde_json::Map<_, _> = names.iter().cloned().zip(counts.into_iter().map(Into::into)).collect();
-    Ok(Computed { writer, note: json!({ "rows": picks.len(), "rows_per_class": per_class }) })
+    Ok(Computed::new(writer, json!({ "rows": picks.len(), "rows_per_class": per_class })))
 }
 
 /// First row number of each part when all parts stand one below the other.
@@ -146,6 +168,10 @@ pub struct RowsOf {
 
 /// Exact nearest neighbours of `queries` in `bank`: `index` and `distance`, one of each per query.
 pub fn neighbours<'a>(graph: &mut Graph<'a>, queries: RowsOf, bank: RowsOf, exclude: Exclude, label: &str) -> StageId {
+    let (asked, known) = (graph.stage(queries.stage).work, graph.stage(bank.stage).work);
+    let operations = 2.0 * asked.rows as f64 * (known.rows * known.cols) as f64;
+    // Bank rows are packed for the search, and each query has a norm and an answer.
+    let work = Work::matrix(asked.rows, 2, operations).with_memory(16 * asked.rows + 4 * known.rows * known.cols);
     graph.add(Stage {
         kind: "neighbours",
         version: 1,
@@ -154,6 +180,7 @@ pub fn neighbours<'a>(graph: &mut Graph<'a>, queries: RowsOf, bank: RowsOf, excl
         images: String::new(),
         weights: String::new(),
         label: label.into(),
+        work,
         compute: Box::new(move |job| {
             let (rows, bank_rows) = (job.inputs[0].rows(queries.tensor)?, job.inputs[1].rows(bank.tensor)?);
             let groups = match exclude {
@@ -173,7 +200,7 @@ pub fn neighbours<'a>(graph: &mut Graph<'a>, queries: RowsOf, bank: RowsOf, excl
                 job.create(vec![TensorDecl::u32("index", &[count]), TensorDecl::f32("distance", &[count])])?;
             writer.u32(&found.index)?;
             writer.f32(&found.distance)?;
-            Ok(Computed { writer, note: json!({ "queries": count }) })
+            Ok(Computed::new(writer, json!({ "queries": count })))
         }),
     })
 }

@@ -8,6 +8,8 @@ pub mod dmad;
 mod patchcore;
 pub mod uniad;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::error::Result;
@@ -30,8 +32,8 @@ pub trait Method: Send + Sync {
 
 /// The stages that evaluation and record need.
 pub struct Outputs {
-    /// For each class of the inputs: the stage whose artifact holds `scores`, epochs × test images × patches, in the
-    /// order of `ClassInputs::test`. One epoch unless the method offers several to choose from.
+    /// For each entry of `Inputs::tested`: the stage whose artifact holds `scores`, epochs × images × patches, in the
+    /// order of `Tested::images`. One epoch unless the method keeps several to choose from or to watch.
     pub scores: Vec<StageId>,
     /// The stage that holds the trained model, if there is training.
     pub model: Option<StageId>,
@@ -48,6 +50,19 @@ pub struct Scoring {
     pub sigma: f64,
     /// The corners of the map are the outermost patches; else patches are areas and their scores stand at the centres.
     pub align_corners: bool,
+    /// Which epoch counts where the scores hold several.
+    pub select: Select,
+}
+
+/// Which epoch of a training counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Select {
+    /// The last one.
+    #[default]
+    Last,
+    /// The one with the best mean image AUROC on the test set: an oracle, labelled as such.
+    BestTest,
 }
 
 impl Scoring {

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::common::{CoresetParams, NormalBankParams, normal_bank};
-use super::{Entry, Method, Outputs, Scoring};
+use super::{Entry, Method, Outputs, Scoring, Select};
 use crate::bank::neighbours::k_nearest;
 use crate::error::{Error, Result};
 use crate::matrix::Rows;
-use crate::plan::{Computed, Graph, Inputs, Job, Stage};
+use crate::plan::{Computed, Graph, Inputs, Job, Stage, Work};
 use crate::spec::{MethodFault, MethodKind, read_params, schema_of, write_params};
 use crate::store::TensorDecl;
 
@@ -161,18 +161,20 @@ impl Method for PatchCore {
                 },
             },
         );
-        let patches = inputs.patches();
-        let scores = inputs.classes.iter().map(|class| {
-            let (test, score) = (class.test.clone(), self.params.score.clone());
+        let (patches, bank_rows) = (inputs.patches(), graph.stage(bank).work.rows);
+        let scores = inputs.tested.iter().map(|tested| {
+            let (test, score) = (tested.images.clone(), self.params.score.clone());
             let own = json!({ "neighbours": score.neighbours, "squared": score.squared, "reweight": score.reweight });
+            let rows = test.len() * patches;
             graph.add(Stage {
                 kind: "scores",
                 version: 1,
-                params: json!({ "method": "patchcore", "score": own, "test": class.test }),
-                inputs: vec![class.pool, bank],
+                params: json!({ "method": "patchcore", "score": own, "test": tested.images }),
+                inputs: vec![tested.pool, bank],
                 images: String::new(),
                 weights: String::new(),
-                label: format!("{} scores", class.name),
+                label: format!("{} scores", tested.name),
+                work: Work::matrix(rows, 1, 2.0 * (rows * bank_rows * inputs.dim) as f64),
                 compute: Box::new(move |job| compute_scores(job, &score, &test, patches)),
             })
         });
@@ -180,7 +182,12 @@ impl Method for PatchCore {
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring { top_k: self.params.score.top_k, sigma: self.params.score.sigma, align_corners: false }
+        Scoring {
+            top_k: self.params.score.top_k,
+            sigma: self.params.score.sigma,
+            align_corners: false,
+            select: Select::Last,
+        }
     }
 }
 
@@ -205,7 +212,7 @@ fn compute_scores(job: &Job, score: &Score, test: &[usize], patches: usize) -> R
         writer.f32(&patch_scores)?;
     }
     writer.f32(&image_scores)?;
-    Ok(Computed { writer, note: json!({ "images": test.len() }) })
+    Ok(Computed::new(writer, json!({ "images": test.len() })))
 }
 
 /// s = (1 − exp‖x* − m*‖ / Σ exp‖x* − m‖ over the b bank entries nearest to m*)·s*, for the worst patch x* (Eq. 7).

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::error::Result;
 use crate::spec::canonical_json;
-use crate::store::{Artifact, Store, TensorDecl, Writer};
+use crate::store::{Artifact, CHECKPOINTS, Lookup, Scratch, Spent, Store, TensorDecl, Writer, checkpoint_key};
 
 /// A stage of a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +19,15 @@ pub struct Computed {
     pub writer: Writer,
     /// Counts, losses, costs; no part of any key.
     pub note: Json,
+    /// What processes that were killed on the way had spent.
+    pub earlier: Spent,
+}
+
+impl Computed {
+    /// Made by this process alone.
+    pub fn new(writer: Writer, note: Json) -> Self {
+        Computed { writer, note, earlier: Spent::default() }
+    }
 }
 
 /// What a stage's computation is given.
@@ -27,6 +36,10 @@ pub struct Job<'a> {
     pub inputs: Vec<Arc<Artifact>>,
     /// Tells the user how far the stage is: done, total.
     pub progress: &'a (dyn Fn(usize, usize) + Sync),
+    /// Tells the user something worth a line.
+    pub notice: &'a (dyn Fn(&str) + Sync),
+    /// Bytes of ordinary memory a stage may fill with what grows with the data.
+    pub memory_bytes: u64,
     pub(crate) store: &'a Store,
     pub(crate) kind: &'static str,
     pub(crate) key: &'a str,
@@ -36,6 +49,64 @@ impl Job<'_> {
     /// Starts the artifact of this stage.
     pub fn create(&self, tensors: Vec<TensorDecl>) -> Result<Writer> {
         self.store.create(self.kind, self.key, tensors)
+    }
+
+    /// Room for a matrix that is needed only while the stage works: in memory where it is small, in a file of the store
+    /// where it would take more than a quarter of the stage's memory. Values are zero.
+    pub fn scratch(&self, rows: usize, cols: usize) -> Result<Scratch> {
+        self.store.scratch(rows, cols, self.memory_bytes / 4)
+    }
+
+    /// The whole and undamaged checkpoint of an epoch (0-based) of this stage, if there is one.
+    pub fn checkpoint(&self, epoch: usize) -> Option<Arc<Artifact>> {
+        match self.store.lookup(CHECKPOINTS, &checkpoint_key(self.key, epoch)) {
+            Lookup::Found(artifact) => Some(artifact),
+            Lookup::Absent => None,
+            Lookup::Damaged(reason) => {
+                (self.notice)(&format!("a checkpoint is damaged and will not be used: {reason}"));
+                None
+            }
+        }
+    }
+
+    /// Starts the checkpoint of an epoch.
+    pub fn create_checkpoint(&self, epoch: usize, tensors: Vec<TensorDecl>) -> Result<Writer> {
+        self.store.create(CHECKPOINTS, &checkpoint_key(self.key, epoch), tensors)
+    }
+
+    /// Removes the checkpoint of an epoch.
+    ///
+    /// # Errors
+    /// The operating system's; a checkpoint that is not there is none.
+    pub fn remove_checkpoint(&self, epoch: usize) -> Result<()> {
+        self.store.remove(CHECKPOINTS, &checkpoint_key(self.key, epoch))
+    }
+}
+
+/// What a stage is expected to do and to leave, as far as that is known beforehand; no part of any key.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Work {
+    /// Rows of the main tensor it leaves.
+    pub rows: usize,
+    /// Values per row.
+    pub cols: usize,
+    /// Floating-point operations, roughly: what its time is in proportion to.
+    pub operations: f64,
+    /// Bytes of its artifact.
+    pub bytes: u64,
+    /// Bytes of ordinary memory while it works; mapped files do not count.
+    pub memory_bytes: u64,
+}
+
+impl Work {
+    /// The work of a stage that leaves an f32 matrix.
+    pub fn matrix(rows: usize, cols: usize, operations: f64) -> Self {
+        Work { rows, cols, operations, bytes: (rows * cols * 4) as u64, memory_bytes: 0 }
+    }
+
+    /// The same, with this much ordinary memory.
+    pub fn with_memory(self, bytes: usize) -> Self {
+        Work { memory_bytes: bytes as u64, ..self }
     }
 }
 
@@ -58,6 +129,8 @@ pub struct Stage<'a> {
     pub weights: String,
     /// What progress lines call it.
     pub label: String,
+    /// What it is expected to cost.
+    pub work: Work,
     /// The computation.
     pub compute: Compute<'a>,
 }

@@ -10,6 +10,8 @@ use crate::error::Result;
 pub struct Inputs<'a> {
     /// The classes it serves: all of them (unified) or one (per class).
     pub classes: Vec<ClassInputs>,
+    /// The sets of images it is to score: the test images of each class, or new ones.
+    pub tested: Vec<Tested>,
     /// Patches per image: rows, columns.
     pub grid: (usize, usize),
     /// Values per patch.
@@ -49,12 +51,18 @@ pub struct ClassInputs {
     pub train: StageId,
     /// How many training images.
     pub train_images: usize,
-    /// Features of all test images, before seen anomalies leave.
-    pub pool: StageId,
-    /// The test images, by their number in `pool`.
-    pub test: Vec<usize>,
     /// Its seen anomalies.
     pub seen: Vec<SeenInput>,
+}
+
+/// Images to be scored. Their labels and masks are nowhere near.
+pub struct Tested {
+    /// What progress lines call them: the class they are from.
+    pub name: String,
+    /// A feature artifact that holds them.
+    pub pool: StageId,
+    /// Their numbers in `pool`.
+    pub images: Vec<usize>,
 }
 
 /// One seen anomaly.

@@ -13,7 +13,7 @@ use crate::data::{ClassSplit, MaskSource, Split, evaluation_mask, mask};
 use crate::error::{Error, Result};
 use crate::features::Shape;
 use crate::maps::{gaussian, upsample, upsample_corners};
-use crate::methods::Scoring;
+use crate::methods::{Scoring, Select};
 use crate::metrics::{self, Metric, Options, PixelImage, PixelSource, image_metrics, pixel_metrics};
 use crate::record::{ClassResult, ImageRow, MetricRow, Results};
 use crate::spec::{MetricName, Run};
@@ -63,7 +63,8 @@ impl<'a> Evaluation<'a> {
 
     /// All metrics of the chosen epoch.
     pub fn finish(self) -> Result<Results> {
-        let epoch = self.best_epoch()?;
+        let curve = self.curve()?;
+        let epoch = self.epoch(&curve)?;
         let mut classes = Vec::new();
         for (number, (class, artifact)) in self.classes.iter().enumerate() {
             self.session.progress.stage("evaluation", number, self.classes.len());
@@ -84,24 +85,36 @@ impl<'a> Evaluation<'a> {
         Ok(scores.chunks(patches).map(|image| self.scoring.image_score(image)).collect())
     }
 
-    /// The epoch with the best mean image AUROC; the first where there is only one.
-    fn best_epoch(&self) -> Result<usize> {
-        let epochs =
-            self.classes.first().map_or(Ok(1), |(_, artifact)| artifact.shape("scores").map(|shape| shape[0]))?;
-        let mut best = (f64::NEG_INFINITY, 0);
-        for epoch in (0..epochs).filter(|_| epochs > 1) {
+    /// How many epochs the scores hold.
+    fn epochs(&self) -> Result<usize> {
+        self.classes.first().map_or(Ok(1), |(_, artifact)| artifact.shape("scores").map(|shape| shape[0]))
+    }
+
+    /// Mean image AUROC of every epoch, where the scores hold several; what training too long does is seen here.
+    fn curve(&self) -> Result<Vec<Option<f64>>> {
+        let epochs = self.epochs()?;
+        let of_epoch = |epoch: usize| {
             let mut aurocs = Vec::new();
             for (class, artifact) in &self.classes {
-                let metrics =
-                    image_metrics(&self.image_scores(artifact, epoch)?, &class.truth.labels(), &self.options())?;
+                let scores = self.image_scores(artifact, epoch)?;
+                let metrics = image_metrics(&scores, &class.truth.labels(), &self.options())?;
                 aurocs.push(metrics[0].value.ok());
             }
-            let mean = metrics::class_mean(aurocs).mean.unwrap_or(f64::NEG_INFINITY);
-            if mean > best.0 {
-                best = (mean, epoch);
+            Ok(metrics::class_mean(aurocs).mean)
+        };
+        if epochs > 1 { (0..epochs).map(of_epoch).collect() } else { Ok(Vec::new()) }
+    }
+
+    /// The epoch that counts: the last, or the first of those with the best image AUROC.
+    fn epoch(&self, curve: &[Option<f64>]) -> Result<usize> {
+        let last = self.epochs()?.saturating_sub(1);
+        Ok(match self.scoring.select {
+            Select::Last => last,
+            Select::BestTest => {
+                let value = |epoch: usize| curve.get(epoch).copied().flatten().unwrap_or(f64::NEG_INFINITY);
+                (0..=last).rev().max_by(|&a, &b| value(a).total_cmp(&value(b))).unwrap_or(last)
             }
-        }
-        Ok(best.1)
+        })
     }
 
     fn options(&self) -> Options {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::methods::Outputs;
 use crate::plan::{Graph, Job, StageId};
 use crate::record::{Cost, StageLog};
-use crate::store::{Artifact, Lookup, Manifest};
+use crate::store::{Artifact, Lookup, Manifest, Spent};
 
 /// Executes one graph.
 pub struct Executor<'s, 'g> {
@@ -38,9 +38,24 @@ impl<'s, 'g> Executor<'s, 'g> {
         let clock = Clock::start();
         let progress = |done: usize, total: usize| self.session.progress.stage(&stage.label, done, total);
         progress(0, 0);
-        let job = Job { inputs, progress: &progress, store: &self.session.store, kind: stage.kind, key };
+        let notice = |text: &str| self.session.progress.note(text);
+        let job = Job {
+            inputs,
+            progress: &progress,
+            notice: &notice,
+            memory_bytes: self.session.settings.memory_bytes,
+            store: &self.session.store,
+            kind: stage.kind,
+            key,
+        };
         let computed = (stage.compute)(&job)?;
-        computed.writer.finish(computed.note, &clock)?;
+        let spent = Spent {
+            wall_seconds: computed.earlier.wall_seconds + clock.wall_seconds(),
+            cpu_seconds: computed.earlier.cpu_seconds + clock.cpu_seconds(),
+            operations: stage.work.operations,
+        };
+        computed.writer.finish(computed.note, &spent)?;
+        self.session.store.remove_checkpoints(key)?;
         self.session.progress.stage_done(&stage.label, clock.wall_seconds());
         self.computed.push(id);
         self.find(stage.kind, key).ok_or_else(|| {

@@ -11,7 +11,9 @@ use crate::data::{Image, Index, MaskSource, Source, Split, check_geometry, list_
 use crate::error::{Error, Result};
 use crate::features::{self, Shape, feature_shape};
 use crate::methods;
-use crate::plan::{ClassInputs, Computed, Environment, Graph, Inputs, Job, OutlierCategory, SeenInput, Stage, StageId};
+use crate::plan::{
+    ClassInputs, Computed, Environment, Graph, Inputs, Job, OutlierCategory, SeenInput, Stage, StageId, Tested, Work,
+};
 use crate::spec::{self, Run, RunSpec, Setting};
 use crate::store::TensorDecl;
 
@@ -220,7 +222,7 @@ impl Prepared {
         environment: &'a RunEnvironment<'a>,
         group: &[usize],
     ) -> Result<Inputs<'a>> {
-        let mut classes = Vec::new();
+        let (mut classes, mut tested) = (Vec::new(), Vec::new());
         for &number in group {
             let class = &self.split.classes[number];
             let train = environment.features(graph, &class.train, &format!("{} train features", class.name))?;
@@ -250,17 +252,12 @@ impl Prepared {
                     .collect();
                 seen.push(SeenInput { features, image, anomaly: anomaly.clone(), digest });
             }
-            classes.push(ClassInputs {
-                name: class.name.clone(),
-                train,
-                train_images: class.train.len(),
-                pool,
-                test: class.test.clone(),
-                seen,
-            });
+            classes.push(ClassInputs { name: class.name.clone(), train, train_images: class.train.len(), seen });
+            tested.push(Tested { name: class.name.clone(), pool, images: class.test.clone() });
         }
         Ok(Inputs {
             classes,
+            tested,
             grid: (self.shape.height, self.shape.width),
             dim: self.shape.dim,
             seed: self.spec.seed,
@@ -293,7 +290,12 @@ impl Environment for RunEnvironment<'_> {
         let images = images.to_vec();
         // Resolved, so that a default and the same thing spelled out are one stage.
         let architecture = Architecture::find(&spec.backbone.name)?;
-        let layers: Vec<&str> = architecture.taps(&spec.backbone.layers)?.iter().map(|tap| tap.name).collect();
+        let taps = architecture.taps(&spec.backbone.layers)?;
+        let layers: Vec<&str> = taps.iter().map(|tap| tap.name).collect();
+        let shape = self.prepared.shape;
+        let operations = architecture.operations(&taps, spec.image.size) * images.len() as f64;
+        let per_image = architecture.memory_bytes(&taps, spec.image.size) + 4 * shape.patches() * shape.dim;
+        let work = Work::matrix(images.len() * shape.patches(), shape.dim, operations);
         Ok(graph.add(Stage {
             kind: "features",
             version: features::CODE_VERSION,
@@ -305,6 +307,7 @@ impl Environment for RunEnvironment<'_> {
             images: digest,
             weights: self.prepared.weights_digest.clone(),
             label: label.into(),
+            work: work.with_memory(per_image * features::images_in_flight(u64::MAX, per_image)),
             compute: Box::new(move |job| compute_features(self.session, spec, &self.prepared.shape, &images, job)),
         }))
     }
@@ -327,6 +330,9 @@ fn compute_features(
         (job.progress)(written / shape.patches(), images.len());
         writer.f32(chunk.view().data())
     };
-    features::extract(&backbone, &spec.features, spec.image.size, images.len(), load, sink)?;
-    Ok(Computed { writer, note: json!({ "images": images.len(), "weights": backbone.source() }) })
+    let per_image =
+        backbone.architecture().memory_bytes(backbone.taps(), spec.image.size) + 4 * shape.patches() * shape.dim;
+    let in_flight = features::images_in_flight(job.memory_bytes, per_image);
+    features::extract(&backbone, &spec.features, spec.image.size, images.len(), in_flight, load, sink)?;
+    Ok(Computed::new(writer, json!({ "images": images.len(), "weights": backbone.source() })))
 }

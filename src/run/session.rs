@@ -27,6 +27,8 @@ pub struct Settings {
     pub store: PathBuf,
     /// What computes.
     pub device: DeviceKind,
+    /// Bytes of ordinary memory that stages may fill with what grows with the data.
+    pub memory_bytes: u64,
 }
 
 /// Shared state of a process.

@@ -50,6 +50,10 @@ pub struct Manifest {
     pub wall_seconds: f64,
     /// Seconds of processor time it took to make.
     pub cpu_seconds: f64,
+    /// Operations it was expected to take: with the seconds, how fast this machine is.
+    pub operations: f64,
+    /// Processor and threads that made it.
+    pub machine: String,
     /// What the stage wants to tell (counts, losses, costs).
     pub note: serde_json::Value,
 }
@@ -76,8 +80,8 @@ impl Artifact {
         }
         let manifest: Manifest =
             serde_json::from_value(parsed).map_err(|fault| damaged(format!("its manifest is damaged ({fault})")))?;
-        if manifest.key != key {
-            return Err(damaged(format!("its manifest names another key ({})", manifest.key)));
+        if manifest.key != key || data.parent().is_some_and(|folder| !folder.ends_with(&manifest.kind)) {
+            return Err(damaged(format!("its manifest names another artifact ({} {})", manifest.kind, manifest.key)));
         }
         let file = File::open(data).map_err(Error::io("open", data))?;
         // SAFETY: artifacts are replaced by renaming, never changed in place; a foreign process that truncates the file

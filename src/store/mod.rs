@@ -1,28 +1,47 @@
 //! Content-keyed artifacts on disk: safetensors plus a manifest with a checksum, written atomically, read by mapping.
 //!
-//! Owns: file layout, integrity, atomicity. Does not own: what a key is made of (`plan`) or what artifacts mean.
+//! Owns: file layout, integrity, atomicity, locks, cleaning up. Does not own: what a key is made of (`plan`) or what
+//! artifacts mean.
 //!
 //! Layout: `ROOT/KIND/KEY.safetensors` and `ROOT/KIND/KEY.json`. The manifest is written last, so an artifact without a
 //! manifest does not exist. Two processes that write one key write identical content; the last rename wins.
+//! `ROOT/checkpoints` holds what trainings go on from, `ROOT/locks` who is computing what.
 
 mod artifact;
+pub mod disk;
+mod keep;
+mod lock;
+mod scratch;
 mod writer;
 
 pub use artifact::{Artifact, DType, Manifest, TensorInfo};
-pub use writer::{TensorDecl, Writer, write_atomically};
+pub use keep::{Entry, Garbage};
+pub use lock::Lock;
+pub use scratch::Scratch;
+pub use writer::{Spent, TensorDecl, Writer, write_atomically};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use lock::Usage;
 
 /// Version of the artifact format; another version is never read.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
-/// A folder of artifacts.
+/// Kind of the checkpoints of trainings.
+pub const CHECKPOINTS: &str = "checkpoints";
+
+/// Key of the checkpoint after an epoch (0-based) of the training `key`.
+pub fn checkpoint_key(key: &str, epoch: usize) -> String {
+    format!("{key}.{epoch:05}")
+}
+
+/// A folder of artifacts, in use as long as this lives.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    _usage: Arc<Usage>,
 }
 
 /// What looking an artifact up can find.
@@ -39,7 +58,15 @@ impl Store {
     /// Opens the store at `root`, making the folder.
     pub fn open(root: &Path) -> Result<Self> {
         std::fs::create_dir_all(root).map_err(Error::io("create the store folder", root))?;
-        Ok(Store { root: root.into() })
+        Ok(Store { root: root.into(), _usage: Arc::new(Usage::shared(root)?) })
+    }
+
+    /// Opens the store at `root` with nobody else in it, to clean it up.
+    ///
+    /// # Errors
+    /// When another process uses it.
+    pub fn open_alone(root: &Path) -> Result<Self> {
+        Ok(Store { root: root.into(), _usage: Arc::new(Usage::alone(root)?) })
     }
 
     /// The folder.
@@ -63,14 +90,56 @@ impl Store {
         }
     }
 
-    /// What is known of an artifact besides its tensors, without opening it.
+    /// What is known of an artifact besides its tensors, without opening it; `None` for one that is not there, or of
+    /// another format.
     pub fn manifest(&self, kind: &str, key: &str) -> Option<Manifest> {
-        serde_json::from_str(&std::fs::read_to_string(self.manifest_path(kind, key)).ok()?).ok()
+        let manifest: Manifest =
+            serde_json::from_str(&std::fs::read_to_string(self.manifest_path(kind, key)).ok()?).ok()?;
+        (manifest.format == FORMAT).then_some(manifest)
     }
 
     /// Starts writing an artifact whose tensors have these names, types and shapes.
     pub fn create(&self, kind: &str, key: &str, tensors: Vec<TensorDecl>) -> Result<Writer> {
         Writer::create(self.data_path(kind, key), self.manifest_path(kind, key), kind, key, tensors)
+    }
+
+    /// Removes an artifact, manifest first; one that is not there is no fault.
+    pub fn remove(&self, kind: &str, key: &str) -> Result<()> {
+        for path in [self.manifest_path(kind, key), self.data_path(kind, key)] {
+            match std::fs::remove_file(&path) {
+                Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", &path)(fault));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all checkpoints of a training.
+    pub fn remove_checkpoints(&self, key: &str) -> Result<()> {
+        let folder = self.root.join(CHECKPOINTS);
+        let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some((training, epoch)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+            if training == key
+                && let Some(epoch) = epoch.split('.').next()
+            {
+                self.remove(CHECKPOINTS, &format!("{key}.{epoch}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the lock on making an artifact; `None` when someone else is making it.
+    pub fn lock(&self, kind: &str, key: &str) -> Result<Option<Lock>> {
+        Lock::attempt(&self.root.join("locks").join(format!("{kind}-{key}")))
+    }
+
+    /// Room for a matrix: in memory up to `memory_bytes`, beyond that in an unnamed file of the store.
+    pub fn scratch(&self, rows: usize, cols: usize, memory_bytes: u64) -> Result<Scratch> {
+        Scratch::new(&self.root, rows, cols, memory_bytes)
     }
 
     fn data_path(&self, kind: &str, key: &str) -> PathBuf {

@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 
 use super::FORMAT;
 use super::artifact::{DType, Manifest, TensorInfo};
-use crate::clock::Clock;
+use super::disk::{Gated, admit};
 use crate::error::{Error, Result};
 
 /// A tensor that is going to be written.
@@ -40,7 +40,7 @@ pub struct Writer {
     manifest_path: PathBuf,
     kind: String,
     key: String,
-    file: std::io::BufWriter<NamedTempFile>,
+    file: std::io::BufWriter<Gated>,
     hasher: blake3::Hasher,
     expected: usize,
     written: usize,
@@ -57,9 +57,9 @@ impl Writer {
     ) -> Result<Self> {
         let folder = data_path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let file = NamedTempFile::new_in(folder).map_err(Error::io("write into", folder))?;
+        let file = temporary(folder)?;
         let mut writer = Writer {
-            file: std::io::BufWriter::with_capacity(1 << 20, file),
+            file: std::io::BufWriter::with_capacity(1 << 20, Gated(file)),
             hasher: blake3::Hasher::new(),
             expected: tensors.iter().map(TensorDecl::bytes).sum(),
             written: 0,
@@ -95,8 +95,8 @@ impl Writer {
         self.file.write_all(bytes).map_err(Error::io("write", &self.data_path))
     }
 
-    /// Syncs and renames both files; `note` and the time since `clock` go into the manifest.
-    pub fn finish(self, note: serde_json::Value, clock: &Clock) -> Result<()> {
+    /// Syncs and renames both files; what was `spent`, and `note`, go into the manifest.
+    pub fn finish(self, note: serde_json::Value, spent: &Spent) -> Result<()> {
         assert_eq!(self.written, self.expected, "{}: fewer values than declared", self.kind);
         let manifest = Manifest {
             format: FORMAT,
@@ -105,15 +105,32 @@ impl Writer {
             maker: env!("CARGO_PKG_VERSION").into(),
             checksum: self.hasher.finalize().to_hex().to_string(),
             bytes: self.total,
-            wall_seconds: clock.wall_seconds(),
-            cpu_seconds: clock.cpu_seconds(),
+            wall_seconds: spent.wall_seconds,
+            cpu_seconds: spent.cpu_seconds,
+            operations: spent.operations,
+            machine: crate::clock::machine().into(),
             note,
         };
         let file = self.file.into_inner().map_err(|fault| Error::io("write", &self.data_path)(fault.into_error()))?;
-        persist(file, &self.data_path)?;
+        persist(file.0, &self.data_path)?;
         let text = serde_json::to_string_pretty(&manifest).unwrap_or_else(|fault| unreachable!("plain data: {fault}"));
         write_atomically(&self.manifest_path, text.as_bytes())
     }
+}
+
+/// What an artifact cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    /// Seconds on the clock.
+    pub wall_seconds: f64,
+    /// Seconds of processor time.
+    pub cpu_seconds: f64,
+    /// Operations, as expected beforehand.
+    pub operations: f64,
+}
+
+fn temporary(folder: &Path) -> Result<NamedTempFile> {
+    admit().and_then(|()| NamedTempFile::new_in(folder)).map_err(Error::io("write into", folder))
 }
 
 fn header(tensors: &[TensorDecl]) -> Vec<u8> {
@@ -136,7 +153,11 @@ fn header(tensors: &[TensorDecl]) -> Vec<u8> {
 }
 
 fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let open = std::fs::Permissions::from_mode(0o644);
+    file.as_file().set_permissions(open).map_err(Error::io("write", path))?;
     file.as_file().sync_all().map_err(Error::io("sync", path))?;
+    admit().map_err(Error::io("rename to", path))?;
     file.persist(path).map_err(|fault| Error::io("rename to", path)(fault.error))?;
     Ok(())
 }
@@ -145,9 +166,7 @@ fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let mut file = NamedTempFile::new_in(folder).map_err(Error::io("write into", folder))?;
+    let mut file = Gated(temporary(folder)?);
     file.write_all(bytes).map_err(Error::io("write", path))?;
-    use std::os::unix::fs::PermissionsExt;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(Error::io("write", path))?;
-    persist(file, path)
+    persist(file.0, path)
 }

@@ -6,11 +6,15 @@ use burn::tensor::{Gradients, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::parameters::Parameters;
+use super::parameters::{Parameters, download, upload};
+use crate::error::Result;
+use crate::store::{Artifact, TensorDecl, Writer};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
+const FIRST: &str = "first";
+const SECOND: &str = "second";
 
 /// How weight decay enters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +51,45 @@ impl Optimizer {
     /// An optimiser at rest.
     pub fn new(groups: Vec<Group>) -> Self {
         Optimizer { groups, step: 0, moments: BTreeMap::new() }
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> u64 {
+        self.step as u64
+    }
+
+    /// What an artifact must declare to hold the moments, names prefixed.
+    pub fn declarations(&self, prefix: &str) -> Vec<TensorDecl> {
+        let of = |moment: &str, name: &str, tensor: &Tensor<2>| {
+            TensorDecl::f32(&format!("{prefix}{moment}/{name}"), &tensor.dims())
+        };
+        let pairs = self.moments.iter();
+        pairs.flat_map(|(name, (first, second))| [of(FIRST, name, first), of(SECOND, name, second)]).collect()
+    }
+
+    /// Writes the moments in the order of `declarations`.
+    pub fn write(&self, writer: &mut Writer) -> Result<()> {
+        self.moments.values().try_for_each(|(first, second)| {
+            writer.f32(&download(first.clone()))?;
+            writer.f32(&download(second.clone()))
+        })
+    }
+
+    /// Takes the moments from an artifact, as they were after `steps` steps on the parameters' device.
+    pub fn read(&mut self, artifact: &Artifact, prefix: &str, steps: u64, parameters: &Parameters) -> Result<()> {
+        self.step = steps as i32;
+        self.moments.clear();
+        let first = format!("{prefix}{FIRST}/");
+        for name in artifact.tensors().keys().filter_map(|name| name.strip_prefix(&first)) {
+            let shape = parameters.get(name).dims();
+            let device = parameters.get(name).inner().device();
+            let moment = |moment: &str| -> Result<Tensor<2>> {
+                let values = artifact.f32(&format!("{prefix}{moment}/{name}"))?;
+                Ok(upload(values.to_vec(), shape, &device))
+            };
+            self.moments.insert(name.into(), (moment(FIRST)?, moment(SECOND)?));
+        }
+        Ok(())
     }
 
     /// Sets the learning rate of all groups.

@@ -105,19 +105,29 @@ impl Parameters {
     }
 
     /// Fills the values from an artifact; every name must be there in its shape.
-    pub fn read(&mut self, artifact: &Artifact, prefix: &str, device: &Device) -> Result<()> {
-        for tensors in [&mut self.learned, &mut self.buffers] {
-            for (name, tensor) in tensors.iter_mut() {
-                let full = format!("{prefix}{name}");
-                let shape = tensor.dims();
-                if artifact.shape(&full)? != shape {
-                    let what = format!("`{full}` has shape {:?} where {shape:?} is needed", artifact.shape(&full)?);
-                    return Err(Error::method(what, "remove the store and run again"));
-                }
-                *tensor = upload(artifact.f32(&full)?.to_vec(), shape, device);
+    pub fn read(&mut self, artifact: &Artifact, prefix: &str) -> Result<()> {
+        let fill = |name: &str, tensor: &Tensor<2>| -> Result<Tensor<2>> {
+            let full = format!("{prefix}{name}");
+            let shape = tensor.dims();
+            if artifact.shape(&full)? != shape {
+                let what = format!("`{full}` has shape {:?} where {shape:?} is needed", artifact.shape(&full)?);
+                return Err(Error::method(what, "remove the store and run again"));
             }
+            Ok(upload(artifact.f32(&full)?.to_vec(), shape, &tensor.device()))
+        };
+        for (name, tensor) in &mut self.learned {
+            let value = fill(name, tensor)?;
+            *tensor = if value.is_autodiff() { value.require_grad() } else { value };
+        }
+        for (name, tensor) in &mut self.buffers {
+            *tensor = fill(name, tensor)?;
         }
         Ok(())
+    }
+
+    /// Names of all values, in the order of `declarations`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.all().map(|(name, _)| name.as_str())
     }
 
     fn all(&self) -> impl Iterator<Item = (&String, &Tensor<2>)> {

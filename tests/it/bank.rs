@@ -4,10 +4,10 @@ use crate::gen_oracle::features;
 use dmad::bank::coreset::{Start, coreset_size, covering_radius, covering_radius_in_parts, greedy, greedy_in_parts};
 use dmad::bank::distance::squared_distance;
 use dmad::bank::neighbours::{NO_ROW, Nearest, k_nearest, nearest, nearest_in_parts};
-use dmad::bank::project::{Kind, project};
+use dmad::bank::project::{Kind, Projection};
 use dmad::bank::tensor::nearest_on;
 use dmad::matrix::{Matrix, Rows};
-use dmad::random::{Purpose, stream};
+use dmad::random::{Purpose, Stream, stream};
 
 /// Random rows; with `levels` > 0 the values are few whole numbers, so most distances tie and rows repeat.
 fn random_rows(rows: usize, cols: usize, levels: usize, index: u64) -> Matrix {
@@ -58,6 +58,14 @@ fn plain_greedy(rows: Rows, count: usize, start: &Start) -> Vec<usize> {
 
 fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool").install(work)
+}
+
+/// Rows projected, or `None` when nothing is to be done.
+fn project(rows: Rows, dims: usize, kind: Kind, draws: &mut Stream) -> dmad::error::Result<Option<Matrix>> {
+    let Some(projection) = Projection::draw(rows.cols(), dims, kind, draws)? else { return Ok(None) };
+    let mut out = Matrix::zeros(rows.len(), dims);
+    projection.apply(rows, out.data_mut());
+    Ok(Some(out))
 }
 
 #[test]

@@ -113,7 +113,7 @@ fn concat() -> Features {
 fn all_rows(backbone: &Backbone, features: &Features, side: usize, count: usize) -> Vec<Matrix> {
     let mut rows = Vec::new();
     let image = |index| Ok(gen_oracle::image(5, index as u64, side));
-    extract(backbone, features, side, count, image, |matrix| {
+    extract(backbone, features, side, count, 5, image, |matrix| {
         rows.push(matrix);
         Ok(())
     })
@@ -166,7 +166,7 @@ fn rows_come_in_the_order_of_the_images_and_do_not_depend_on_their_neighbours() 
     for (index, rows) in together.iter().enumerate() {
         let mut alone = Vec::new();
         let image = |_| Ok(gen_oracle::image(5, index as u64, 64));
-        extract(&backbone, &concat(), 64, 1, image, |matrix| {
+        extract(&backbone, &concat(), 64, 1, 1, image, |matrix| {
             alone.push(matrix);
             Ok(())
         })
@@ -214,7 +214,7 @@ fn features_that_are_not_finite_name_the_image_and_a_failing_image_stops_the_pas
     dmad::backbone::weights::write(&path, &state).expect("written");
     let huge = load(&lite0(&["stride4"], &path.display().to_string()));
     let image = |index: usize| -> Result<Vec<u8>> { Ok(gen_oracle::image(5, index as u64, 64)) };
-    let error = extract(&huge, &concat(), 64, 6, image, |_| Ok(())).expect_err("an overflow").to_string();
+    let error = extract(&huge, &concat(), 64, 6, 6, image, |_| Ok(())).expect_err("an overflow").to_string();
     assert!(error.contains("image 0") && error.contains("not finite"), "{error}");
 
     let sound = load(&lite0(&["stride4"], "imagenet"));
@@ -222,7 +222,7 @@ fn features_that_are_not_finite_name_the_image_and_a_failing_image_stops_the_pas
         if index > CHUNK_IMAGES { Err(Error::data(format!("folder/{index}.png"), "broken", "")) } else { image(index) }
     };
     let mut kept = 0;
-    let outcome: Result<Shape> = extract(&sound, &concat(), 64, CHUNK_IMAGES + 4, failing, |_| {
+    let outcome: Result<Shape> = extract(&sound, &concat(), 64, CHUNK_IMAGES + 4, 3, failing, |_| {
         kept += 1;
         Ok(())
     });

@@ -109,6 +109,7 @@ impl Lab {
             results: below("results"),
             store: below("store"),
             device: DeviceKind::Cpu,
+            memory_bytes: 1 << 30,
         };
         let catalog = Catalog::load(Some(&datasets)).expect("a catalog");
         let session = Session::open(settings, catalog, Progress::silent()).unwrap_or_else(|e| panic!("{e}"));

@@ -37,7 +37,7 @@ fn a2_lite0_maps_and_aggregated_rows_are_those_of_the_reference() {
             rows.push(matrix);
             Ok(())
         };
-        let shape = extract(&backbone, &concat, 256, 1, |_| Ok(image.clone()), keep).expect("features");
+        let shape = extract(&backbone, &concat, 256, 1, 1, |_| Ok(image.clone()), keep).expect("features");
         assert_eq!((shape.height, shape.width, shape.dim), (32, 32, 152));
         let description = &oracle[name]["aggregated_1024x152"];
         util::check_description(&format!("{name} rows"), rows[0].view().data(), description, 2e-5);

@@ -332,7 +332,7 @@ fn clipping_scales_all_gradients_alike_and_only_when_they_are_too_large() {
 fn fresh_parameters_are_spread_as_the_sheet_says() {
     let network = Network::new(&Params::default(), (SIDE, SIDE), CHANNELS);
     let parameters = network.initial(5, &Device::flex());
-    assert_eq!(parameters.count(), 7_717_392);
+    assert_eq!((parameters.count(), network.size()), (7_717_392, 7_717_392));
     let values = |name: &str| download(parameters.get(name));
     let bounded = |name: &str, fans: f64| {
         let (bound, values) = ((6.0 / fans).sqrt(), values(name));

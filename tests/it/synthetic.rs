@@ -167,7 +167,7 @@ fn nearest_neighbour_auroc(weights: &str) -> f64 {
         features.push(rows);
         Ok(())
     };
-    let shape = extract(&backbone, &concat, SIDE as usize, images.len(), pixels, sink).expect("features");
+    let shape = extract(&backbone, &concat, SIDE as usize, images.len(), 8, pixels, sink).expect("features");
 
     let training = images.iter().zip(&features).filter(|((_, split, ..), _)| *split == "train");
     let bank: Vec<f32> =

@@ -9,7 +9,7 @@ use crate::data::training_mask;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
 use crate::methods::common::{CoresetParams, offsets};
-use crate::plan::{Computed, Graph, Inputs, Job, Stage, StageId};
+use crate::plan::{Computed, Graph, Inputs, Job, Stage, StageId, Work};
 use crate::random::{Purpose, name_index, stream};
 use crate::store::TensorDecl;
 
@@ -44,6 +44,9 @@ pub fn outlier_bank<'a>(
     if params.beta < 1.0 {
         stages.extend(inputs.classes.iter().map(|class| class.train));
     }
+    let mixed = count * patches;
+    let work = coreset.work(mixed, params.ratio, dim);
+    let work = work.with_memory(work.memory_bytes as usize + 4 * mixed * dim);
     Ok(graph.add(Stage {
         kind: "outlier_bank",
         version: 1,
@@ -55,28 +58,31 @@ pub fn outlier_bank<'a>(
         images: String::new(),
         weights: String::new(),
         label: "outlier bank".into(),
+        work,
         compute: Box::new(move |job| {
-            let mut mixed = job.inputs[0].rows("features")?.to_matrix();
-            assert_eq!(mixed.len(), count * patches, "features of every texture");
+            let textures = job.inputs[0].rows("features")?;
+            assert_eq!(textures.len(), count * patches, "features of every texture");
+            let mut mixed = job.scratch(textures.len(), dim)?;
+            mixed.data_mut().copy_from_slice(textures.data());
             if params.beta < 1.0 {
-                mix(job, &mut mixed, params.beta, patches, seed)?;
+                mix(job, mixed.data_mut(), params.beta, patches * dim, seed)?;
             }
-            let picks = coreset.select(&[mixed.view()], coreset_size(mixed.len(), params.ratio), seed, 1)?;
+            let picks = coreset.select(job, &[mixed.view()], coreset_size(textures.len(), params.ratio), seed, 1)?;
             let mut writer = job.create(vec![TensorDecl::f32("rows", &[picks.len(), dim])])?;
             picks.iter().try_for_each(|&pick| writer.f32(mixed.view().row(pick)))?;
-            Ok(Computed { writer, note: json!({ "rows": picks.len(), "images": count }) })
+            Ok(Computed::new(writer, json!({ "rows": picks.len(), "images": count })))
         }),
     }))
 }
 
 /// β·F(x_o) + (1 − β)·F(x_n), one random normal image for each texture (Eq. 4).
-fn mix(job: &Job, textures: &mut Matrix, beta: f64, patches: usize, seed: u64) -> Result<()> {
+fn mix(job: &Job, textures: &mut [f32], beta: f64, image_values: usize, seed: u64) -> Result<()> {
     let normals: Vec<Rows> = job.inputs[1..].iter().map(|input| input.rows("features")).collect::<Result<_>>()?;
     let offsets = offsets(&normals);
     let total: usize = normals.iter().map(Rows::len).sum();
     let mut draws = stream(seed, Purpose::OutlierPartner, 0);
-    let image_values = patches * textures.cols();
-    for texture in textures.data_mut().chunks_exact_mut(image_values) {
+    let patches = image_values / normals[0].cols();
+    for texture in textures.chunks_exact_mut(image_values) {
         let first = draws.below(total / patches) * patches;
         let part = offsets.partition_point(|&offset| offset <= first) - 1;
         let normal = normals[part].slice(first - offsets[part]..first - offsets[part] + patches);
@@ -99,6 +105,8 @@ pub fn seen_patches<'a>(graph: &mut Graph<'a>, inputs: &'a Inputs, filter: &Filt
         });
         places.push((class, input, seen));
     }
+    // How much of an image its defect covers is not known before its mask is read.
+    let expected = places.len() * inputs.patches().div_ceil(20);
     let digests: Vec<&str> = places.iter().map(|(_, _, seen)| seen.digest.as_str()).collect();
     let numbers: Vec<usize> = places.iter().map(|(_, _, seen)| seen.image).collect();
     let classes: Vec<usize> = places.iter().map(|(class, _, _)| *class).collect();
@@ -112,6 +120,7 @@ pub fn seen_patches<'a>(graph: &mut Graph<'a>, inputs: &'a Inputs, filter: &Filt
         images: blake3::hash(digests.join("\n").as_bytes()).to_hex().to_string(),
         weights: String::new(),
         label: "seen anomalies".into(),
+        work: Work::matrix(expected, inputs.dim, (expected * inputs.dim) as f64).with_memory(4 * expected * inputs.dim),
         compute: Box::new(move |job| {
             let (mut rows, mut image_numbers, mut class_numbers) = (Vec::new(), Vec::new(), Vec::new());
             let mut fallbacks = 0;
@@ -135,7 +144,7 @@ pub fn seen_patches<'a>(graph: &mut Graph<'a>, inputs: &'a Inputs, filter: &Filt
             writer.f32(&rows)?;
             writer.u32(&image_numbers)?;
             writer.u32(&class_numbers)?;
-            Ok(Computed { writer, note: json!({ "rows": count, "images": places.len(), "without_own_patch": fallbacks }) })
+            Ok(Computed::new(writer, json!({ "rows": count, "images": places.len(), "without_own_patch": fallbacks })))
         }),
     })
 }
@@ -148,6 +157,9 @@ pub fn seen_bank<'a>(graph: &mut Graph<'a>, inputs: &Inputs, params: &Bank, seen
     if params.center.enabled && params.center.relative {
         stages.push(normal);
     }
+    let seen_rows = graph.stage(seen).work.rows;
+    let scattered = if params.center.enabled { (seen_rows as f64 * params.center.count_ratio) as usize } else { 0 };
+    let expected = scattered + if params.seen.enabled { seen_rows } else { 0 };
     graph.add(Stage {
         kind: "seen_bank",
         version: 1,
@@ -159,6 +171,7 @@ pub fn seen_bank<'a>(graph: &mut Graph<'a>, inputs: &Inputs, params: &Bank, seen
         images: String::new(),
         weights: String::new(),
         label: "seen bank".into(),
+        work: Work::matrix(expected, dim, (expected * dim) as f64).with_memory(4 * expected * dim),
         compute: Box::new(move |job| {
             let seen = job.inputs[0].rows("rows")?;
             let mut images = Vec::new();
@@ -187,7 +200,7 @@ pub fn seen_bank<'a>(graph: &mut Graph<'a>, inputs: &Inputs, params: &Bank, seen
             writer.f32(rows.view().data())?;
             writer.u32(&images)?;
             let own = images.iter().filter(|&&image| image != u32::MAX).count();
-            Ok(Computed { writer, note: json!({ "rows": rows.len(), "seen": own, "center": rows.len() - own }) })
+            Ok(Computed::new(writer, json!({ "rows": rows.len(), "seen": own, "center": rows.len() - own })))
         }),
     })
 }

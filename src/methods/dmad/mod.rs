@@ -39,12 +39,12 @@ pub use train::{StepLosses, Trainer};
 
 use serde_json::{Value as Json, json};
 
-use self::params::{Scope, Select};
+use self::params::Scope;
 use self::train::{Layout, QueryLayout, Setup};
 use super::common::{Exclude, NormalBankParams, RowsOf, neighbours, normal_bank};
-use super::{Entry, Method, Outputs, Scoring};
+use super::{Entry, Method, Outputs, Scoring, Select};
 use crate::error::Result;
-use crate::plan::{Graph, Inputs, Stage, StageId};
+use crate::plan::{Graph, Inputs, Stage, StageId, Work};
 use crate::spec::{MethodKind, read_params, schema_of, write_params};
 
 /// Registry row.
@@ -178,24 +178,28 @@ impl Method for Dmad {
         let seen = inputs.seen().next().is_some().then(|| banks::seen_patches(graph, inputs, &self.params.filter));
         let banks = self.banks(graph, inputs, seen)?;
         let model = self.training(graph, inputs, &setup, &banks, seen);
+        let learned = Network::new(&self.params, true, !banks.abnormal.is_empty()).size(inputs.dim) as f64;
         let mut scores = Vec::new();
-        for class in &inputs.classes {
-            let queries = RowsOf { stage: class.pool, tensor: "features" };
-            let found = self.search(graph, &banks, queries, Own::Nothing, &format!("{} test", class.name));
+        for tested in &inputs.tested {
+            let queries = RowsOf { stage: tested.pool, tensor: "features" };
+            let found = self.search(graph, &banks, queries, Own::Nothing, &format!("{} test", tested.name));
             let mut list = InputList::default();
             let query = list.queries(queries, found);
             let layout = list.layout(&banks, vec![query], None);
             let mut stages = list.0;
             stages.push(model);
-            let (setup, test) = (setup.clone(), class.test.clone());
+            let rows = tested.images.len() * inputs.patches();
+            let scores_work = Work::matrix(rows, 1, 2.0 * rows as f64 * learned);
+            let (setup, test) = (setup.clone(), tested.images.clone());
             scores.push(graph.add(Stage {
                 kind: "scores",
                 version: 1,
-                params: json!({ "method": "dmad", "params": scoring_params(&self.params), "test": class.test }),
+                params: json!({ "method": "dmad", "params": scoring_params(&self.params), "test": tested.images }),
                 inputs: stages,
                 images: String::new(),
                 weights: String::new(),
-                label: format!("{} scores", class.name),
+                label: format!("{} scores", tested.name),
+                work: scores_work,
                 compute: Box::new(move |job| train::score(job, &setup, &layout, &test)),
             }));
         }
@@ -205,7 +209,12 @@ impl Method for Dmad {
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring { top_k: self.params.score.top_k, sigma: self.params.score.sigma, align_corners: false }
+        Scoring {
+            top_k: self.params.score.top_k,
+            sigma: self.params.score.sigma,
+            align_corners: false,
+            select: self.params.train.select,
+        }
     }
 
     fn labels(&self) -> Vec<String> {
@@ -243,6 +252,7 @@ impl Dmad {
             list.queries(rows, found)
         });
         let layout = list.layout(banks, queries, seen);
+        let work = self.training_work(inputs, banks, layout.seen.is_some());
         let setup = setup.clone();
         graph.add(Stage {
             kind: "training",
@@ -252,8 +262,25 @@ impl Dmad {
             images: String::new(),
             weights: String::new(),
             label: "training".into(),
+            work,
             compute: Box::new(move |job| train::train(job, &setup, &layout)),
         })
+    }
+}
+
+impl Dmad {
+    /// Every patch of a step passes forward and backward, once as it is and once with noise.
+    fn training_work(&self, inputs: &Inputs, banks: &Banks, seen: bool) -> Work {
+        let train = &self.params.train;
+        let per_image =
+            if train.patches_per_image == 0 { inputs.patches() } else { train.patches_per_image.min(inputs.patches()) };
+        let anomalies = if seen { train.anomaly_batch as f64 / train.batch as f64 } else { 0.0 };
+        let rows = (inputs.train_images() * per_image * train.epochs) as f64 * (2.0 + anomalies);
+        let learned = Network::new(&self.params, true, !banks.abnormal.is_empty()).size(inputs.dim);
+        let kept = if train.select == Select::BestTest { train.epochs.max(1) } else { 1 };
+        let step_rows = (2 * train.batch + train.anomaly_batch) * per_image;
+        let activations = 4 * step_rows * (10 * inputs.dim + 6 * self.params.mlp.blocks * self.params.mlp.hidden);
+        Work::matrix(kept, learned, 6.0 * rows * learned as f64).with_memory(activations + 16 * learned)
     }
 }
 

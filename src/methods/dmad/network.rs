@@ -56,6 +56,16 @@ impl Network {
         parameters
     }
 
+    /// How many numbers are learned for patches of `dim` values.
+    pub fn size(&self, dim: usize) -> usize {
+        let attention = if self.params.attention.mode == AttentionMode::Off { 0 } else { 2 };
+        let (hidden, blocks) = (self.params.mlp.hidden, self.params.mlp.blocks);
+        let knowledge = if self.params.knowledge.uses_batch_norm() { 2 * dim } else { 0 };
+        let mlp: usize =
+            (1..=blocks).map(|block| (if block == 1 { dim * self.parts() } else { hidden } + 3) * hidden).sum();
+        (self.projection_names().len() + attention) * (dim + 1) * dim + knowledge + mlp + hidden
+    }
+
     /// Parameters whose gradient is zero but for rounding: a shift common to all rows is removed by the batch
     /// normalisation that follows (sheet §10).
     pub fn zero_gradient(&self) -> Vec<String> {

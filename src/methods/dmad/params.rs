@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::methods::Select;
 use crate::spec::{MethodContext, MethodFault, read_params, write_params};
 use crate::train::OptimizerKind;
 
@@ -137,15 +138,6 @@ words! {
         O,
         /// To the patch q, before everything.
         Q,
-    }
-}
-words! {
-    /// Which epoch is reported.
-    Select {
-        /// The last.
-        Last,
-        /// The one with the best mean image AUROC on the test set: an oracle, labelled as such.
-        BestTest,
     }
 }
 

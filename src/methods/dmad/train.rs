@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, activation};
 use rayon::prelude::*;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::network::{Network, PatchRows};
-use super::params::{AttentionMode, Params, Select};
+use super::params::{AttentionMode, Params};
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
+use crate::methods::Select;
 use crate::plan::{Computed, Job};
-use crate::random::{Purpose, stream};
+use crate::random::{Purpose, Stream, stream};
 use crate::store::{Artifact, TensorDecl};
-use crate::train::{BatchNormMode, Group, Optimizer, Parameters, download, upload};
+use crate::train::{
+    BatchNormMode, EpochLosses, Group, Keep, Learner, Optimizer, Parameters, download, epoch_prefix, fit, kept_epochs,
+    upload,
+};
 
 /// Images per forward pass when scoring: part of the stage, independent of threads and memory.
 const SCORE_CHUNK_IMAGES: usize = 4;
@@ -143,7 +147,6 @@ impl HostRows {
 
 /// Trains; the artifact holds the parameters after the last epoch (`select = "last"`) or after each.
 pub fn train(job: &Job, setup: &Setup, layout: &Layout) -> Result<Computed> {
-    let params = &setup.params;
     let banks = Banks::open(&job.inputs, layout)?;
     let normals: Vec<Queries> = layout.queries.iter().map(|q| Queries::open(&job.inputs, q)).collect::<Result<_>>()?;
     let seen = layout.seen.as_ref().map(|q| Queries::open(&job.inputs, q)).transpose()?;
@@ -154,76 +157,129 @@ pub fn train(job: &Job, setup: &Setup, layout: &Layout) -> Result<Computed> {
     if layout.seen.is_some() && seen_images.is_empty() {
         return Err(Error::method("no seen anomaly has an abnormal patch", "set `method.filter.on_empty` to nearest"));
     }
-    let device = setup.device.clone().autodiff();
-    let mut trainer = Trainer::new(setup, !banks.abnormal.is_empty(), &device);
-    let noise_std = match params.noise.relative {
-        true => params.noise.std * super::banks::standard_deviation(banks.normal),
-        false => params.noise.std,
-    };
-    let images: Vec<(usize, usize)> = normals
-        .iter()
-        .enumerate()
-        .flat_map(|(class, queries)| (0..queries.features.len() / setup.patches).map(move |image| (class, image)))
-        .collect();
-    let mut anomalies: Vec<usize> = (0..seen_images.len()).collect();
-    stream(setup.seed, Purpose::AnomalyOrder, 0).shuffle(&mut anomalies);
-    let (mut step, mut next_anomaly, mut log) = (0u64, 0, Vec::new());
-    let mut kept = Vec::new();
-    for epoch in 0..params.train.epochs {
-        (job.progress)(epoch, params.train.epochs);
-        let order = stream(setup.seed, Purpose::NormalOrder, epoch as u64).permutation(images.len());
-        let mut losses = Losses::default();
-        for batch in order.chunks(params.train.batch) {
-            let mut draws = stream(setup.seed, Purpose::PatchChoice, step);
-            let mut normal = HostRows::new(setup.dim);
-            for &number in batch {
-                let (class, image) = images[number];
-                let chosen = choose(&mut draws, setup.patches, params.train.patches_per_image);
-                normal.push_image(
-                    &normals[class],
-                    &banks,
-                    chosen.into_iter().map(|patch| image * setup.patches + patch),
-                );
-            }
-            let mut anomalous = HostRows::new(setup.dim);
-            if let (Some(seen), false) = (&seen, anomalies.is_empty()) {
-                // A last, smaller batch gets its share of anomalies.
-                for _ in 0..(params.train.anomaly_batch * batch.len()).div_ceil(params.train.batch) {
-                    let range = &seen_images[anomalies[next_anomaly % anomalies.len()]];
-                    next_anomaly += 1;
-                    let chosen = choose(&mut draws, range.len(), params.train.patches_per_image);
-                    anomalous.push_image(seen, &banks, chosen.into_iter().map(|patch| range.start + patch));
-                }
-            }
-            let anomalous = (!anomalous.patch.is_empty()).then(|| anomalous.upload(&device));
-            let width = trainer.network.noise_width(setup.dim);
-            let mut noise = Matrix::zeros(normal.patch.len() / setup.dim, width);
-            stream(setup.seed, Purpose::FeatureNoise, step).fill_normal(noise.data_mut(), noise_std);
-            let shape = [noise.len(), width];
-            let noise = upload(noise.into_data(), shape, &device);
-            losses.add(trainer.step(&normal.upload(&device), noise, anomalous.as_ref()));
-            step += 1;
-        }
-        log.push(losses.finish(epoch)?);
-        if params.train.select == Select::BestTest || epoch + 1 == params.train.epochs {
-            kept.push(trainer.parameters.clone());
-        }
-    }
-    let decls =
-        kept.iter().enumerate().flat_map(|(number, parameters)| parameters.declarations(&prefix(number))).collect();
-    let mut writer = job.create(decls)?;
-    kept.iter().try_for_each(|parameters| parameters.write(&mut writer))?;
-    let note =
-        json!({ "parameters": trainer.parameters.count(), "steps": step, "noise_std": noise_std, "epochs": log });
-    Ok(Computed { writer, note })
+    let train = &setup.params.train;
+    let mut study = Study::new(setup, banks, normals, seen, seen_images);
+    let keep = if train.select == Select::BestTest { Keep::Every } else { Keep::Last };
+    let steps = study.images.len().div_ceil(train.batch) * train.epochs;
+    let note = json!({ "steps": steps, "noise_std": study.noise_std });
+    fit(job, &mut study, train.epochs, keep, note)
 }
 
-fn prefix(epoch: usize) -> String {
-    format!("{epoch:05}/")
+/// One model in training, with all it learns from.
+struct Study<'a> {
+    setup: &'a Setup,
+    device: Device,
+    trainer: Trainer,
+    banks: Banks<'a>,
+    normals: Vec<Queries<'a>>,
+    /// Normal images: class, number.
+    images: Vec<(usize, usize)>,
+    seen: Option<Queries<'a>>,
+    seen_images: Vec<std::ops::Range<usize>>,
+    /// Order in which seen anomalies take their turns, over and over.
+    anomalies: Vec<usize>,
+    noise_std: f64,
+}
+
+impl<'a> Study<'a> {
+    fn new(
+        setup: &'a Setup,
+        banks: Banks<'a>,
+        normals: Vec<Queries<'a>>,
+        seen: Option<Queries<'a>>,
+        seen_images: Vec<std::ops::Range<usize>>,
+    ) -> Self {
+        let device = setup.device.clone().autodiff();
+        let noise = &setup.params.noise;
+        let unit = if noise.relative { super::banks::standard_deviation(banks.normal) } else { 1.0 };
+        let of_class = |(class, queries): (usize, &Queries)| {
+            (0..queries.features.len() / setup.patches).map(move |image| (class, image)).collect::<Vec<_>>()
+        };
+        let mut anomalies: Vec<usize> = (0..seen_images.len()).collect();
+        stream(setup.seed, Purpose::AnomalyOrder, 0).shuffle(&mut anomalies);
+        Study {
+            trainer: Trainer::new(setup, !banks.abnormal.is_empty(), &device),
+            images: normals.iter().enumerate().flat_map(of_class).collect(),
+            noise_std: noise.std * unit,
+            setup,
+            device,
+            banks,
+            normals,
+            seen,
+            seen_images,
+            anomalies,
+        }
+    }
+
+    /// Seen anomalies that join a batch; a last, smaller batch gets its share.
+    fn anomalies_with(&self, normals: usize) -> usize {
+        let train = &self.setup.params.train;
+        if self.anomalies.is_empty() { 0 } else { (train.anomaly_batch * normals).div_ceil(train.batch) }
+    }
+
+    /// Patches of a batch of normal images.
+    fn normal_rows(&self, batch: &[usize], draws: &mut Stream) -> HostRows {
+        let (patches, wanted) = (self.setup.patches, self.setup.params.train.patches_per_image);
+        let mut rows = HostRows::new(self.setup.dim);
+        for &number in batch {
+            let (class, image) = self.images[number];
+            let chosen = choose(draws, patches, wanted).into_iter().map(|patch| image * patches + patch);
+            rows.push_image(&self.normals[class], &self.banks, chosen);
+        }
+        rows
+    }
+
+    /// Patches of the seen anomalies whose turns these are.
+    fn anomalous_rows(&self, turns: std::ops::Range<usize>, draws: &mut Stream) -> Option<PatchRows> {
+        let mut rows = HostRows::new(self.setup.dim);
+        for turn in turns {
+            let range = &self.seen_images[self.anomalies[turn % self.anomalies.len()]];
+            let chosen = choose(draws, range.len(), self.setup.params.train.patches_per_image);
+            rows.push_image(self.seen.as_ref()?, &self.banks, chosen.into_iter().map(|patch| range.start + patch));
+        }
+        (!rows.patch.is_empty()).then(|| rows.upload(&self.device))
+    }
+
+    /// Gaussian noise for `rows` patches.
+    fn noise(&self, rows: usize, step: u64) -> Tensor<2> {
+        let width = self.trainer.network.noise_width(self.setup.dim);
+        let mut noise = Matrix::zeros(rows, width);
+        stream(self.setup.seed, Purpose::FeatureNoise, step).fill_normal(noise.data_mut(), self.noise_std);
+        upload(noise.into_data(), [rows, width], &self.device)
+    }
+}
+
+impl Learner for Study<'_> {
+    fn epoch(&mut self, epoch: usize) -> Result<Vec<(&'static str, f64)>> {
+        let setup = self.setup;
+        let order = stream(setup.seed, Purpose::NormalOrder, epoch as u64).permutation(self.images.len());
+        let batches: Vec<&[usize]> = order.chunks(setup.params.train.batch).collect();
+        let mut turn = epoch * batches.iter().map(|batch| self.anomalies_with(batch.len())).sum::<usize>();
+        let mut losses = EpochLosses::default();
+        for (number, batch) in batches.iter().enumerate() {
+            let step = (epoch * batches.len() + number) as u64;
+            let mut draws = stream(setup.seed, Purpose::PatchChoice, step);
+            let normal = self.normal_rows(batch, &mut draws);
+            let turns = turn..turn + self.anomalies_with(batch.len());
+            turn = turns.end;
+            let anomalous = self.anomalous_rows(turns, &mut draws);
+            let noise = self.noise(normal.patch.len() / setup.dim, step);
+            losses.add(&self.trainer.step(&normal.upload(&self.device), noise, anomalous.as_ref()).terms());
+        }
+        Ok(losses.means())
+    }
+
+    fn parameters(&mut self) -> &mut Parameters {
+        &mut self.trainer.parameters
+    }
+
+    fn optimizers(&mut self) -> Vec<&mut Optimizer> {
+        self.trainer.optimizers.iter_mut().collect()
+    }
 }
 
 /// Which patches of an image enter a step; 0 = all.
-fn choose(draws: &mut crate::random::Stream, patches: usize, wanted: usize) -> Vec<usize> {
+fn choose(draws: &mut Stream, patches: usize, wanted: usize) -> Vec<usize> {
     if wanted == 0 || wanted >= patches { (0..patches).collect() } else { draws.choose(patches, wanted) }
 }
 
@@ -259,6 +315,12 @@ pub struct StepLosses {
     pub anomaly: f64,
     /// normal + λ1·noise + λ2·anomaly.
     pub total: f64,
+}
+
+impl StepLosses {
+    fn terms(&self) -> [(&'static str, f64); 4] {
+        [("loss", self.total), ("normal", self.normal), ("noise", self.noise), ("anomaly", self.anomaly)]
+    }
 }
 
 impl Trainer {
@@ -359,49 +421,6 @@ fn value(tensor: &Tensor<2>) -> f64 {
     download(tensor.clone())[0] as f64
 }
 
-/// Means over the steps of an epoch.
-#[derive(Default)]
-struct Losses {
-    sum: StepLosses,
-    steps: usize,
-}
-
-impl Losses {
-    fn add(&mut self, step: StepLosses) {
-        let sum = &mut self.sum;
-        for (total, value) in [
-            (&mut sum.normal, step.normal),
-            (&mut sum.noise, step.noise),
-            (&mut sum.anomaly, step.anomaly),
-            (&mut sum.total, step.total),
-        ] {
-            *total += value;
-        }
-        self.steps += 1;
-    }
-
-    fn finish(&self, epoch: usize) -> Result<Json> {
-        let mean = |value: f64| value / self.steps.max(1) as f64;
-        if !self.sum.total.is_finite() {
-            let what = format!(
-                "the loss is not finite in epoch {} (normal {}, noise {}, anomaly {})",
-                epoch + 1,
-                self.sum.normal,
-                self.sum.noise,
-                self.sum.anomaly
-            );
-            return Err(Error::method(
-                what,
-                "lower the learning rates or `method.noise.std`, and check the features' scale",
-            ));
-        }
-        Ok(json!({
-            "epoch": epoch + 1, "loss": mean(self.sum.total), "normal": mean(self.sum.normal),
-            "noise": mean(self.sum.noise), "anomaly": mean(self.sum.anomaly),
-        }))
-    }
-}
-
 /// Scores the test images of one class: `scores`, kept epochs × images × patches, score = −Ψ (higher = more abnormal).
 /// The last input is the trained model.
 pub fn score(job: &Job, setup: &Setup, layout: &Layout, test: &[usize]) -> Result<Computed> {
@@ -409,11 +428,11 @@ pub fn score(job: &Job, setup: &Setup, layout: &Layout, test: &[usize]) -> Resul
     let Some(model) = job.inputs.last() else { unreachable!("the model is an input") };
     let network = Network::new(&setup.params, true, !banks.abnormal.is_empty());
     let blank = network.initial(setup.dim, setup.seed, &setup.device);
-    let kept = model.tensors().keys().filter(|name| name.ends_with("/mlp.out.weight")).count();
+    let kept = kept_epochs(model);
     let mut writer = job.create(vec![TensorDecl::f32("scores", &[kept, test.len(), setup.patches])])?;
     for number in 0..kept {
         let mut parameters = blank.clone();
-        parameters.read(model, &prefix(number), &setup.device)?;
+        parameters.read(model, &epoch_prefix(number))?;
         let chunks: Vec<Vec<f32>> = test
             .par_chunks(SCORE_CHUNK_IMAGES)
             .map(|images| {
@@ -427,5 +446,5 @@ pub fn score(job: &Job, setup: &Setup, layout: &Layout, test: &[usize]) -> Resul
             .collect();
         chunks.iter().try_for_each(|chunk| writer.f32(chunk))?;
     }
-    Ok(Computed { writer, note: json!({ "images": test.len() }) })
+    Ok(Computed::new(writer, json!({ "images": test.len() })))
 }

@@ -20,15 +20,15 @@ mod params;
 mod train;
 
 pub use network::{Dropout, Network, Pass, Place};
-pub use params::{ImageScore, Jitter, Mask, NetworkParams, Params, Score, Select, Train};
+pub use params::{ImageScore, Jitter, Mask, NetworkParams, Params, Score, Train};
 pub use train::{StepReport, Trainer, image_score, token_scores};
 
 use serde_json::{Value as Json, json};
 
 use self::train::Setup;
-use super::{Entry, Method, Outputs, Scoring};
+use super::{Entry, Method, Outputs, Scoring, Select};
 use crate::error::{Error, Result};
-use crate::plan::{Graph, Inputs, Stage};
+use crate::plan::{Graph, Inputs, Stage, Work};
 use crate::spec::{MethodKind, read_params, schema_of, write_params};
 
 /// Registry row.
@@ -81,22 +81,26 @@ impl Method for UniAd {
             images: String::new(),
             weights: String::new(),
             label: "training".into(),
+            work: self.training_work(&setup.network(), inputs.train_images()),
             compute: Box::new(move |job| train::train(job, &training)),
         });
-        let scores = inputs.classes.iter().map(|class| {
-            let (setup, test) = (setup.clone(), class.test.clone());
+        let scores = inputs.tested.iter().map(|tested| {
+            let (setup, test) = (setup.clone(), tested.images.clone());
+            let rows = test.len() * inputs.patches();
+            let work = Work::matrix(rows, 1, test.len() as f64 * setup.network().operations());
             let params = write_params(&self.params);
             graph.add(Stage {
                 kind: "scores",
                 version: 1,
                 params: json!({
                     "method": "uniad", "network": params["network"], "mask": params["mask"], "score": params["score"],
-                    "grid": grid, "side": setup.side, "test": class.test,
+                    "grid": grid, "side": setup.side, "test": tested.images,
                 }),
-                inputs: vec![class.pool, model],
+                inputs: vec![tested.pool, model],
                 images: String::new(),
                 weights: String::new(),
-                label: format!("{} scores", class.name),
+                label: format!("{} scores", tested.name),
+                work,
                 compute: Box::new(move |job| train::score(job, &setup, &test)),
             })
         });
@@ -105,12 +109,28 @@ impl Method for UniAd {
 
     fn scoring(&self) -> Scoring {
         // Image scores come with the patch scores, so `top_k` is never asked.
-        Scoring { top_k: 1, sigma: self.params.score.sigma, align_corners: self.params.score.align_corners }
+        Scoring {
+            top_k: 1,
+            sigma: self.params.score.sigma,
+            align_corners: self.params.score.align_corners,
+            select: self.params.train.select,
+        }
     }
 
     fn labels(&self) -> Vec<String> {
         let oracle = self.params.train.select == Select::BestTest;
         oracle.then(|| "oracle: best epoch chosen on the test set".to_string()).into_iter().collect()
+    }
+}
+
+impl UniAd {
+    /// Every image passes forward once and backward once, which is twice the work, in every epoch.
+    fn training_work(&self, network: &Network, images: usize) -> Work {
+        let train = &self.params.train;
+        let kept = if train.select == Select::BestTest { train.epochs.max(1) } else { 1 };
+        let operations = 3.0 * (images * train.epochs) as f64 * network.operations();
+        let activations = 4 * train.batch * network.activations();
+        Work::matrix(kept, network.size(), operations).with_memory(activations + 16 * network.size())
     }
 }
 

@@ -44,6 +44,40 @@ impl Network {
         self.channels
     }
 
+    /// How many numbers are learned.
+    pub fn size(&self) -> usize {
+        let NetworkParams { hidden, encoder_layers, decoder_layers, .. } = self.params;
+        let norm = 2 * hidden;
+        let encoder = self.attention_size() + self.feed_forward_size() + 2 * norm;
+        let query = self.positions() * hidden;
+        let decoder = 2 * self.attention_size() + self.feed_forward_size() + 3 * norm + query;
+        let ends = 2 * hidden * self.channels + hidden + self.channels + (self.grid.0 + self.grid.1) * (hidden / 2);
+        ends + encoder_layers * encoder + decoder_layers * decoder + norm
+    }
+
+    fn attention_size(&self) -> usize {
+        4 * (self.params.hidden + 1) * self.params.hidden
+    }
+
+    fn feed_forward_size(&self) -> usize {
+        2 * self.params.hidden * self.params.feed_forward + self.params.hidden + self.params.feed_forward
+    }
+
+    /// Floating-point operations of one image's way forward, roughly.
+    pub fn operations(&self) -> f64 {
+        let positions = self.positions() as f64;
+        let attentions = (self.params.encoder_layers + 2 * self.params.decoder_layers) as f64;
+        2.0 * positions * self.size() as f64 + 4.0 * positions * positions * self.params.hidden as f64 * attentions
+    }
+
+    /// Values that one image leaves behind for the way back, roughly.
+    pub fn activations(&self) -> usize {
+        let NetworkParams { hidden, heads, feed_forward, encoder_layers, decoder_layers, .. } = self.params;
+        let attention = 4 * heads * self.positions() * self.positions() + 10 * self.positions() * hidden;
+        let rest = self.positions() * (8 * hidden + 3 * feed_forward);
+        (encoder_layers + 2 * decoder_layers) * attention + (encoder_layers + decoder_layers) * rest
+    }
+
     /// Freshly drawn parameters: Xavier-uniform weights (queries, keys and values as one matrix), zero biases, standard
     /// normal queries, positions uniform in [0, 1) (sheet §3).
     pub fn initial(&self, seed: u64, device: &Device) -> Parameters {

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::methods::Select;
 use crate::spec::{MethodContext, MethodFault, read_params, write_params};
 
 /// UniAD's parameters.
@@ -89,17 +90,6 @@ impl Default for Jitter {
     fn default() -> Self {
         Jitter { scale: 20.0, probability: 1.0 }
     }
-}
-
-/// Which epoch is reported.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Select {
-    /// The last.
-    #[default]
-    Last,
-    /// The one with the best mean image AUROC on the test set: an oracle, labelled as such.
-    BestTest,
 }
 
 /// Training.

@@ -5,15 +5,16 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use super::network::{Dropout, Network};
-use super::params::{ImageScore, Params, Score, Select};
+use super::params::{ImageScore, Params, Score};
 use crate::error::Result;
 use crate::maps::{pooled_maximum, upsample, upsample_corners};
 use crate::matrix::Rows;
+use crate::methods::Select;
 use crate::plan::{Computed, Job};
 use crate::random::{Purpose, stream};
 use crate::store::TensorDecl;
 use crate::train::{
-    Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, clip_gradients, download, epoch_prefix, fit,
+    EpochLosses, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, clip_gradients, download, epoch_prefix, fit,
     kept_epochs, upload,
 };
 
@@ -106,7 +107,7 @@ impl Learner for Epochs<'_> {
         let order = stream(seed, Purpose::NormalOrder, epoch as u64).permutation(self.images.len());
         self.trainer.set_epoch(epoch);
         let steps = order.len().div_ceil(train.batch);
-        let (mut loss, mut norm) = (0.0, 0.0);
+        let mut losses = EpochLosses::default();
         for (number, batch) in order.chunks(train.batch).enumerate() {
             let step = (epoch * steps + number) as u64;
             let tokens = self.tokens(batch);
@@ -114,11 +115,9 @@ impl Learner for Epochs<'_> {
             let dropout =
                 Dropout::new(self.setup.params.network.dropout, stream(seed, Purpose::Dropout, step));
             let done = self.trainer.step(tokens, noise, dropout);
-            loss += done.loss;
-            norm += done.gradient_norm;
+            losses.add(&[("loss", done.loss), ("gradient_norm", done.gradient_norm)]);
         }
-        let steps = steps.max(1) as f64;
-        Ok(vec![("loss", loss / steps), ("gradient_norm", norm / steps)])
+        Ok(losses.means())
     }
 
     fn parameters(&mut self) -> &mut Parameters {
@@ -234,7 +233,7 @@ pub fn score(job: &Job, setup: &Setup, test: &[usize]) -> Result<Computed> {
     let mut image_scores = Vec::with_capacity(kept * test.len());
     for number in 0..kept {
         (job.progress)(number, kept);
-        parameters.read(model, &epoch_prefix(number), &setup.device)?;
+        parameters.read(model, &epoch_prefix(number))?;
         let chunk_scores = |images: &[usize]| {
             let rows = images.iter().map(|image| features.slice(image * positions..(image + 1) * positions).data());
             let values: Vec<f32> = rows.flatten().copied().collect();
@@ -249,5 +248,5 @@ pub fn score(job: &Job, setup: &Setup, test: &[usize]) -> Result<Computed> {
         }
     }
     writer.f32(&image_scores)?;
-    Ok(Computed { writer, note: json!({ "images": test.len() }) })
+    Ok(Computed::new(writer, json!({ "images": test.len() })))
 }

@@ -1,0 +1,137 @@
+//! Looking after a store: what is in it, whether it is whole, what nobody needs.
+//!
+//! Owns: listing, checking, removing. Does not own: what is still needed (the caller knows the keys).
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::{CHECKPOINTS, Lookup, Store};
+use crate::error::{Error, Result};
+
+/// An artifact in the store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// Stage kind.
+    pub kind: String,
+    /// Key.
+    pub key: String,
+    /// Bytes of data file and manifest.
+    pub bytes: u64,
+    /// Whether it has a manifest of today's format.
+    pub usable: bool,
+}
+
+/// What nobody needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Garbage {
+    /// A file.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Why it can go.
+    pub why: &'static str,
+}
+
+impl Store {
+    /// All artifacts, by kind and key.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        let mut names = BTreeSet::new();
+        for path in self.files()? {
+            if let Some((kind, key)) = artifact_of(&path) {
+                names.insert((kind, key));
+            }
+        }
+        let entry = |(kind, key): (String, String)| {
+            let size = |path: PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
+            let bytes = size(self.data_path(&kind, &key)) + size(self.manifest_path(&kind, &key));
+            let usable = self.manifest(&kind, &key).is_some() && self.data_path(&kind, &key).is_file();
+            Entry { kind, key, bytes, usable }
+        };
+        Ok(names.into_iter().map(entry).collect())
+    }
+
+    /// Reads every artifact and holds it against its checksum; the faults, in order.
+    pub fn verify(&self, progress: impl Fn(usize, usize)) -> Result<Vec<String>> {
+        let entries = self.entries()?;
+        let mut faults = Vec::new();
+        for (number, entry) in entries.iter().enumerate() {
+            progress(number, entries.len());
+            match self.lookup(&entry.kind, &entry.key) {
+                Lookup::Found(_) => {}
+                Lookup::Absent => faults.push(format!(
+                    "{}: no manifest (its writer was killed)",
+                    self.data_path(&entry.kind, &entry.key).display()
+                )),
+                Lookup::Damaged(reason) => faults.push(reason),
+            }
+        }
+        Ok(faults)
+    }
+
+    /// Files that can go: artifacts that are not `needed` (all are when it is `None`), of another format, or without a
+    /// manifest; checkpoints of finished trainings; what dead processes left.
+    pub fn garbage(&self, needed: Option<&BTreeSet<(String, String)>>) -> Result<Vec<Garbage>> {
+        let files = self.files()?;
+        let judged = files.par_iter().filter_map(|path| {
+            let why = self.dispensable(path, needed)?;
+            Some(Garbage { path: path.clone(), bytes: std::fs::metadata(path).map_or(0, |file| file.len()), why })
+        });
+        Ok(judged.collect())
+    }
+
+    fn dispensable(&self, path: &Path, needed: Option<&BTreeSet<(String, String)>>) -> Option<&'static str> {
+        let Some((kind, key)) = artifact_of(path) else {
+            let folder = path.parent().and_then(Path::file_name);
+            let temporary = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".tmp"));
+            return match () {
+                () if temporary => Some("left by a process that was killed"),
+                () if folder.is_some_and(|name| name == "locks") => Some("lock of a process that is gone"),
+                () => None,
+            };
+        };
+        match self.manifest(&kind, &key) {
+            None if self.contains(&kind, &key) => return Some("of another format, or damaged"),
+            None => return Some("without a manifest"),
+            Some(_) => {}
+        }
+        if kind == CHECKPOINTS {
+            let training = key.split('.').next().unwrap_or_default();
+            let wanted = needed.is_none_or(|needed| needed.contains(&("training".into(), training.into())));
+            return match () {
+                () if self.contains("training", training) => Some("checkpoint of a finished training"),
+                () if !wanted => Some("checkpoint of a training that no named experiment needs"),
+                () => None,
+            };
+        }
+        let unneeded = needed.is_some_and(|needed| !needed.contains(&(kind, key)));
+        unneeded.then_some("not needed by the named experiments")
+    }
+
+    /// All files two levels down, sorted.
+    fn files(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        let list = |folder: &Path| -> Result<Vec<PathBuf>> {
+            let entries = std::fs::read_dir(folder).map_err(Error::io("read", folder))?;
+            Ok(entries.flatten().map(|entry| entry.path()).collect())
+        };
+        for path in list(&self.root)? {
+            if path.is_dir() {
+                files.extend(list(&path)?);
+            } else {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
+/// Kind and key of the artifact that a file belongs to.
+fn artifact_of(path: &Path) -> Option<(String, String)> {
+    let name = path.file_name()?.to_str()?;
+    let key = name.strip_suffix(".safetensors").or_else(|| name.strip_suffix(".json"))?;
+    let kind = path.parent()?.file_name()?.to_str()?;
+    Some((kind.into(), key.into()))
+}

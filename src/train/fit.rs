@@ -1,0 +1,189 @@
+//! The training loop that all trained methods share: epochs, log, checkpoints, resume.
+//!
+//! Owns: the order of epochs, what a checkpoint holds, and stopping on a loss that is not finite. Does not own: batches,
+//! losses, schedules (the methods), nor where checkpoints lie (`store`).
+//!
+//! Everything a learner draws or counts is a function of the epoch's number, so parameters and optimiser state are all
+//! there is to resume from: a training that was killed and goes on ends with the same bytes as one that was not.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::optimizer::Optimizer;
+use super::parameters::Parameters;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::plan::{Computed, Job};
+use crate::store::{Artifact, Spent};
+
+/// A model in training, as the shared loop sees it. All state besides parameters and optimisers is a function of the
+/// epoch number.
+pub trait Learner {
+    /// Trains one epoch (0-based); returns the mean losses by name, the total under "loss" first.
+    fn epoch(&mut self, epoch: usize) -> Result<Vec<(&'static str, f64)>>;
+
+    /// Parameters as they stand.
+    fn parameters(&mut self) -> &mut Parameters;
+
+    /// Optimisers, always in the same order.
+    fn optimizers(&mut self) -> Vec<&mut Optimizer>;
+}
+
+/// Which epochs' parameters the artifact holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Those of the last epoch, as number 0.
+    Last,
+    /// Those of every epoch.
+    Every,
+}
+
+/// In front of the names of the kept parameters `number`.
+pub fn epoch_prefix(number: usize) -> String {
+    format!("{number:05}/")
+}
+
+/// How many epochs' parameters a model holds.
+pub fn kept_epochs(model: &Artifact) -> usize {
+    let last = model.tensors().keys().next_back().and_then(|name| name.split_once('/')?.0.parse::<usize>().ok());
+    last.map_or(0, |number| number + 1)
+}
+
+/// Runs the epochs with progress and a checkpoint after each, from the newest whole checkpoint if there is one. The
+/// artifact holds parameters under [`epoch_prefix`]; its note holds `note` (an object), the number of parameters and the
+/// losses of every epoch. With no epochs the initial parameters are kept.
+///
+/// # Errors
+/// A loss that is not finite (with the epoch and all its terms), and whatever the learner or the disk report.
+pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, note: Json) -> Result<Computed> {
+    let clock = Clock::start();
+    let (mut log, earlier) = resume(job, learner, epochs, keep)?;
+    for epoch in log.len()..epochs {
+        (job.progress)(epoch, epochs);
+        log.push(epoch_log(epoch, &learner.epoch(epoch)?)?);
+        if keep == Keep::Every || epoch + 1 < epochs {
+            let spent = Spent {
+                wall_seconds: earlier.wall_seconds + clock.wall_seconds(),
+                cpu_seconds: earlier.cpu_seconds + clock.cpu_seconds(),
+                operations: 0.0,
+            };
+            save(job, learner, epoch, &log, &spent)?;
+            if let (Keep::Last, Some(before)) = (keep, epoch.checked_sub(1)) {
+                job.remove_checkpoint(before)?;
+            }
+        }
+    }
+    let mut note = match note {
+        Json::Object(map) => map,
+        other => unreachable!("a note is an object: {other}"),
+    };
+    note.insert("parameters".into(), learner.parameters().count().into());
+    note.insert("epochs".into(), log.into());
+    let kept = if keep == Keep::Every { epochs } else { 0 };
+    Ok(Computed { earlier, ..write(job, learner, kept, note.into())? })
+}
+
+/// The artifact: the parameters as they stand, or those of the `checkpoints` epochs.
+fn write(job: &Job, learner: &mut dyn Learner, checkpoints: usize, note: Json) -> Result<Computed> {
+    let parameters = learner.parameters();
+    let names = (0..checkpoints.max(1)).flat_map(|number| parameters.declarations(&epoch_prefix(number)));
+    let mut writer = job.create(names.collect())?;
+    if checkpoints == 0 {
+        parameters.write(&mut writer)?;
+    }
+    for epoch in 0..checkpoints {
+        let checkpoint = job.checkpoint(epoch).ok_or_else(|| {
+            let what = format!("the checkpoint of epoch {} is gone or damaged", epoch + 1);
+            Error::method(what, "run again: training goes on from the last whole one")
+        })?;
+        for name in parameters.names() {
+            writer.f32(checkpoint.f32(&format!("{PARAMETERS}{name}"))?)?;
+        }
+    }
+    Ok(Computed::new(writer, note))
+}
+
+const PARAMETERS: &str = "parameters/";
+
+fn optimizer_prefix(number: usize) -> String {
+    format!("optimizer{number}/")
+}
+
+/// Writes what training would go on from after `epoch`.
+fn save(job: &Job, learner: &mut dyn Learner, epoch: usize, log: &[Json], spent: &Spent) -> Result<()> {
+    let mut tensors = learner.parameters().declarations(PARAMETERS);
+    let mut steps = Vec::new();
+    for (number, optimizer) in learner.optimizers().into_iter().enumerate() {
+        tensors.extend(optimizer.declarations(&optimizer_prefix(number)));
+        steps.push(optimizer.steps());
+    }
+    let mut writer = job.create_checkpoint(epoch, tensors)?;
+    learner.parameters().write(&mut writer)?;
+    learner.optimizers().into_iter().try_for_each(|optimizer| optimizer.write(&mut writer))?;
+    writer.finish(json!({ "steps": steps, "epochs": log }), spent)
+}
+
+/// Puts the learner where the newest usable checkpoint left it and returns the log up to there, and its cost.
+fn resume(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep) -> Result<(Vec<Json>, Spent)> {
+    let newest = match keep {
+        Keep::Last => (0..epochs).rev().find_map(|epoch| Some((epoch, job.checkpoint(epoch)?))),
+        // Every epoch's parameters are needed in the end, so what counts is the unbroken row from the first.
+        Keep::Every => (0..epochs).map_while(|epoch| Some((epoch, job.checkpoint(epoch)?))).last(),
+    };
+    let Some((epoch, checkpoint)) = newest else { return Ok(Default::default()) };
+    let note = &checkpoint.manifest().note;
+    let log = note["epochs"].as_array().cloned().unwrap_or_default();
+    let steps: Vec<u64> = note["steps"].as_array().into_iter().flatten().filter_map(Json::as_u64).collect();
+    if log.len() != epoch + 1 || steps.len() != learner.optimizers().len() {
+        return Ok(Default::default());
+    }
+    learner.parameters().read(&checkpoint, PARAMETERS)?;
+    let parameters = learner.parameters().clone();
+    for (number, (optimizer, steps)) in learner.optimizers().into_iter().zip(steps).enumerate() {
+        optimizer.read(&checkpoint, &optimizer_prefix(number), steps, &parameters)?;
+    }
+    (job.notice)(&format!("training goes on after epoch {} of {epochs}", epoch + 1));
+    let manifest = checkpoint.manifest();
+    let earlier = Spent { wall_seconds: manifest.wall_seconds, cpu_seconds: manifest.cpu_seconds, operations: 0.0 };
+    Ok((log, earlier))
+}
+
+fn epoch_log(epoch: usize, losses: &[(&'static str, f64)]) -> Result<Json> {
+    if let Some((_, total)) = losses.first()
+        && !total.is_finite()
+    {
+        let terms: Vec<String> = losses.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let what = format!("the loss is not finite in epoch {} ({})", epoch + 1, terms.join(", "));
+        return Err(Error::method(what, "lower the learning rates or the noise, and check the features' scale"));
+    }
+    let mut entry = Map::new();
+    entry.insert("epoch".into(), (epoch + 1).into());
+    entry.extend(losses.iter().map(|&(name, value)| (name.to_string(), Json::from(value))));
+    Ok(entry.into())
+}
+
+/// Means over the steps of an epoch, term by term.
+#[derive(Debug, Default)]
+pub struct EpochLosses {
+    sums: Vec<(&'static str, f64)>,
+    steps: usize,
+}
+
+impl EpochLosses {
+    /// Adds the terms of a step, always the same ones in the same order.
+    pub fn add(&mut self, terms: &[(&'static str, f64)]) {
+        if self.sums.is_empty() {
+            self.sums = terms.iter().map(|&(name, _)| (name, 0.0)).collect();
+        }
+        for (sum, term) in self.sums.iter_mut().zip(terms) {
+            debug_assert_eq!(sum.0, term.0);
+            sum.1 += term.1;
+        }
+        self.steps += 1;
+    }
+
+    /// The means.
+    pub fn means(self) -> Vec<(&'static str, f64)> {
+        let steps = self.steps.max(1) as f64;
+        self.sums.into_iter().map(|(name, sum)| (name, sum / steps)).collect()
+    }
+}
