@@ -56,9 +56,17 @@ fn check(features: &spec::Features) -> Result<()> {
         let what = format!("features.patch = {} has no centre", features.patch);
         return Err(Error::usage(what, "use an odd number, 3 in the papers"));
     }
-    if features.aggregation != spec::Aggregation::Patchcore && (features.dim, features.pretrain_dim) != (0, 0) {
-        let what = "features.dim and features.pretrain_dim mean nothing with features.aggregation = \"concat\"";
-        return Err(Error::usage(what, "leave them out: concat and concat_deepest keep all channels"));
+    let concat = match features.aggregation {
+        spec::Aggregation::Patchcore => None,
+        spec::Aggregation::Concat => Some("concat"),
+        spec::Aggregation::ConcatDeepest => Some("concat_deepest"),
+    };
+    if let Some(word) = concat
+        && (features.dim, features.pretrain_dim) != (0, 0)
+    {
+        let what =
+            format!("features.dim and features.pretrain_dim mean nothing with features.aggregation = \"{word}\"");
+        return Err(Error::usage(what, format!("leave them out: {word} keeps all channels")));
     }
     Ok(())
 }

@@ -25,4 +25,5 @@ mod sameness;
 mod spec;
 mod synthetic;
 mod tidy;
+mod uniad;
 mod util;

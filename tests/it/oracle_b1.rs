@@ -195,7 +195,8 @@ fn uniad_scores_like_the_reference() {
     let scores = token_scores(&case.network, &case.parameters(&device), case.tokens(&device));
     check_description("map 14 × 14", &scores, &expected["pred_14x14"], 2e-5);
     let size = 16 * SIDE;
-    let maps: Vec<f32> = scores.chunks(POSITIONS).flat_map(|s| upsample_corners(s, (SIDE, SIDE), (size, size))).collect();
+    let maps: Vec<f32> =
+        scores.chunks(POSITIONS).flat_map(|s| upsample_corners(s, (SIDE, SIDE), (size, size))).collect();
     check_description("map 224 × 224", &maps, &expected["pred_Bx1x224x224"], 2e-5);
     for (image, key) in
         [(ImageScore::MaxPool, "score_max_pool16"), (ImageScore::Std, "score_std"), (ImageScore::Mean, "score_mean")]
@@ -240,7 +241,8 @@ fn uniad_learns_like_the_reference() {
     let plain = trainer.parameters().to_device(&Device::flex());
     let scores = token_scores(&case.network, &plain, case.tokens(&Device::flex()));
     let size = 16 * SIDE;
-    let maps: Vec<f32> = scores.chunks(POSITIONS).flat_map(|s| upsample_corners(s, (SIDE, SIDE), (size, size))).collect();
+    let maps: Vec<f32> =
+        scores.chunks(POSITIONS).flat_map(|s| upsample_corners(s, (SIDE, SIDE), (size, size))).collect();
     check_description("maps after three steps", &maps, &expected["pred_eval_after_3_steps"], 1e-5);
 }
 
@@ -389,7 +391,7 @@ fn dropout_drops_its_share_and_keeps_the_mean() {
     stream(2, Purpose::Jitter, 0).fill_normal(&mut values, 1.0);
     let tokens = upload(values, [4 * 256, 8], &device);
     let rebuilt = |rate: f64, step: u64| {
-        let dropout = Dropout::new(rate, stream(0, Purpose::Dropout, step));
+        let dropout = Dropout::new(rate, (0..4).map(|image| stream(0, Purpose::Dropout, 4 * step + image)).collect());
         download(network.pass(&parameters, 4, dropout).reconstruct(tokens.clone()))
     };
     assert_eq!(rebuilt(0.0, 0), download(network.reconstruct(&parameters, tokens.clone())));
@@ -397,7 +399,7 @@ fn dropout_drops_its_share_and_keeps_the_mean() {
     assert_ne!(rebuilt(0.1, 0), rebuilt(0.1, 1));
     let ones = Tensor::<2>::ones([512, 256], &device);
     for rate in [0.1, 0.5] {
-        let dropped = download(Dropout::new(rate, stream(0, Purpose::Dropout, 0)).apply(ones.clone()));
+        let dropped = download(Dropout::new(rate, vec![stream(0, Purpose::Dropout, 0)]).apply(ones.clone()));
         let zeros = dropped.iter().filter(|&&value| value == 0.0).count() as f64 / dropped.len() as f64;
         let mean = dropped.iter().map(|&value| f64::from(value)).sum::<f64>() / dropped.len() as f64;
         assert!((zeros - rate).abs() < 0.005 && (mean - 1.0).abs() < 0.01, "rate {rate}: {zeros} dropped, mean {mean}");
@@ -451,6 +453,7 @@ fn settings_that_contradict_each_other_are_refused() {
     for (grid, sees) in [((7, 7), false), ((8, 7), true), ((14, 14), true), ((1, 8), true), ((1, 7), false)] {
         assert_eq!(Network::new(&params, grid, 4).every_position_sees(), sees, "{grid:?}");
     }
-    params.mask = dmad::methods::uniad::Mask { encoder: false, decoder_memory: false, decoder_previous: false, size: 7 };
+    params.mask =
+        dmad::methods::uniad::Mask { encoder: false, decoder_memory: false, decoder_previous: false, size: 7 };
     assert!(Network::new(&params, (7, 7), 4).every_position_sees());
 }

@@ -143,7 +143,8 @@ impl Network {
         let (rows, columns) = (parameters.get("position.rows"), parameters.get("position.columns"));
         let half = self.params.hidden / 2;
         // Columns first, then rows: the order of the released code, which its weights need.
-        let spread = |table: Tensor<2>, shape: [usize; 3]| table.reshape(shape).expand([self.grid.0, self.grid.1, half]);
+        let spread =
+            |table: Tensor<2>, shape: [usize; 3]| table.reshape(shape).expand([self.grid.0, self.grid.1, half]);
         let columns = spread(columns, [1, self.grid.1, half]);
         let rows = spread(rows, [self.grid.0, 1, half]);
         let position = Tensor::cat(vec![columns, rows], 2).reshape([self.positions(), self.params.hidden]);
@@ -215,31 +216,46 @@ impl Initial {
     }
 }
 
-/// Dropout masks of one training step, drawn on the host in the order in which the network needs them.
-pub struct Dropout(Option<(Stream, f64)>);
+/// Dropout masks of one training step, drawn on the host in the order in which the network needs them, each image's from
+/// its own stream: however a batch is divided, an image gets the same ones.
+pub struct Dropout {
+    rate: f64,
+    draws: Vec<Stream>,
+}
 
 impl Dropout {
     /// Nothing is dropped.
     pub fn none() -> Self {
-        Dropout(None)
+        Dropout { rate: 0.0, draws: Vec::new() }
     }
 
-    /// Drops a share of `rate`.
-    pub fn new(rate: f64, draws: Stream) -> Self {
-        Dropout((rate > 0.0).then_some((draws, rate)))
+    /// Drops a share of `rate` of the values of as many images as there are streams.
+    pub fn new(rate: f64, draws: Vec<Stream>) -> Self {
+        Dropout { rate, draws }
     }
 
-    /// Drops values of `x` and scales the others up, so that the mean stays.
+    /// Those of the first `images` images.
+    pub fn split_off(&mut self, images: usize) -> Dropout {
+        let first = self.draws.drain(..images.min(self.draws.len())).collect();
+        Dropout { rate: self.rate, draws: first }
+    }
+
+    /// Drops values of `x` (image-major) and scales the others up, so that the mean stays.
     pub fn apply<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
-        let Some((draws, rate)) = &mut self.0 else { return x };
+        if self.rate == 0.0 || self.draws.is_empty() {
+            return x;
+        }
         // Four decisions out of each 64 bits; the kept ones make up for the share that is really dropped.
-        let limit = (*rate * 65536.0).round() as u16;
+        let limit = (self.rate * 65536.0).round() as u16;
         let kept = (1.0 / (1.0 - f64::from(limit) / 65536.0)) as f32;
         let mut mask = vec![0.0; x.dims().iter().product()];
-        for four in mask.chunks_mut(4) {
-            let bits = draws.bits();
-            for (lane, value) in four.iter_mut().enumerate() {
-                *value = if (bits >> (16 * lane)) as u16 >= limit { kept } else { 0.0 };
+        let values = mask.len() / self.draws.len();
+        for (image, draws) in mask.chunks_mut(values).zip(&mut self.draws) {
+            for four in image.chunks_mut(4) {
+                let bits = draws.bits();
+                for (lane, value) in four.iter_mut().enumerate() {
+                    *value = if (bits >> (16 * lane)) as u16 >= limit { kept } else { 0.0 };
+                }
             }
         }
         let mask = upload(mask, x.dims(), &x.device());
@@ -345,14 +361,7 @@ impl Pass<'_> {
     /// Multi-head attention; `query` holds the tokens of every image, or of one for all.
     ///
     /// Weights are not divided by their sum, the result is: the same numbers with fewer passes over the largest tensors.
-    fn attention(
-        &mut self,
-        name: &str,
-        place: Place,
-        query: Tensor<2>,
-        key: Tensor<2>,
-        value: Tensor<2>,
-    ) -> Tensor<2> {
+    fn attention(&mut self, name: &str, place: Place, query: Tensor<2>, key: Tensor<2>, value: Tensor<2>) -> Tensor<2> {
         let NetworkParams { hidden, heads, .. } = self.network.params;
         let positions = self.network.positions();
         let part = |part: &str, x: Tensor<2>| {

@@ -1,6 +1,6 @@
 //! UniAD's training and scoring stages (paper §3; sheet §2–§4).
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use rayon::prelude::*;
 use serde_json::json;
 
@@ -14,12 +14,16 @@ use crate::plan::{Computed, Job};
 use crate::random::{Purpose, stream};
 use crate::store::TensorDecl;
 use crate::train::{
-    EpochLosses, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, clip_gradients, download, epoch_prefix, fit,
-    kept_epochs, upload,
+    EpochLosses, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, add_gradients, clip_gradients, download,
+    epoch_prefix, fit, kept_epochs, upload,
 };
 
 /// Images per forward pass when scoring: part of the stage, independent of threads and memory.
 const SCORE_CHUNK_IMAGES: usize = 4;
+
+/// Images that are differentiated together on a CPU; their gradients are added in the order of the batch, so that the
+/// number of threads changes nothing. On a GPU it is the whole batch.
+const TRAIN_PART_IMAGES: usize = 1;
 
 /// What training and scoring need to know besides their artifacts.
 #[derive(Clone)]
@@ -55,13 +59,8 @@ pub fn train(job: &Job, setup: &Setup) -> Result<Computed> {
     let images = images.flat_map(|(class, rows)| (0..rows.len() / positions).map(move |image| (class, image)));
     let device = setup.device.clone().autodiff();
     let parameters = network.initial(setup.seed, &device);
-    let mut learner = Epochs {
-        trainer: Trainer::new(params, network, parameters),
-        setup,
-        images: images.collect(),
-        classes,
-        device,
-    };
+    let mut learner =
+        Epochs { trainer: Trainer::new(params, network, parameters), setup, images: images.collect(), classes, device };
     let keep = if params.train.select == Select::BestTest { Keep::Every } else { Keep::Last };
     fit(job, &mut learner, params.train.epochs, keep, json!({}))
 }
@@ -112,8 +111,8 @@ impl Learner for Epochs<'_> {
             let step = (epoch * steps + number) as u64;
             let tokens = self.tokens(batch);
             let noise = self.noise(tokens.dims()[0], step);
-            let dropout =
-                Dropout::new(self.setup.params.network.dropout, stream(seed, Purpose::Dropout, step));
+            let of_image = |image: usize| stream(seed, Purpose::Dropout, step * train.batch as u64 + image as u64);
+            let dropout = Dropout::new(self.setup.params.network.dropout, (0..batch.len()).map(of_image).collect());
             let done = self.trainer.step(tokens, noise, dropout);
             losses.add(&[("loss", done.loss), ("gradient_norm", done.gradient_norm)]);
         }
@@ -173,6 +172,11 @@ impl Trainer {
     /// The loss (1 × 1): mean squared distance of the reconstruction of the disturbed tokens to the clean ones. `noise` is
     /// standard normal, shaped as the tokens; each of them gets it times its norm · scale / values.
     pub fn loss(&self, tokens: &Tensor<2>, noise: Option<Tensor<2>>, dropout: Dropout) -> Tensor<2> {
+        self.loss_of(&self.parameters, Part { tokens: tokens.clone(), noise, dropout, share: 1.0 })
+    }
+
+    fn loss_of(&self, parameters: &Parameters, part: Part) -> Tensor<2> {
+        let Part { tokens, noise, dropout, share } = part;
         let [rows, values] = tokens.dims();
         let input = match noise {
             None => tokens.clone(),
@@ -182,18 +186,72 @@ impl Trainer {
             }
         };
         let images = rows / self.network.positions();
-        let difference = self.network.pass(&self.parameters, images, dropout).reconstruct(input) - tokens.clone();
-        (difference.clone() * difference).mean_dim(1).mean_dim(0)
+        let difference = self.network.pass(parameters, images, dropout).reconstruct(input) - tokens;
+        (difference.clone() * difference).mean_dim(1).mean_dim(0) * share
     }
 
     /// One step.
-    pub fn step(&mut self, tokens: Tensor<2>, noise: Option<Tensor<2>>, dropout: Dropout) -> StepReport {
-        let loss = self.loss(&tokens, noise, dropout);
-        let mut gradients = loss.backward();
+    pub fn step(&mut self, tokens: Tensor<2>, noise: Option<Tensor<2>>, mut dropout: Dropout) -> StepReport {
+        let positions = self.network.positions();
+        let images = tokens.dims()[0] / positions;
+        let on_cpu = tokens.clone().inner().device() == Device::flex();
+        let size = if on_cpu { TRAIN_PART_IMAGES } else { images };
+        let part = |first: usize| {
+            let count = size.min(images - first);
+            let rows = |all: &Tensor<2>| all.clone().slice([first * positions..(first + count) * positions]);
+            Part {
+                tokens: rows(&tokens),
+                noise: noise.as_ref().map(rows),
+                dropout: dropout.split_off(count),
+                share: count as f64 / images as f64,
+            }
+        };
+        let parts: Vec<Part> = (0..images).step_by(size).map(part).collect();
+        let (loss, mut gradients) = self.differentiate(parts);
         let gradient_norm = clip_gradients(&self.parameters, &mut gradients, self.params.train.clip);
         self.optimizer.step(&mut self.parameters, &gradients, &self.zero_gradient);
-        StepReport { loss: f64::from(download(loss)[0]), gradient_norm }
+        StepReport { loss, gradient_norm }
     }
+
+    /// The sum of the losses of all parts, and its gradients with respect to the parameters (leaves of another graph after).
+    fn differentiate(&mut self, parts: Vec<Part>) -> (f64, Gradients) {
+        let mut sum: Option<(f64, Parameters, Gradients)> = None;
+        let mut parts = parts.into_iter().peekable();
+        while parts.peek().is_some() {
+            // No more at once than there are threads: each holds gradients of its own.
+            let group: Vec<Part> = parts.by_ref().take(rayon::current_num_threads()).collect();
+            let done: Vec<(f64, Parameters, Gradients)> = group
+                .into_par_iter()
+                .map(|part| {
+                    let parameters = self.parameters.leaves();
+                    let loss = self.loss_of(&parameters, part);
+                    let gradients = loss.backward();
+                    (f64::from(download(loss)[0]), parameters, gradients)
+                })
+                .collect();
+            for (loss, parameters, gradients) in done {
+                match &mut sum {
+                    None => sum = Some((loss, parameters, gradients)),
+                    Some((total, first, all)) => {
+                        *total += loss;
+                        add_gradients(first, all, &parameters, &gradients);
+                    }
+                }
+            }
+        }
+        let Some((loss, parameters, gradients)) = sum else { unreachable!("a batch has images") };
+        self.parameters = parameters;
+        (loss, gradients)
+    }
+}
+
+/// Some images of a batch.
+struct Part {
+    tokens: Tensor<2>,
+    noise: Option<Tensor<2>>,
+    dropout: Dropout,
+    /// Its images among all of the batch.
+    share: f64,
 }
 
 /// Distance of every token to its reconstruction: the square root of the sum over its squared differences.

@@ -1,4 +1,4 @@
-//! Clipping of gradients by their common norm, as PyTorch's `clip_grad_norm_` does it.
+//! Gradients of parts of a batch added up, and clipped by their common norm as PyTorch's `clip_grad_norm_` does it.
 
 use burn::tensor::{Gradients, Tensor};
 
@@ -31,4 +31,17 @@ pub fn clip_gradients(parameters: &Parameters, gradients: &mut Gradients, limit:
         }
     }
     norm
+}
+
+/// Adds `more`, the gradients of the same parameters as leaves of another graph (`others`), to `sum`.
+pub fn add_gradients(parameters: &Parameters, sum: &mut Gradients, others: &Parameters, more: &Gradients) {
+    for name in parameters.learned_names() {
+        let value = parameters.get(name);
+        let total = match (value.grad_remove(sum), others.get(name).grad(more)) {
+            (Some(a), Some(b)) => a + b,
+            (Some(only), None) | (None, Some(only)) => only,
+            (None, None) => continue,
+        };
+        value.grad_replace(sum, total);
+    }
 }
