@@ -1,6 +1,6 @@
 //! UniAD as a whole: what training on two classes does, and what has no part in it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
@@ -26,6 +26,13 @@ fn outcome(lab: &Lab, name: &str, text: &str) -> (Vec<f64>, impl Fn(&str) -> f64
         row.and_then(|row| row.value).unwrap_or_else(|| panic!("no {metric}"))
     };
     (losses(&run), mean)
+}
+
+/// Files of trained models.
+fn models(lab: &Lab) -> Vec<PathBuf> {
+    let artifacts = std::fs::read_dir(lab.store().join("training")).expect("a folder");
+    let paths = artifacts.map(|entry| entry.expect("an entry").path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "safetensors")).collect()
 }
 
 /// Enough to learn something of 16 images of 64 pixels in a second or two.
@@ -62,11 +69,24 @@ fn seen_anomalies_have_no_part_in_training() {
     let (first, _) = outcome(&lab, "unseen", &short);
     let (second, _) = outcome(&lab, "seen", &with(&short, &[("protocol.seen.count", "2")]));
     assert_eq!(first, second);
-    let artifacts = std::fs::read_dir(lab.store().join("training")).expect("a folder");
-    let models = artifacts.filter(|entry| {
-        entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|extension| extension == "safetensors"))
-    });
-    assert_eq!(models.count(), 1, "both runs share one model");
+    assert_eq!(models(&lab).len(), 1, "both runs share one model");
+}
+
+#[test]
+fn a_model_is_the_same_bytes_with_1_2_and_5_threads() {
+    let text = with(&study(), &[("method.train.epochs", "2"), ("method.train.batch", "5")]);
+    let model = |threads: usize| {
+        let lab = Lab::new();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        let (_, summary) = pool.install(|| lab.run("model", &text));
+        assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+        let [model] = models(&lab).try_into().expect("one model");
+        std::fs::read(model).expect("a model")
+    };
+    let first = model(1);
+    for threads in [2, 5, 2] {
+        assert!(model(threads) == first, "{threads} threads give other bytes");
+    }
 }
 
 #[test]

@@ -87,7 +87,8 @@ impl Method for UniAd {
         let scores = inputs.tested.iter().map(|tested| {
             let (setup, test) = (setup.clone(), tested.images.clone());
             let rows = test.len() * inputs.patches();
-            let work = Work::matrix(rows, 1, test.len() as f64 * setup.network().operations());
+            let work = Work::matrix(rows, 1, test.len() as f64 * setup.network().operations())
+                .with_memory(train::score_memory_bytes(&setup.network()));
             let params = write_params(&self.params);
             graph.add(Stage {
                 kind: "scores",
@@ -137,8 +138,10 @@ impl UniAd {
         let train = &self.params.train;
         let kept = if train.select == Select::BestTest { train.epochs.max(1) } else { 1 };
         let operations = 3.0 * (images * train.epochs) as f64 * network.operations();
-        let activations = 4 * train.batch * network.activations();
-        Work::matrix(kept, network.size(), operations).with_memory(activations + 16 * network.size())
+        // Each thread has one image and its gradients; parameters and moments are there once.
+        let at_once = train.batch.min(rayon::current_num_threads());
+        let bytes = 4 * at_once * (network.activations() + 2 * network.size()) + 16 * network.size();
+        Work::matrix(kept, network.size(), operations).with_memory(bytes)
     }
 }
 

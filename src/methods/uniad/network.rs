@@ -72,10 +72,15 @@ impl Network {
 
     /// Values that one image leaves behind for the way back, roughly.
     pub fn activations(&self) -> usize {
-        let NetworkParams { hidden, heads, feed_forward, encoder_layers, decoder_layers, .. } = self.params;
-        let attention = 4 * heads * self.positions() * self.positions() + 10 * self.positions() * hidden;
+        let NetworkParams { hidden, feed_forward, encoder_layers, decoder_layers, .. } = self.params;
+        let attention = 4 * self.attention_weights() + 10 * self.positions() * hidden;
         let rest = self.positions() * (8 * hidden + 3 * feed_forward);
         (encoder_layers + 2 * decoder_layers) * attention + (encoder_layers + decoder_layers) * rest
+    }
+
+    /// Weights of all heads of one attention in one image: the largest tensor there is.
+    pub fn attention_weights(&self) -> usize {
+        self.params.heads * self.positions() * self.positions()
     }
 
     /// Freshly drawn parameters: Xavier-uniform weights (queries, keys and values as one matrix), zero biases, standard

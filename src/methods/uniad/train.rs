@@ -198,7 +198,8 @@ impl Trainer {
         let size = if on_cpu { TRAIN_PART_IMAGES } else { images };
         let part = |first: usize| {
             let count = size.min(images - first);
-            let rows = |all: &Tensor<2>| all.clone().slice([first * positions..(first + count) * positions]);
+            let rows = first * positions..(first + count) * positions;
+            let rows = |all: &Tensor<2>| all.clone().slice([rows.clone()]);
             Part {
                 tokens: rows(&tokens),
                 noise: noise.as_ref().map(rows),
@@ -274,6 +275,11 @@ pub fn image_score(scores: &[f32], grid: (usize, usize), side: usize, score: &Sc
             (map.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count).sqrt()
         }
     }
+}
+
+/// Bytes that scoring takes at once, roughly.
+pub fn score_memory_bytes(network: &Network) -> usize {
+    4 * rayon::current_num_threads() * SCORE_CHUNK_IMAGES * 3 * network.attention_weights()
 }
 
 /// Scores the test images of one class: `scores`, kept epochs × images × tokens, and `image_scores`, epochs × images.
