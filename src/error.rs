@@ -73,6 +73,12 @@ impl Error {
         move |source| Error::Io { action, path, source }
     }
 
+    /// True when the disk is full or cannot be written: no run's fault, and the next one would fare no better.
+    pub fn is_of_the_disk(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        matches!(self, Error::Io { source, .. } if matches!(source.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded))
+    }
+
     /// What the user can do about it, when there is something to say beyond the message.
     pub fn help(&self) -> Option<&str> {
         match self {
@@ -85,7 +91,7 @@ impl Error {
             | Error::Usage { help, .. } => (!help.is_empty()).then_some(help),
             Error::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied => Some("check the permissions of that path, or name another one"),
-                std::io::ErrorKind::StorageFull => {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                     Some("free some disk space and run the same command again; finished work is kept")
                 }
                 std::io::ErrorKind::ReadOnlyFilesystem => Some("name a writable folder"),

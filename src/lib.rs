@@ -12,10 +12,11 @@
 //! | [`backbone`] | frozen networks and their weights |
 //! | [`features`] | maps to patch features |
 //! | [`bank`] | coresets and exact nearest neighbours |
-//! | [`train`] | parameters, layers and optimisers that trained methods share |
+//! | [`train`] | parameters, layers, optimisers and the loop over epochs that trained methods share |
 //! | [`methods`] | the compared systems, one row of a registry each |
 //! | [`maps`], [`metrics`] | from patch scores to maps and numbers |
-//! | [`run`] | doing it all, and the one place where scores meet the truth |
+//! | [`paper`] | what the paper printed, whether it agrees with itself, and what a comparison with it comes to |
+//! | [`run`] | doing it all, foretelling it, and the one place where scores meet the truth |
 //! | [`record`] | what a run leaves in `results/` |
 //! | [`report`] | tables, from records alone |
 //! | [`cli`] | one file per command |
@@ -38,6 +39,7 @@ pub mod maps;
 pub mod matrix;
 pub mod methods;
 pub mod metrics;
+pub mod paper;
 pub mod plan;
 pub mod random;
 pub mod record;

@@ -40,12 +40,14 @@ pub enum Purpose {
     Synthetic = 14,
     /// Dropout masks; index = step · batch + image.
     Dropout = 15,
-    /// Bootstrap resampling in reports.
+    /// Which images a resample has; index = hash of the class name plus resample.
     Bootstrap = 16,
     /// Feature jitter of token methods; index = step.
     Jitter = 17,
     /// Starting positions of an embedding.
     Embedding = 18,
+    /// Which classes and seeds a resample has, for metrics without parts per image; index = resample.
+    BootstrapClasses = 19,
 }
 
 /// One independent stream of random numbers.

@@ -4,11 +4,15 @@
 //!
 //! Exit codes: 0 done; 1 some runs failed or a check found something; 2 nothing could start.
 
+pub mod audit;
 pub mod data;
 pub mod metrics;
+mod plan;
 mod report;
 mod run;
 mod schema;
+mod store;
+pub mod verdict;
 pub mod weights;
 
 use std::io::Write as _;
@@ -32,6 +36,7 @@ use crate::run::Settings;
 Examples:
   dmad run experiments/quickstart.toml          needs no download; a table in two to three minutes
   dmad run experiments/real/mini.toml --data /data --weights /weights
+  dmad plan experiments/real/mini.toml          what that would do, and how long it would take
   dmad report experiments/quickstart.toml       the tables again, from the records alone
   dmad data list                                which datasets are known, and which are here"
 )]
@@ -46,14 +51,22 @@ struct Cli {
 enum Command {
     /// Run experiments: train, evaluate, record, and print the tables.
     Run(run::Args),
+    /// Show what a run would do: stages cached and to do, time, disk, memory, what is missing.
+    Plan(plan::Args),
     /// Print the tables of recorded experiments; no model is run.
     Report(report::Args),
     /// List, verify or synthesize datasets.
     Data(data::Arguments),
+    /// Size, check or clean the store of cached artifacts.
+    Store(store::Arguments),
     /// List or import backbone weights.
     Weights(weights::Arguments),
     /// Metrics of any framework's score maps and masks (.npy).
     Metrics(metrics::Args),
+    /// What recorded numbers say of the published ones.
+    Verdict(verdict::Args),
+    /// Whether a paper's printed numbers agree with each other.
+    Audit(audit::Args),
     /// Print the JSON Schema of experiment files, for editors.
     Schema,
 }
@@ -189,10 +202,14 @@ fn dispatch(cli: &Cli) -> Result<bool> {
     let (common, json) = (&cli.common, cli.common.format == Format::Json);
     match &cli.command {
         Command::Run(args) => run::run(args, common, json),
+        Command::Plan(args) => plan::run(args, common, json),
+        Command::Store(args) => store::run(args, common, json),
         Command::Report(args) => report::run(args, common),
         Command::Data(args) => data::run(args, &common.catalog()?, &common.data_root(), json),
         Command::Weights(args) => weights::run(args, &common.weights_dir(), json).map(|()| true),
         Command::Metrics(args) => metrics::run(args, json).map(|()| true),
+        Command::Verdict(args) => verdict::run(args, common, json),
+        Command::Audit(args) => audit::run(args, json),
         Command::Schema => schema::run().map(|()| true),
     }
 }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::Common;
 use crate::error::Result;
-use crate::{methods, record, report, spec};
+use crate::record::Standing;
+use crate::run::{Progress, Session};
+use crate::{methods, record, report, run, spec};
 
 /// Print the tables of recorded experiments.
 #[derive(clap::Args, Debug)]
@@ -29,13 +31,37 @@ pub fn run(args: &Args, common: &Common) -> Result<bool> {
         for path in report::write(&recorded, &tables)? {
             eprintln!("wrote {}", path.display());
         }
+        stale(&recorded, common)?;
         fine &= recorded.missing.is_empty() && recorded.metrics.iter().all(|row| row.status == "ok");
     }
     Ok(fine)
 }
 
+/// Names recorded runs that today's program, data or weights would give other numbers for. Where the data are not here,
+/// nobody can know.
+fn stale(recorded: &record::Recorded, common: &Common) -> Result<()> {
+    let settings = common.settings();
+    if !settings.store.is_dir() {
+        eprintln!("whether the records are up to date was not checked: no store at {}", settings.store.display());
+        return Ok(());
+    }
+    let session = Session::open(settings, common.catalog()?, Progress::silent())?;
+    for run in run::forecast(&session, &recorded.experiment, &recorded.experiment.runs).runs {
+        match (run.standing, run.missing) {
+            (Standing::Stale(why), _) => {
+                eprintln!("stale: {} ({}): {why}; `dmad run` does it again", run.id, run.variant)
+            }
+            (_, Some(fault)) => {
+                eprintln!("whether {} ({}) is up to date was not checked: {fault}", run.id, run.variant)
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// A folder is one; a file names the experiment whose folder is meant.
-fn folder(target: &Path, common: &Common) -> Result<PathBuf> {
+pub(super) fn folder(target: &Path, common: &Common) -> Result<PathBuf> {
     if target.is_dir() {
         return Ok(target.into());
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Common;
 use crate::error::{Error, Result};
-use crate::run::{Progress, Session, Summary};
+use crate::run::{Failure, Isolate, Options, Progress, Session, Summary};
 use crate::spec::{self, Experiment, Run};
 use crate::{methods, record, report, run};
 
@@ -14,17 +14,80 @@ use crate::{methods, record, report, run};
 Examples:
   dmad run experiments/quickstart.toml
   dmad run experiments/real/mini.toml --seeds 0 --only full
-A run that is recorded and up to date is not done again.")]
+  dmad run experiments/real/mini.toml --shard 1/4       the first quarter; the others on other machines
+A run that is recorded and up to date is not done again; one that was interrupted goes on where it was.\nSeveral processes may run the same study at once: they share the work.")]
 pub struct Args {
     /// Experiment files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    choice: Choice,
+    /// End the study at the first run that fails
+    #[arg(long)]
+    fail_fast: bool,
+    /// Give every run a process of its own: one that dies (out of memory) takes no other with it
+    #[arg(long)]
+    isolate: bool,
+    /// This is such a process
+    #[arg(long, hide = true)]
+    child: bool,
+}
+
+/// Which runs of the files.
+#[derive(clap::Args, Debug)]
+pub(super) struct Choice {
     /// Only these seeds; others than the file's join it
     #[arg(long, value_delimiter = ',', value_name = "N,…", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seeds: Option<Vec<u64>>,
     /// Only runs whose variant or id matches this pattern (* stands for anything)
     #[arg(long, value_name = "GLOB")]
     only: Option<String>,
+    /// Only the i-th of n parts of the runs (1-based), for job arrays; parts share results and store
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    shard: Option<Shard>,
+}
+
+impl Choice {
+    /// Seeds that join those of the file.
+    pub(super) fn seeds(&self) -> &[u64] {
+        self.seeds.as_deref().unwrap_or_default()
+    }
+
+    /// The chosen runs, in the experiment's order.
+    pub(super) fn select(&self, experiment: &Experiment) -> Vec<Run> {
+        let named = |run: &Run, pattern: &str| matches(pattern, &run.spec.variant) || matches(pattern, &run.spec.id());
+        let wanted = |run: &&Run| {
+            self.seeds.as_ref().is_none_or(|seeds| seeds.contains(&run.spec.seed))
+                && self.only.as_ref().is_none_or(|pattern| named(run, pattern))
+        };
+        let runs: Vec<Run> = experiment.runs.iter().filter(wanted).cloned().collect();
+        match self.shard {
+            Some(shard) => shard.of(&runs),
+            None => runs,
+        }
+    }
+}
+
+/// One of several parts of a study.
+#[derive(Clone, Copy, Debug)]
+struct Shard {
+    number: usize,
+    parts: usize,
+}
+
+fn shard(text: &str) -> std::result::Result<Shard, String> {
+    let help = || format!("`{text}` is no part such as 2/8 (from 1/8 to 8/8)");
+    let (number, parts) = text.split_once('/').ok_or_else(help)?;
+    let (number, parts) = (number.parse().map_err(|_| help())?, parts.parse().map_err(|_| help())?);
+    if number >= 1 && number <= parts { Ok(Shard { number, parts }) } else { Err(help()) }
+}
+
+impl Shard {
+    /// Neighbours stay together, since they share most stages.
+    fn of<T: Clone>(self, all: &[T]) -> Vec<T> {
+        let edge = |number: usize| all.len() * number / self.parts;
+        all[edge(self.number - 1)..edge(self.number)].to_vec()
+    }
 }
 
 /// True when no run failed.
@@ -33,7 +96,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let experiments = args
         .files
         .iter()
-        .map(|file| spec::load(file, &methods, args.seeds.as_deref().unwrap_or_default()))
+        .map(|file| spec::load(file, &methods, args.choice.seeds()))
         .collect::<Result<Vec<Experiment>>>()?;
     if let Some((a, b)) = twice(&experiments) {
         let (first, second) = (a.path.display(), b.path.display());
@@ -41,16 +104,22 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         return Err(Error::usage(what, "give one of them another `name`"));
     }
     let session = Session::open(common.settings(), common.catalog()?, Progress::new())?;
-    let selected: Vec<Vec<Run>> = experiments.iter().map(|experiment| select(experiment, args)).collect();
-    if let (Some(pattern), true) = (&args.only, selected.iter().all(Vec::is_empty)) {
+    let selected: Vec<Vec<Run>> = experiments.iter().map(|experiment| args.choice.select(experiment)).collect();
+    if let (Some(pattern), true) = (&args.choice.only, selected.iter().all(Vec::is_empty)) {
         return Err(run::nothing_to_run(pattern, &experiments));
     }
     for (experiment, runs) in experiments.iter().zip(&selected) {
         run::check(&session, experiment, runs)?;
     }
+    let isolate = args.isolate.then(isolated).transpose()?;
+    let options = Options { fail_fast: args.fail_fast, isolate, is_child: args.child };
     let mut fine = true;
     for (experiment, runs) in experiments.iter().zip(&selected) {
-        let summary = run::experiment(&session, experiment, runs)?;
+        let summary = run::experiment(&session, experiment, runs, &options)?;
+        fine &= summary.failed.is_empty() && summary.skipped == 0;
+        if args.child {
+            continue;
+        }
         let recorded = record::read_experiment(&common.results.join(&experiment.name), &methods)?;
         let tables = report::tables(&recorded);
         report::write(&recorded, &tables)?;
@@ -58,24 +127,36 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             true => print_json(experiment, &recorded)?,
             false => tables.iter().try_for_each(|table| super::print(&table.text))?,
         }
+        if !json && summary.done > 0 {
+            super::print(&report::stage_costs(&recorded))?;
+        }
         say(experiment, &summary, common);
-        fine &= summary.failed.is_empty();
+        if args.fail_fast && !fine {
+            break;
+        }
     }
     Ok(fine)
+}
+
+/// This program with these arguments, once for every run.
+fn isolated() -> Result<Isolate> {
+    let program = std::env::current_exe().map_err(Error::io("find", "this program"))?;
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    arguments.retain(|argument| argument != "--isolate");
+    // The choice of runs is made anew for each.
+    for option in ["--only", "--seeds", "--shard"] {
+        while let Some(place) = arguments.iter().position(|argument| argument == option) {
+            arguments.drain(place..(place + 2).min(arguments.len()));
+        }
+        let joined = format!("{option}=");
+        arguments.retain(|argument| !argument.to_string_lossy().starts_with(&joined));
+    }
+    Ok(Isolate { program, arguments })
 }
 
 fn twice(experiments: &[Experiment]) -> Option<(&Experiment, &Experiment)> {
     let pairs = experiments.iter().enumerate().flat_map(|(i, a)| experiments[i + 1..].iter().map(move |b| (a, b)));
     pairs.into_iter().find(|(a, b)| a.name == b.name)
-}
-
-fn select(experiment: &Experiment, args: &Args) -> Vec<Run> {
-    let named = |run: &Run, pattern: &str| matches(pattern, &run.spec.variant) || matches(pattern, &run.spec.id());
-    let wanted = |run: &&Run| {
-        args.seeds.as_ref().is_none_or(|seeds| seeds.contains(&run.spec.seed))
-            && args.only.as_ref().is_none_or(|pattern| named(run, pattern))
-    };
-    experiment.runs.iter().filter(wanted).cloned().collect()
 }
 
 /// Shell-like match in which only * is special.
@@ -107,9 +188,15 @@ fn say(experiment: &Experiment, summary: &Summary, common: &Common) {
         summary.failed.len(),
         folder.display()
     );
-    for (id, variant, message) in &summary.failed {
-        eprintln!("  failed: {id} ({variant}): {message}");
-        eprintln!("    again: dmad run {} --only {id}", experiment.path.display());
+    for (id, variant, why) in &summary.stale {
+        eprintln!("  was stale: {id} ({variant}): {why}");
+    }
+    for Failure { run, variant, seed, message } in &summary.failed {
+        eprintln!("  failed: {run} ({variant}): {message}");
+        eprintln!("    again: dmad run {} --seeds {seed} --only {run}", experiment.path.display());
+    }
+    if summary.skipped > 0 {
+        eprintln!("  {} runs were not begun after the failure (--fail-fast)", summary.skipped);
     }
 }
 

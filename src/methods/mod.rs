@@ -42,7 +42,7 @@ pub struct Outputs {
 }
 
 /// From patch scores to image scores and maps.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Scoring {
     /// The image score is the mean of this many largest patch scores.
     pub top_k: usize,

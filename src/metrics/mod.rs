@@ -1,9 +1,10 @@
 //! The numbers that say how well scores find defects: image and pixel AUROC, average precision, F1max and AUPRO.
 //!
-//! Owns: definitions, their names, and exact ways to compute them over images that stream by. Does not own: reading
-//! images or tensors, resizing masks, rounding, and which numbers a table shows. All arithmetic is f64 or integer, and no
-//! result depends on the number of threads.
+//! Owns: definitions, their names, exact ways to compute them over images that stream by, and bootstrap intervals. Does
+//! not own: reading images or tensors, resizing masks, rounding, and which numbers a table shows. All arithmetic is f64 or
+//! integer, and no result depends on the number of threads.
 
+pub mod bootstrap;
 mod gaps;
 mod pixels;
 mod pro_legacy;

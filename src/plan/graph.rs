@@ -54,7 +54,11 @@ impl Job<'_> {
     /// Room for a matrix that is needed only while the stage works: in memory where it is small, in a file of the store
     /// where it would take more than a quarter of the stage's memory. Values are zero.
     pub fn scratch(&self, rows: usize, cols: usize) -> Result<Scratch> {
-        self.store.scratch(rows, cols, self.memory_bytes / 4)
+        let scratch = self.store.scratch(rows, cols, self.memory_bytes / 4)?;
+        if scratch.is_in_a_file() {
+            (self.notice)(&format!("{rows} × {cols} values would not fit into memory and are kept in a file"));
+        }
+        Ok(scratch)
     }
 
     /// The whole and undamaged checkpoint of an epoch (0-based) of this stage, if there is one.

@@ -8,16 +8,18 @@ mod provenance;
 mod read;
 mod write;
 
+use serde::{Deserialize, Serialize};
+
 pub use frames::{METRIC_COLUMNS, MetricRecord};
 pub use provenance::{Cost, Provenance, StageLog};
 pub use read::{Recorded, read_experiment};
-pub use write::{Record, RunFolder, rebuild_views, write, write_failure};
+pub use write::{Record, RunFolder, Standing, rebuild_views, write, write_failure};
 
 /// Version of the record's files; part of every record's key.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Results of a run.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Results {
     /// Class by class, in the dataset's order.
     pub classes: Vec<ClassResult>,
@@ -25,10 +27,12 @@ pub struct Results {
     pub means: Vec<MetricRow>,
     /// Which of the epochs that the method offered (0 when it offered one).
     pub epoch: usize,
+    /// Mean image AUROC of each epoch that the method offered; empty when it offered one.
+    pub curve: Vec<Option<f64>>,
 }
 
 /// Results of one class.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct ClassResult {
     /// Class name.
     pub name: String,
@@ -36,10 +40,6 @@ pub struct ClassResult {
     pub metrics: Vec<MetricRow>,
     /// All test images.
     pub images: Vec<ImageRow>,
-    /// Raw patch scores, images × patches.
-    pub patch_scores: Vec<f32>,
-    /// Patches: rows, columns.
-    pub grid: (usize, usize),
     /// Defect regions in the truth.
     pub regions: u64,
     /// Anomalous images whose mask has no pixel left at the evaluation size.
@@ -47,7 +47,7 @@ pub struct ClassResult {
 }
 
 /// One metric.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MetricRow {
     /// Name.
     pub metric: String,
@@ -62,7 +62,7 @@ pub struct MetricRow {
 }
 
 /// One test image.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ImageRow {
     /// Class name.
     pub class: String,

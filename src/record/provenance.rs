@@ -55,6 +55,8 @@ pub struct StageLog {
     pub maker: String,
     /// Made by this run (false: found in the store).
     pub computed: bool,
+    /// Seconds it was expected to take on this machine before the run.
+    pub estimated_seconds: f64,
     /// Seconds it took when it was made.
     pub wall_seconds: f64,
     /// Processor seconds it took when it was made.
@@ -100,7 +102,7 @@ impl Environment {
             git_revision: git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".into()),
             git_dirty: status.is_none_or(|text| !text.is_empty()),
             cargo_lock: blake3::hash(include_bytes!("../../Cargo.lock")).to_hex()[..16].to_string(),
-            cpu: field("model name").unwrap_or_else(|| std::env::consts::ARCH.into()),
+            cpu: crate::clock::processor(),
             cpu_features: known
                 .iter()
                 .filter(|f| flags.split(' ').any(|flag| flag == **f))

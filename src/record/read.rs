@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::VERSION;
 use super::frames::{MetricRecord, metric_rows, read_parquet};
 use super::write::RunFolder;
+use super::{StageLog, VERSION};
 use crate::error::{Error, Result};
 use crate::spec::{Experiment, MethodKind, load};
 
@@ -23,6 +23,8 @@ pub struct Recorded {
     pub missing: Vec<String>,
     /// Cost of each recorded run: variant, seen anomalies, seed, table of numbers.
     pub costs: Vec<RunCost>,
+    /// Stages behind the recorded runs, run after run.
+    pub stages: Vec<StageLog>,
 }
 
 /// What one run cost.
@@ -38,6 +40,17 @@ pub struct RunCost {
     pub bank_bytes: u64,
     /// Wall milliseconds per image.
     pub milliseconds_per_image: f64,
+}
+
+/// The stages of a run, from its log; a failed run has none.
+fn stages(path: &Path) -> Result<Vec<StageLog>> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(Vec::new()) };
+    let read = |line: &str| {
+        serde_json::from_str(line).map_err(|fault| {
+            Error::store(path, format!("not a log of stages ({fault})"), "remove the run's folder and run again")
+        })
+    };
+    text.lines().map(read).collect()
 }
 
 /// Reads the records in `folder` (`results/<experiment>`). Another version of the record format is refused.
@@ -58,6 +71,7 @@ pub fn read_experiment(folder: &Path, methods: &[&MethodKind]) -> Result<Recorde
         labels: Vec::new(),
         missing: Vec::new(),
         costs: Vec::new(),
+        stages: Vec::new(),
     };
     for run in &recorded.experiment.runs {
         let id = run.spec.id();
@@ -74,6 +88,7 @@ pub fn read_experiment(folder: &Path, methods: &[&MethodKind]) -> Result<Recorde
         }
         let metrics = own.file("metrics.parquet");
         recorded.metrics.extend(metric_rows(&read_parquet(&metrics)?, &metrics)?);
+        recorded.stages.extend(stages(&own.file("log.jsonl"))?);
         let provenance = table.get("provenance").and_then(|v| v.as_table());
         // A failed run has no numbers, so nothing labels them.
         if let Some(labels) = provenance.and_then(|p| p.get("labels")).and_then(|v| v.as_array()) {

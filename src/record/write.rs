@@ -31,6 +31,10 @@ pub struct Record<'a> {
     pub key: &'a str,
     /// Its numbers.
     pub results: &'a Results,
+    /// Patch scores of each class: epochs × images × patches.
+    pub scores: &'a [Arc<Artifact>],
+    /// Patches: rows, columns.
+    pub grid: (usize, usize),
     /// Trained models, one per group of classes.
     pub models: &'a [Arc<Artifact>],
     /// Where the numbers came from.
@@ -48,15 +52,50 @@ impl RunFolder {
         self.0.join(name)
     }
 
-    /// True when a finished record with this key is there, all its tables with it.
-    pub fn is_current(&self, key: &str) -> bool {
-        let Ok(text) = std::fs::read_to_string(self.file("run.toml")) else { return false };
-        let Ok(table) = text.parse::<toml::Table>() else { return false };
-        let same = |name: &str, value: &str| table.get(name).and_then(|v| v.as_str()) == Some(value);
-        same("key", key)
-            && same("status", "ok")
-            && ["metrics.parquet", "images.parquet"].iter().all(|f| self.file(f).is_file())
+    /// The message of a run that failed.
+    pub fn failure(&self) -> Option<String> {
+        let table: toml::Table = std::fs::read_to_string(self.file("run.toml")).ok()?.parse().ok()?;
+        Some(table.get("error")?.as_str()?.to_string())
     }
+
+    /// How the record in it stands to what a run would do today: a record is current when it was made from the same
+    /// stages, and all its tables are there.
+    pub fn standing(&self, key: &str, dataset_digest: &str, weights_digest: &str) -> Standing {
+        let Ok(text) = std::fs::read_to_string(self.file("run.toml")) else { return Standing::Absent };
+        let Ok(table) = text.parse::<toml::Table>() else { return Standing::Stale("its run.toml is damaged") };
+        let text = |path: &[&str]| {
+            let (last, tables) = path.split_last()?;
+            let table = tables.iter().try_fold(&table, |table, name| table.get(*name)?.as_table())?;
+            table.get(*last)?.as_str()
+        };
+        let complete =
+            ["metrics.parquet", "images.parquet", "scores.safetensors"].iter().all(|f| self.file(f).is_file());
+        match text(&["status"]) {
+            Some("error") => Standing::Failed,
+            _ if text(&["key"]) == Some(key) && complete => Standing::Current,
+            _ if text(&["key"]) == Some(key) => Standing::Stale("some of its files are gone"),
+            _ if text(&["provenance", "dataset_digest"]) != Some(dataset_digest) => {
+                Standing::Stale("its images have changed")
+            }
+            _ if text(&["provenance", "weights_digest"]) != Some(weights_digest) => {
+                Standing::Stale("the backbone's weights have changed")
+            }
+            _ => Standing::Stale("the program, its truth or its device have changed"),
+        }
+    }
+}
+
+/// How a record stands to what a run would do today.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// There is none.
+    Absent,
+    /// It says that the run failed.
+    Failed,
+    /// It is what a run would give today.
+    Current,
+    /// It was made from something else, which the text names.
+    Stale(&'static str),
 }
 
 /// Writes a finished run.
@@ -73,7 +112,7 @@ pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
     let path = folder.file("images.parquet");
     let frame = image_frame(&base.run, &images).map_err(frame_fault(&path))?;
     write_frame(&path, frame, parquet_bytes)?;
-    write_scores(folder, results)?;
+    write_scores(folder, record)?;
     write_models(folder, record.models, results.epoch)?;
     write_log(folder, record.provenance)?;
     write_run_toml(
@@ -84,6 +123,7 @@ pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
         json!({
             "status": "ok",
             "epoch": results.epoch,
+            "curve": results.curve.iter().map(|value| value.unwrap_or(f64::NAN)).collect::<Vec<_>>(),
             "provenance": record.provenance,
             "class": results.classes.iter().map(|class| json!({
                 "name": class.name, "images": class.images.len(), "regions": class.regions, "empty_masks": class.empty_masks,
@@ -179,15 +219,15 @@ fn write_metrics(folder: &RunFolder, rows: &[MetricRecord]) -> Result<()> {
     write_frame(&path, metric_frame(rows).map_err(frame_fault(&path))?, parquet_bytes)
 }
 
-/// Raw patch scores, one tensor per class: images × rows × columns.
-fn write_scores(folder: &RunFolder, results: &Results) -> Result<()> {
-    let tensors: BTreeMap<&str, (Vec<usize>, &[f32])> = results
-        .classes
-        .iter()
-        .map(|class| {
-            (class.name.as_str(), (vec![class.images.len(), class.grid.0, class.grid.1], class.patch_scores.as_slice()))
-        })
-        .collect();
+/// Raw patch scores of the epoch that counts, one tensor per class: images × rows × columns.
+fn write_scores(folder: &RunFolder, record: &Record) -> Result<()> {
+    let (height, width) = record.grid;
+    let mut tensors: BTreeMap<&str, (Vec<usize>, &[f32])> = BTreeMap::new();
+    for (class, artifact) in record.results.classes.iter().zip(record.scores) {
+        let values = class.images.len() * height * width;
+        let epoch = &artifact.f32("scores")?[record.results.epoch * values..][..values];
+        tensors.insert(&class.name, (vec![class.images.len(), height, width], epoch));
+    }
     write_tensors(&folder.file("scores.safetensors"), tensors)
 }
 

@@ -14,6 +14,7 @@ use crate::spec::{Dimension, Table};
 use crate::store::write_atomically;
 
 pub use pivot::{Cell, Pivot};
+pub use render::plain;
 
 /// A finished table.
 #[derive(Debug)]
@@ -57,6 +58,36 @@ pub fn write(recorded: &Recorded, tables: &[Rendered]) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(paths)
+}
+
+/// What the stages of an experiment were expected to take, and what they took: one line per kind.
+pub fn stage_costs(recorded: &Recorded) -> String {
+    let mut kinds: Vec<(&str, usize, usize, f64, f64)> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for stage in &recorded.stages {
+        let place = kinds.iter().position(|kind| kind.0 == stage.kind).unwrap_or_else(|| {
+            kinds.push((&stage.kind, 0, 0, 0.0, 0.0));
+            kinds.len() - 1
+        });
+        let kind = &mut kinds[place];
+        kind.2 += 1;
+        if seen.insert(&stage.key) {
+            kind.1 += 1;
+            kind.3 += stage.estimated_seconds;
+            kind.4 += stage.wall_seconds;
+        }
+    }
+    let rows = kinds.iter().map(|&(kind, distinct, uses, expected, actual)| {
+        vec![kind.into(), distinct.to_string(), uses.to_string(), format!("{expected:.1}"), format!("{actual:.1}")]
+    });
+    let stages = render::plain(&["stages", "computed", "used", "expected s", "actual s"], rows);
+    let mut named = std::collections::BTreeSet::new();
+    let first = recorded.costs.iter().filter(|cost| named.insert((&cost.variant, cost.seen_anomalies)));
+    let in_use = first.map(|cost| {
+        let time = format!("{:.1}", cost.milliseconds_per_image);
+        vec![cost.variant.clone(), cost.seen_anomalies.to_string(), time]
+    });
+    format!("{stages}\n{}", render::plain(&["in use", "seen", "ms per image"], in_use))
 }
 
 fn title(recorded: &Recorded, spec: &Table) -> String {
@@ -103,17 +134,17 @@ fn notes(recorded: &Recorded, spec: &Table) -> Vec<String> {
     notes
 }
 
-/// One line per variant and number of seen anomalies: parameters, bank, time per image (of the first seed).
+/// One line per variant and number of seen anomalies: parameters and bank of the first seed. Times are no part of a
+/// table, which is to be the same for everyone.
 fn costs(recorded: &Recorded) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for cost in &recorded.costs {
         let name = format!("Cost in use, {}, {} seen:", cost.variant, cost.seen_anomalies);
         if !lines.iter().any(|line| line.starts_with(&name)) {
             lines.push(format!(
-                "{name} {:.2} M parameters, {:.1} MB of banks, {:.1} ms per image.",
+                "{name} {:.2} M parameters, {:.1} MB of banks.",
                 cost.parameters as f64 / 1e6,
                 cost.bank_bytes as f64 / 1e6,
-                cost.milliseconds_per_image
             ));
         }
     }

@@ -1,9 +1,15 @@
 //! Tables as text, Markdown and CSV.
 
-use comfy_table::{Cell as TextCell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Cell as TextCell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::Rendered;
 use super::pivot::{Cell, Pivot};
+
+/// Lines above, below the head, and below; none between rows.
+const LINES: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
 
 /// Renders a table with its title and notes.
 pub fn render(pivot: &Pivot, title: &str, notes: &[String]) -> Rendered {
@@ -21,7 +27,7 @@ fn shown(cell: &Cell) -> String {
 
 fn text(pivot: &Pivot, title: &str, notes: &[String]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(LINES).set_content_arrangement(ContentArrangement::Disabled);
     let head = std::iter::once(pivot.row_name.to_string()).chain(pivot.columns.iter().cloned());
     table.set_header(head.enumerate().map(|(i, label)| aligned(i, label)).collect::<Vec<_>>());
     for (row, cells) in pivot.rows.iter().zip(&pivot.cells) {
@@ -29,6 +35,17 @@ fn text(pivot: &Pivot, title: &str, notes: &[String]) -> String {
         table.add_row(cells.enumerate().map(|(i, label)| aligned(i, label)).collect::<Vec<_>>());
     }
     format!("{title}\n{table}\n{}\n", notes.join("\n"))
+}
+
+/// A table of texts: a column of names, then numbers.
+pub fn plain(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(LINES).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(head.iter().enumerate().map(|(i, label)| aligned(i, label.to_string())).collect::<Vec<_>>());
+    for row in rows {
+        table.add_row(row.into_iter().enumerate().map(|(i, label)| aligned(i, label)).collect::<Vec<_>>());
+    }
+    table.to_string()
 }
 
 fn aligned(column: usize, label: String) -> TextCell {

@@ -7,17 +7,18 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use serde_json::json;
 
-use super::session::Session;
 use crate::data::{ClassSplit, MaskSource, Split, evaluation_mask, mask};
 use crate::error::{Error, Result};
 use crate::features::Shape;
 use crate::maps::{gaussian, upsample, upsample_corners};
 use crate::methods::{Scoring, Select};
 use crate::metrics::{self, Metric, Options, PixelImage, PixelSource, image_metrics, pixel_metrics};
+use crate::plan::{Computed, Graph, Job, Stage, StageId, Work};
 use crate::record::{ClassResult, ImageRow, MetricRow, Results};
 use crate::spec::{MetricName, Run};
-use crate::store::Artifact;
+use crate::store::{Artifact, TensorDecl};
 
 /// Raised when evaluation changes any number.
 pub const EVALUATION_VERSION: u32 = 1;
@@ -35,43 +36,87 @@ pub fn check_truth(split: &Split) -> Result<()> {
     faults.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// Collects the classes of a run.
-pub struct Evaluation<'a> {
-    session: &'a Session,
-    run: &'a Run,
-    scoring: Scoring,
-    shape: Shape,
-    classes: Vec<(ClassSplit, Arc<Artifact>)>,
+/// What evaluation needs to know of a run.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// Its images with their truth.
+    pub split: &'a Split,
+    /// Digest of that truth.
+    pub truth_digest: &'a str,
+    /// From patch scores to image scores and maps.
+    pub scoring: Scoring,
+    /// Shape of one image's features.
+    pub shape: Shape,
 }
 
-impl<'a> Evaluation<'a> {
-    /// Nothing collected yet.
-    pub fn new(session: &'a Session, run: &'a Run, scoring: Scoring, shape: Shape) -> Self {
-        Evaluation { session, run, scoring, shape, classes: Vec::new() }
-    }
+/// The stage that holds all metrics of a run as JSON (see [`read`]); `scores` are those of the split's classes.
+pub fn stage<'a>(graph: &mut Graph<'a>, setting: Setting<'a>, scores: Vec<StageId>) -> StageId {
+    let spec = &setting.run.spec;
+    let (images, side) =
+        (setting.split.classes.iter().map(|class| class.test.len()).sum::<usize>(), spec.evaluation.size);
+    let pixels = if side == 0 { spec.image.size } else { side }.pow(2) * images;
+    graph.add(Stage {
+        kind: "metrics",
+        version: EVALUATION_VERSION,
+        params: json!({
+            "evaluation": spec.evaluation, "image": spec.image, "classes": setting.split.classes.iter().map(|c| &c.name).collect::<Vec<_>>(),
+            "scoring": setting.scoring,
+        }),
+        inputs: scores,
+        images: setting.truth_digest.into(),
+        weights: String::new(),
+        label: "evaluation".into(),
+        // Upsampling, Gaussian and a sort of all scores.
+        work: Work::matrix(images, 16, 150.0 * pixels as f64).with_memory(16 * pixels),
+        compute: Box::new(move |job| compute(job, setting)),
+    })
+}
 
-    /// Adds a class with its `scores` artifact (epochs × images × patches).
-    pub fn add(&mut self, class: &ClassSplit, scores: Arc<Artifact>) -> Result<()> {
+/// The results in the artifact of [`stage`].
+pub fn read(artifact: &Artifact) -> Result<Results> {
+    serde_json::from_slice(artifact.u8("results")?).map_err(|fault| {
+        let what = format!("the results of a metrics stage cannot be read ({fault})");
+        Error::method(what, "remove the store and run again")
+    })
+}
+
+fn compute(job: &Job, setting: Setting) -> Result<Computed> {
+    let mut evaluation = Evaluation { setting, classes: Vec::new() };
+    for (class, scores) in setting.split.classes.iter().zip(&job.inputs) {
         let shape = scores.shape("scores")?;
-        if shape.len() != 3 || shape[1] != class.test.len() || shape[2] != self.shape.patches() {
+        if shape.len() != 3 || shape[1] != class.test.len() || shape[2] != setting.shape.patches() {
             let what = format!("scores of class `{}` have shape {shape:?}", class.name);
             return Err(Error::method(what, "remove the store and run again"));
         }
-        self.classes.push((class.clone(), scores));
-        Ok(())
+        evaluation.classes.push((class, Arc::clone(scores)));
     }
+    let results = evaluation.finish(job)?;
+    let json = serde_json::to_vec(&results).unwrap_or_else(|fault| unreachable!("plain data: {fault}"));
+    let mut writer = job.create(vec![TensorDecl::u8("results", json.len())])?;
+    writer.u8(&json)?;
+    Ok(Computed::new(writer, json!({ "classes": results.classes.len() })))
+}
 
-    /// All metrics of the chosen epoch.
-    pub fn finish(self) -> Result<Results> {
+/// The classes of a run.
+struct Evaluation<'a> {
+    setting: Setting<'a>,
+    classes: Vec<(&'a ClassSplit, Arc<Artifact>)>,
+}
+
+impl Evaluation<'_> {
+    /// All metrics of the epoch that counts.
+    fn finish(&self, job: &Job) -> Result<Results> {
         let curve = self.curve()?;
         let epoch = self.epoch(&curve)?;
         let mut classes = Vec::new();
         for (number, (class, artifact)) in self.classes.iter().enumerate() {
-            self.session.progress.stage("evaluation", number, self.classes.len());
+            (job.progress)(number, self.classes.len());
             classes.push(self.class(class, artifact, epoch)?);
         }
         let means = MetricName::ALL.iter().map(|name| mean_row(name.as_str(), &classes)).collect();
-        Ok(Results { classes, means, epoch })
+        Ok(Results { classes, means, epoch, curve })
     }
 
     fn image_scores(&self, artifact: &Artifact, epoch: usize) -> Result<Vec<f64>> {
@@ -82,7 +127,7 @@ impl<'a> Evaluation<'a> {
             return Ok(scores.iter().map(|&score| score as f64).collect());
         }
         let scores = &artifact.f32("scores")?[epoch * images * patches..(epoch + 1) * images * patches];
-        Ok(scores.chunks(patches).map(|image| self.scoring.image_score(image)).collect())
+        Ok(scores.chunks(patches).map(|image| self.setting.scoring.image_score(image)).collect())
     }
 
     /// How many epochs the scores hold.
@@ -108,7 +153,7 @@ impl<'a> Evaluation<'a> {
     /// The epoch that counts: the last, or the first of those with the best image AUROC.
     fn epoch(&self, curve: &[Option<f64>]) -> Result<usize> {
         let last = self.epochs()?.saturating_sub(1);
-        Ok(match self.scoring.select {
+        Ok(match self.setting.scoring.select {
             Select::Last => last,
             Select::BestTest => {
                 let value = |epoch: usize| curve.get(epoch).copied().flatten().unwrap_or(f64::NEG_INFINITY);
@@ -118,11 +163,11 @@ impl<'a> Evaluation<'a> {
     }
 
     fn options(&self) -> Options {
-        Options { ap: self.run.spec.evaluation.ap, pro: self.run.spec.evaluation.pro }
+        Options { ap: self.setting.run.spec.evaluation.ap, pro: self.setting.run.spec.evaluation.pro }
     }
 
     fn class(&self, class: &ClassSplit, artifact: &Artifact, epoch: usize) -> Result<ClassResult> {
-        let patches = self.shape.patches();
+        let patches = self.setting.shape.patches();
         let all = artifact.f32("scores")?;
         let scores = &all[epoch * class.test.len() * patches..(epoch + 1) * class.test.len() * patches];
         if let Some(position) = scores.iter().position(|score| !score.is_finite()) {
@@ -149,8 +194,6 @@ impl<'a> Evaluation<'a> {
             name: class.name.clone(),
             metrics: found.map(metric_row).collect(),
             images: images.collect(),
-            patch_scores: scores.to_vec(),
-            grid: (self.shape.height, self.shape.width),
             regions: pixels.regions,
             empty_masks: pixels.empty_masks,
         })
@@ -204,12 +247,12 @@ impl PixelSource for Source<'_> {
     }
 
     fn load(&self, image: usize) -> Result<PixelImage<'_, f32>> {
-        let (spec, shape) = (&self.evaluation.run.spec, &self.evaluation.shape);
+        let (spec, shape) = (&self.evaluation.setting.run.spec, &self.evaluation.setting.shape);
         let labelled = &self.class.truth.images()[image];
         let mask = evaluation_mask(labelled, &spec.image, spec.evaluation.size, spec.evaluation.mask_resize)?;
         let patches = &self.scores[image * shape.patches()..(image + 1) * shape.patches()];
         let size = (mask.height, mask.width);
-        let scoring = self.evaluation.scoring;
+        let scoring = self.evaluation.setting.scoring;
         let enlarge = if scoring.align_corners { upsample_corners } else { upsample };
         let map = gaussian(&enlarge(patches, (shape.height, shape.width), size), size, scoring.sigma);
         Ok(PixelImage {

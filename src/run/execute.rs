@@ -9,42 +9,112 @@ use crate::error::{Error, Result};
 use crate::methods::Outputs;
 use crate::plan::{Graph, Job, StageId};
 use crate::record::{Cost, StageLog};
-use crate::store::{Artifact, Lookup, Manifest, Spent};
+use crate::store::{Artifact, Lock, Lookup, Manifest, Spent};
+
+/// What to do about a stage that another process is computing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Do something else.
+    Leave,
+    /// Wait for it.
+    Wait,
+}
 
 /// Executes one graph.
 pub struct Executor<'s, 'g> {
     session: &'s Session,
     graph: &'g Graph<'g>,
+    patience: Patience,
     computed: Vec<StageId>,
 }
 
 impl<'s, 'g> Executor<'s, 'g> {
     /// An executor that has done nothing yet.
-    pub fn new(session: &'s Session, graph: &'g Graph<'g>) -> Self {
-        Executor { session, graph, computed: Vec::new() }
+    pub fn new(session: &'s Session, graph: &'g Graph<'g>, patience: Patience) -> Self {
+        Executor { session, graph, patience, computed: Vec::new() }
     }
 
-    /// The artifact of a stage: opened, found in the store, or computed now (with whatever it needs).
-    pub fn ensure(&mut self, id: StageId) -> Result<Arc<Artifact>> {
+    /// True when the store seems to have the artifact of a stage.
+    pub fn has(&self, id: StageId) -> bool {
+        self.session.store.contains(self.graph.stage(id).kind, self.graph.key(id))
+    }
+
+    /// The artifact of a stage: opened, found in the store, or computed now (with whatever it needs). `None` when another
+    /// process is at it, or at something that it needs; all else that it needs has been computed then.
+    pub fn ensure(&mut self, id: StageId) -> Result<Option<Arc<Artifact>>> {
         let key = self.graph.key(id);
         if let Some(artifact) = self.session.opened(key) {
-            return Ok(artifact);
+            return Ok(Some(artifact));
         }
         let stage = self.graph.stage(id);
         if let Some(artifact) = self.find(stage.kind, key) {
-            return Ok(artifact);
+            return Ok(Some(artifact));
         }
-        let inputs = stage.inputs.iter().map(|&input| self.ensure(input)).collect::<Result<Vec<_>>>()?;
+        let Some(inputs) = self.each(stage.inputs.clone())? else { return Ok(None) };
+        let Some(_lock) = self.lock(id)? else { return Ok(None) };
+        // Someone may have finished it between the look and the lock.
+        if let Some(artifact) = self.find(stage.kind, key) {
+            return Ok(Some(artifact));
+        }
+        self.compute(id, inputs)?;
+        let found = self.find(stage.kind, key).ok_or_else(|| {
+            Error::store(
+                self.session.store.root(),
+                format!("the artifact of `{}` cannot be read back", stage.label),
+                "check the disk",
+            )
+        });
+        found.map(Some)
+    }
+
+    /// The artifacts of several lists of stages.
+    pub fn ensure_all<const N: usize>(&mut self, lists: [Vec<StageId>; N]) -> Result<Option<[Vec<Arc<Artifact>>; N]>> {
+        let mut found = [const { Vec::new() }; N];
+        for (list, found) in lists.into_iter().zip(&mut found) {
+            match self.each(list)? {
+                Some(artifacts) => *found = artifacts,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(found))
+    }
+
+    /// The artifacts of stages; `None` when one of them is being computed elsewhere.
+    fn each(&mut self, stages: Vec<StageId>) -> Result<Option<Vec<Arc<Artifact>>>> {
+        let mut found = Some(Vec::with_capacity(stages.len()));
+        for id in stages {
+            match (self.ensure(id)?, &mut found) {
+                (Some(artifact), Some(found)) => found.push(artifact),
+                _ => found = None,
+            }
+        }
+        Ok(found)
+    }
+
+    /// The lock on making a stage's artifact.
+    fn lock(&self, id: StageId) -> Result<Option<Lock>> {
+        let (stage, key) = (self.graph.stage(id), self.graph.key(id));
+        match self.patience {
+            Patience::Leave => self.session.store.lock(&format!("{}-{key}", stage.kind)),
+            Patience::Wait => {
+                self.session.progress.stage(&format!("waiting for another process: {}", stage.label), 0, 0);
+                self.session.wait_for(&format!("{}-{key}", stage.kind)).map(Some)
+            }
+        }
+    }
+
+    fn compute(&mut self, id: StageId, inputs: Vec<Arc<Artifact>>) -> Result<()> {
+        let (session, stage, key) = (self.session, self.graph.stage(id), self.graph.key(id));
         let clock = Clock::start();
-        let progress = |done: usize, total: usize| self.session.progress.stage(&stage.label, done, total);
+        let progress = |done: usize, total: usize| session.progress.stage(&stage.label, done, total);
+        let notice = |text: &str| session.progress.note(text);
         progress(0, 0);
-        let notice = |text: &str| self.session.progress.note(text);
         let job = Job {
             inputs,
             progress: &progress,
             notice: &notice,
-            memory_bytes: self.session.settings.memory_bytes,
-            store: &self.session.store,
+            memory_bytes: session.settings.memory_bytes,
+            store: &session.store,
             kind: stage.kind,
             key,
         };
@@ -55,16 +125,10 @@ impl<'s, 'g> Executor<'s, 'g> {
             operations: stage.work.operations,
         };
         computed.writer.finish(computed.note, &spent)?;
-        self.session.store.remove_checkpoints(key)?;
-        self.session.progress.stage_done(&stage.label, clock.wall_seconds());
+        session.store.remove_checkpoints(key)?;
+        session.progress.stage_done(stage.kind, key, &stage.label, clock.wall_seconds());
         self.computed.push(id);
-        self.find(stage.kind, key).ok_or_else(|| {
-            Error::store(
-                self.session.store.root(),
-                format!("the artifact of `{}` cannot be read back", stage.label),
-                "check the disk",
-            )
-        })
+        Ok(())
     }
 
     fn find(&self, kind: &str, key: &str) -> Option<Arc<Artifact>> {
@@ -94,6 +158,7 @@ impl<'s, 'g> Executor<'s, 'g> {
                     key: self.graph.key(id).into(),
                     maker: manifest.maker,
                     computed: self.computed.contains(&id),
+                    estimated_seconds: self.session.rates.seconds(stage.kind, stage.work.operations),
                     wall_seconds: manifest.wall_seconds,
                     cpu_seconds: manifest.cpu_seconds,
                     note: manifest.note,

@@ -1,37 +1,70 @@
-//! Running a study: for each run its stages, then its evaluation, then its record.
+//! Running a study: for each run its stages, then its record.
 //!
-//! Owns: the order of work, and the one place where scores meet the truth (`evaluate`). A run that fails is recorded and
-//! the others go on.
+//! Owns: the order of work, sharing it with other processes, and the one place where scores meet the truth (`evaluate`).
+//! A run that fails is recorded and the others go on.
 
+mod build;
 mod evaluate;
 mod execute;
+mod forecast;
+mod isolate;
 mod prepare;
 mod progress;
+mod rates;
 mod session;
 
+pub use build::Built;
 pub use evaluate::EVALUATION_VERSION;
-pub use progress::Progress;
+pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
+pub use isolate::Isolate;
+pub use progress::{Progress, duration};
 pub use session::{Session, Settings};
 
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::methods::Outputs;
-use crate::methods::{self, Method};
-use crate::plan::{Graph, Inputs};
-use crate::record::{self, Provenance, Record, RunFolder};
+use crate::record::{self, Provenance, Record, RunFolder, Standing};
 use crate::spec::{Experiment, Run};
+use execute::{Executor, Patience};
 
 /// What became of the runs of an experiment.
 #[derive(Debug, Default)]
 pub struct Summary {
     /// Runs that were computed now.
     pub done: usize,
-    /// Runs whose record was already there and up to date.
+    /// Runs whose record was already there and up to date, or was made by another process meanwhile.
     pub current: usize,
-    /// Runs that failed: id, variant, message.
-    pub failed: Vec<(String, String, String)>,
+    /// Runs whose record was stale and is redone: id, variant, what had changed.
+    pub stale: Vec<(String, String, String)>,
+    /// Runs that failed: id, variant, seed, message.
+    pub failed: Vec<Failure>,
+    /// Runs that were not begun, because `--fail-fast` ended the study.
+    pub skipped: usize,
+}
+
+/// A run that failed.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Id of the run.
+    pub run: String,
+    /// Row of the experiment.
+    pub variant: String,
+    /// Seed.
+    pub seed: u64,
+    /// What happened.
+    pub message: String,
+}
+
+/// How a study is run.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// End the study at the first failure.
+    pub fail_fast: bool,
+    /// Give every run a process of its own.
+    pub isolate: Option<Isolate>,
+    /// This process is such a process: it leaves the experiment's views to its parent.
+    pub is_child: bool,
 }
 
 /// Checks everything that can be checked before any work: methods build, datasets and weights are there, splits are
@@ -44,27 +77,90 @@ pub fn check(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result
 }
 
 /// Runs `runs` of an experiment and leaves their records and the experiment's views in the results folder.
-pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<Summary> {
+///
+/// Other processes may be at the same study: whatever one of them is computing is left to it, and the rest goes on.
+pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run], options: &Options) -> Result<Summary> {
     let folder = session.settings.results.join(&experiment.name);
+    if !options.is_child {
+        crate::store::write_atomically(&folder.join("experiment.toml"), experiment.resolved.as_bytes())?;
+        session.progress.study(forecast::expected(session, experiment, runs));
+    }
     let mut summary = Summary::default();
-    crate::store::write_atomically(&folder.join("experiment.toml"), experiment.resolved.as_bytes())?;
-    for (number, run) in runs.iter().enumerate() {
-        session.progress.run(number, runs.len(), run);
-        let run_folder = RunFolder::new(&folder, &run.spec.id());
-        match isolated(|| one(session, experiment, run, &run_folder)) {
-            Ok(true) => summary.done += 1,
-            Ok(false) => summary.current += 1,
-            Err(fault) => {
-                let message = fault.to_string();
-                session.progress.failed(run, &message);
-                record::write_failure(&run_folder, experiment, &run.spec, &message, fault.help())?;
-                summary.failed.push((run.spec.id(), run.spec.variant.clone(), message));
+    let mut pending: Vec<&Run> = runs.iter().collect();
+    let mut patience = Patience::Leave;
+    while !pending.is_empty() {
+        let mut busy = Vec::new();
+        let before = pending.len();
+        for (number, run) in pending.into_iter().enumerate() {
+            if options.fail_fast && !summary.failed.is_empty() {
+                summary.skipped += 1;
+                continue;
+            }
+            session.progress.run(runs.len() - before + number, runs.len(), run);
+            let outcome = attempt(session, experiment, run, options, patience, &mut summary)?;
+            if outcome == Outcome::Busy {
+                busy.push(run);
+            } else {
+                patience = Patience::Leave;
             }
         }
+        // When all that is left is being computed elsewhere, there is nothing to do but wait for it.
+        patience = if busy.len() == before { Patience::Wait } else { Patience::Leave };
+        pending = busy;
     }
     session.progress.finish();
-    record::rebuild_views(&folder, experiment)?;
+    if !options.is_child {
+        let _lock = session.wait_for(&session.results_lock(experiment, "views"))?;
+        record::rebuild_views(&folder, experiment)?;
+    }
     Ok(summary)
+}
+
+/// What came of an attempt at a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Recorded now.
+    Done,
+    /// Recorded before, or by another process.
+    Current,
+    /// Failed, and recorded as such.
+    Failed,
+    /// Another process is computing what it needs.
+    Busy,
+}
+
+/// Tries a run and counts what came of it. A full or broken disk is nobody's failed run: it ends the study.
+fn attempt(
+    session: &Session,
+    experiment: &Experiment,
+    run: &Run,
+    options: &Options,
+    patience: Patience,
+    summary: &mut Summary,
+) -> Result<Outcome> {
+    let folder = RunFolder::new(&session.settings.results.join(&experiment.name), &run.spec.id());
+    let result = match &options.isolate {
+        Some(isolate) => isolate.attempt(session, run, &folder),
+        None => isolated(|| one(session, experiment, run, &folder, patience, &mut summary.stale)),
+    };
+    let outcome = match result {
+        Ok(outcome) => outcome,
+        Err(fault @ Error::Io { .. }) if fault.is_of_the_disk() => return Err(fault),
+        Err(fault) => {
+            let message = fault.to_string();
+            session.progress.failed(run, &message);
+            record::write_failure(&folder, experiment, &run.spec, &message, fault.help())?;
+            let spec = &run.spec;
+            summary.failed.push(Failure { run: spec.id(), variant: spec.variant.clone(), seed: spec.seed, message });
+            Outcome::Failed
+        }
+    };
+    match outcome {
+        Outcome::Done => summary.done += 1,
+        Outcome::Current => summary.current += 1,
+        Outcome::Failed | Outcome::Busy => {}
+    }
+    Ok(outcome)
 }
 
 /// Turns a panic (a bug, or a tensor library that gives up) into a failed run, so that the others go on.
@@ -77,46 +173,70 @@ fn isolated<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// One run; false when its record was up to date.
-fn one(session: &Session, experiment: &Experiment, run: &Run, folder: &RunFolder) -> Result<bool> {
-    let clock = Clock::start();
-    let prepared = prepare::prepare(session, run)?;
-    let method = methods::build(&run.spec.method, run.spec.seed)?;
-    let method: &dyn Method = method.as_ref();
-    let groups = prepared.groups(run);
-    let environment = prepared.environment(session);
-    let inputs: Vec<Inputs>; // declared before the graph, whose stages borrow them
-    let mut graph = Graph::new(&session.settings.device.numeric_class());
-    inputs =
-        groups.iter().map(|group| prepared.inputs(session, &mut graph, &environment, group)).collect::<Result<_>>()?;
-    let outputs = inputs.iter().map(|input| method.stages(&mut graph, input)).collect::<Result<Vec<_>>>()?;
-    let key = record_key(&graph, &outputs, &prepared.truth_digest, &run.spec);
-    if folder.is_current(&key) {
-        return Ok(false);
-    }
-    evaluate::check_truth(&prepared.split)?;
-    let mut executor = execute::Executor::new(session, &graph);
-    let mut evaluation = evaluate::Evaluation::new(session, run, method.scoring(), prepared.shape);
-    for (group, output) in groups.iter().zip(&outputs) {
-        for (&class, &stage) in group.iter().zip(&output.scores) {
-            let artifact = executor.ensure(stage)?;
-            evaluation.add(&prepared.split.classes[class], Arc::clone(&artifact))?;
+/// One run, as far as other processes let it.
+fn one(
+    session: &Session,
+    experiment: &Experiment,
+    run: &Run,
+    folder: &RunFolder,
+    patience: Patience,
+    stale: &mut Vec<(String, String, String)>,
+) -> Result<Outcome> {
+    build::with(session, run, |built| {
+        let standing = || standing(built, folder);
+        match standing() {
+            Standing::Current => return Ok(Outcome::Current),
+            Standing::Stale(why) if !stale.iter().any(|(id, ..)| *id == run.spec.id()) => {
+                session.progress.note(&format!("{} is stale and is done again: {why}", run.spec.id()));
+                stale.push((run.spec.id(), run.spec.variant.clone(), why.into()));
+            }
+            _ => {}
         }
-    }
-    let results = evaluation.finish()?;
-    let models = outputs
-        .iter()
-        .filter_map(|output| output.model)
-        .map(|stage| executor.ensure(stage))
-        .collect::<Result<Vec<_>>>()?;
-    let banks = outputs
-        .iter()
-        .flat_map(|output| &output.banks)
-        .map(|&stage| executor.ensure(stage))
-        .collect::<Result<Vec<_>>>()?;
-    let labels = prepared.labels(session, &run.spec, method.labels());
+        let clock = Clock::start();
+        let mut executor = Executor::new(session, built.graph, patience);
+        if !executor.has(built.metrics) {
+            evaluate::check_truth(&built.prepared.split)?;
+        }
+        let Some(metrics) = executor.ensure(built.metrics)? else { return Ok(Outcome::Busy) };
+        let Some(needed) = executor.ensure_all(needed(built))? else { return Ok(Outcome::Busy) };
+        let _lock = session.wait_for(&session.results_lock(experiment, &run.spec.id()))?;
+        if standing() == Standing::Current {
+            return Ok(Outcome::Current);
+        }
+        leave(session, experiment, run, folder, built, &executor, &metrics, needed, &clock)
+    })
+}
+
+/// How the record in `folder` stands to the run as built.
+fn standing(built: &Built, folder: &RunFolder) -> Standing {
+    folder.standing(&built.record_key(), &built.prepared.dataset_digest, &built.prepared.weights_digest)
+}
+
+/// Stages whose artifacts go into the record: scores, models, banks.
+fn needed(built: &Built) -> [Vec<crate::plan::StageId>; 3] {
+    let models = built.outputs.iter().filter_map(|output| output.model).collect();
+    let banks = built.outputs.iter().flat_map(|output| &output.banks).copied().collect();
+    [built.scores().collect(), models, banks]
+}
+
+/// Writes the record.
+#[expect(clippy::too_many_arguments, reason = "everything that is known at the end of a run")]
+fn leave(
+    session: &Session,
+    experiment: &Experiment,
+    run: &Run,
+    folder: &RunFolder,
+    built: &Built,
+    executor: &Executor,
+    metrics: &Arc<crate::store::Artifact>,
+    needed: [Vec<Arc<crate::store::Artifact>>; 3],
+    clock: &Clock,
+) -> Result<Outcome> {
+    let [scores, models, banks] = needed;
+    let prepared = built.prepared;
+    let results = evaluate::read(metrics)?;
     let provenance = Provenance {
-        labels,
+        labels: prepared.labels(session, &run.spec, built.method.labels()),
         dataset_digest: prepared.dataset_digest.clone(),
         weights_digest: prepared.weights_digest.clone(),
         device: session.settings.device.name().into(),
@@ -126,25 +246,22 @@ fn one(session: &Session, experiment: &Experiment, run: &Run, folder: &RunFolder
         peak_memory_bytes: crate::clock::peak_memory_bytes(),
         duplicates: prepared.split.duplicates,
         skipped_files: prepared.skipped,
-        cost: executor.cost(&outputs, &models, &banks, prepared.backbone_parameters, &prepared.split)?,
+        cost: executor.cost(built.outputs, &models, &banks, prepared.backbone_parameters, &prepared.split)?,
         stages: executor.log(),
     };
-    record::write(
-        folder,
-        &Record { experiment, spec: &run.spec, key: &key, results: &results, models: &models, provenance: &provenance },
-    )?;
+    let record = Record {
+        experiment,
+        spec: &run.spec,
+        key: &built.record_key(),
+        results: &results,
+        scores: &scores,
+        grid: (prepared.shape.height, prepared.shape.width),
+        models: &models,
+        provenance: &provenance,
+    };
+    record::write(folder, &record)?;
     session.progress.done(run, &results, clock.wall_seconds());
-    Ok(true)
-}
-
-/// What a record stands for: the stages behind its scores, the truth and the evaluation.
-fn record_key(graph: &Graph, outputs: &[Outputs], truth: &str, spec: &crate::spec::RunSpec) -> String {
-    let scores: Vec<&str> = outputs.iter().flat_map(|output| &output.scores).map(|&stage| graph.key(stage)).collect();
-    let identity = serde_json::json!({
-        "scores": scores, "truth": truth, "evaluation": spec.evaluation, "score": spec.method["score"],
-        "image": spec.image, "version": EVALUATION_VERSION, "record": record::VERSION,
-    });
-    blake3::hash(crate::spec::canonical_json(&identity).as_bytes()).to_hex()[..32].to_string()
+    Ok(Outcome::Done)
 }
 
 /// The error for a pattern that selects no run of any experiment.

@@ -1,8 +1,12 @@
-//! What the user sees while a study runs: one line with an ETA in a terminal, plain lines elsewhere.
+//! What the user sees while a study runs: one line with an ETA in a terminal, plain timestamped lines elsewhere.
+//!
+//! Owns: wording, and the time that is left (from what stages were expected to take and have taken). Does not own: those
+//! expectations (`rates`).
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -13,8 +17,29 @@ use crate::spec::Run;
 pub struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
-    prefix: Mutex<String>,
     started: Instant,
+    state: Mutex<State>,
+}
+
+/// Where the study is.
+#[derive(Default)]
+struct State {
+    /// What the current run is called.
+    run: String,
+    /// Expected seconds of the stages still to do, by key.
+    expected: BTreeMap<String, f64>,
+    /// Expected and actual seconds of the stages done.
+    done: (f64, f64),
+}
+
+impl State {
+    /// Seconds left, when something was expected; corrected by how well expectations have held so far.
+    fn seconds_left(&self) -> Option<f64> {
+        let (expected, actual) = self.done;
+        let correction = if expected > 0.5 { (actual / expected).clamp(0.1, 10.0) } else { 1.0 };
+        let left: f64 = self.expected.values().sum();
+        (left > 0.0).then_some(left * correction)
+    }
 }
 
 impl Progress {
@@ -22,49 +47,64 @@ impl Progress {
     pub fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(0);
-            let style =
-                ProgressStyle::with_template("{bar:24} {pos}/{len} runs, {elapsed} gone, about {eta} left · {msg}");
+            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} runs, {elapsed} gone · {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        Progress { bar, quiet: false, prefix: Mutex::default(), started: Instant::now() }
+        Progress { bar, quiet: false, started: Instant::now(), state: Mutex::default() }
     }
 
     /// Says nothing (tests, machine-readable output).
     pub fn silent() -> Self {
-        Progress { bar: None, quiet: true, prefix: Mutex::default(), started: Instant::now() }
+        Progress { bar: None, quiet: true, started: Instant::now(), state: Mutex::default() }
+    }
+
+    /// A study begins whose stages to do, by key, are expected to take so many seconds.
+    pub fn study(&self, expected: BTreeMap<String, f64>) {
+        let seconds: f64 = expected.values().sum();
+        let stages = expected.len();
+        *self.state() = State { expected, ..State::default() };
+        if stages > 0 && self.bar.is_none() {
+            self.line(&format!("{stages} stages to compute, expected to take {}", duration(seconds)));
+        }
     }
 
     /// A run begins.
     pub fn run(&self, number: usize, total: usize, run: &Run) {
         let spec = &run.spec;
-        let prefix = format!("{} · {} seen · seed {}", spec.variant, spec.protocol.seen.count, spec.seed);
+        let name = format!("{} · {} seen · seed {}", spec.variant, spec.protocol.seen.count, spec.seed);
         if let Some(bar) = &self.bar {
             bar.set_length(total as u64);
             bar.set_position(number as u64);
-            bar.set_message(prefix.clone());
         } else {
-            self.line(&format!("run {}/{total} {} {prefix} ({})", number + 1, spec.id(), spec.dataset));
+            self.line(&format!("run {}/{total} {} {name} ({})", number + 1, spec.id(), spec.dataset));
         }
-        if let Ok(mut current) = self.prefix.lock() {
-            *current = prefix;
-        }
+        self.state().run = name;
+        self.stage("", 0, 0);
     }
 
     /// How far a stage is.
     pub fn stage(&self, label: &str, done: usize, total: usize) {
         if let Some(bar) = &self.bar {
-            let prefix = self.prefix.lock().map(|prefix| prefix.clone()).unwrap_or_default();
+            let state = self.state();
             let count = if total > 0 { format!(" {done}/{total}") } else { String::new() };
-            bar.set_message(format!("{prefix} · {label}{count}"));
+            let left = state.seconds_left().map(|left| format!("about {} left · ", duration(left)));
+            bar.set_message(format!("{}{} · {label}{count}", left.unwrap_or_default(), state.run));
         }
     }
 
     /// A stage was computed.
-    pub fn stage_done(&self, label: &str, seconds: f64) {
-        if self.bar.is_none() && seconds >= 1.0 {
-            self.line(&format!("  {label}: {seconds:.1} s"));
+    pub fn stage_done(&self, kind: &str, key: &str, label: &str, seconds: f64) {
+        let mut state = self.state();
+        if let Some(expected) = state.expected.remove(key) {
+            state.done.0 += expected;
+            state.done.1 += seconds;
+        }
+        let left = state.seconds_left().map(|left| format!(", about {} left", duration(left)));
+        drop(state);
+        if self.bar.is_none() {
+            self.line(&format!("  {label}: {seconds:.1} s ({kind} {}){}", &key[..8], left.unwrap_or_default()));
         }
     }
 
@@ -99,13 +139,33 @@ impl Progress {
         match &self.bar {
             _ if self.quiet => {}
             Some(bar) => bar.println(text),
-            None => eprintln!("[{:>7.1}s] {text}", self.started.elapsed().as_secs_f64()),
+            None => eprintln!("[{} {:>7.1}s] {text}", time_of_day(), self.started.elapsed().as_secs_f64()),
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
 impl Default for Progress {
     fn default() -> Self {
         Progress::new()
+    }
+}
+
+/// Universal time, hours to seconds.
+fn time_of_day() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()) % 86_400;
+    format!("{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// A time as people say it.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => "under 1 s".into(),
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
     }
 }

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use burn::tensor::Device;
 
 use super::progress::Progress;
+use super::rates::Rates;
 use crate::backbone::Backbone;
 use crate::data::{Catalog, Digests, Index, first_fault, index, verify};
 use crate::device::{self, DeviceKind};
 use crate::error::{Error, Result};
-use crate::spec;
-use crate::store::{Artifact, Store};
+use crate::spec::{self, Experiment};
+use crate::store::{Artifact, Lock, Store};
 
 /// Where things are and what computes.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Session {
     pub store: Store,
     /// Where tensors live.
     pub device: Device,
+    /// How fast this machine is.
+    pub rates: Rates,
     /// What the user sees.
     pub progress: Progress,
     digests: Mutex<Digests>,
@@ -65,6 +68,7 @@ impl Session {
             digests: Mutex::new(Digests::open(Some(&settings.store.join("digests.txt")))),
             settings,
             catalog,
+            rates: Rates::learn(&store),
             store,
             progress,
             indexes: Mutex::default(),
@@ -126,6 +130,24 @@ impl Session {
     /// Remembers an opened artifact.
     pub fn remember(&self, key: &str, artifact: Arc<Artifact>) {
         lock(&self.artifacts).insert(key.into(), artifact);
+    }
+
+    /// Name of the lock on a part of an experiment's results.
+    pub fn results_lock(&self, experiment: &Experiment, part: &str) -> String {
+        let folder = self.settings.results.join(&experiment.name);
+        let folder = folder.canonicalize().unwrap_or(folder);
+        let digest = blake3::hash(folder.as_os_str().as_encoded_bytes()).to_hex();
+        format!("results-{}-{part}", &digest[..16])
+    }
+
+    /// Waits for a lock of the store.
+    pub fn wait_for(&self, name: &str) -> Result<Lock> {
+        loop {
+            if let Some(lock) = self.store.lock(name)? {
+                return Ok(lock);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     }
 
     /// Makes sure that the results folder of an experiment can be written before hours are spent.

@@ -17,6 +17,14 @@ use crate::matrix::Rows;
 pub enum DType {
     F32,
     U32,
+    U8,
+}
+
+impl DType {
+    /// Bytes of one value.
+    pub(super) fn size(self) -> usize {
+        if self == DType::U8 { 1 } else { 4 }
+    }
 }
 
 /// One tensor of an artifact.
@@ -56,6 +64,34 @@ pub struct Manifest {
     pub machine: String,
     /// What the stage wants to tell (counts, losses, costs).
     pub note: serde_json::Value,
+    /// BLAKE3 of all the above.
+    pub seal: String,
+}
+
+impl Manifest {
+    /// The manifest with its seal.
+    pub(super) fn sealed(mut self) -> Self {
+        self.seal = String::new();
+        let text = serde_json::to_string(&self).unwrap_or_else(|fault| unreachable!("plain data: {fault}"));
+        self.seal = blake3::hash(text.as_bytes()).to_hex().to_string();
+        self
+    }
+
+    /// Reads a manifest; the reason when it cannot be used.
+    pub(super) fn read(path: &Path) -> std::result::Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|fault| format!("its manifest cannot be read ({fault})"))?;
+        let parsed: serde_json::Value =
+            serde_json::from_str(&text).map_err(|fault| format!("its manifest is damaged ({fault})"))?;
+        if parsed["format"] != FORMAT {
+            return Err(format!("artifact format {} is not this program's {FORMAT}", parsed["format"]));
+        }
+        let manifest: Manifest =
+            serde_json::from_value(parsed).map_err(|fault| format!("its manifest is damaged ({fault})"))?;
+        match manifest.clone().sealed().seal == manifest.seal {
+            true => Ok(manifest),
+            false => Err("its manifest does not match its own seal".into()),
+        }
+    }
 }
 
 /// A whole artifact, mapped.
@@ -71,15 +107,8 @@ pub struct Artifact {
 impl Artifact {
     /// Maps `data` and holds it against `manifest`.
     pub(super) fn open(data: &Path, manifest: &Path, key: &str) -> Result<Self> {
-        let text = std::fs::read_to_string(manifest).map_err(Error::io("read", manifest))?;
         let damaged = |what: String| Error::store(data, what, "it will be made again");
-        let parsed: serde_json::Value =
-            serde_json::from_str(&text).map_err(|fault| damaged(format!("its manifest is damaged ({fault})")))?;
-        if parsed["format"] != FORMAT {
-            return Err(damaged(format!("artifact format {} is not this program's {FORMAT}", parsed["format"])));
-        }
-        let manifest: Manifest =
-            serde_json::from_value(parsed).map_err(|fault| damaged(format!("its manifest is damaged ({fault})")))?;
+        let manifest = Manifest::read(manifest).map_err(damaged)?;
         if manifest.key != key || data.parent().is_some_and(|folder| !folder.ends_with(&manifest.kind)) {
             return Err(damaged(format!("its manifest names another artifact ({} {})", manifest.kind, manifest.key)));
         }
@@ -112,6 +141,11 @@ impl Artifact {
     /// Values of an f32 tensor.
     pub fn f32(&self, name: &str) -> Result<&[f32]> {
         bytemuck::try_cast_slice(self.bytes(name, DType::F32)?).map_err(|fault| self.unusable(name, &fault.to_string()))
+    }
+
+    /// Values of a u8 tensor.
+    pub fn u8(&self, name: &str) -> Result<&[u8]> {
+        self.bytes(name, DType::U8)
     }
 
     /// Values of a u32 tensor.

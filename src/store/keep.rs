@@ -2,7 +2,7 @@
 //!
 //! Owns: listing, checking, removing. Does not own: what is still needed (the caller knows the keys).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -50,6 +50,17 @@ impl Store {
             Entry { kind, key, bytes, usable }
         };
         Ok(names.into_iter().map(entry).collect())
+    }
+
+    /// Keys of all artifacts, sorted, by kind.
+    pub fn keys(&self) -> BTreeMap<String, Vec<String>> {
+        let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for path in self.files().unwrap_or_default() {
+            if let (Some((kind, key)), true) = (artifact_of(&path), path.extension().is_some_and(|e| e == "json")) {
+                keys.entry(kind).or_default().push(key);
+            }
+        }
+        keys
     }
 
     /// Reads every artifact and holds it against its checksum; the faults, in order.

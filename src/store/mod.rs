@@ -93,9 +93,7 @@ impl Store {
     /// What is known of an artifact besides its tensors, without opening it; `None` for one that is not there, or of
     /// another format.
     pub fn manifest(&self, kind: &str, key: &str) -> Option<Manifest> {
-        let manifest: Manifest =
-            serde_json::from_str(&std::fs::read_to_string(self.manifest_path(kind, key)).ok()?).ok()?;
-        (manifest.format == FORMAT).then_some(manifest)
+        Manifest::read(&self.manifest_path(kind, key)).ok()
     }
 
     /// Starts writing an artifact whose tensors have these names, types and shapes.
@@ -132,9 +130,9 @@ impl Store {
         Ok(())
     }
 
-    /// Takes the lock on making an artifact; `None` when someone else is making it.
-    pub fn lock(&self, kind: &str, key: &str) -> Result<Option<Lock>> {
-        Lock::attempt(&self.root.join("locks").join(format!("{kind}-{key}")))
+    /// Takes the lock `name`; `None` when someone else holds it.
+    pub fn lock(&self, name: &str) -> Result<Option<Lock>> {
+        Lock::attempt(&self.root.join("locks").join(name))
     }
 
     /// Room for a matrix: in memory up to `memory_bytes`, beyond that in an unnamed file of the store.

@@ -48,6 +48,11 @@ impl Scratch {
         Ok(Scratch { values, cols })
     }
 
+    /// True when it is not in memory.
+    pub fn is_in_a_file(&self) -> bool {
+        matches!(self.values, Values::File(_))
+    }
+
     /// All values, row after row.
     pub fn data_mut(&mut self) -> &mut [f32] {
         match &mut self.values {

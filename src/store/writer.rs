@@ -29,8 +29,13 @@ impl TensorDecl {
         TensorDecl { name: name.into(), dtype: DType::U32, shape: shape.into() }
     }
 
+    /// A u8 tensor of one dimension; it should come last, since others may have to be aligned.
+    pub fn u8(name: &str, length: usize) -> Self {
+        TensorDecl { name: name.into(), dtype: DType::U8, shape: vec![length] }
+    }
+
     fn bytes(&self) -> usize {
-        self.shape.iter().product::<usize>() * 4
+        self.shape.iter().product::<usize>() * self.dtype.size()
     }
 }
 
@@ -83,6 +88,11 @@ impl Writer {
         self.tensor_bytes(bytemuck::cast_slice(values))
     }
 
+    /// Appends u8 values.
+    pub fn u8(&mut self, values: &[u8]) -> Result<()> {
+        self.tensor_bytes(values)
+    }
+
     fn tensor_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.written += bytes.len();
         assert!(self.written <= self.expected, "{}: more values than declared", self.kind);
@@ -110,7 +120,9 @@ impl Writer {
             operations: spent.operations,
             machine: crate::clock::machine().into(),
             note,
-        };
+            seal: String::new(),
+        }
+        .sealed();
         let file = self.file.into_inner().map_err(|fault| Error::io("write", &self.data_path)(fault.into_error()))?;
         persist(file.0, &self.data_path)?;
         let text = serde_json::to_string_pretty(&manifest).unwrap_or_else(|fault| unreachable!("plain data: {fault}"));

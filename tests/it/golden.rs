@@ -14,12 +14,21 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value as Json, json};
 
-use crate::lab::{BASE, DMAD, Lab, with};
+use crate::lab::{BASE, DMAD, Lab, UNIAD, with};
 use crate::util;
 
 /// Every kind there is.
-const KINDS: &[&str] =
-    &["features", "neighbours", "normal_bank", "outlier_bank", "scores", "seen_bank", "seen_patches", "training"];
+const KINDS: &[&str] = &[
+    "features",
+    "metrics",
+    "neighbours",
+    "normal_bank",
+    "outlier_bank",
+    "scores",
+    "seen_bank",
+    "seen_patches",
+    "training",
+];
 
 const SAMPLES: usize = 24;
 
@@ -27,7 +36,7 @@ const SAMPLES: usize = 24;
 /// themselves.
 fn tolerance(kind: &str) -> f64 {
     match kind {
-        "training" | "scores" => 5e-3,
+        "training" | "scores" | "metrics" => 5e-3,
         _ => 1e-4,
     }
 }
@@ -36,12 +45,13 @@ fn golden_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden.json")
 }
 
-/// The studies that together pass through every kind of stage.
-fn studies() -> [(&'static str, String); 2] {
+/// The studies that together pass through every kind of stage, and through the training of every method.
+fn studies() -> [(&'static str, String); 3] {
     // Several steps, because Adam's first ones hardly depend on how it remembers.
-    let dmad = with(&format!("{BASE}{DMAD}"), &[("classes", "[\"wood\"]"), ("method.train.epochs", "5")]);
-    let seen = with(&dmad, &[("protocol.seen.count", "2")]);
-    [("unseen", dmad), ("seen", seen)]
+    let of =
+        |method: &str| with(&format!("{BASE}{method}"), &[("classes", "[\"wood\"]"), ("method.train.epochs", "5")]);
+    let seen = with(&of(DMAD), &[("protocol.seen.count", "2")]);
+    [("unseen", of(DMAD)), ("seen", seen), ("uniad", of(UNIAD))]
 }
 
 /// Stage kind, label (numbered where one occurs again) and data file, in the order of the graph.
@@ -74,6 +84,7 @@ fn describe(kind: &str, bytes: &[u8]) -> Json {
         let description = match tensor.dtype() {
             Dtype::U32 => json!({ "shape": tensor.shape(), "blake3": blake3::hash(tensor.data()).to_hex().as_str() }),
             Dtype::F32 => describe_floats(tensor.shape(), &words.map(f32::from_le_bytes).collect::<Vec<_>>()),
+            Dtype::U8 => describe_json(tensor.data()),
             other => panic!("{kind}: {name} is {other:?}"),
         };
         (name.to_string(), description)
@@ -89,6 +100,21 @@ fn describe_floats(shape: &[usize], values: &[f32]) -> Json {
     let indices: Vec<usize> = (0..samples).map(|i| (2 * i + 1) * values.len() / (2 * samples)).collect();
     let values: Vec<f64> = indices.iter().map(|&index| seven_digits(f64::from(values[index]))).collect();
     json!({ "shape": shape, "mean": seven_digits(mean), "l2": seven_digits(l2), "indices": indices, "values": values })
+}
+
+/// The numbers of a JSON document, in order.
+fn describe_json(bytes: &[u8]) -> Json {
+    fn collect(json: &Json, numbers: &mut Vec<f32>) {
+        match json {
+            Json::Number(number) => numbers.push(number.as_f64().unwrap_or(f64::NAN) as f32),
+            Json::Array(items) => items.iter().for_each(|item| collect(item, numbers)),
+            Json::Object(map) => map.values().for_each(|item| collect(item, numbers)),
+            _ => {}
+        }
+    }
+    let mut numbers = Vec::new();
+    collect(&serde_json::from_slice(bytes).expect("JSON"), &mut numbers);
+    describe_floats(&[numbers.len()], &numbers)
 }
 
 /// What an f32 can hold and a reader can bear.

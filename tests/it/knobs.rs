@@ -245,7 +245,7 @@ impl Bench {
         assert_eq!(experiment.runs.len(), 1, "{text}");
         let id = experiment.runs[0].spec.id();
         let outcome = match summary.failed.first() {
-            Some((_, _, message)) => {
+            Some(dmad::run::Failure { message, .. }) => {
                 assert!(may_fail, "{message}\n{text}");
                 Outcome { id, patches: message.clone().into_bytes(), images: message.clone(), metrics: message.clone() }
             }

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use dmad::data::Catalog;
 use dmad::device::DeviceKind;
+use dmad::error::Result;
 use dmad::record::{Recorded, read_experiment};
-use dmad::run::{self, Progress, Session, Settings, Summary};
+use dmad::run::{self, Options, Progress, Session, Settings, Summary};
 use dmad::spec::{Experiment, load};
 
 /// Two classes of ten test images each, another drawing of the same, and two sets of textures.
@@ -102,7 +103,7 @@ pub fn with(document: &str, settings: &[(&str, &str)]) -> String {
 
 /// Runs studies in this process.
 pub struct Lab {
-    folder: tempfile::TempDir,
+    folder: std::sync::Arc<tempfile::TempDir>,
     session: Session,
 }
 
@@ -110,8 +111,16 @@ impl Lab {
     /// An empty one.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let datasets = folder.path().join("datasets.toml");
-        std::fs::write(&datasets, DATASETS).expect("written");
+        std::fs::write(folder.path().join("datasets.toml"), DATASETS).expect("written");
+        Lab::within(folder.into())
+    }
+
+    /// Another session in the same folder, as a process started later would be: it has nothing open yet.
+    pub fn again(&self) -> Self {
+        Lab::within(self.folder.clone())
+    }
+
+    fn within(folder: std::sync::Arc<tempfile::TempDir>) -> Self {
         let below = |name: &str| folder.path().join(name);
         let settings = Settings {
             data: below("data"),
@@ -121,7 +130,7 @@ impl Lab {
             device: DeviceKind::Cpu,
             memory_bytes: 1 << 30,
         };
-        let catalog = Catalog::load(Some(&datasets)).expect("a catalog");
+        let catalog = Catalog::load(Some(&below("datasets.toml"))).expect("a catalog");
         let session = Session::open(settings, catalog, Progress::silent()).unwrap_or_else(|e| panic!("{e}"));
         Lab { folder, session }
     }
@@ -138,13 +147,17 @@ impl Lab {
 
     /// Runs the study `text` as the program would.
     pub fn run(&self, name: &str, text: &str) -> (Experiment, Summary) {
+        self.try_run(name, text).unwrap_or_else(|e| panic!("{e}\n{text}"))
+    }
+
+    /// The same; a fault that ends the study is returned.
+    pub fn try_run(&self, name: &str, text: &str) -> Result<(Experiment, Summary)> {
         let path = self.folder.path().join(format!("{name}.toml"));
         std::fs::write(&path, text).expect("written");
-        let experiment = load(&path, &dmad::methods::kinds(), &[]).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        run::check(&self.session, &experiment, &experiment.runs).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        let summary = run::experiment(&self.session, &experiment, &experiment.runs);
-        let summary = summary.unwrap_or_else(|e| panic!("{e}\n{text}"));
-        (experiment, summary)
+        let experiment = load(&path, &dmad::methods::kinds(), &[])?;
+        run::check(&self.session, &experiment, &experiment.runs)?;
+        let summary = run::experiment(&self.session, &experiment, &experiment.runs, &Options::default())?;
+        Ok((experiment, summary))
     }
 
     /// The records of a study.

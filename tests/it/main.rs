@@ -1,9 +1,12 @@
 //! The one integration test binary. Module names say what is tested; test names are sentences.
 
+mod audit;
 mod backbone;
 mod bank;
+mod bootstrap;
 mod data;
 mod errors;
+mod faults;
 mod features;
 mod gen_oracle;
 mod generated_maps;
@@ -20,10 +23,13 @@ mod oracle_a5;
 mod oracle_a6;
 mod oracle_a7;
 mod oracle_b1;
+mod plan;
 mod program;
+mod resume;
 mod sameness;
 mod spec;
 mod synthetic;
 mod tidy;
 mod uniad;
 mod util;
+mod verdict;

@@ -1,0 +1,130 @@
+//! `dmad audit`: whether the numbers that a paper printed agree with each other.
+//!
+//! Owns: the command line and the printed forms. Does not own: any rule (`paper::audit`).
+
+use std::path::PathBuf;
+
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use serde_json::json;
+
+use crate::error::Result;
+use crate::paper::Published;
+use crate::paper::audit::{self, Audit, Checked, Finding};
+use crate::paper::statements::Statements;
+
+const EXAMPLES: &str = "\
+Examples:
+  dmad audit                            the paper that this program reproduces
+  dmad audit paper/published.csv --threshold 0.5
+  dmad audit other.csv --statements other.toml --format json
+
+Exit code 1 means that something was found.";
+
+/// Whether a paper's printed numbers agree with each other: means with their rows, values printed in two tables,
+/// printed differences with their operands, claimed orders with the values.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Printed values: table,dataset,class,method,variant,anomalies_per_class,metric,value [default: DMAD's]
+    #[arg(value_name = "PUBLISHED.csv")]
+    published: Option<PathBuf>,
+    /// Printed differences and orders [default: DMAD's, as far as their values are in the file]
+    #[arg(long, value_name = "FILE")]
+    statements: Option<PathBuf>,
+    /// How far a mean may be from the mean of its rows, in percent [default: 0.1, or more where rounding explains more]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    threshold: Option<f64>,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| (0.0..=100.0).contains(number));
+    number.ok_or_else(|| "a number from 0 to 100 is wanted".into())
+}
+
+/// Prints what disagrees; true when nothing does.
+///
+/// # Errors
+/// A file that cannot be read or is not of its form, and statements that were named but do not fit the values.
+pub fn run(args: &Args, json: bool) -> Result<bool> {
+    let published = args.published.as_deref().map_or_else(Published::embedded, Published::read)?;
+    let statements = match &args.statements {
+        Some(path) => {
+            let own = Statements::read(path)?;
+            audit::require_all(&published, &own)?;
+            own
+        }
+        None => Statements::embedded()?,
+    };
+    let audit = audit::audit(&published, &statements, args.threshold);
+    super::print(&if json { as_json(&audit) } else { text(&audit) })?;
+    Ok(audit.findings.is_empty())
+}
+
+fn text(audit: &Audit) -> String {
+    let found = &audit.findings;
+    let head = match found.len() {
+        0 => "Nothing disagrees.".to_string(),
+        1 => format!("1 number disagrees with the others. Percent.\n{}", table(found)),
+        count => format!("{count} numbers disagree with the others. Percent.\n{}", table(found)),
+    };
+    format!("{head}\n{}", checked(&audit.checked))
+}
+
+fn table(found: &[Finding]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["what", "where", "printed", "recomputed", "difference", "evidence"]);
+    for finding in found {
+        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+        table.add_row([
+            Cell::new(finding.kind.as_str()),
+            Cell::new(&finding.place),
+            right(finding.printed.clone()),
+            right(format!("{:.2}", finding.recomputed)),
+            right(format!("{:+.2}", finding.difference)),
+            Cell::new(&finding.evidence),
+        ]);
+    }
+    table
+}
+
+fn checked(checked: &Checked) -> String {
+    let mut lines = vec![format!(
+        "Checked: {} means against their rows, {} values printed in two tables, {} statements of the text.",
+        checked.means, checked.repeated, checked.statements
+    )];
+    if checked.means_without_rows > 0 {
+        lines.push(format!("Not checked: {} means without a row for every class.", checked.means_without_rows));
+    }
+    if checked.statements_without_values > 0 {
+        let count = checked.statements_without_values;
+        lines.push(format!("Not checked: {count} statements about values that the file does not have."));
+    }
+    lines.join("\n")
+}
+
+fn as_json(audit: &Audit) -> String {
+    let findings: Vec<_> = audit
+        .findings
+        .iter()
+        .map(|finding| {
+            json!({
+                "kind": finding.kind.as_str(),
+                "where": finding.place,
+                "printed": finding.printed,
+                "recomputed": finding.recomputed,
+                "difference": finding.difference,
+                "evidence": finding.evidence,
+            })
+        })
+        .collect();
+    let Checked { means, means_without_rows, repeated, statements, statements_without_values } = audit.checked;
+    let checked = json!({
+        "means": means,
+        "means_without_rows": means_without_rows,
+        "repeated": repeated,
+        "statements": statements,
+        "statements_without_values": statements_without_values,
+    });
+    format!("{:#}", json!({ "findings": findings, "checked": checked }))
+}

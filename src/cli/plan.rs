@@ -1,0 +1,191 @@
+//! `dmad plan`: what a run would do, before it does it.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{Common, run::Choice};
+use crate::error::Result;
+use crate::record::Standing;
+use crate::run::{self, Forecast, Progress, RunForecast, Session, StageForecast, duration};
+use crate::spec::{self, Experiment};
+use crate::{methods, report};
+
+/// Show what a run would do.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  dmad plan experiments/quickstart.toml
+  dmad plan experiments/real/mini.toml --seeds 0,1,2,3 --stages
+Times come from what stages of the same kind have taken on this machine; a ~ marks kinds not measured yet.")]
+pub struct Args {
+    /// Experiment files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    choice: Choice,
+    /// List every stage, not only their sums by kind
+    #[arg(long)]
+    stages: bool,
+}
+
+/// True when nothing is missing.
+pub fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
+    let methods = methods::kinds();
+    let experiments = args
+        .files
+        .iter()
+        .map(|file| spec::load(file, &methods, args.choice.seeds()))
+        .collect::<Result<Vec<Experiment>>>()?;
+    let session = Session::open(common.settings(), common.catalog()?, Progress::silent())?;
+    let mut fine = true;
+    for experiment in &experiments {
+        let runs = args.choice.select(experiment);
+        let forecast = run::forecast(&session, experiment, &runs);
+        fine &= forecast.runs.iter().all(|run| run.missing.is_none());
+        match as_json {
+            true => super::print(&as_json_text(experiment, &forecast))?,
+            false => super::print(&text(&session, experiment, &forecast, args.stages))?,
+        }
+    }
+    Ok(fine)
+}
+
+fn text(session: &Session, experiment: &Experiment, forecast: &Forecast, every_stage: bool) -> String {
+    let runs = report::plain(
+        &["run", "variant", "method", "seen", "seed", "record", "stages to do"],
+        forecast.runs.iter().map(|run| {
+            let [record, to_do] = [record(run), format!("{} of {}", run.to_do, run.stages.len())];
+            vec![
+                run.id.clone(),
+                run.variant.clone(),
+                run.method.clone(),
+                run.seen_anomalies.to_string(),
+                run.seed.to_string(),
+                record,
+                to_do,
+            ]
+        }),
+    );
+    let head = ["stages", "distinct", "cached", "to do", "uses", "Gop to do", "MB to write", "peak MB", "seconds"];
+    let stages = report::plain(&head, kinds(forecast).into_iter().map(|kind| sums(session, forecast, kind)));
+    let mut out = format!("{}\n{runs}\n{stages}\n", experiment.title);
+    if every_stage {
+        let head = ["stage", "kind", "key", "state", "runs", "seconds"];
+        out += &report::plain(
+            &head,
+            forecast.stages.iter().map(|stage| {
+                let seconds = if stage.to_do { format!("{:.1}", stage.seconds) } else { String::new() };
+                vec![
+                    stage.label.clone(),
+                    stage.kind.into(),
+                    stage.key[..12].into(),
+                    state(stage).into(),
+                    stage.runs.to_string(),
+                    seconds,
+                ]
+            }),
+        );
+        out += "\n";
+    }
+    out + &closing(session, forecast)
+}
+
+/// How a run's record stands, in words.
+fn record(run: &RunForecast) -> String {
+    match (&run.missing, run.standing) {
+        (Some(_), _) => "cannot be planned".into(),
+        (None, Standing::Absent) => "to do".into(),
+        (None, Standing::Failed) => "failed, to do".into(),
+        (None, Standing::Current) => "up to date".into(),
+        (None, Standing::Stale(why)) => format!("stale: {why}"),
+    }
+}
+
+fn state(stage: &StageForecast) -> &'static str {
+    match (stage.cached, stage.to_do) {
+        (true, _) => "cached",
+        (false, true) => "to do",
+        (false, false) => "not needed",
+    }
+}
+
+/// Kinds in the order in which they first occur.
+fn kinds(forecast: &Forecast) -> Vec<&'static str> {
+    let mut kinds = Vec::new();
+    for stage in &forecast.stages {
+        if !kinds.contains(&stage.kind) {
+            kinds.push(stage.kind);
+        }
+    }
+    kinds
+}
+
+/// One row of the table of kinds.
+fn sums(session: &Session, forecast: &Forecast, kind: &'static str) -> Vec<String> {
+    let all: Vec<&StageForecast> = forecast.stages.iter().filter(|stage| stage.kind == kind).collect();
+    let to_do: Vec<&StageForecast> = all.iter().copied().filter(|stage| stage.to_do).collect();
+    let operations: f64 = to_do.iter().map(|stage| stage.work.operations).sum();
+    let bytes: u64 = to_do.iter().map(|stage| stage.work.bytes).sum();
+    let memory = to_do.iter().map(|stage| stage.work.memory_bytes).max().unwrap_or(0);
+    let seconds: f64 = to_do.iter().map(|stage| stage.seconds).sum();
+    let guessed = if session.rates.is_measured(kind) { "" } else { "~" };
+    vec![
+        kind.into(),
+        all.len().to_string(),
+        all.iter().filter(|stage| stage.cached).count().to_string(),
+        to_do.len().to_string(),
+        all.iter().map(|stage| stage.runs).sum::<usize>().to_string(),
+        format!("{:.1}", operations / 1e9),
+        format!("{:.1}", bytes as f64 / 1e6),
+        format!("{:.0}", memory as f64 / 1e6),
+        if to_do.is_empty() { String::new() } else { format!("{guessed}{seconds:.1}") },
+    ]
+}
+
+/// Totals, and what is missing.
+fn closing(session: &Session, forecast: &Forecast) -> String {
+    let count = forecast.to_do().count();
+    let mut out = if count == 0 {
+        "Nothing to compute.\n".to_string()
+    } else {
+        let free = free_bytes(session).map(|free| format!(" of {:.1} GB free", free as f64 / 1e9));
+        format!(
+            "To do: {count} stages, about {}, {:.2} GB of disk{}, at most {:.2} GB of memory in a stage ({:.2} GB allowed) on {}.\n",
+            duration(forecast.seconds()),
+            forecast.bytes() as f64 / 1e9,
+            free.unwrap_or_default(),
+            forecast.memory_bytes() as f64 / 1e9,
+            session.settings.memory_bytes as f64 / 1e9,
+            session.settings.device.name(),
+        )
+    };
+    let mut missing: Vec<&String> = forecast.runs.iter().filter_map(|run| run.missing.as_ref()).collect();
+    missing.dedup();
+    for fault in missing {
+        out += &format!("Missing: {fault}\n");
+    }
+    out
+}
+
+fn free_bytes(session: &Session) -> Option<u64> {
+    let found = rustix::fs::statvfs(session.store.root()).ok()?;
+    Some(found.f_bavail * found.f_frsize)
+}
+
+fn as_json_text(experiment: &Experiment, forecast: &Forecast) -> String {
+    let runs: Vec<_> = forecast.runs.iter().map(|run| json!({
+        "run": run.id, "variant": run.variant, "method": run.method, "seen_anomalies": run.seen_anomalies, "seed": run.seed,
+        "record": record(run), "stages": run.stages, "stages_to_do": run.to_do, "missing": run.missing,
+    })).collect();
+    let stages: Vec<_> = forecast.stages.iter().map(|stage| json!({
+        "kind": stage.kind, "key": stage.key, "label": stage.label, "cached": stage.cached, "to_do": stage.to_do,
+        "runs": stage.runs, "operations": stage.work.operations, "bytes": stage.work.bytes,
+        "memory_bytes": stage.work.memory_bytes, "seconds": stage.seconds,
+    })).collect();
+    json!({
+        "experiment": experiment.name, "runs": runs, "stages": stages, "seconds": forecast.seconds(),
+        "bytes": forecast.bytes(), "memory_bytes": forecast.memory_bytes(),
+    })
+    .to_string()
+}

@@ -1,0 +1,142 @@
+//! `dmad store`: how large the store is, whether it is whole, and what can go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::Common;
+use crate::error::{Error, Result};
+use crate::run::{self, Progress, Session};
+use crate::store::Store;
+use crate::{methods, report, spec};
+
+/// Look after the store of cached artifacts.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  dmad store size
+  dmad store verify
+  dmad store gc experiments/*.toml              what none of these needs; nothing is removed yet
+  dmad store gc experiments/*.toml --delete")]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: StoreCommand,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum StoreCommand {
+    /// Bytes and artifacts by kind of stage.
+    Size,
+    /// Read every artifact and compare it with its checksum.
+    Verify,
+    /// Find what nobody needs: leftovers of killed processes, other formats, and what the named experiments do not use.
+    Gc {
+        /// Experiment files whose artifacts are to stay; without any, all whole artifacts stay
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Remove it
+        #[arg(long)]
+        delete: bool,
+    },
+}
+
+/// True when nothing is wrong.
+pub fn run(args: &Arguments, common: &Common, as_json: bool) -> Result<bool> {
+    if !common.store.is_dir() {
+        return Err(Error::store(
+            &common.store,
+            "there is no store here",
+            "name it with --store DIR, or run something first",
+        ));
+    }
+    match &args.command {
+        StoreCommand::Size => size(&Store::open(&common.store)?, as_json).map(|()| true),
+        StoreCommand::Verify => verify(&Store::open(&common.store)?, as_json),
+        StoreCommand::Gc { files, delete } => gc(files, *delete, common, as_json).map(|()| true),
+    }
+}
+
+fn size(store: &Store, as_json: bool) -> Result<()> {
+    let mut kinds: BTreeMap<String, (usize, u64)> = BTreeMap::new();
+    for entry in store.entries()? {
+        let kind = kinds.entry(entry.kind).or_default();
+        kind.0 += 1;
+        kind.1 += entry.bytes;
+    }
+    let total = kinds.values().fold((0, 0), |sum, kind| (sum.0 + kind.0, sum.1 + kind.1));
+    if as_json {
+        let kinds: BTreeMap<_, _> =
+            kinds.iter().map(|(kind, (count, bytes))| (kind, json!({ "artifacts": count, "bytes": bytes }))).collect();
+        return super::print(&json!({ "kinds": kinds, "artifacts": total.0, "bytes": total.1 }).to_string());
+    }
+    let row = |name: &str, (count, bytes): (usize, u64)| {
+        vec![name.to_string(), count.to_string(), format!("{:.1}", bytes as f64 / 1e6)]
+    };
+    let rows = kinds.iter().map(|(kind, sums)| row(kind, *sums)).chain([row("all", total)]);
+    super::print(&report::plain(&["stages", "artifacts", "MB"], rows))
+}
+
+fn verify(store: &Store, as_json: bool) -> Result<bool> {
+    let faults = store.verify(|_, _| {})?;
+    let count = store.entries()?.len();
+    if as_json {
+        super::print(&json!({ "artifacts": count, "faults": faults }).to_string())?;
+    } else {
+        faults.iter().try_for_each(|fault| super::print(fault))?;
+        let advice = if faults.is_empty() {
+            ""
+        } else {
+            "; `dmad run` makes what it needs of them again, `dmad store gc --delete` removes them"
+        };
+        super::print(&format!("{count} artifacts, {} damaged{advice}", faults.len()))?;
+    }
+    Ok(faults.is_empty())
+}
+
+fn gc(files: &[PathBuf], delete: bool, common: &Common, as_json: bool) -> Result<()> {
+    let needed = if files.is_empty() { None } else { Some(needed(files, common)?) };
+    let store = Store::open_alone(&common.store)?;
+    let mut garbage = store.garbage(needed.as_ref())?;
+    // Manifests first, so that no artifact ever has a manifest and no data.
+    garbage.sort_by_key(|file| (file.path.extension().is_none_or(|extension| extension != "json"), file.path.clone()));
+    if delete {
+        for file in &garbage {
+            std::fs::remove_file(&file.path).map_err(Error::io("remove", &file.path))?;
+        }
+    }
+    let total: u64 = garbage.iter().map(|file| file.bytes).sum();
+    if as_json {
+        let files: Vec<_> =
+            garbage.iter().map(|file| json!({ "path": file.path, "bytes": file.bytes, "why": file.why })).collect();
+        return super::print(&json!({ "deleted": delete, "bytes": total, "files": files }).to_string());
+    }
+    let mut reasons: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+    for file in &garbage {
+        let reason = reasons.entry(file.why).or_default();
+        reason.0 += 1;
+        reason.1 += file.bytes;
+    }
+    for (why, (count, bytes)) in reasons {
+        super::print(&format!("{count} files, {:.1} MB: {why}", bytes as f64 / 1e6))?;
+    }
+    let verb = if delete { "removed" } else { "would be removed (--delete removes them)" };
+    super::print(&format!("{} files, {:.1} MB {verb}", garbage.len(), total as f64 / 1e6))
+}
+
+/// Artifacts that the experiments use. One that cannot be planned is an error: everything of it would be lost.
+fn needed(files: &[PathBuf], common: &Common) -> Result<BTreeSet<(String, String)>> {
+    let methods = methods::kinds();
+    let session = Session::open(common.settings(), common.catalog()?, Progress::silent())?;
+    let mut needed = BTreeSet::new();
+    for file in files {
+        let experiment = spec::load(file, &methods, &[])?;
+        let forecast = run::forecast(&session, &experiment, &experiment.runs);
+        if let Some(fault) = forecast.runs.iter().find_map(|run| run.missing.as_ref()) {
+            let what = format!("{} cannot be planned: {fault}", file.display());
+            return Err(Error::usage(what, "leave it out only if its artifacts may go"));
+        }
+        needed.extend(forecast.stages.into_iter().map(|stage| (stage.kind.to_string(), stage.key)));
+    }
+    Ok(needed)
+}

@@ -1,0 +1,288 @@
+//! Does a paper agree with itself? Means against their rows, values printed twice, differences against their operands,
+//! orders against the values.
+//!
+//! Owns: the rules of what counts as a finding. Does not own: reading the paper, or showing what was found.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::statements::{Difference, Order, Statements};
+use super::{Cell, Key, MEAN, Published};
+use crate::error::{Error, Result};
+use crate::spec::MetricName;
+
+/// How far a printed mean may be from the mean of its rows, in percent, when nothing else is asked for: with one
+/// decimal everywhere, rounding the rows and rounding the mean can move it by 0.05 each.
+pub const MEAN_THRESHOLD: f64 = 0.1;
+
+/// Far below any printed digit, far above what f64 loses on sums of a few percentages.
+const EXACT: f64 = 1e-9;
+
+/// What kind of disagreement it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A printed mean is not the mean of its rows.
+    Mean,
+    /// A value stands in two tables, with different numbers.
+    Tables,
+    /// A printed difference is not that of its operands, or values do not rise as the text says.
+    Statement,
+}
+
+impl Kind {
+    /// The word used in output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Mean => "mean",
+            Kind::Tables => "tables",
+            Kind::Statement => "statement",
+        }
+    }
+}
+
+/// One disagreement. Numbers are in percent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding {
+    /// Its kind.
+    pub kind: Kind,
+    /// Where it is printed.
+    pub place: String,
+    /// The number as printed.
+    pub printed: String,
+    /// What the other printed numbers give; for an order, the value that should be the lower one.
+    pub recomputed: f64,
+    /// Printed minus recomputed.
+    pub difference: f64,
+    /// How it was recomputed, and what else is known.
+    pub evidence: String,
+}
+
+/// What an audit looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Printed means held against their rows.
+    pub means: usize,
+    /// Printed means without rows for every class, which nothing can be held against.
+    pub means_without_rows: usize,
+    /// Values that stand in more than one table, each counted once.
+    pub repeated: usize,
+    /// Printed differences and orders.
+    pub statements: usize,
+    /// Statements about values that the file does not have.
+    pub statements_without_values: usize,
+}
+
+/// Result of an audit.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// What disagrees: means, repeated values, statements, each in the order of its file.
+    pub findings: Vec<Finding>,
+    /// What was looked at.
+    pub checked: Checked,
+}
+
+/// Audits `published` and what `statements` say of it. `threshold` is how far (percent) a mean may be from the mean of
+/// its rows; without it, `MEAN_THRESHOLD` or what rounding can explain, whichever is larger.
+pub fn audit(published: &Published, statements: &Statements, threshold: Option<f64>) -> Audit {
+    let mut audit = Audit { findings: Vec::new(), checked: Checked::default() };
+    audit.means(published, threshold);
+    audit.repeated(published);
+    audit.statements(published, statements);
+    audit
+}
+
+/// The value at `key`.
+///
+/// # Errors
+/// There is none; the message names the statements' file.
+pub fn require<'a>(published: &'a Published, statements: &Statements, key: &Key) -> Result<&'a Cell> {
+    published.find(key).ok_or_else(|| {
+        let what = format!("speaks of {key}, which {} does not have", published.source().display());
+        Error::data(&statements.source, what, "correct the statement, or audit the tables it belongs to")
+    })
+}
+
+/// Holds every statement against the file, for statements that were written for it.
+///
+/// # Errors
+/// A statement speaks of a value that is not there.
+pub fn require_all(published: &Published, statements: &Statements) -> Result<()> {
+    let differences = statements.differences.iter().flat_map(|said| [&said.of, &said.over]);
+    let orders = statements.orders.iter().flat_map(|said| &said.rising);
+    differences.chain(orders).try_for_each(|key| require(published, statements, key).map(drop))
+}
+
+/// What a printed mean shares with its rows.
+type Column<'a> = (&'a str, &'a str, &'a str, &'a str, u32, MetricName);
+
+fn column(key: &Key) -> Column<'_> {
+    (&key.table, &key.dataset, &key.method, &key.variant, key.anomalies_per_class, key.metric)
+}
+
+/// The mean of a column's rows, and how far rounding may have moved it from what was rounded to `printed`.
+struct RowMean {
+    mean: f64,
+    rows: usize,
+    rounding: f64,
+}
+
+/// Means of the rows of every column that has a row for each class that its table has for the dataset. A mean over
+/// fewer classes than the printed one would make a false finding.
+fn row_means(published: &Published) -> BTreeMap<Column<'_>, RowMean> {
+    let mut classes: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut columns: BTreeMap<Column, Vec<&Cell>> = BTreeMap::new();
+    for cell in published.cells().iter().filter(|cell| cell.key.class != MEAN) {
+        classes.entry((&cell.key.table, &cell.key.dataset)).or_default().insert(&cell.key.class);
+        columns.entry(column(&cell.key)).or_default().push(cell);
+    }
+    columns.retain(|column, rows| classes[&(column.0, column.1)].len() == rows.len());
+    let mean = |rows: Vec<&Cell>| {
+        let average = |of: &dyn Fn(&Cell) -> f64| rows.iter().map(|row| of(row)).sum::<f64>() / rows.len() as f64;
+        let below = rows.iter().filter(|row| row.value.value() < 100.0).map(|row| row.value.half_unit());
+        let coarsest = below.reduce(f64::max);
+        // "100" is how tables write 100.0: it is rounded like the values around it.
+        let rounding = |row: &Cell| match coarsest {
+            Some(coarsest) if row.value.value() == 100.0 => coarsest,
+            _ => row.value.half_unit(),
+        };
+        RowMean { mean: average(&|row| row.value.value()), rows: rows.len(), rounding: average(&rounding) }
+    };
+    columns.into_iter().map(|(column, rows)| (column, mean(rows))).collect()
+}
+
+/// The mean of the rows below the printed mean `key`, in percent; `None` when a row is missing.
+pub fn mean_of_rows(published: &Published, key: &Key) -> Option<f64> {
+    row_means(published).get(&column(key)).map(|rows| rows.mean)
+}
+
+/// A value's name without its table. Table 5 has names of its own for columns of Tables 1 and 3: "unsupervised" is the
+/// method without anomalies, "supervised" is the method with all classes' anomalies.
+fn quantity(key: &Key) -> Key {
+    let variant = match (key.variant.as_str(), key.anomalies_per_class) {
+        ("unsupervised", 0) | ("supervised", 1..) => "full",
+        (other, _) => other,
+    };
+    Key { table: String::new(), variant: variant.into(), ..key.clone() }
+}
+
+impl Audit {
+    fn means(&mut self, published: &Published, threshold: Option<f64>) {
+        let columns = row_means(published);
+        for cell in published.cells().iter().filter(|cell| cell.key.class == MEAN) {
+            let Some(rows) = columns.get(&column(&cell.key)) else {
+                self.checked.means_without_rows += 1;
+                continue;
+            };
+            self.checked.means += 1;
+            let rounding = rows.rounding + cell.value.half_unit();
+            let allowed = threshold.unwrap_or(rounding.max(MEAN_THRESHOLD));
+            let difference = cell.value.value() - rows.mean;
+            if difference.abs() > allowed + EXACT {
+                self.findings.push(Finding {
+                    kind: Kind::Mean,
+                    place: cell.key.to_string(),
+                    printed: cell.value.to_string(),
+                    recomputed: rows.mean,
+                    difference,
+                    evidence: format!("mean of {} printed rows; rounding explains {rounding:.2} at most", rows.rows),
+                });
+            }
+        }
+    }
+
+    /// Values that are printed more than once, each held against its first place.
+    fn repeated(&mut self, published: &Published) {
+        let mut places: BTreeMap<Key, Vec<&Cell>> = BTreeMap::new();
+        for cell in published.cells() {
+            places.entry(quantity(&cell.key)).or_default().push(cell);
+        }
+        let mut found = Vec::new();
+        for cells in places.values().filter(|cells| cells.len() > 1) {
+            self.checked.repeated += 1;
+            let first = cells[0];
+            for again in &cells[1..] {
+                let difference = again.value.value() - first.value.value();
+                // Printed with different numbers of decimals, both may be right.
+                let rounding = match again.value.decimals() == first.value.decimals() {
+                    true => 0.0,
+                    false => again.value.half_unit().max(first.value.half_unit()),
+                };
+                if difference.abs() > rounding + EXACT {
+                    let finding = Finding {
+                        kind: Kind::Tables,
+                        place: again.key.to_string(),
+                        printed: again.value.to_string(),
+                        recomputed: first.value.value(),
+                        difference,
+                        evidence: format!("{} prints {}", first.key, first.value),
+                    };
+                    found.push((again.line, finding));
+                }
+            }
+        }
+        found.sort_by_key(|(line, _)| *line);
+        self.findings.extend(found.into_iter().map(|(_, finding)| finding));
+    }
+
+    fn statements(&mut self, published: &Published, statements: &Statements) {
+        for said in &statements.differences {
+            match (published.find(&said.of), published.find(&said.over)) {
+                (Some(of), Some(over)) => {
+                    self.checked.statements += 1;
+                    self.findings.extend(check_difference(said, of, over));
+                }
+                _ => self.checked.statements_without_values += 1,
+            }
+        }
+        for said in &statements.orders {
+            match said.rising.iter().map(|key| published.find(key)).collect::<Option<Vec<_>>>() {
+                Some(cells) => {
+                    self.checked.statements += 1;
+                    self.findings.extend(check_order(said, &cells));
+                }
+                None => self.checked.statements_without_values += 1,
+            }
+        }
+    }
+}
+
+/// A printed difference must be that of the printed operands, rounded to its own digits. That it might follow from
+/// operands before they were rounded is no excuse: a reader has only what is printed.
+fn check_difference(said: &Difference, of: &Cell, over: &Cell) -> Option<Finding> {
+    let recomputed = of.value.value() - over.value.value();
+    let finer = of.value.decimals().max(over.value.decimals()) > said.printed.decimals();
+    let rounding = if finer { said.printed.half_unit() } else { 0.0 };
+    let difference = said.printed.value() - recomputed;
+    if difference.abs() <= rounding + EXACT {
+        return None;
+    }
+    let mut evidence = format!("{} − {} in {}", of.value, over.value, of.key.table);
+    if over.key.table != of.key.table {
+        evidence += &format!(" and {}", over.key.table);
+    }
+    let operand = [of, over].into_iter().find(|cell| cell.value.value() == said.printed.value());
+    if let Some(operand) = operand {
+        evidence += &format!("; {} is itself {}", said.printed, operand.key);
+    }
+    Some(Finding {
+        kind: Kind::Statement,
+        place: said.place.clone(),
+        printed: said.printed.to_string(),
+        recomputed,
+        difference,
+        evidence,
+    })
+}
+
+/// The first step that does not rise.
+fn check_order(said: &Order, cells: &[&Cell]) -> Option<Finding> {
+    let step = cells.windows(2).find(|pair| pair[1].value.value() <= pair[0].value.value())?;
+    let [lower, higher] = [step[0], step[1]];
+    Some(Finding {
+        kind: Kind::Statement,
+        place: said.place.clone(),
+        printed: higher.value.to_string(),
+        recomputed: lower.value.value(),
+        difference: higher.value.value() - lower.value.value(),
+        evidence: format!("{}, yet {} is not above {}", said.says, higher.key, lower.key),
+    })
+}

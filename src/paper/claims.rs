@@ -1,0 +1,192 @@
+//! Whether our numbers support a claim that one variant is better than another.
+//!
+//! Owns: the rule. A claim stands or falls when the 95 % interval of the paired difference lies wholly on one side of
+//! the claimed gain, and only when both variants have the same classes and at least two seeds; otherwise it is
+//! undecided, with the reason. Does not own: how intervals are drawn (`metrics::bootstrap`), or where the numbers come
+//! from.
+//!
+//! Differences and gains here are in percent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::Result;
+use crate::metrics::bootstrap::{
+    ClassValue, ImageStatistic, Interval, Resampling, ScoredClass, paired_class_interval, paired_image_interval,
+};
+
+/// Fewer seeds say nothing of how much a training run varies.
+pub const FEWEST_SEEDS: usize = 2;
+
+/// What the numbers say of a difference "better minus than".
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// The paired difference in percent; `None` when nothing can be compared or resampled.
+    pub interval: Option<Interval>,
+    /// Seeds that both variants have.
+    pub seeds: usize,
+    /// What is missing of the claimed classes and of seeds, in words.
+    pub missing: Vec<String>,
+    /// Test images that only one of the two was tested on.
+    pub left_out: usize,
+}
+
+/// Why nothing can be said.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Why {
+    /// Nothing that both have can be compared.
+    NothingInCommon,
+    /// Classes or seeds are missing.
+    Missing(Vec<String>),
+    /// One class and one seed: nothing can be resampled.
+    NoSpread,
+    /// Fewer than `FEWEST_SEEDS` seeds.
+    OneSeed,
+    /// The difference is the claimed gain in every resample.
+    Tie,
+    /// The interval contains the claimed gain.
+    Straddles,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Why::NothingInCommon => f.write_str("nothing that both variants have can be compared"),
+            Why::Missing(what) => write!(f, "missing: {}", what.join("; ")),
+            Why::NoSpread => f.write_str("one class and one seed: nothing says how much the difference varies"),
+            Why::OneSeed => f.write_str("one seed: the interval does not know how much a training run varies"),
+            Why::Tie => f.write_str("a tie in every resample"),
+            Why::Straddles => f.write_str("the interval contains the claimed gain"),
+        }
+    }
+}
+
+/// What is said of a claim.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// The whole interval is above the claimed gain.
+    Supported,
+    /// The whole interval is below it.
+    NotSupported,
+    /// Neither.
+    Undecided(Why),
+}
+
+impl Standing {
+    /// The words used in output.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Standing::Supported => "supported",
+            Standing::NotSupported => "not supported",
+            Standing::Undecided(_) => "undecided",
+        }
+    }
+}
+
+/// Decides the claim that the difference is more than `gain` (percent; 0 for plain "better").
+pub fn decide(evidence: &Evidence, gain: f64) -> Standing {
+    let undecided = match evidence.interval {
+        _ if evidence.seeds == 0 => Why::NothingInCommon,
+        _ if !evidence.missing.is_empty() => Why::Missing(evidence.missing.clone()),
+        None => Why::NoSpread,
+        _ if evidence.seeds < FEWEST_SEEDS => Why::OneSeed,
+        Some(interval) if interval.low > gain => return Standing::Supported,
+        Some(interval) if interval.high < gain => return Standing::NotSupported,
+        Some(interval) if interval.low == gain && interval.high == gain => Why::Tie,
+        Some(_) => Why::Straddles,
+    };
+    Standing::Undecided(undecided)
+}
+
+/// Evidence from an image metric, images resampled. `classes` are those that the claim is about; what else is given is
+/// left out.
+///
+/// # Errors
+/// Whatever is wrong with the scores themselves (see `bootstrap::image_interval`). Missing runs are evidence, not
+/// errors.
+pub fn image_evidence(
+    classes: &[&str],
+    better: &[ScoredClass],
+    than: &[ScoredClass],
+    statistic: ImageStatistic,
+    resampling: Resampling,
+) -> Result<Evidence> {
+    let key = |run: &ScoredClass| (run.class.to_string(), run.seed);
+    let common = Common::of(classes, better.iter().map(key), than.iter().map(key));
+    if common.is_empty() {
+        return Ok(common.evidence(None, 0));
+    }
+    let kept = [better, than].map(|runs| runs.iter().filter(|run| common.has(&key(run))).cloned().collect::<Vec<_>>());
+    let paired = paired_image_interval(&kept[0], &kept[1], statistic, resampling)?;
+    Ok(common.evidence(Some(paired.interval), paired.left_out))
+}
+
+/// Evidence from any metric by classes, classes and seeds resampled; otherwise as `image_evidence`. Values are
+/// in [0, 1].
+///
+/// # Errors
+/// A value that is not finite, a class given twice with the same seed.
+pub fn class_evidence(
+    classes: &[&str],
+    better: &[ClassValue],
+    than: &[ClassValue],
+    resampling: Resampling,
+) -> Result<Evidence> {
+    let key = |value: &ClassValue| (value.class.to_string(), value.seed);
+    let common = Common::of(classes, better.iter().map(key), than.iter().map(key));
+    if common.is_empty() {
+        return Ok(common.evidence(None, 0));
+    }
+    let kept = [better, than].map(|values| values.iter().filter(|v| common.has(&key(v))).copied().collect::<Vec<_>>());
+    Ok(common.evidence(paired_class_interval(&kept[0], &kept[1], resampling)?, 0))
+}
+
+/// Classes and seeds that both variants have, and what they lack.
+struct Common {
+    classes: BTreeSet<String>,
+    seeds: BTreeSet<u64>,
+    missing: Vec<String>,
+}
+
+impl Common {
+    fn of(
+        classes: &[&str],
+        better: impl Iterator<Item = (String, u64)>,
+        than: impl Iterator<Item = (String, u64)>,
+    ) -> Self {
+        let by_class = |keys: &mut dyn Iterator<Item = (String, u64)>| {
+            let mut seeds: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+            keys.for_each(|(class, seed)| seeds.entry(class).or_default().extend([seed]));
+            seeds
+        };
+        let sides = [by_class(&mut { better }), by_class(&mut { than })];
+        let mut common = Common { classes: BTreeSet::new(), seeds: BTreeSet::new(), missing: Vec::new() };
+        let (mut every, mut some): (Option<BTreeSet<u64>>, BTreeSet<u64>) = (None, BTreeSet::new());
+        for &class in classes {
+            let [Some(left), Some(right)] = [&sides[0], &sides[1]].map(|side| side.get(class)) else {
+                common.missing.push(format!("class {class} is not there for both"));
+                continue;
+            };
+            let both: BTreeSet<u64> = left & right;
+            some.extend(left | right);
+            every = Some(every.map_or(both.clone(), |every| &every & &both));
+            common.classes.insert(class.into());
+        }
+        common.seeds = every.unwrap_or_default();
+        let lost = &some - &common.seeds;
+        common.missing.extend(lost.iter().map(|seed| format!("seed {seed} is not there for both in every class")));
+        common
+    }
+
+    fn is_empty(&self) -> bool {
+        self.classes.is_empty() || self.seeds.is_empty()
+    }
+
+    fn has(&self, (class, seed): &(String, u64)) -> bool {
+        self.classes.contains(class) && self.seeds.contains(seed)
+    }
+
+    fn evidence(self, interval: Option<Interval>, left_out: usize) -> Evidence {
+        let seeds = if self.classes.is_empty() { 0 } else { self.seeds.len() };
+        Evidence { interval: interval.map(|interval| interval.times(100.0)), seeds, missing: self.missing, left_out }
+    }
+}

@@ -1,0 +1,74 @@
+//! A number as it stands on paper: its value, and how finely it was rounded.
+
+/// A printed decimal number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Printed {
+    text: String,
+    value: f64,
+    decimals: u32,
+}
+
+impl Printed {
+    /// Reads digits with an optional sign and decimal point. `None` for anything else: no exponent, no spaces, no bare
+    /// point, so that what is rounded to which digit is never in doubt.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let (whole, fraction) = match digits.split_once('.') {
+            Some((whole, fraction)) if !fraction.is_empty() => (whole, fraction),
+            Some(_) => return None,
+            None => (digits, ""),
+        };
+        let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        // Longer numbers are not percentages, and would no longer be exact.
+        if whole.is_empty() || digits.len() > 12 || !plain(whole) || !plain(fraction) {
+            return None;
+        }
+        let value = text.parse().ok()?;
+        Some(Printed { text: text.into(), value, decimals: fraction.len() as u32 })
+    }
+
+    /// The number.
+    pub fn value(&self) -> f64 {
+        self.value
+    }
+
+    /// The number as it was printed, sign included.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Digits after the point.
+    pub fn decimals(&self) -> u32 {
+        self.decimals
+    }
+
+    /// How far the number may lie from what was rounded to it: half a unit of its last digit.
+    pub fn half_unit(&self) -> f64 {
+        0.5 * 0.1f64.powi(self.decimals as i32)
+    }
+}
+
+impl std::fmt::Display for Printed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_printed_number_keeps_its_digits_and_its_rounding() {
+        for (text, value, half_unit) in
+            [("99.8", 99.8, 0.05), ("100", 100.0, 0.5), ("+1.20", 1.2, 0.005), ("-0", 0.0, 0.5)]
+        {
+            let printed = Printed::parse(text).expect(text);
+            assert_eq!((printed.value(), printed.text()), (value, text));
+            assert!((printed.half_unit() - half_unit).abs() < 1e-12, "{text}");
+        }
+        for text in ["", ".", "+", "1.", ".5", "1e2", " 1", "1,5", "NaN", "inf", "--1", "1.2.3", "9999999999999"] {
+            assert_eq!(Printed::parse(text), None, "{text:?}");
+        }
+    }
+}

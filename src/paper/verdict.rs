@@ -1,0 +1,252 @@
+//! What is said of a published number after comparing it with ours.
+//!
+//! Owns: the rule. A number is judged only when it was measured on the paper's data, with its weights, whole, by its
+//! definition, and without a label that says otherwise; then it is reproduced when the mean over seeds is within a
+//! tolerance. Does not own: where our numbers and their conditions come from (`cli` reads records).
+//!
+//! All numbers here are in percent, as the paper prints them.
+
+use super::{Cell, MEAN};
+use crate::metrics::bootstrap::Interval;
+use crate::spec::MetricName;
+
+/// How far (percent) our mean may be from the printed value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerances {
+    /// AUROC, mean over classes.
+    pub auroc_mean: f64,
+    /// AUROC of one class.
+    pub auroc_class: f64,
+    /// AP, F1max and PRO, mean over classes.
+    pub other_mean: f64,
+    /// AP, F1max and PRO of one class.
+    pub other_class: f64,
+}
+
+impl Default for Tolerances {
+    fn default() -> Self {
+        Tolerances { auroc_mean: 1.0, auroc_class: 4.0, other_mean: 3.0, other_class: 8.0 }
+    }
+}
+
+impl Tolerances {
+    /// The tolerance of a metric for a class, or for "mean".
+    pub fn of(&self, metric: MetricName, class: &str) -> f64 {
+        let is_auroc = matches!(metric, MetricName::ImageAuroc | MetricName::PixelAuroc);
+        match (is_auroc, class == MEAN) {
+            (true, true) => self.auroc_mean,
+            (true, false) => self.auroc_class,
+            (false, true) => self.other_mean,
+            (false, false) => self.other_class,
+        }
+    }
+}
+
+/// Why a number of ours says nothing of the printed one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Other images; how it is known.
+    OtherData(String),
+    /// Another backbone or other weights; which.
+    OtherWeights(String),
+    /// Images were left out.
+    Subsampled,
+    /// The metric is defined otherwise; how.
+    OtherDefinition(String),
+    /// The run carries a label.
+    Labelled(String),
+    /// The run failed, or the metric is undefined; why.
+    NoValue(String),
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reason::OtherData(how) => write!(f, "other data ({how})"),
+            Reason::OtherWeights(which) => write!(f, "other weights ({which})"),
+            Reason::Subsampled => f.write_str("subsampled images"),
+            Reason::OtherDefinition(how) => write!(f, "other definition ({how})"),
+            Reason::Labelled(label) => f.write_str(label),
+            Reason::NoValue(why) => write!(f, "no value ({why})"),
+        }
+    }
+}
+
+/// Under which conditions a number of ours was measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// What identifies the data: a digest.
+    pub dataset: String,
+    /// Anomalous and normal test images behind the number.
+    pub test_images: (u64, u64),
+    /// What identifies the weights.
+    pub weights: String,
+    /// Images were left out on purpose.
+    pub subsampled: bool,
+    /// How the metric's definition differs from the paper's, where it does.
+    pub definition: Option<String>,
+    /// Labels of the run.
+    pub labels: Vec<String>,
+}
+
+/// What is known of the paper's own conditions. What is not known is not held against a number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PaperConditions {
+    /// Digests of the paper's data; empty = none is known.
+    pub datasets: Vec<String>,
+    /// Anomalous and normal test images.
+    pub test_images: Option<(u64, u64)>,
+    /// Weights that count as the paper's; empty = none is known.
+    pub weights: Vec<String>,
+}
+
+/// Why `ours` is not comparable with the paper's; empty = comparable. Data of which neither digest nor number of test
+/// images is known can never be told to be the paper's.
+pub fn reasons(ours: &Conditions, paper: &PaperConditions) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if paper.datasets.is_empty() && paper.test_images.is_none() {
+        reasons.push(Reason::OtherData("nothing identifies the paper's".into()));
+    }
+    if !paper.datasets.is_empty() && !paper.datasets.contains(&ours.dataset) {
+        reasons.push(Reason::OtherData(format!("digest {}", ours.dataset)));
+    }
+    if let Some(expected) = paper.test_images.filter(|&expected| expected != ours.test_images) {
+        let count = |(anomalous, normal): (u64, u64)| format!("{anomalous} anomalous and {normal} normal test images");
+        reasons.push(Reason::OtherData(format!("{} instead of {}", count(ours.test_images), count(expected))));
+    }
+    if !paper.weights.is_empty() && !paper.weights.contains(&ours.weights) {
+        let expected = paper.weights.join(" or ");
+        reasons.push(Reason::OtherWeights(format!("{} instead of {expected}", ours.weights)));
+    }
+    if ours.subsampled {
+        reasons.push(Reason::Subsampled);
+    }
+    reasons.extend(ours.definition.clone().map(Reason::OtherDefinition));
+    reasons.extend(ours.labels.iter().cloned().map(Reason::Labelled));
+    reasons
+}
+
+/// Our numbers for one published value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ours {
+    /// One value per seed; failed and undefined ones are left out and named in `reasons`.
+    pub values: Vec<f64>,
+    /// 95 % interval of their mean, where there is one.
+    pub interval: Option<Interval>,
+    /// Why they are not comparable; empty = they are.
+    pub reasons: Vec<Reason>,
+}
+
+/// What is said of a published number.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Within the tolerance.
+    Reproduced,
+    /// Ours is higher by more than the tolerance.
+    Better,
+    /// Ours is lower by more than the tolerance.
+    Worse,
+    /// Measured, but under other conditions.
+    NotComparable(Vec<Reason>),
+    /// Not measured.
+    NotRun,
+}
+
+impl Outcome {
+    /// The words used in output.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Outcome::Reproduced => "reproduced",
+            Outcome::Better => "better",
+            Outcome::Worse => "worse",
+            Outcome::NotComparable(_) => "not comparable",
+            Outcome::NotRun => "not run",
+        }
+    }
+}
+
+/// A published number, ours, and what is said of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict<'a> {
+    /// The printed value.
+    pub cell: &'a Cell,
+    /// Mean over seeds.
+    pub mean: Option<f64>,
+    /// Standard deviation over seeds; `None` for fewer than two.
+    pub sd: Option<f64>,
+    /// Seeds with a value.
+    pub seeds: usize,
+    /// 95 % interval of the mean.
+    pub interval: Option<Interval>,
+    /// Ours minus printed; shown for numbers that are not comparable as well.
+    pub difference: Option<f64>,
+    /// How far it may be away.
+    pub tolerance: f64,
+    /// What is said.
+    pub outcome: Outcome,
+}
+
+/// Compares one published value with ours; `None` = nothing is recorded.
+///
+/// # Panics
+/// When a value is NaN or infinite: records hold no such values.
+pub fn judge<'a>(cell: &'a Cell, ours: Option<&Ours>, tolerances: &Tolerances) -> Verdict<'a> {
+    let tolerance = tolerances.of(cell.key.metric, &cell.key.class);
+    let values = ours.map_or(&[][..], |ours| &ours.values);
+    assert!(values.iter().all(|value| value.is_finite()), "{}: {values:?}", cell.key);
+    let seeds = values.len();
+    let mean = (seeds > 0).then(|| values.iter().sum::<f64>() / seeds as f64);
+    let sd = mean
+        .filter(|_| seeds > 1)
+        .map(|mean| (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (seeds - 1) as f64).sqrt());
+    let difference = mean.map(|mean| mean - cell.value.value());
+    let outcome = match (ours, difference) {
+        (None, _) => Outcome::NotRun,
+        (Some(ours), Some(difference)) if ours.reasons.is_empty() => within(difference, tolerance),
+        (Some(ours), None) if ours.reasons.is_empty() => {
+            Outcome::NotComparable(vec![Reason::NoValue("nothing is recorded of it".into())])
+        }
+        (Some(ours), _) => Outcome::NotComparable(ours.reasons.clone()),
+    };
+    Verdict { cell, mean, sd, seeds, interval: ours.and_then(|ours| ours.interval), difference, tolerance, outcome }
+}
+
+/// The ends of the tolerance belong to it; what f64 adds to a decimal difference does not decide.
+fn within(difference: f64, tolerance: f64) -> Outcome {
+    const EXACT: f64 = 1e-9;
+    match difference {
+        difference if difference.abs() <= tolerance + EXACT => Outcome::Reproduced,
+        difference if difference > 0.0 => Outcome::Better,
+        _ => Outcome::Worse,
+    }
+}
+
+/// How many published values came out how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Within the tolerance.
+    pub reproduced: usize,
+    /// Ours higher.
+    pub better: usize,
+    /// Ours lower.
+    pub worse: usize,
+    /// Other conditions.
+    pub not_comparable: usize,
+    /// Not measured.
+    pub not_run: usize,
+}
+
+/// Counts outcomes.
+pub fn tally<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Tally {
+    let mut tally = Tally::default();
+    for outcome in outcomes {
+        *match outcome {
+            Outcome::Reproduced => &mut tally.reproduced,
+            Outcome::Better => &mut tally.better,
+            Outcome::Worse => &mut tally.worse,
+            Outcome::NotComparable(_) => &mut tally.not_comparable,
+            Outcome::NotRun => &mut tally.not_run,
+        } += 1;
+    }
+    tally
+}

@@ -1,0 +1,65 @@
+//! From a run to its graph: data, method, stages, evaluation.
+//!
+//! Owns: the order in which the parts of a graph are made, and what a record stands for. Does not own: computing.
+
+use serde_json::json;
+
+use super::evaluate::{self, Setting};
+use super::prepare::{self, Prepared};
+use super::session::Session;
+use crate::error::Result;
+use crate::methods::{self, Method, Outputs};
+use crate::plan::{Graph, Inputs, StageId};
+use crate::record;
+use crate::spec::{Run, canonical_json};
+
+/// A run with its graph. Nothing is computed yet.
+pub struct Built<'a> {
+    /// Its data.
+    pub prepared: &'a Prepared,
+    /// Its method.
+    pub method: &'a dyn Method,
+    /// Its stages.
+    pub graph: &'a Graph<'a>,
+    /// What each of its models leaves.
+    pub outputs: &'a [Outputs],
+    /// The stage that holds its metrics: the last of all.
+    pub metrics: StageId,
+}
+
+impl Built<'_> {
+    /// The scores of each class.
+    pub fn scores(&self) -> impl Iterator<Item = StageId> {
+        self.outputs.iter().flat_map(|output| &output.scores).copied()
+    }
+
+    /// What the run's record stands for; another key means that the record is stale.
+    pub fn record_key(&self) -> String {
+        let identity = json!({ "metrics": self.graph.key(self.metrics), "record": record::VERSION });
+        blake3::hash(canonical_json(&identity).as_bytes()).to_hex()[..32].to_string()
+    }
+}
+
+/// Builds the graph of `run` and hands it to `work`.
+pub fn with<T>(session: &Session, run: &Run, work: impl FnOnce(&Built) -> Result<T>) -> Result<T> {
+    let prepared = prepare::prepare(session, run)?;
+    let method = methods::build(&run.spec.method, run.spec.seed)?;
+    let groups = prepared.groups(run);
+    let environment = prepared.environment(session);
+    let inputs: Vec<Inputs>; // declared before the graph, whose stages borrow them
+    let mut graph = Graph::new(&session.settings.device.numeric_class());
+    inputs =
+        groups.iter().map(|group| prepared.inputs(session, &mut graph, &environment, group)).collect::<Result<_>>()?;
+    let outputs = inputs.iter().map(|input| method.stages(&mut graph, input)).collect::<Result<Vec<_>>>()?;
+    let setting = Setting {
+        run,
+        split: &prepared.split,
+        truth_digest: &prepared.truth_digest,
+        scoring: method.scoring(),
+        shape: prepared.shape,
+    };
+    // Groups hold the classes in the split's order: all together, or one after the other.
+    let scores = outputs.iter().flat_map(|output| &output.scores).copied().collect();
+    let metrics = evaluate::stage(&mut graph, setting, scores);
+    work(&Built { prepared: &prepared, method: method.as_ref(), graph: &graph, outputs: &outputs, metrics })
+}

@@ -1,0 +1,173 @@
+//! What a study would do: every stage once, whether the store has it, who shares it, what it is expected to cost.
+//!
+//! Owns: the forecast. Does not own: the cost model (`rates`), showing it (`cli::plan`). Nothing is computed but digests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::build::{self, Built};
+use super::session::Session;
+use crate::plan::{StageId, Work};
+use crate::record::{RunFolder, Standing};
+use crate::spec::{Experiment, Run};
+
+/// A stage of a study.
+#[derive(Clone, Debug)]
+pub struct StageForecast {
+    /// Kind.
+    pub kind: &'static str,
+    /// Key in the store.
+    pub key: String,
+    /// What progress lines call it.
+    pub label: String,
+    /// Whether the store has it.
+    pub cached: bool,
+    /// Whether it will be computed: it is not cached, and something needs it.
+    pub to_do: bool,
+    /// How many runs use it.
+    pub runs: usize,
+    /// What it is expected to take.
+    pub work: Work,
+    /// Expected seconds.
+    pub seconds: f64,
+}
+
+/// A run of a study.
+#[derive(Clone, Debug)]
+pub struct RunForecast {
+    /// Id.
+    pub id: String,
+    /// Row of the experiment.
+    pub variant: String,
+    /// Method name.
+    pub method: String,
+    /// Seen anomalies per class.
+    pub seen_anomalies: usize,
+    /// Seed.
+    pub seed: u64,
+    /// How its record stands.
+    pub standing: Standing,
+    /// Keys of its stages.
+    pub stages: Vec<String>,
+    /// Stages that it needs and the store has not.
+    pub to_do: usize,
+    /// Why it cannot be planned, when something is missing.
+    pub missing: Option<String>,
+}
+
+/// A study.
+#[derive(Clone, Debug, Default)]
+pub struct Forecast {
+    /// Its runs, in order.
+    pub runs: Vec<RunForecast>,
+    /// Its distinct stages, in the order in which runs need them.
+    pub stages: Vec<StageForecast>,
+}
+
+impl Forecast {
+    /// Seconds of all that is to do.
+    pub fn seconds(&self) -> f64 {
+        self.to_do().map(|stage| stage.seconds).sum()
+    }
+
+    /// Bytes that will be added to the store.
+    pub fn bytes(&self) -> u64 {
+        self.to_do().map(|stage| stage.work.bytes).sum()
+    }
+
+    /// The most ordinary memory that any stage to do is expected to take.
+    pub fn memory_bytes(&self) -> u64 {
+        self.to_do().map(|stage| stage.work.memory_bytes).max().unwrap_or(0)
+    }
+
+    /// Stages to do.
+    pub fn to_do(&self) -> impl Iterator<Item = &StageForecast> {
+        self.stages.iter().filter(|stage| stage.to_do)
+    }
+}
+
+/// Stages that a run with this standing computes: what its metrics and record need and the store has not.
+fn to_do(session: &Session, built: &Built, standing: Standing) -> BTreeSet<StageId> {
+    let mut wanted = BTreeSet::new();
+    if standing == Standing::Current {
+        return wanted;
+    }
+    let mut open: Vec<StageId> = super::needed(built).into_iter().flatten().collect();
+    open.push(built.metrics);
+    while let Some(id) = open.pop() {
+        let stage = built.graph.stage(id);
+        if !session.store.contains(stage.kind, built.graph.key(id)) && wanted.insert(id) {
+            open.extend(&stage.inputs);
+        }
+    }
+    wanted
+}
+
+/// Plans `runs` of `experiment`. A run whose data or weights are missing says so and has no stages.
+pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> Forecast {
+    let folder = session.settings.results.join(&experiment.name);
+    let mut forecast = Forecast::default();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for run in runs {
+        let spec = &run.spec;
+        let mut planned = RunForecast {
+            id: spec.id(),
+            variant: spec.variant.clone(),
+            method: spec.method_name().into(),
+            seen_anomalies: spec.protocol.seen.count,
+            seed: spec.seed,
+            standing: Standing::Absent,
+            stages: Vec::new(),
+            to_do: 0,
+            missing: None,
+        };
+        let checked = super::prepare::check(session, run).and_then(|()| {
+            build::with(session, run, |built| {
+                planned.standing = super::standing(built, &RunFolder::new(&folder, &spec.id()));
+                add(session, built, &mut planned, &mut forecast.stages, &mut places);
+                Ok(())
+            })
+        });
+        planned.missing = checked.err().map(|fault| match fault.help() {
+            Some(help) => format!("{fault} ({help})"),
+            None => fault.to_string(),
+        });
+        forecast.runs.push(planned);
+    }
+    forecast
+}
+
+fn add(
+    session: &Session,
+    built: &Built,
+    planned: &mut RunForecast,
+    stages: &mut Vec<StageForecast>,
+    places: &mut BTreeMap<String, usize>,
+) {
+    let wanted = to_do(session, built, planned.standing);
+    planned.to_do = wanted.len();
+    for id in built.graph.ids() {
+        let (stage, key) = (built.graph.stage(id), built.graph.key(id));
+        let place = *places.entry(key.into()).or_insert_with(|| {
+            stages.push(StageForecast {
+                kind: stage.kind,
+                key: key.into(),
+                label: stage.label.clone(),
+                cached: session.store.contains(stage.kind, key),
+                to_do: false,
+                runs: 0,
+                work: stage.work,
+                seconds: session.rates.seconds(stage.kind, stage.work.operations),
+            });
+            stages.len() - 1
+        });
+        stages[place].runs += 1;
+        stages[place].to_do |= wanted.contains(&id);
+        planned.stages.push(key.into());
+    }
+}
+
+/// Expected seconds of every stage that `runs` would compute, by key.
+pub fn expected(session: &Session, experiment: &Experiment, runs: &[Run]) -> BTreeMap<String, f64> {
+    let forecast = forecast(session, experiment, runs);
+    forecast.to_do().map(|stage| (stage.key.clone(), stage.seconds)).collect()
+}

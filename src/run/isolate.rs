@@ -1,0 +1,48 @@
+//! A process for every run, so that one that dies (out of memory, a crash in a library) takes no other with it.
+//!
+//! Owns: starting such a process and saying how it ended. Does not own: what a run is.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::session::Session;
+use super::{Outcome, build, standing};
+use crate::error::{Error, Result};
+use crate::record::{RunFolder, Standing};
+use crate::spec::Run;
+
+/// How this program is called for one run.
+#[derive(Clone, Debug)]
+pub struct Isolate {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments but for the choice of the run.
+    pub arguments: Vec<std::ffi::OsString>,
+}
+
+impl Isolate {
+    /// Runs `run` in a process of its own, unless it is recorded already.
+    ///
+    /// # Errors
+    /// A process that could not be started, or that ended without saying why. A failure that it has recorded itself is
+    /// passed on with the recorded message.
+    pub(super) fn attempt(&self, session: &Session, run: &Run, folder: &RunFolder) -> Result<Outcome> {
+        let before = build::with(session, run, |built| Ok(standing(built, folder)))?;
+        if before == Standing::Current {
+            return Ok(Outcome::Current);
+        }
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).arg("--child").args(["--only", &run.spec.id()]);
+        command.args(["--seeds", &run.spec.seed.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
+        let status = command.status().map_err(Error::io("start", &self.program))?;
+        match status.code() {
+            Some(0) => Ok(Outcome::Done),
+            Some(1) => Err(Error::method(folder.failure().unwrap_or_else(|| "it did not say why".into()), "")),
+            Some(2) => Err(Error::method("its process could not start the run (see the message above)", "")),
+            _ => {
+                let what = format!("its process died ({status})");
+                Err(Error::method(what, "if memory ran out, lower --memory, or make batch or bank smaller"))
+            }
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Full disks, damaged and foreign artifacts, read-only stores, vanishing results: finished work stays, and every fault is
+//! said in words.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use dmad::store::{Lookup, Store, disk};
+
+use crate::lab::{BASE, DMAD, Lab, with};
+use crate::program::Sandbox;
+
+/// One run of two classes with seen anomalies, two epochs.
+fn study() -> String {
+    with(&format!("{BASE}{DMAD}"), &[("protocol.seen.count", "1"), ("classes", "[\"wood\"]")])
+}
+
+/// Paths of all files of the store with this extension.
+fn artifacts(store: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for kind in std::fs::read_dir(store).expect("a store").flatten().filter(|entry| entry.path().is_dir()) {
+        let files = std::fs::read_dir(kind.path()).expect("a folder").flatten().map(|entry| entry.path());
+        found.extend(files.filter(|path| path.extension().is_some_and(|found| found == extension)));
+    }
+    found.sort();
+    found
+}
+
+fn csv(lab: &Lab, experiment: &dmad::spec::Experiment) -> Vec<u8> {
+    std::fs::read(lab.results(experiment).join("metrics.csv")).expect("a table")
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_write_loses_nothing_that_was_finished() {
+    let reference = Lab::new();
+    let (experiment, _) = reference.run("study", &study());
+    let expected = csv(&reference, &experiment);
+    let lab = Lab::new();
+    let mut writes = 0;
+    loop {
+        let before = artifacts(lab.store(), "json");
+        let full = disk::full_after(writes);
+        let outcome = lab.try_run("study", &study());
+        let hit = full.was_hit();
+        drop(full);
+        if !hit {
+            assert!(outcome.is_ok(), "{outcome:?}");
+            break;
+        }
+        let fault = outcome.expect_err("the disk was full").to_string();
+        assert!(fault.contains("no space left"), "write {writes}: {fault}");
+        let after = artifacts(lab.store(), "json");
+        assert!(
+            before.iter().all(|path| after.contains(path) || is_checkpoint(path)),
+            "write {writes} lost an artifact"
+        );
+        // Every write gets its turn as the first that fails, on top of what the attempts before it have finished.
+        writes += 1;
+        assert!(writes < 1000, "there is no end to the writes");
+    }
+    assert!(writes > 20, "only {writes} writes were ever tried");
+    assert_eq!(csv(&lab, &experiment), expected);
+    let leftovers = artifacts(lab.store(), "json").into_iter().filter(|path| is_checkpoint(path)).count();
+    assert_eq!(leftovers, 0, "checkpoints of a finished training stay");
+}
+
+fn is_checkpoint(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| folder.ends_with("checkpoints"))
+}
+
+/// Damages one artifact file, runs again, and demands the same numbers from an artifact made anew.
+fn mended(extension: &str, damage: impl Fn(&Path), words: &str) {
+    let lab = Lab::new();
+    let (experiment, _) = lab.run("study", &study());
+    let expected = csv(&lab, &experiment);
+    for path in artifacts(lab.store(), extension) {
+        let kind = path.parent().and_then(Path::file_name).expect("a kind").to_string_lossy().into_owned();
+        let key = path.file_stem().expect("a key").to_string_lossy().into_owned();
+        let whole = std::fs::read(&path).expect("a file");
+        damage(&path);
+        match Store::open(lab.store()).expect("a store").lookup(&kind, &key) {
+            Lookup::Damaged(reason) => assert!(reason.contains(words), "{kind}: {reason}"),
+            Lookup::Absent => assert_eq!(words, "absent", "{kind}"),
+            Lookup::Found(_) => panic!("{kind}: the damage was not seen"),
+        }
+        // A process of its own, since this one has the artifact open already.
+        std::fs::remove_dir_all(lab.results(&experiment)).expect("removed");
+        let again = lab.again();
+        let (experiment, summary) = again.run("study", &study());
+        assert_eq!((summary.done, summary.failed.len()), (1, 0), "{kind}");
+        assert_eq!(csv(&again, &experiment), expected, "{kind}");
+        // What the numbers did not need stays damaged until something needs it.
+        let remade = std::fs::read(&path).is_ok_and(|bytes| extension == "safetensors" && bytes == whole);
+        if kind == "metrics" && extension == "safetensors" {
+            assert!(remade, "{kind}");
+        }
+    }
+}
+
+#[test]
+fn a_truncated_artifact_is_made_again() {
+    mended(
+        "safetensors",
+        |path| {
+            let bytes = std::fs::read(path).expect("a file");
+            std::fs::write(path, &bytes[..bytes.len() / 2]).expect("written");
+        },
+        "bytes where its manifest says",
+    );
+}
+
+#[test]
+fn one_flipped_bit_in_an_artifact_is_seen() {
+    mended("safetensors", |path| flip(path, 0.7), "checksum");
+}
+
+#[test]
+fn one_flipped_bit_in_a_manifest_is_seen() {
+    mended("json", |path| flip(path, 0.5), "manifest");
+}
+
+fn flip(path: &Path, place: f64) {
+    let mut bytes = std::fs::read(path).expect("a file");
+    let at = (bytes.len() as f64 * place) as usize;
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).expect("written");
+}
+
+#[test]
+fn an_artifact_of_another_format_is_never_read() {
+    let format = format!("\"format\": {}", dmad::store::FORMAT);
+    mended(
+        "json",
+        |path| {
+            let text = std::fs::read_to_string(path).expect("a manifest");
+            assert!(text.contains(&format), "{text}");
+            std::fs::write(path, text.replace(&format, "\"format\": 1")).expect("written");
+        },
+        "artifact format 1 is not this program's",
+    );
+}
+
+#[test]
+fn an_artifact_without_manifest_does_not_exist() {
+    mended("json", |path| std::fs::remove_file(path).expect("removed"), "absent");
+}
+
+#[test]
+fn the_lock_of_a_dead_process_holds_nobody_up() {
+    let lab = Lab::new();
+    let (experiment, _) = lab.run("study", &study());
+    let expected = csv(&lab, &experiment);
+    let metrics = artifacts(lab.store(), "json").into_iter().find(|path| path.parent().unwrap().ends_with("metrics"));
+    let key = metrics.expect("metrics").file_stem().expect("a key").to_string_lossy().into_owned();
+    std::fs::remove_dir_all(lab.store().join("metrics")).expect("removed");
+    std::fs::remove_dir_all(lab.results(&experiment)).expect("removed");
+    std::fs::create_dir_all(lab.store().join("locks")).expect("a folder");
+    std::fs::write(lab.store().join("locks").join(format!("metrics-{key}")), "process 999999999\n").expect("written");
+    let again = lab.again();
+    let (experiment, summary) = again.run("study", &study());
+    assert_eq!(summary.done, 1);
+    assert_eq!(csv(&again, &experiment), expected);
+}
+
+#[test]
+fn results_removed_while_running_are_written_again() {
+    let lab = Lab::new();
+    let (experiment, _) = lab.run("study", &study());
+    let expected = csv(&lab, &experiment);
+    std::fs::remove_dir_all(lab.results(&experiment).join("runs")).expect("removed");
+    let (_, summary) = lab.run("study", &study());
+    assert_eq!(summary.done, 1);
+    assert_eq!(csv(&lab, &experiment), expected);
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_refused_in_words() {
+    let sandbox = Sandbox::new();
+    sandbox.write("sealed", "a file where a folder should be");
+    let outcome = sandbox.dmad(&["run", "experiment.toml", "--store", "sealed"]);
+    outcome.refuses(&sandbox, &["sealed", "--store"]);
+}
+
+#[test]
+fn the_first_failure_ends_a_study_that_asks_for_it() {
+    let study = |mode: &[&str]| {
+        let sandbox = Sandbox::new();
+        // A broken image that headers do not show fails both variants; the second is only reached without --fail-fast.
+        let path = "data/parts/disc/test/cut/000.png";
+        let bytes = std::fs::read(sandbox.path(path)).expect("a picture");
+        sandbox.write(path, &bytes[..bytes.len() / 2]);
+        let more = "\n[[variant]]\nname = \"other\"\nmethod.mlp.hidden = 8\n";
+        sandbox.write("experiment.toml", format!("{}{more}", crate::program::EXPERIMENT));
+        sandbox.dmad(&[&["run", "experiment.toml"], mode].concat())
+    };
+    let all = study(&[]);
+    all.says(1, &["2 failed", "again: dmad run experiment.toml --seeds 0 --only"]);
+    let first = study(&["--fail-fast"]);
+    first.says(1, &["1 failed", "1 runs were not begun"]);
+}
+
+#[test]
+fn a_run_whose_process_dies_is_a_recorded_failure_and_the_others_go_on() {
+    let sandbox = Sandbox::new();
+    let more = "\n[[variant]]\nname = \"other\"\nmethod.mlp.hidden = 8\n";
+    sandbox.write("experiment.toml", format!("{}{more}", crate::program::EXPERIMENT));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dmad"));
+    command.args(["run", "experiment.toml", "--isolate"]).current_dir(sandbox.path(".")).stderr(Stdio::piped());
+    let mut parent = command.stdout(Stdio::null()).spawn().expect("the program starts");
+    let first = loop {
+        assert!(parent.try_wait().expect("a state").is_none(), "no run had a process of its own");
+        if let Some(child) = child_of(parent.id()) {
+            break child;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    };
+    // As the system does when memory runs out.
+    assert!(Command::new("kill").args(["-9", &first]).status().expect("kill").success());
+    let output = parent.wait_with_output().expect("the program ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for words in ["1 runs done", "1 failed", "its process died (signal: 9", "again: dmad run experiment.toml"] {
+        assert!(said.contains(words), "{words:?} is not in {said}");
+    }
+    let csv = std::fs::read_to_string(sandbox.path("results/experiment/metrics.csv")).expect("a table");
+    assert!(csv.lines().any(|line| line.contains("full") && line.contains("its process died")), "{csv}");
+    assert!(csv.lines().any(|line| line.contains("other") && line.contains(",ok,")), "{csv}");
+}
+
+/// The process of a run that `parent` has started.
+fn child_of(parent: u32) -> Option<String> {
+    let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+    let is_child = |folder: &Path| {
+        let stat = std::fs::read_to_string(folder.join("stat")).unwrap_or_default();
+        let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let arguments = std::fs::read_to_string(folder.join("cmdline")).unwrap_or_default();
+        after.split_whitespace().nth(1) == Some(&parent.to_string()) && arguments.contains("--child")
+    };
+    let child = processes.map(|entry| entry.path()).find(|folder| is_child(folder))?;
+    Some(child.file_name()?.to_string_lossy().into_owned())
+}

@@ -1,0 +1,174 @@
+//! `dmad plan` and `dmad store`: what they foretell is what happens.
+
+use serde_json::Value as Json;
+
+use crate::program::{EXPERIMENT, Outcome, Sandbox};
+
+fn json(outcome: &Outcome) -> Json {
+    serde_json::from_str(&outcome.stdout)
+        .unwrap_or_else(|fault| panic!("{fault}: {} {}", outcome.stdout, outcome.stderr))
+}
+
+fn plan(sandbox: &Sandbox, more: &[&str]) -> Json {
+    json(&sandbox.dmad(&[&["plan", "experiment.toml", "--format", "json"], more].concat()))
+}
+
+fn to_do(plan: &Json) -> Vec<String> {
+    let stages = plan["stages"].as_array().expect("an array");
+    let named = |stage: &Json| format!("{} {}", stage["kind"].as_str().unwrap(), stage["key"].as_str().unwrap());
+    stages.iter().filter(|stage| stage["to_do"] == true).map(named).collect()
+}
+
+/// Stages that a run says it has computed.
+fn computed(said: &str) -> usize {
+    said.lines().filter(|line| line.contains(" s (")).count()
+}
+
+#[test]
+fn a_plan_foretells_exactly_the_stages_that_a_run_computes() {
+    let sandbox = Sandbox::new();
+    let before = plan(&sandbox, &[]);
+    assert!(before["seconds"].as_f64().unwrap() > 0.0 && before["bytes"].as_u64().unwrap() > 0, "{before}");
+    assert!(!sandbox.path("results/experiment").exists(), "a plan leaves no results");
+    let run = sandbox.dmad(&["run", "experiment.toml"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(computed(&run.stderr), to_do(&before).len(), "{}", run.stderr);
+    let after = plan(&sandbox, &[]);
+    assert_eq!(to_do(&after), Vec::<String>::new());
+    assert_eq!(after["runs"][0]["record"], "up to date");
+    assert_eq!(computed(&sandbox.dmad(&["run", "experiment.toml"]).stderr), 0);
+}
+
+#[test]
+fn another_seed_or_variant_needs_only_what_is_new() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    let seed = plan(&sandbox, &["--seeds", "0,1"]);
+    let kinds = |plan: &Json| {
+        let mut kinds: Vec<String> = to_do(plan).iter().map(|stage| stage.split(' ').next().unwrap().into()).collect();
+        kinds.sort();
+        kinds.dedup();
+        kinds
+    };
+    assert!(!kinds(&seed).contains(&"features".to_string()), "features draw nothing: {:?}", kinds(&seed));
+    assert!(kinds(&seed).contains(&"training".to_string()));
+    let more = "\n[[variant]]\nname = \"wide\"\nmethod.mlp.hidden = 32\n";
+    sandbox.write("experiment.toml", format!("{EXPERIMENT}{more}"));
+    let variant = plan(&sandbox, &[]);
+    assert_eq!(
+        kinds(&variant),
+        ["metrics", "scores", "training"],
+        "a wider network shares features, banks, neighbours"
+    );
+    assert_eq!(variant["runs"][0]["record"], "up to date");
+    let shared = variant["stages"].as_array().unwrap().iter().filter(|stage| stage["runs"] == 2).count();
+    assert!(shared > 5, "{variant}");
+    let run = sandbox.dmad(&["run", "experiment.toml"]);
+    assert!(run.stderr.contains("1 runs done, 1 were up to date"), "{}", run.stderr);
+    assert_eq!(computed(&run.stderr), to_do(&variant).len(), "{}", run.stderr);
+}
+
+#[test]
+fn a_plan_names_what_is_missing() {
+    let sandbox = Sandbox::new();
+    sandbox.edit(&[
+        ("name = \"efficientnet_lite0\"", "name = \"resnet18\""),
+        ("layers = [\"stride8\", \"stride16\"]\n", ""),
+    ]);
+    let outcome = sandbox.dmad(&["plan", "experiment.toml"]);
+    assert_eq!(outcome.code, 1, "{} {}", outcome.stdout, outcome.stderr);
+    assert!(outcome.stdout.contains("Missing:") && outcome.stdout.contains("resnet18"), "{}", outcome.stdout);
+}
+
+#[test]
+fn a_stale_record_is_named_by_plan_and_report_and_done_again_by_run() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    std::fs::copy(sandbox.path("data/parts/disc/test/good/000.png"), sandbox.path("data/parts/disc/test/good/001.png"))
+        .expect("copied");
+    let planned = plan(&sandbox, &[]);
+    assert_eq!(planned["runs"][0]["record"], "stale: its images have changed");
+    let report = sandbox.dmad(&["report", "experiment.toml"]);
+    assert!(report.stderr.contains("stale:") && report.stderr.contains("its images have changed"), "{}", report.stderr);
+    let run = sandbox.dmad(&["run", "experiment.toml"]);
+    assert!(run.stderr.contains("was stale:") && run.stderr.contains("1 runs done"), "{}", run.stderr);
+    assert_eq!(plan(&sandbox, &[])["runs"][0]["record"], "up to date");
+}
+
+#[test]
+fn estimates_stand_beside_what_stages_took() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.dmad(&["run", "experiment.toml"]);
+    assert!(run.stdout.contains("expected s") && run.stdout.contains("actual s"), "{}", run.stdout);
+    let guessed = sandbox.dmad(&["plan", "experiment.toml", "--seeds", "1"]);
+    assert!(!guessed.stdout.contains('~'), "kinds that were measured are not marked as guesses: {}", guessed.stdout);
+}
+
+#[test]
+fn memory_bounds_what_is_kept_in_memory_and_changes_no_number() {
+    let numbers = |memory: &str| {
+        let sandbox = Sandbox::new();
+        // 4 images of 16 × 16 patches each: 64 columns of them are more than a quarter of a megabyte.
+        sandbox.edit(&[("projection = 0", "projection = 64"), ("[image]\nsize = 64", "[image]\nsize = 128")]);
+        let outcome = sandbox.dmad(&["run", "experiment.toml", "--memory", memory]);
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        let plan = sandbox.dmad(&["plan", "experiment.toml", "--memory", memory]).stdout;
+        (std::fs::read(sandbox.path("results/experiment/metrics.csv")).expect("a table"), outcome.stderr, plan)
+    };
+    let (small, small_said, _) = numbers("1MB");
+    let (large, large_said, _) = numbers("1GB");
+    assert_eq!(small, large);
+    assert!(small_said.contains("in a file"), "{small_said}");
+    assert!(!large_said.contains("in a file"), "{large_said}");
+    let sandbox = Sandbox::new();
+    let refused = sandbox.dmad(&["run", "experiment.toml", "--memory", "lots"]);
+    refused.says(2, &["512MB"]);
+}
+
+#[test]
+fn a_store_can_be_measured_checked_and_cleaned() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    let size = json(&sandbox.dmad(&["store", "size", "--format", "json"]));
+    assert!(size["bytes"].as_u64().unwrap() > 10_000 && size["kinds"]["features"]["artifacts"] == 5, "{size}");
+    assert_eq!(sandbox.dmad(&["store", "verify"]).code, 0);
+
+    // The experiment now has other features: what it needed before can go.
+    sandbox.edit(&[("aggregation = \"concat\"", "aggregation = \"patchcore\"\ndim = 16")]);
+    let idle = json(&sandbox.dmad(&["store", "gc", "--format", "json"]));
+    assert_eq!(idle["bytes"], 0, "without experiments everything whole stays: {idle}");
+    let listed = json(&sandbox.dmad(&["store", "gc", "experiment.toml", "--format", "json"]));
+    assert!(listed["bytes"].as_u64().unwrap() > 10_000 && listed["deleted"] == false, "{listed}");
+    assert_eq!(
+        json(&sandbox.dmad(&["store", "size", "--format", "json"])),
+        size,
+        "nothing is removed without --delete"
+    );
+    sandbox.edit(&[]);
+    let needed = json(&sandbox.dmad(&["store", "gc", "experiment.toml", "--delete", "--format", "json"]));
+    assert_eq!(needed["bytes"], 0, "{needed}");
+
+    let features = sandbox.path(".dmad-store/features");
+    let data = std::fs::read_dir(&features).unwrap().flatten().map(|entry| entry.path());
+    let victim = data.filter(|path| path.extension().is_some_and(|e| e == "safetensors")).min().expect("an artifact");
+    let mut bytes = std::fs::read(&victim).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&victim, bytes).unwrap();
+    std::fs::write(features.join(".tmpkilled"), "half").unwrap();
+    let verify = sandbox.dmad(&["store", "verify"]);
+    assert_eq!(verify.code, 1);
+    assert!(verify.stdout.contains("1 damaged") && verify.stdout.contains("checksum"), "{}", verify.stdout);
+    let swept = sandbox.dmad(&["store", "gc", "--delete"]);
+    assert!(swept.stdout.contains("left by a process that was killed"), "{}", swept.stdout);
+    assert!(!features.join(".tmpkilled").exists());
+}
+
+#[test]
+fn a_store_in_use_is_not_cleaned() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    let user = dmad::store::Store::open(&sandbox.path(".dmad-store")).expect("a store");
+    sandbox.dmad(&["store", "gc", "--delete"]).says(2, &["in use by another process"]);
+    drop(user);
+    assert_eq!(sandbox.dmad(&["store", "gc", "--delete"]).code, 0);
+}

@@ -1,0 +1,249 @@
+//! Killing, resuming, and several processes at once: the same bytes as one undisturbed process leaves, and no work twice.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dmad::random::{Purpose, stream};
+
+use crate::lab::{BASE, DATASETS, DMAD, with};
+
+/// Two seeds with and without seen anomalies, several epochs each, and PatchCore beside them.
+fn study() -> String {
+    let settings = [("method.train.epochs", "6"), ("seeds", "[0, 1]"), ("metrics", "[\"image_auroc\"]")];
+    let variants = r#"
+[[variant]]
+name = "seen"
+protocol.seen.count = 2
+
+[[variant]]
+name = "best"
+method.train.select = "best_test"
+
+[[variant]]
+name = "patchcore"
+method = { name = "patchcore", bank.normal = { ratio = 0.1, projection = 8, starts = 2 }, score.sigma = 1.0 }
+"#;
+    with(&format!("{BASE}{DMAD}{variants}"), &settings)
+}
+
+/// A folder with the study; results and store are named anew for every attempt.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("study.toml"), study()).expect("written");
+        std::fs::write(folder.path().join("datasets.toml"), DATASETS).expect("written");
+        Place(folder)
+    }
+
+    fn start(&self, attempt: &str, more: &[&str]) -> Child {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dmad"));
+        command.current_dir(self.0.path()).args(["run", "study.toml"]).args(more);
+        command.args(["--results", &format!("{attempt}/results"), "--store", &format!("{attempt}/store")]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")
+    }
+
+    /// Runs to the end; what it said.
+    fn finish(&self, attempt: &str, more: &[&str]) -> String {
+        said(self.start(attempt, more))
+    }
+
+    fn results(&self, attempt: &str) -> PathBuf {
+        self.0.path().join(attempt).join("results/study")
+    }
+
+    /// Every result file: path and content, with measurements of time taken out of the logs.
+    fn recorded(&self, attempt: &str) -> BTreeMap<PathBuf, String> {
+        let root = self.results(attempt);
+        let mut found = BTreeMap::new();
+        collect(&root, &root, &mut found);
+        found
+    }
+
+    fn stage_keys(&self, attempt: &str) -> Vec<String> {
+        let store = self.0.path().join(attempt).join("store");
+        let mut keys = Vec::new();
+        for kind in entries(&store).into_iter().filter(|path| path.is_dir()) {
+            let names = entries(&kind).into_iter().filter(|path| path.extension().is_some_and(|e| e == "json"));
+            keys.extend(names.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned()));
+        }
+        keys.sort();
+        keys
+    }
+}
+
+fn said(child: Child) -> String {
+    let output = child.wait_with_output().expect("the program ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && !said.contains("panicked"), "{said}");
+    said
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map(|entries| entries.map(|entry| entry.expect("an entry").path()).collect())
+        .unwrap_or_default();
+    paths.sort();
+    paths
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
+    for path in entries(folder) {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        if path.is_dir() {
+            collect(root, &path, found);
+        } else if !name.starts_with(".tmp") {
+            let bytes = std::fs::read(&path).expect("a file");
+            let content = match name.as_str() {
+                "run.toml" => timeless_record(std::str::from_utf8(&bytes).expect("UTF-8")),
+                "log.jsonl" => std::str::from_utf8(&bytes).expect("UTF-8").lines().map(timeless_stage).collect(),
+                _ => blake3::hash(&bytes).to_hex().to_string(),
+            };
+            found.insert(path.strip_prefix(root).expect("below").into(), content);
+        }
+    }
+}
+
+const TIMES: [&str; 6] =
+    ["wall_seconds", "cpu_seconds", "estimated_seconds", "peak_memory_bytes", "computed", "milliseconds_per_image"];
+
+fn timeless_record(text: &str) -> String {
+    let mut table: toml::Table = text.parse().expect("TOML");
+    let provenance = table["provenance"].as_table_mut().expect("a table");
+    provenance["cost"].as_table_mut().expect("a table").retain(|key, _| !TIMES.contains(&key));
+    for stage in provenance["stages"].as_array_mut().expect("an array") {
+        stage.as_table_mut().expect("a table").retain(|key, _| !TIMES.contains(&key));
+    }
+    provenance.retain(|key, _| !TIMES.contains(&key));
+    table.to_string()
+}
+
+fn timeless_stage(line: &str) -> String {
+    let mut stage: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    stage.as_object_mut().expect("an object").retain(|key, _| !TIMES.contains(&key.as_str()));
+    stage.to_string()
+}
+
+#[test]
+fn a_study_killed_at_fifty_random_moments_ends_with_the_bytes_of_an_undisturbed_one() {
+    let place = Place::new();
+    let began = Instant::now();
+    place.finish("undisturbed", &[]);
+    let whole = began.elapsed();
+    let expected = place.recorded("undisturbed");
+    assert!(expected.len() > 20, "{:?}", expected.keys());
+    let mut draws = stream(0, Purpose::Bootstrap, 0);
+    let (mut kills, mut attempt, mut resumed) = (0, 0, 0);
+    while kills < 50 {
+        let name = format!("killed{attempt}");
+        attempt += 1;
+        loop {
+            let mut child = place.start(&name, &[]);
+            let moment = whole.mul_f64(draws.below(1000) as f64 / 1000.0);
+            let deadline = Instant::now() + moment;
+            while Instant::now() < deadline && child.try_wait().expect("a state").is_none() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if kills == 50 || child.try_wait().expect("a state").is_some() {
+                let text = said(child);
+                resumed += usize::from(text.contains("training goes on after epoch"));
+                break;
+            }
+            child.kill().expect("killed");
+            child.wait().expect("dead");
+            kills += 1;
+        }
+        assert!(place.recorded(&name) == expected, "{}", difference(&place.recorded(&name), &expected));
+        assert_eq!(place.stage_keys(&name), place.stage_keys("undisturbed"), "checkpoints or half-made artifacts stay");
+    }
+    // That it can go on within a training is shown below; here it depends on the moments.
+    eprintln!("{kills} kills in {attempt} studies, {resumed} of them finished from a checkpoint");
+}
+
+/// The first file that differs.
+fn difference(found: &BTreeMap<PathBuf, String>, expected: &BTreeMap<PathBuf, String>) -> String {
+    let missing: Vec<_> = expected.keys().filter(|path| !found.contains_key(*path)).collect();
+    let more: Vec<_> = found.keys().filter(|path| !expected.contains_key(*path)).collect();
+    let other = expected.iter().find(|(path, content)| found.get(*path).is_some_and(|found| found != *content));
+    let other = other.map(|(path, content)| format!("{}:\n{}\nexpected\n{content}", path.display(), found[path]));
+    format!("missing {missing:?}, more {more:?}, other {}", other.unwrap_or_default())
+}
+
+#[test]
+fn a_training_goes_on_from_its_last_checkpoint() {
+    let place = Place::new();
+    place.finish("undisturbed", &["--only", "full", "--seeds", "0"]);
+    let expected = place.recorded("undisturbed");
+    let checkpoints = place.0.path().join("killed/store/checkpoints");
+    let mut child = place.start("killed", &["--only", "full", "--seeds", "0"]);
+    while entries(&checkpoints).iter().all(|path| path.extension().is_none_or(|e| e != "json")) {
+        assert!(child.try_wait().expect("a state").is_none(), "it ended before a checkpoint was seen");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("dead");
+    let trained = entries(&place.0.path().join("killed/store/training"));
+    let text = place.finish("killed", &["--only", "full", "--seeds", "0"]);
+    assert!(!trained.is_empty() || text.contains("training goes on after epoch"), "{text}");
+    assert!(place.recorded("killed") == expected, "{}", difference(&place.recorded("killed"), &expected));
+}
+
+#[test]
+fn four_processes_share_a_study_and_compute_nothing_twice() {
+    let place = Place::new();
+    place.finish("alone", &[]);
+    let children: Vec<Child> = (0..4).map(|_| place.start("shared", &[])).collect();
+    let said: Vec<String> = children.into_iter().map(said).collect();
+    assert!(place.recorded("shared") == place.recorded("alone"), "{}", {
+        difference(&place.recorded("shared"), &place.recorded("alone"))
+    });
+    let mut computed: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in said.iter().flat_map(|text| text.lines()).filter(|line| line.contains(" s (")) {
+        let (_, stage) = line.split_once(" s (").expect("looked for");
+        *computed.entry(stage.split(')').next().expect("closed")).or_default() += 1;
+    }
+    assert_eq!(computed.len(), place.stage_keys("alone").len(), "{said:#?}");
+    assert!(computed.values().all(|&times| times == 1), "{computed:?}");
+    let busy = said.iter().filter(|text| text.contains(" s (")).count();
+    assert!(busy >= 2, "the work was not shared: {said:#?}");
+}
+
+#[test]
+fn shards_divide_a_study_and_their_results_merge() {
+    let place = Place::new();
+    place.finish("whole", &[]);
+    let first = place.finish("parts", &["--shard", "1/2"]);
+    assert!(first.contains("4 runs done"), "{first}");
+    let second = place.finish("parts", &["--shard", "2/2"]);
+    assert!(second.contains("4 runs done"), "{second}");
+    assert!(place.recorded("parts") == place.recorded("whole"), "{}", {
+        difference(&place.recorded("parts"), &place.recorded("whole"))
+    });
+}
+
+#[test]
+fn a_second_run_does_nothing_and_a_lost_record_is_written_again_from_the_store() {
+    let place = Place::new();
+    place.finish("once", &[]);
+    let expected = place.recorded("once");
+    let again = place.finish("once", &[]);
+    assert!(again.contains("0 runs done, 8 were up to date") && !again.contains(" s ("), "{again}");
+    std::fs::remove_dir_all(entries(&place.results("once").join("runs"))[0].clone()).expect("removed");
+    let restored = place.finish("once", &[]);
+    assert!(restored.contains("1 runs done, 7 were up to date") && !restored.contains(" s ("), "{restored}");
+    assert!(place.recorded("once") == expected, "{}", difference(&place.recorded("once"), &expected));
+}
+
+#[test]
+fn isolated_runs_leave_the_same_bytes() {
+    let place = Place::new();
+    place.finish("together", &["--seeds", "0"]);
+    let text = place.finish("apart", &["--seeds", "0", "--isolate"]);
+    assert!(text.contains("4 runs done"), "{text}");
+    assert!(place.recorded("apart") == place.recorded("together"), "{}", {
+        difference(&place.recorded("apart"), &place.recorded("together"))
+    });
+}
