@@ -8,7 +8,7 @@ use dmad::spec::{ExperimentFile, schema_of};
 use polars::prelude::{ParquetReader, SerReader};
 use serde_json::Value as Json;
 
-use crate::lab::{BASE, DMAD, Lab, PATCHCORE, SIMPLENET, with};
+use crate::lab::{BASE, DMAD, Lab, PATCHCORE, SIMPLENET, UNIAD, with};
 
 /// What of the record must differ. A knob that changes patch scores must do so there, not only in metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -157,6 +157,39 @@ const SIMPLENET_KNOBS: &[Knob] = &[
     ("score.sigma", &[], &["1.0", "0.0", "4.0"], Metrics),
 ];
 
+const UNIAD_KNOBS: &[Knob] = &[
+    ("network.hidden", &[], &["16", "8"], Patches),
+    ("network.heads", &[], &["2", "4"], Patches),
+    ("network.feed_forward", &[], &["16", "8"], Patches),
+    ("network.encoder_layers", &[], &["1", "2"], Patches),
+    ("network.decoder_layers", &[], &["1", "2"], Patches),
+    ("network.dropout", &[], &["0.1", "0.0", "0.5"], Patches),
+    ("mask.size", &[], &["1", "3", "5"], Patches),
+    ("mask.encoder", &[], &["true", "false"], Patches),
+    ("mask.decoder_memory", &[], &["true", "false"], Patches),
+    ("mask.decoder_previous", &[], &["true", "false"], Patches),
+    ("jitter.scale", &[], &["20.0", "0.0"], Patches),
+    ("jitter.probability", &[("method.train.epochs", "6")], &["1.0", "0.5", "0.0"], Patches),
+    ("train.epochs", &[], &["0", "1", "2"], Patches),
+    ("train.batch", &[], &["4", "3"], Patches),
+    ("train.lr", &[], &["0.01", "0.001", "0.0"], Patches),
+    ("train.lr_drop_epoch", &[], &["0", "1"], Patches),
+    ("train.lr_factor", &[("method.train.lr_drop_epoch", "1")], &["0.1", "0.5"], Patches),
+    // The default decay times the default rate is less than an f32 can see beside 1.
+    ("train.weight_decay", &[], &["0.0", "0.5"], Patches),
+    ("train.clip", &[], &["0.1", "0.0"], Patches),
+    (
+        "train.select",
+        &[("method.train.epochs", "4"), ("method.train.lr", "0.1")],
+        &["\"last\"", "\"best_test\""],
+        Patches,
+    ),
+    ("score.image", &[], &["\"max_pool\"", "\"mean\"", "\"std\""], Images),
+    ("score.pool", &[], &["4", "16"], Images),
+    ("score.align_corners", &[], &["true", "false"], Images),
+    ("score.sigma", &[], &["1.0", "0.0", "4.0"], Metrics),
+];
+
 /// Everything outside `[method]`, with the method that shows it.
 const STUDY_KNOBS: &[(&str, Knob)] = &[
     (DMAD, ("seeds", &[], &["[0]", "[1]"], Patches)),
@@ -179,7 +212,15 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
     ),
     (PATCHCORE, ("backbone.layers", &[], &["[]", "[\"stride16\"]"], Patches)),
     (PATCHCORE, ("backbone.weights", &[], &["\"imagenet\"", "\"random\""], Patches)),
-    (PATCHCORE, ("features.aggregation", &[("features.dim", "0")], &["\"patchcore\"", "\"concat\""], Patches)),
+    (
+        PATCHCORE,
+        (
+            "features.aggregation",
+            &[("features.dim", "0")],
+            &["\"patchcore\"", "\"concat\"", "\"concat_deepest\""],
+            Patches,
+        ),
+    ),
     (PATCHCORE, ("features.dim", &[], &["24", "32"], Patches)),
     (PATCHCORE, ("features.pretrain_dim", &[], &["0", "50"], Patches)),
     (PATCHCORE, ("features.patch", &[], &["3", "1", "5"], Patches)),
@@ -364,8 +405,12 @@ fn method_schema(name: &str) -> Json {
 
 #[test]
 fn every_key_of_every_method_and_section_is_listed() {
-    let tables: BTreeMap<&str, &[Knob]> =
-        BTreeMap::from([("dmad", DMAD_KNOBS), ("patchcore", PATCHCORE_KNOBS), ("simplenet", SIMPLENET_KNOBS)]);
+    let tables: BTreeMap<&str, &[Knob]> = BTreeMap::from([
+        ("dmad", DMAD_KNOBS),
+        ("patchcore", PATCHCORE_KNOBS),
+        ("simplenet", SIMPLENET_KNOBS),
+        ("uniad", UNIAD_KNOBS),
+    ]);
     let methods: Vec<&str> = METHODS.iter().map(|entry| entry.kind.name).collect();
     assert_eq!(tables.keys().copied().collect::<Vec<_>>(), methods, "each method needs a table of knobs");
     for (method, knobs) in tables {
@@ -413,6 +458,11 @@ fn every_key_of_patchcore_changes_run_and_numbers() {
 #[test]
 fn every_key_of_simplenet_changes_run_and_numbers() {
     turn(SIMPLENET, SIMPLENET_KNOBS);
+}
+
+#[test]
+fn every_key_of_uniad_changes_run_and_numbers() {
+    turn(UNIAD, UNIAD_KNOBS);
 }
 
 #[test]
