@@ -28,7 +28,15 @@ pub struct Args {
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let mut fine = true;
     for target in &args.targets {
-        let recorded = record::read_experiment(&folder(target, common)?, &methods::kinds())?;
+        let mut recorded = record::read_experiment(&folder(target, common)?, &methods::kinds())?;
+        if target.is_file() {
+            // What is shown and asked may have been edited since the runs were recorded.
+            let declared = spec::load(target, &methods::kinds(), &[])?;
+            recorded.experiment.tables = declared.tables;
+            recorded.experiment.claims = declared.claims;
+            recorded.experiment.tolerances = declared.tolerances;
+            recorded.experiment.reproduces = declared.reproduces;
+        }
         record::rebuild_views(&recorded.folder, &recorded.experiment)?;
         for path in show(&recorded, json)? {
             eprintln!("wrote {}", path.display());

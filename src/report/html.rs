@@ -62,7 +62,7 @@ impl Body {
     fn section(&mut self, title: &str, content: String) {
         if !content.is_empty() {
             let id = title.to_lowercase();
-            self.links += &format!("<a href=\"#{id}\">{title}</a>");
+            self.links += &format!("<a href=\"#{id}\">{title}</a>\n");
             self.sections += &format!("<section id=\"{id}\">\n<h2>{title}</h2>\n{content}\n</section>\n");
         }
     }
@@ -136,9 +136,19 @@ fn table(table: &Rendered) -> String {
     let rankings: String = table
         .rankings
         .iter()
-        .map(|ranking| format!("<div class=\"scroll\"><pre>{}</pre></div>\n", escaped(&ranking.text())))
+        .map(|ranking| {
+            let head = ranking.head().map(String::from);
+            let rows: Vec<Vec<Field>> = ranking.rows().into_iter().map(ranked).collect();
+            format!("<h3>{}</h3>\n{}", escaped(&ranking.title()), sortable(&head, &rows))
+        })
         .collect();
     format!("<h3>{}</h3>\n{}{rankings}<ul class=\"notes\">{notes}</ul>\n", escaped(&table.title), pivot(&table.pivot))
+}
+
+/// Texts of a ranking; what begins with a number is sorted by it.
+fn ranked(cells: Vec<String>) -> Vec<Field> {
+    let number = |text: &str| text.split(' ').next().and_then(|first| first.parse().ok());
+    cells.into_iter().map(|text| Field::number(text.clone(), number(&text))).collect()
 }
 
 fn pivot(pivot: &Pivot) -> String {

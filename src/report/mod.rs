@@ -160,6 +160,7 @@ fn notes(recorded: &Recorded, spec: &Table, pivot: &Pivot) -> Vec<String> {
         "Percent; ± is the standard deviation over seeds; \"mean\" is the unweighted mean over classes.".to_string(),
     ];
     match pivot.seeds() {
+        Some((1, 1)) => notes.push("One seed behind every number.".into()),
         Some((fewest, most)) if fewest == most => notes.push(format!("n = {most} seeds behind every number.")),
         Some((fewest, most)) => {
             notes.push(format!("n = {fewest} to {most} seeds; the CSV says how many for each number."))

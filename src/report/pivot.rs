@@ -1,8 +1,9 @@
 //! Declared runs and recorded rows into cells.
 //!
 //! What a table shows is what the experiment declares, so that a run that was left out is a cell that says so. A dimension
-//! that varies among the declared runs and is neither shown nor averaged over would mix different things in one cell; it
-//! is added to the columns instead. Only seeds are averaged over.
+//! that is not shown and would mix different things in one cell is added to the columns. Only seeds are averaged over.
+
+use std::collections::BTreeMap;
 
 use crate::record::{MEAN, MetricRecord, Recorded};
 use crate::spec::{Dimension, MetricName, Run, Table};
@@ -206,14 +207,8 @@ impl Pivot {
             dimensions.push(Dimension::Method);
         }
         for dimension in DIMENSIONS {
-            let free = dimension != Dimension::Seed && dimension != spec.rows && !dimensions.contains(&dimension);
-            // A variant says more than its method, so the method is not shown beside it.
-            let told = dimension == Dimension::Method
-                && (spec.rows == Dimension::Variant || dimensions.contains(&Dimension::Variant));
-            // What is not built is a variant and a method of its own; one of the two is enough.
-            let varies = |point: &&Point| point.available || dimension != Dimension::Variant;
-            let of_interest: Vec<Point> = points.iter().filter(varies).cloned().collect();
-            if free && !told && distinct(&of_interest, dimension, spec).len() > 1 {
+            let shown = [&dimensions[..], &[spec.rows, Dimension::Seed]].concat();
+            if !shown.contains(&dimension) && mixes(&points, &dimensions, spec.rows, dimension) {
                 dimensions.push(dimension);
             }
         }
@@ -233,7 +228,7 @@ impl Pivot {
             .map(|row| {
                 let own = (spec.rows, row.clone());
                 let hidden = (!shows(Dimension::Class)).then(|| (Dimension::Class, MEAN.to_string()));
-                let wanted = |column: &Column| {
+                let wanted = |column: &Column| -> Vec<(Dimension, String)> {
                     [&column.head[..], std::slice::from_ref(&own)].concat().into_iter().chain(hidden.clone()).collect()
                 };
                 columns.iter().map(|c| cell(&recorded_points, &points, &wanted(c), c.metric)).collect()
@@ -268,6 +263,15 @@ impl Pivot {
     }
 }
 
+/// True when some cell of these rows and columns would hold points that differ in `dimension`.
+fn mixes(points: &[Point], columns: &[Dimension], rows: Dimension, dimension: Dimension) -> bool {
+    let mut known: BTreeMap<Vec<&str>, &str> = BTreeMap::new();
+    points.iter().any(|point| {
+        let place = columns.iter().chain([&rows]).map(|&shown| point.value(shown)).collect();
+        *known.entry(place).or_insert(point.value(dimension)) != point.value(dimension)
+    })
+}
+
 fn in_words(recorded: &Recorded, dimension: Dimension, value: &str) -> String {
     match dimension {
         Dimension::SeenAnomalies => format!("{value} seen"),
@@ -293,12 +297,7 @@ fn combinations(points: &[Point], columns: &[Dimension], spec: &Table) -> Vec<Ve
     heads
 }
 
-fn cell(
-    rows: &[(Point, &MetricRecord)],
-    points: &[Point],
-    wanted: &Vec<(Dimension, String)>,
-    metric: MetricName,
-) -> Cell {
+fn cell(rows: &[(Point, &MetricRecord)], points: &[Point], wanted: &[(Dimension, String)], metric: MetricName) -> Cell {
     let found: Vec<&MetricRecord> = rows
         .iter()
         .filter(|(point, row)| row.metric == metric.as_str() && point.is(wanted) && points.contains(point))

@@ -135,15 +135,18 @@ impl Place {
 }
 
 impl Ranking {
-    fn title(&self) -> String {
+    /// What it ranks by.
+    pub fn title(&self) -> String {
         format!("Ranked by {}, mean over classes of {}", self.metric.as_str(), self.dataset)
     }
 
-    fn head(&self) -> [&'static str; 6] {
+    /// Names of the columns.
+    pub fn head(&self) -> [&'static str; 6] {
         ["rank", "variant", self.metric.as_str(), "seeds", "difference to the best [95 %]", ""]
     }
 
-    fn rows(&self) -> Vec<Vec<String>> {
+    /// The places as texts, best first.
+    pub fn rows(&self) -> Vec<Vec<String>> {
         self.places.iter().enumerate().map(|(number, place)| place.row(number + 1)).collect()
     }
 

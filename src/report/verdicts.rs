@@ -118,8 +118,14 @@ fn variant(recorded: &Recorded, key: &Key) -> Result<Option<String>> {
         recorded.metrics.iter().filter(|row| same_setting(row, key)).map(|row| row.variant.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    if names.contains(&key.variant.as_str()) {
-        return Ok(Some(key.variant.clone()));
+    // Table 5 calls one variant by its supervision, and has another "others" for each class.
+    let of_class = format!("{}-{}", key.variant, key.class);
+    if let Some(name) = [key.variant.as_str(), &of_class].into_iter().find(|name| names.contains(name)) {
+        return Ok(Some(name.into()));
+    }
+    let is_base = [BASE_VARIANT, "unsupervised", "supervised"].contains(&key.variant.as_str());
+    if is_base && names.contains(&BASE_VARIANT) {
+        return Ok(Some(BASE_VARIANT.into()));
     }
     match (key.variant == BASE_VARIANT, &names[..]) {
         (false, _) | (_, []) => Ok(None),

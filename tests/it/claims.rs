@@ -29,6 +29,7 @@ fn the_fixture_yields_all_claim_answers_with_ties_one_seed_and_missing_classes()
         ("half of the classes are better than the rival", "undecided", "class bottle is not there for both"),
         ("in the classes that are there it is better than the rival", "supported", ""),
         ("what was never run is better", "undecided", "nothing that both variants have"),
+        ("once, with ten, is better than one seen anomaly", "undecided", "one seed"),
     ];
     assert_eq!(claims.len(), expected.len());
     for (claim, (text, standing, because)) in claims.iter().zip(expected) {
@@ -43,7 +44,7 @@ fn the_fixture_yields_all_claim_answers_with_ties_one_seed_and_missing_classes()
         assert!(text.contains(words), "{words:?} is not in:\n{text}");
     }
     let csv = std::fs::read_to_string(sandbox.path("results/judged/tables/claims.csv")).expect("a file");
-    assert_eq!(csv.lines().count(), 10);
+    assert_eq!(csv.lines().count(), 11);
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn images(spec: &RunSpec, class: (&str, usize, usize, f64, f64)) -> Vec<ImageRow
     };
     let good = (0..normal).map(|image| row(format!("{name}/test/good/{image:03}.png"), "good", false, image as f64));
     let bad = (seen..anomalous).map(|image| {
-        let score = if (image + turn) % 4 == 0 { low.round() - 0.5 } else { normal as f64 + image as f64 };
+        let score = if (image + turn).is_multiple_of(4) { low.round() - 0.5 } else { normal as f64 + image as f64 };
         row(format!("{name}/test/defect/{image:03}.png"), "defect", true, score)
     });
     good.chain(bad).collect()
