@@ -6,6 +6,7 @@
 mod common;
 pub mod dmad;
 mod patchcore;
+pub mod simplenet;
 pub mod uniad;
 
 use schemars::JsonSchema;
@@ -84,7 +85,7 @@ pub struct Entry {
 }
 
 /// All methods.
-pub const METHODS: &[Entry] = &[dmad::ENTRY, patchcore::ENTRY, uniad::ENTRY];
+pub const METHODS: &[Entry] = &[dmad::ENTRY, patchcore::ENTRY, simplenet::ENTRY, uniad::ENTRY];
 
 /// The parser's view of all methods.
 pub fn kinds() -> Vec<&'static MethodKind> {

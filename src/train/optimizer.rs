@@ -53,6 +53,11 @@ impl Optimizer {
         Optimizer { groups, step: 0, moments: BTreeMap::new() }
     }
 
+    /// Changes the learning rate of a group from the next step on.
+    pub fn set_learning_rate(&mut self, group: usize, learning_rate: f64) {
+        self.groups[group].learning_rate = learning_rate;
+    }
+
     /// Steps done.
     pub fn steps(&self) -> u64 {
         self.step as u64
@@ -90,11 +95,6 @@ impl Optimizer {
             self.moments.insert(name.into(), (moment(FIRST)?, moment(SECOND)?));
         }
         Ok(())
-    }
-
-    /// Sets the learning rate of all groups.
-    pub fn set_learning_rate(&mut self, learning_rate: f64) {
-        self.groups.iter_mut().for_each(|group| group.learning_rate = learning_rate);
     }
 
     /// One step. Parameters without a gradient stay; those named in `zero_gradient` (whose true gradient is zero, so

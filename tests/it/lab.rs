@@ -73,6 +73,16 @@ bank.normal = { ratio = 0.1, projection = 8, starts = 2 }
 score.sigma = 1.0
 "#;
 
+/// SimpleNet, as small.
+pub const SIMPLENET: &str = r#"
+[method]
+name = "simplenet"
+discriminator.hidden = 8
+noise.std = 0.1
+train = { epochs = 2, batch = 4, lr_adaptor = 0.01, lr_discriminator = 0.01 }
+score.sigma = 1.0
+"#;
+
 /// UniAD on the same features.
 pub const UNIAD: &str = r#"
 [method]

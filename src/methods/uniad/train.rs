@@ -166,7 +166,7 @@ impl Trainer {
 
     /// Takes the learning rate of an epoch, counted from 0.
     pub fn set_epoch(&mut self, epoch: usize) {
-        self.optimizer.set_learning_rate(self.params.train.learning_rate(epoch));
+        self.optimizer.set_learning_rate(0, self.params.train.learning_rate(epoch));
     }
 
     /// The loss (1 × 1): mean squared distance of the reconstruction of the disturbed tokens to the clean ones. `noise` is
