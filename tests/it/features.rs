@@ -259,7 +259,7 @@ fn features_that_are_not_finite_name_the_image_and_a_failing_image_stops_the_pas
         if index > CHUNK_IMAGES { Err(Error::data(format!("folder/{index}.png"), "broken", "")) } else { image(index) }
     };
     let mut kept = 0;
-    let outcome: Result<Shape> = extract(&sound, &concat(), 64, CHUNK_IMAGES + 4, 3, failing, |_| {
+    let outcome: Result<Shape> = extract(&sound, &concat(), 64, CHUNK_IMAGES + 4, 4, failing, |_| {
         kept += 1;
         Ok(())
     });
