@@ -2,12 +2,14 @@
 //!
 //! Owns: the order and its forms. Does not own: intervals (`evidence`).
 
+use std::collections::BTreeSet;
+
 use super::claims::difference;
 use super::evidence::{Arm, compare, values};
 use super::render::{aligned_markdown, plain, quoted};
 use crate::error::Result;
 use crate::paper::claims::Evidence;
-use crate::record::{MEAN, Recorded};
+use crate::record::{MEAN, Recorded, RecordedRun};
 use crate::spec::{MetricName, Table};
 
 /// The variants of one dataset in the order of one metric.
@@ -82,7 +84,13 @@ fn places(
     let mut found: Vec<(&Arm, Vec<f64>)> =
         arms.iter().map(|arm| (*arm, means(recorded, arm, metric, only))).filter(|(_, m)| !m.is_empty()).collect();
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    found.sort_by(|a, b| mean(&b.1).total_cmp(&mean(&a.1)));
+    // A mean over other classes is no mean to be ranked: such variants come last and are never the best.
+    let every: BTreeSet<&str> =
+        arms.iter().flat_map(|arm| defined(recorded, &arm.runs(recorded), metric, only)).collect();
+    let whole = |arm: &Arm| {
+        arm.runs(recorded).into_iter().all(|run| defined(recorded, &[run], metric, only).len() == every.len())
+    };
+    found.sort_by(|a, b| whole(b.0).cmp(&whole(a.0)).then(mean(&b.1).total_cmp(&mean(&a.1))));
     let best = found.first().map(|(arm, _)| *arm);
     let place = |(arm, values): &(&Arm, Vec<f64>)| {
         let (mean, seeds) = (mean(values), values.len());
@@ -95,6 +103,17 @@ fn places(
         Ok(Place { label, mean, sd: (seeds > 1).then(|| (squares / (seeds - 1) as f64).sqrt()), seeds, to_best })
     };
     found.iter().map(place).collect()
+}
+
+/// The classes in which a metric is defined in some of the runs.
+fn defined<'a>(
+    recorded: &'a Recorded,
+    runs: &[&'a RecordedRun],
+    metric: MetricName,
+    only: &[String],
+) -> BTreeSet<&'a str> {
+    let classes = values(recorded, runs, metric).into_iter().map(|value| value.class);
+    classes.filter(|class| only.is_empty() || only.iter().any(|wanted| wanted == class)).collect()
 }
 
 /// Mean over classes of each seed.
