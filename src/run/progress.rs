@@ -170,7 +170,7 @@ fn time_of_day() -> String {
 /// A time as people say it.
 pub fn duration(seconds: f64) -> String {
     match seconds {
-        s if s < 1.0 => "under 1 s".into(),
+        s if s < 1.5 => "1 s".into(),
         s if s < 90.0 => format!("{s:.0} s"),
         s if s < 5400.0 => format!("{:.0} min", s / 60.0),
         s => format!("{:.1} h", s / 3600.0),
