@@ -19,8 +19,6 @@ pub struct Entry {
     pub key: String,
     /// Bytes of data file and manifest.
     pub bytes: u64,
-    /// Whether it has a manifest of today's format.
-    pub usable: bool,
 }
 
 /// What nobody needs.
@@ -46,8 +44,7 @@ impl Store {
         let entry = |(kind, key): (String, String)| {
             let size = |path: PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
             let bytes = size(self.data_path(&kind, &key)) + size(self.manifest_path(&kind, &key));
-            let usable = self.manifest(&kind, &key).is_some() && self.data_path(&kind, &key).is_file();
-            Entry { kind, key, bytes, usable }
+            Entry { kind, key, bytes }
         };
         Ok(names.into_iter().map(entry).collect())
     }
