@@ -24,17 +24,32 @@ pub struct Args {
 pub fn run(args: &Args, common: &Common) -> Result<bool> {
     let mut fine = true;
     for target in &args.targets {
-        let recorded = record::read_experiment(&folder(target, common)?, &methods::kinds())?;
+        let mut recorded = record::read_experiment(&folder(target, common)?, &methods::kinds())?;
+        if target.is_file() {
+            // What is shown, and how, may have been edited since the runs were recorded.
+            let declared = spec::load(target, &methods::kinds(), &[])?;
+            recorded.experiment.tables = declared.tables;
+            recorded.experiment.figures = declared.figures;
+        }
         record::rebuild_views(&recorded.folder, &recorded.experiment)?;
         let tables = report::tables(&recorded);
         tables.iter().try_for_each(|table| super::print(&table.text))?;
         for path in report::write(&recorded, &tables)? {
             eprintln!("wrote {}", path.display());
         }
+        figures(&recorded)?;
         stale(&recorded, common)?;
         fine &= recorded.missing.is_empty() && recorded.metrics.iter().all(|row| row.status == "ok");
     }
     Ok(fine)
+}
+
+/// Writes the figures and says what is missing in them.
+pub(super) fn figures(recorded: &record::Recorded) -> Result<()> {
+    let figures = report::write_figures(recorded)?;
+    figures.paths.iter().for_each(|path| eprintln!("wrote {}", path.display()));
+    figures.missing.iter().for_each(|what| eprintln!("{what}"));
+    Ok(())
 }
 
 /// Names recorded runs that today's program, data or weights would give other numbers for. Where the data are not here,

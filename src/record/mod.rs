@@ -3,6 +3,7 @@
 //! Owns: rows, files, provenance, the experiment-level views. Does not own: computing anything, or showing it (`report`).
 //! Every run owns its folder; the experiment's files are views in canonical order, replaced in one step.
 
+mod detail;
 mod frames;
 mod provenance;
 mod read;
@@ -10,6 +11,10 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
+pub use detail::{
+    Embedding, Picture, Pictures, RunDetail, chosen_pictures, embedding_name, finished, read_embedding, read_pictures,
+    write_embedding, write_pictures,
+};
 pub use frames::{METRIC_COLUMNS, MetricRecord};
 pub use provenance::{Cost, Provenance, StageLog};
 pub use read::{Recorded, read_experiment};

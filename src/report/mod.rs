@@ -1,7 +1,8 @@
-//! Tables from records alone. No model is ever run here.
+//! Tables and figures from records alone. No model is ever run here.
 //!
 //! Owns: turning recorded rows into tables, and writing them as text, Markdown and CSV. Does not own: what was recorded.
 
+mod figures;
 mod pivot;
 mod render;
 
@@ -13,6 +14,7 @@ use crate::record::Recorded;
 use crate::spec::{Dimension, Table};
 use crate::store::write_atomically;
 
+pub use figures::{DrawnFigure, Figures, draw_figures, write_figures};
 pub use pivot::{Cell, Pivot};
 pub use render::plain;
 

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 
 use super::check::{check, suggestion};
 use super::diagnostic::Place;
+use super::figure::{Figure, check_names};
 use super::file::{ExperimentFile, MetricName, Names, Table as TableSpec};
 use super::method::{MethodContext, MethodFault, MethodKind, schema_of};
 use super::tree::{self, Entry, Node, Table, Value};
@@ -41,6 +42,8 @@ pub struct Experiment {
     pub metrics: Vec<MetricName>,
     /// Declared tables.
     pub tables: Vec<TableSpec>,
+    /// Declared figures.
+    pub figures: Vec<Figure>,
     /// The runs in canonical order: variant, dataset, sweep, seed.
     pub runs: Vec<Run>,
     /// The resolved experiment as TOML: reading it again gives the same runs.
@@ -191,12 +194,14 @@ fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64])
     for (variant, tree) in trees {
         rows.push((variant.clone(), resolver.expand(&variant, tree)?));
     }
+    check_names(&base, &file.figure, &resolver.runs)?;
     Ok(Experiment {
         path: path.into(),
         title: if file.title.is_empty() { name.clone() } else { file.title.clone() },
         reproduces: file.reproduces.clone(),
         metrics: if file.metrics.is_empty() { MetricName::ALL.to_vec() } else { file.metrics.clone() },
         tables: file.table.clone(),
+        figures: file.figure.clone(),
         resolved: resolved_toml(&base, &name, &seeds, rows),
         runs: resolver.runs,
         name,

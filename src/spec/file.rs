@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::figure::Figure;
 use super::types::{Backbone, Evaluation, Features, Image, Protocol};
 
 /// An experiment: one TOML file that expands into runs.
@@ -48,6 +49,8 @@ pub struct ExperimentFile {
     pub sweep: BTreeMap<String, Vec<serde_json::Value>>,
     /// Tables to print; default: one table of all metrics by class.
     pub table: Vec<Table>,
+    /// Figures to draw.
+    pub figure: Vec<Figure>,
 }
 
 /// A named row of an experiment: what differs from the base.

@@ -6,6 +6,7 @@
 pub mod check;
 mod diagnostic;
 mod experiment;
+mod figure;
 mod file;
 mod method;
 pub mod tree;
@@ -13,6 +14,7 @@ mod types;
 
 pub use diagnostic::{Diagnostic, Place, Source};
 pub use experiment::{BASE_VARIANT, Experiment, Run, RunSpec, canonical_json, load, schema};
+pub use figure::{BankPart, Bars, Choice, Curve, Figure, Histogram, Learning, Maps, Tsne};
 pub use file::{Dimension, ExperimentFile, MetricName, Names, Table, VariantFile};
 pub use method::{MethodContext, MethodFault, MethodKind, read_params, schema_of, write_params};
 pub use types::*;

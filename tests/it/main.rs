@@ -8,6 +8,7 @@ mod data;
 mod errors;
 mod faults;
 mod features;
+mod figures;
 mod gen_oracle;
 mod generated_maps;
 mod golden;
