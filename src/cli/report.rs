@@ -45,7 +45,7 @@ pub fn run(args: &Args, common: &Common) -> Result<bool> {
 }
 
 /// Writes the figures and says what is missing in them.
-pub(super) fn figures(recorded: &record::Recorded) -> Result<()> {
+fn figures(recorded: &record::Recorded) -> Result<()> {
     let figures = report::write_figures(recorded)?;
     figures.paths.iter().for_each(|path| eprintln!("wrote {}", path.display()));
     figures.missing.iter().for_each(|what| eprintln!("{what}"));

@@ -123,7 +123,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         let recorded = record::read_experiment(&common.results.join(&experiment.name), &methods)?;
         let tables = report::tables(&recorded);
         report::write(&recorded, &tables)?;
-        super::report::figures(&recorded)?;
+        report::write_figures(&recorded)?.missing.iter().for_each(|what| eprintln!("{what}"));
         match json {
             true => print_json(experiment, &recorded)?,
             false => tables.iter().try_for_each(|table| super::print(&table.text))?,

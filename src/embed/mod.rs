@@ -3,6 +3,7 @@
 //! Owns: the arithmetic, which repeats to the byte for any number of threads. Does not own: which rows (`run::gallery`), or
 //! the drawing (`report::figures`).
 
+mod divergence;
 mod pca;
 mod tsne;
 

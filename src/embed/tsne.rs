@@ -2,6 +2,7 @@
 
 use bhtsne::{Neighbor, tSNE};
 
+use super::divergence::divergence;
 use super::pca::principal_components;
 use crate::bank::neighbours::k_nearest;
 use crate::error::{Error, Result};
@@ -66,7 +67,7 @@ pub fn tsne(rows: Rows, settings: &Settings, progress: &dyn Fn(usize, usize)) ->
     // The number of rows is all that is read of the data where neighbours are given.
     let numbers: Vec<usize> = (0..count).collect();
     progress(0, settings.epochs);
-    let (positions, divergence) = pool.install(|| {
+    let positions = pool.install(|| {
         let mut descent: tSNE<f64, usize> = tSNE::new(&numbers);
         descent
             .perplexity(perplexity)
@@ -75,16 +76,19 @@ pub fn tsne(rows: Rows, settings: &Settings, progress: &dyn Fn(usize, usize)) ->
             .momentum_switch_epoch(exaggerated)
             .initial_embedding(start)
             .barnes_hut_with_neighbors(THETA, &neighbours);
-        (descent.embedding(), descent.kl_divergence())
+        descent.embedding()
     });
     progress(settings.epochs, settings.epochs);
     let points: Vec<[f32; 2]> = positions.chunks_exact(2).map(|p| [p[0] as f32, p[1] as f32]).collect();
     if points.iter().flatten().any(|value| !value.is_finite()) {
         return Err(Error::method("t-SNE has diverged", "lower `epochs` or `perplexity` of the figure"));
     }
+    let places: Vec<[f64; 2]> = positions.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
+    let lists: Vec<Vec<(usize, f64)>> =
+        neighbours.iter().map(|list| list.iter().map(|n| (n.index, n.distance)).collect()).collect();
     Ok(Embedded {
         points,
-        divergence: divergence.unwrap_or(f64::NAN),
+        divergence: divergence(&places, &lists, perplexity),
         components: reduced.rows.cols(),
         explained: reduced.explained,
         perplexity,

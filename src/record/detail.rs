@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use polars::prelude::{DataFrame, PolarsError, StringChunked};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::frames::{image_rows, read_parquet};
-use super::read::{Recorded, stages};
+use super::frames::read_parquet;
+use super::read::Recorded;
 use super::write::RunFolder;
 use super::{ImageRow, StageLog};
 use crate::error::{Error, Result};
@@ -46,12 +47,22 @@ impl<'a> RunDetail<'a> {
     /// Its test images with their scores, class after class.
     pub fn images(&self) -> Result<Vec<ImageRow>> {
         let path = self.folder.file("images.parquet");
-        image_rows(&read_parquet(&path)?, &path)
+        let frame = read_parquet(&path)?;
+        image_rows(&frame).map_err(|fault| {
+            Error::store(&path, format!("not a table of images ({fault})"), "remove the run's folder and run again")
+        })
     }
 
     /// The stages behind it.
     pub fn stages(&self) -> Result<Vec<StageLog>> {
-        stages(&self.folder.file("log.jsonl"))
+        let path = self.folder.file("log.jsonl");
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let read = |line: &str| {
+            serde_json::from_str(line).map_err(|fault| {
+                Error::store(&path, format!("not a log of stages ({fault})"), "remove the run's folder and run again")
+            })
+        };
+        text.lines().map(read).collect()
     }
 
     /// Mean image AUROC of each epoch; empty where only one epoch was scored.
@@ -85,6 +96,22 @@ impl<'a> RunDetail<'a> {
         let text = std::fs::read_to_string(self.folder.file("run.toml")).unwrap_or_default();
         text.parse().unwrap_or_default()
     }
+}
+
+fn image_rows(frame: &DataFrame) -> Result<Vec<ImageRow>, PolarsError> {
+    let text = |name: &str| frame.column(name)?.str();
+    let (class, path, defect) = (text("class")?, text("path")?, text("defect")?);
+    let (label, score) = (frame.column("label")?.bool()?, frame.column("score")?.f64()?);
+    let own = |column: &StringChunked, row: usize| column.get(row).unwrap_or_default().to_string();
+    Ok((0..frame.height())
+        .map(|row| ImageRow {
+            class: own(class, row),
+            path: own(path, row),
+            defect: own(defect, row),
+            label: label.get(row).unwrap_or_default(),
+            score: score.get(row).unwrap_or(f64::NAN),
+        })
+        .collect())
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {

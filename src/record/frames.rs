@@ -144,28 +144,6 @@ pub fn image_frame(run: &str, rows: &[&ImageRow]) -> Result<DataFrame, PolarsErr
     )
 }
 
-/// Image rows of one run back from its frame.
-pub fn image_rows(frame: &DataFrame, path: &Path) -> Result<Vec<ImageRow>> {
-    let read = || -> Result<Vec<ImageRow>, PolarsError> {
-        let text = |name: &str| frame.column(name)?.str();
-        let (class, image, defect) = (text("class")?, text("path")?, text("defect")?);
-        let (label, score) = (frame.column("label")?.bool()?, frame.column("score")?.f64()?);
-        let own = |column: &StringChunked, row: usize| column.get(row).unwrap_or_default().to_string();
-        Ok((0..frame.height())
-            .map(|row| ImageRow {
-                class: own(class, row),
-                path: own(image, row),
-                defect: own(defect, row),
-                label: label.get(row).unwrap_or_default(),
-                score: score.get(row).unwrap_or(f64::NAN),
-            })
-            .collect())
-    };
-    read().map_err(|fault| {
-        Error::store(path, format!("not a table of images ({fault})"), "remove the run's folder and run again")
-    })
-}
-
 /// Parquet bytes. Uncompressed pages in one row group: the same frame gives the same bytes.
 pub fn parquet_bytes(frame: &mut DataFrame) -> Result<Vec<u8>, PolarsError> {
     let mut bytes = Vec::new();

@@ -43,7 +43,7 @@ pub struct RunCost {
 }
 
 /// The stages of a run, from its log; a failed run has none.
-pub(super) fn stages(path: &Path) -> Result<Vec<StageLog>> {
+fn stages(path: &Path) -> Result<Vec<StageLog>> {
     let Ok(text) = std::fs::read_to_string(path) else { return Ok(Vec::new()) };
     let read = |line: &str| {
         serde_json::from_str(line).map_err(|fault| {

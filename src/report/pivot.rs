@@ -39,7 +39,7 @@ const DIMENSIONS: [Dimension; 6] = [
     Dimension::Seed,
 ];
 
-pub(super) fn name(dimension: Dimension) -> &'static str {
+fn name(dimension: Dimension) -> &'static str {
     match dimension {
         Dimension::Class => "class",
         Dimension::Variant => "variant",
@@ -50,7 +50,7 @@ pub(super) fn name(dimension: Dimension) -> &'static str {
     }
 }
 
-pub(super) fn value(row: &MetricRecord, dimension: Dimension) -> String {
+fn value(row: &MetricRecord, dimension: Dimension) -> String {
     match dimension {
         Dimension::Class => row.class.clone(),
         Dimension::Variant => row.variant.clone(),
@@ -62,7 +62,7 @@ pub(super) fn value(row: &MetricRecord, dimension: Dimension) -> String {
 }
 
 /// Distinct values in the order in which they are recorded, "mean" last; numbers ascending.
-pub(super) fn distinct(rows: &[&MetricRecord], dimension: Dimension) -> Vec<String> {
+fn distinct(rows: &[&MetricRecord], dimension: Dimension) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for row in rows {
         let value = value(row, dimension);

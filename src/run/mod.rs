@@ -114,7 +114,7 @@ pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run], opti
         let _lock = session.wait_for(&session.results_lock(experiment, "views"))?;
         record::rebuild_views(&folder, experiment)?;
     }
-    if !options.is_child {
+    if !options.is_child && !runs.is_empty() {
         gallery::complete(session, experiment)?;
     }
     Ok(summary)

@@ -1,10 +1,9 @@
 //! A metric by variant, or another dimension, as horizontal bars: names of any length fit beside them.
 
-use super::super::pivot::distinct;
 use super::canvas::{Align, Scene, text_width};
 use super::panel::{Axis, fit, footnote, heading};
-use super::series::{self, POINT_COLUMNS, Point, Query, point_csv};
-use super::style::{BLACK, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, colour, metric_label};
+use super::series::{self, POINT_COLUMNS, Point, Query, distinct, point_csv};
+use super::style::{BLACK, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, WHITE, colour, metric_label};
 use super::{Drawing, Notes, grid, quoted};
 use crate::error::Result;
 use crate::record::{MetricRecord, Recorded};
@@ -103,7 +102,7 @@ fn panel(scene: &mut Scene, part: &Part, from: f64, title: &str) {
     };
     let beside = part.bars.iter().map(|(_, point)| text_width(&value(point), SMALL)).fold(0.0, f64::max);
     let (left, right) = (GAP + widest + GAP, scene.width - GAP - beside - 2.0 * GAP);
-    let axis = Axis::round(from, 100.0, ((right - left) / 110.0) as usize);
+    let axis = Axis::round(from, 100.0, ((right - left) / 90.0) as usize);
     let at = |value: f64| left + ((value - from) / (100.0 - from)).clamp(0.0, 1.0) * (right - left);
     let top = scene.height + GAP;
     let heights: Vec<f64> = labels.iter().map(|rows| (rows.len() as f64 * SMALL).max(BAR) + GAP).collect();
@@ -133,7 +132,10 @@ fn panel(scene: &mut Scene, part: &Part, from: f64, title: &str) {
             }
             end = end.max(high);
         }
-        scene.text(value(point), (end + GAP, middle), SMALL, Align::Left, BLACK);
+        let text = value(point);
+        let (from, to) = (end + GAP * 0.7, end + GAP * 1.3 + text_width(&text, SMALL));
+        scene.rect((from, middle - BAR / 2.0), (to, middle + BAR / 2.0), WHITE);
+        scene.text(text, (end + GAP, middle), SMALL, Align::Left, BLACK);
         y += height;
     }
     scene.line(vec![(left, top), (left, bottom), (right, bottom)], BLACK, HAIR, Dash::SOLID);

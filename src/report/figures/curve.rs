@@ -1,9 +1,8 @@
 //! A metric against the number of seen anomalies, or another dimension.
 
-use super::super::pivot::{distinct, name, value};
 use super::canvas::{Scene, text_width};
 use super::panel::{Axis, Key, Panel, footnote, heading, legend};
-use super::series::{self, POINT_COLUMNS, Point, Query, point_csv};
+use super::series::{self, POINT_COLUMNS, Point, Query, distinct, name, point_csv, value};
 use super::style::{GAP, Ink, SMALL, colour, metric_label};
 use super::{Drawing, Notes, grid, quoted};
 use crate::error::Result;
@@ -123,13 +122,9 @@ fn panel(scene: &mut Scene, part: &Part, x: Dimension, places: &[String], title:
     let high = |p: &Point| (p.mean + p.deviation.unwrap_or(0.0)).max(p.range.map_or(p.mean, |r| r.1));
     let least = points().map(|(_, p)| low(p)).fold(f64::INFINITY, f64::min);
     let greatest = points().map(|(_, p)| high(p)).fold(f64::NEG_INFINITY, f64::max);
-    let x_name = match x {
-        Dimension::SeenAnomalies => "seen anomalies per class",
-        other => name(other),
-    };
     let y = (Axis::percent(least, greatest.min(100.0), 5), metric_label(part.metric));
     let height = (scene.width * 0.5).max(220.0);
-    let panel = Panel::below(scene, title, height, (axis(x, places, scene.width), x_name), y);
+    let panel = Panel::below(scene, title, height, (axis(x, places, scene.width), name(x)), y);
     // Lines side by side by a hair, so that error bars at one place can be told apart.
     let units = (panel.x.high - panel.x.low) / (panel.right - panel.left);
     let middle = (part.lines.len() - 1) as f64 / 2.0;
@@ -148,7 +143,7 @@ fn panel(scene: &mut Scene, part: &Part, x: Dimension, places: &[String], title:
             }
         }
         let points: Vec<(f64, f64)> = line.iter().map(|(x, point)| (x + shift, point.mean)).collect();
-        panel.series(scene, *number, ink, &points, true);
+        panel.series(scene, *number, ink, &points);
     }
 }
 
@@ -174,7 +169,7 @@ fn axis(x: Dimension, places: &[String], width: f64) -> Axis {
 }
 
 fn csv(parts: &[Part], x: Dimension, places: &[String], lines: &[String]) -> String {
-    let mut out = format!("dataset,metric,line,{},{POINT_COLUMNS}\n", name(x));
+    let mut out = format!("dataset,metric,line,{},{POINT_COLUMNS}\n", name(x).replace(' ', "_"));
     for part in parts {
         for (number, line) in &part.lines {
             for (at, point) in line {

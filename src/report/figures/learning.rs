@@ -166,6 +166,6 @@ fn panel(
             panel.band(scene, ink, &known.iter().map(|&(x, _, low, high)| (x, low, high)).collect::<Vec<_>>());
         }
         let points: Vec<(f64, f64)> = known.iter().map(|&(x, mean, ..)| (x, mean)).collect();
-        panel.series(scene, place, ink, &points, points.len() <= 15);
+        panel.series(scene, place, ink, &points);
     }
 }

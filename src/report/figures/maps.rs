@@ -163,14 +163,15 @@ fn outlined(row: &Row) -> Picture {
         let (x, y) = (x.clamp(0, width as isize - 1) as usize, y.clamp(0, height as isize - 1) as usize);
         row.truth.data[(y * width + x) * channels] > 127
     };
-    let edge = |x: isize, y: isize, reach: isize| {
-        let own = inside(x, y);
-        (-reach..=reach).any(|dy| (-reach..=reach).any(|dx| inside(x + dx, y + dy) != own))
+    // Outside the defect only, so that a small one is not covered.
+    let near = |x: isize, y: isize, reach: isize| {
+        (-reach..=reach).any(|dy| (-reach..=reach).any(|dx| inside(x + dx, y + dy)))
     };
     let mut data = row.image.data.clone();
     for y in 0..height as isize {
         for x in 0..width as isize {
-            let colour = match (edge(x, y, reach), edge(x, y, 2 * reach)) {
+            let colour = match (near(x, y, reach), near(x, y, reach + 1)) {
+                _ if inside(x, y) => continue,
                 (true, _) => [240, 228, 66],
                 (false, true) => [0, 0, 0],
                 (false, false) => continue,

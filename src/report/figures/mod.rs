@@ -146,9 +146,12 @@ fn grid<T>(scene: &mut Scene, panels: &[T], columns: usize, mut draw: impl FnMut
     }
 }
 
+/// A space at which no label is broken.
+const NO_BREAK: char = '\u{a0}';
+
 /// A field of a CSV file.
 fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "\"\""))
+    format!("\"{}\"", text.replace('"', "\"\"").replace(NO_BREAK, " "))
 }
 
 /// A run among the `shown`: its variant, with dataset and seen anomalies where they differ.
@@ -156,7 +159,7 @@ fn run_label(run: &Run, shown: &[&Run]) -> String {
     let differ = |of: fn(&Run) -> String| shown.iter().any(|other| of(other) != of(run));
     let mut label = run.spec.variant.clone();
     if differ(|run| run.spec.protocol.seen.count.to_string()) {
-        label += &format!(", {} seen", run.spec.protocol.seen.count);
+        label += &format!(", {}{NO_BREAK}seen", run.spec.protocol.seen.count);
     }
     if differ(|run| run.spec.dataset.clone()) {
         label += &format!(", {}", run.spec.dataset);

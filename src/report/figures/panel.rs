@@ -19,7 +19,7 @@ impl Axis {
     pub fn round(low: f64, high: f64, count: usize) -> Self {
         let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
         let step = round_step((high - low) / count.max(1) as f64);
-        let (first, last) = ((low / step - 1e-9).floor(), (high / step + 1e-9).ceil());
+        let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
         let decimals = (-step.log10().floor()).max(0.0) as usize;
         let ticks = (first as i64..=last as i64).map(|i| i as f64 * step).map(|v| (v, number(v, decimals))).collect();
         Axis { low: first * step, high: last * step, ticks }
@@ -128,13 +128,13 @@ impl Panel {
         SMALL * lines as f64
     }
 
-    /// A line with a marker on every point.
-    pub fn series(&self, scene: &mut Scene, number: usize, ink: Ink, points: &[(f64, f64)], marked: bool) {
+    /// A line with a marker on every point, or on some eight of many.
+    pub fn series(&self, scene: &mut Scene, number: usize, ink: Ink, points: &[(f64, f64)]) {
         let places: Vec<(f64, f64)> = points.iter().map(|&(x, y)| self.at(x, y)).collect();
         scene.line(places.clone(), ink, LINE, Dash::of(number));
-        if marked {
-            places.into_iter().for_each(|place| marker(scene, number, place, MARKER, ink));
-        }
+        let every = if points.len() <= 15 { 1 } else { points.len() / 8 };
+        let marked = places.into_iter().skip(number % every).step_by(every);
+        marked.for_each(|place| marker(scene, number, place, MARKER, ink));
     }
 
     /// The area between lower and upper values.
@@ -170,6 +170,9 @@ pub fn heading(scene: &mut Scene, title: &str, left: f64) {
 
 /// Small text below all else.
 pub fn footnote(scene: &mut Scene, text: &str) {
+    if text.is_empty() {
+        return;
+    }
     for row in fit(text, scene.width - 2.0 * GAP, SMALL) {
         scene.text(row, (GAP, scene.height + SMALL * 0.6), SMALL, Align::Left, GREY);
         scene.height += SMALL * 1.15;
@@ -225,7 +228,7 @@ fn draw_key(scene: &mut Scene, key: &Key, x: f64, y: f64, width: f64) {
     }
 }
 
-/// A text in lines no wider than `room`: broken at spaces, commas, underscores, slashes; cut with … where a word is too
+/// A text in lines no wider than `room`: broken at plain spaces, commas, underscores, slashes; cut with … where a word is too
 /// long, or where more than four lines would be needed.
 pub fn fit(text: &str, room: f64, size: f64) -> Vec<String> {
     let mut words: Vec<String> = vec![String::new()];

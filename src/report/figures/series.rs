@@ -2,9 +2,47 @@
 
 use std::collections::BTreeMap;
 
-use super::super::pivot::{distinct, value};
+use super::NO_BREAK;
 use crate::record::{MetricRecord, Recorded};
 use crate::spec::{Dimension, MetricName, Sampler};
+
+/// What a dimension is called on an axis.
+pub fn name(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::Class => "class",
+        Dimension::Variant => "variant",
+        Dimension::Method => "method",
+        Dimension::SeenAnomalies => "seen anomalies per class",
+        Dimension::Dataset => "dataset",
+        Dimension::Seed => "seed",
+    }
+}
+
+/// A row's value in a dimension.
+pub fn value(row: &MetricRecord, dimension: Dimension) -> String {
+    match dimension {
+        Dimension::Class => row.class.clone(),
+        Dimension::Variant => row.variant.clone(),
+        Dimension::Method => row.method.clone(),
+        Dimension::SeenAnomalies => row.seen_anomalies.to_string(),
+        Dimension::Dataset => row.dataset.clone(),
+        Dimension::Seed => row.seed.to_string(),
+    }
+}
+
+/// Distinct values in the order in which they are recorded; numbers ascending.
+pub fn distinct(rows: &[&MetricRecord], dimension: Dimension) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    for value in rows.iter().map(|row| value(row, dimension)) {
+        if !out.contains(&value) {
+            out.push(value);
+        }
+    }
+    if matches!(dimension, Dimension::SeenAnomalies | Dimension::Seed) {
+        out.sort_by_key(|value| value.parse::<u64>().unwrap_or(u64::MAX));
+    }
+    out
+}
 
 /// Which rows are looked at.
 pub struct Query<'a> {
@@ -65,8 +103,8 @@ pub fn varying(rows: &[&MetricRecord], shown: &[Dimension]) -> Vec<Dimension> {
 /// A row's name in dimensions.
 pub fn label(row: &MetricRecord, dimensions: &[Dimension]) -> String {
     let part = |&dimension: &Dimension| match dimension {
-        Dimension::SeenAnomalies => format!("{} seen", row.seen_anomalies),
-        Dimension::Seed => format!("seed {}", row.seed),
+        Dimension::SeenAnomalies => format!("{}{NO_BREAK}seen", row.seen_anomalies),
+        Dimension::Seed => format!("seed{NO_BREAK}{}", row.seed),
         _ => value(row, dimension),
     };
     dimensions.iter().map(part).collect::<Vec<_>>().join(", ")

@@ -21,6 +21,8 @@ impl Ink {
 pub const BLACK: Ink = Ink(0, 0, 0, 1.0);
 /// Less important text.
 pub const GREY: Ink = Ink(90, 90, 90, 1.0);
+/// Behind text on grids.
+pub const WHITE: Ink = Ink(255, 255, 255, 1.0);
 /// Grid lines.
 pub const PALE: Ink = Ink(222, 222, 222, 1.0);
 
