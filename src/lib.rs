@@ -39,6 +39,7 @@ pub mod error;
 pub mod features;
 pub mod maps;
 pub mod matrix;
+pub mod memory;
 pub mod methods;
 pub mod metrics;
 pub mod paper;

@@ -1,6 +1,6 @@
-//! Patch scores to anomaly maps: bilinear enlargement and Gaussian smoothing.
+//! Patch scores to anomaly maps: bilinear enlargement, Gaussian smoothing, average pooling.
 //!
-//! Owns: the arithmetic of both, equal to PyTorch's `interpolate(align_corners=False)` and SciPy's `gaussian_filter`.
+//! Owns: the arithmetic, equal to PyTorch's `interpolate` and `avg_pool2d` and SciPy's `gaussian_filter`.
 //! Does not own: which sigma or size a method uses, and the scores themselves.
 
 /// Columns that a smoothing loop keeps in registers.
@@ -12,9 +12,21 @@ const LANES: usize = 8;
 /// # Panics
 /// When `scores` does not hold `rows · cols` values or a side is 0.
 pub fn upsample(scores: &[f32], (rows, cols): (usize, usize), (height, width): (usize, usize)) -> Vec<f32> {
+    stretch(scores, (rows, cols), &taps(rows, height), &taps(cols, width))
+}
+
+/// Enlarges like `upsample`, but so that the outermost patches are the corners of the map (`align_corners=True`).
+///
+/// # Panics
+/// As `upsample`.
+pub fn upsample_corners(scores: &[f32], (rows, cols): (usize, usize), (height, width): (usize, usize)) -> Vec<f32> {
+    stretch(scores, (rows, cols), &corner_taps(rows, height), &corner_taps(cols, width))
+}
+
+fn stretch(scores: &[f32], (rows, cols): (usize, usize), down: &[Tap], across: &[Tap]) -> Vec<f32> {
     assert_eq!(scores.len(), rows * cols, "a {rows} × {cols} grid of scores");
     assert!(rows > 0 && cols > 0, "an empty grid has no map");
-    let across = taps(cols, width);
+    let (height, width) = (down.len(), across.len());
     let mut stretched = Vec::with_capacity(rows * width);
     for line in scores.chunks_exact(cols) {
         stretched.extend(
@@ -22,7 +34,7 @@ pub fn upsample(scores: &[f32], (rows, cols): (usize, usize), (height, width): (
         );
     }
     let mut map = Vec::with_capacity(height * width);
-    for tap in taps(rows, height) {
+    for tap in down {
         let low = &stretched[tap.low * width..][..width];
         let high = &stretched[tap.high * width..][..width];
         map.extend(low.iter().zip(high).map(|(a, b)| (a * (1.0 - tap.share) + b * tap.share) as f32));
@@ -46,6 +58,44 @@ fn taps(source: usize, target: usize) -> Vec<Tap> {
             Tap { low, high: (low + 1).min(source - 1), share: place - low as f64 }
         })
         .collect()
+}
+
+fn corner_taps(source: usize, target: usize) -> Vec<Tap> {
+    let scale = if target > 1 { (source - 1) as f64 / (target - 1) as f64 } else { 0.0 };
+    (0..target)
+        .map(|i| {
+            let place = i as f64 * scale;
+            let low = (place as usize).min(source - 1);
+            Tap { low, high: (low + 1).min(source - 1), share: place - low as f64 }
+        })
+        .collect()
+}
+
+/// The largest mean over any square of `window` × `window` pixels that lies within the map.
+///
+/// # Panics
+/// When `map` does not hold `height · width` values or the square does not fit.
+pub fn pooled_maximum(map: &[f32], (height, width): (usize, usize), window: usize) -> f64 {
+    assert_eq!(map.len(), height * width, "a map of {height} × {width}");
+    assert!((1..=height.min(width)).contains(&window), "a square of {window} in a map of {height} × {width}");
+    // Sums of all pixels above and to the left, with a row and a column of zeros in front.
+    let stride = width + 1;
+    let mut sums = vec![0.0f64; (height + 1) * stride];
+    for (y, line) in map.chunks_exact(width).enumerate() {
+        let mut row = 0.0;
+        for (x, &value) in line.iter().enumerate() {
+            row += f64::from(value);
+            sums[(y + 1) * stride + x + 1] = sums[y * stride + x + 1] + row;
+        }
+    }
+    let mut largest = f64::NEG_INFINITY;
+    for y in 0..=height - window {
+        let (top, bottom) = (&sums[y * stride..][..stride], &sums[(y + window) * stride..][..stride]);
+        for x in 0..=width - window {
+            largest = largest.max(bottom[x + window] - bottom[x] - top[x + window] + top[x]);
+        }
+    }
+    largest / (window * window) as f64
 }
 
 /// Smooths a `height` × `width` map (row-major) with a Gaussian of `sigma` pixels, cut at four sigma, borders reflected

@@ -38,7 +38,7 @@ pub enum Purpose {
     BackboneWeights = 13,
     /// Synthetic images; index = image number.
     Synthetic = 14,
-    /// Dropout masks; index = step.
+    /// Dropout masks; index = step · batch + image.
     Dropout = 15,
     /// Which images a resample has; index = hash of the class name plus resample.
     Bootstrap = 16,

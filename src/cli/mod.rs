@@ -180,6 +180,7 @@ fn print(text: &str) -> Result<()> {
 
 /// Parses the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
+    crate::memory::keep_freed();
     let cli = Cli::parse();
     if let Some(threads) = cli.common.threads
         && let Err(fault) = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()

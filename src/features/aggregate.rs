@@ -30,6 +30,8 @@ pub struct Recipe {
     /// For each feature its runs, by layer.
     outputs: Vec<Vec<Run>>,
     patch: usize,
+    /// All maps are brought to the last one's grid, corners aligned, and not to the first one's.
+    deepest: bool,
 }
 
 /// Start and end of bin `index` of `bins` over `length` values (adaptive average pooling).
@@ -42,7 +44,7 @@ pub fn dim(features: &spec::Features, channels: &[usize]) -> usize {
     match features.aggregation {
         spec::Aggregation::Patchcore if features.dim == 0 => 1536,
         spec::Aggregation::Patchcore => features.dim,
-        spec::Aggregation::Concat => channels.iter().sum(),
+        spec::Aggregation::Concat | spec::Aggregation::ConcatDeepest => channels.iter().sum(),
     }
 }
 
@@ -53,13 +55,13 @@ impl Recipe {
         assert!(patch % 2 == 1 && dim > 0, "a patch of {patch} or {dim} features cannot be");
         let area = patch * patch;
         let outputs = match features.aggregation {
-            spec::Aggregation::Concat => concat(channels, area),
+            spec::Aggregation::Concat | spec::Aggregation::ConcatDeepest => concat(channels, area),
             spec::Aggregation::Patchcore => {
                 let pretrain = if features.pretrain_dim == 0 { dim } else { features.pretrain_dim };
                 binned(channels, area, pretrain, dim)
             }
         };
-        Recipe { outputs, patch }
+        Recipe { outputs, patch, deepest: features.aggregation == spec::Aggregation::ConcatDeepest }
     }
 
     /// Features per patch.
@@ -67,11 +69,16 @@ impl Recipe {
         self.outputs.len()
     }
 
-    /// Applies the recipe to the maps of one image: positions of the first map (row-major) × features.
+    /// Side of the grid of features for maps with these sides.
+    pub fn side(&self, sides: &[usize]) -> usize {
+        if self.deepest { sides[sides.len() - 1] } else { sides[0] }
+    }
+
+    /// Applies the recipe to the maps of one image: positions of its grid (row-major) × features.
     pub fn apply(&self, maps: &[Map]) -> Matrix {
-        let side = maps[0].side;
+        let side = self.side(&maps.iter().map(|map| map.side).collect::<Vec<_>>());
         let positions = side * side;
-        let grids: Vec<Grid> = maps.iter().map(|map| Grid::new(map.side, side)).collect();
+        let grids: Vec<Grid> = maps.iter().map(|map| Grid::new(map.side, side, self.deepest)).collect();
         let mut out = Matrix::zeros(positions, self.dim());
         // Features are made as planes and written as rows, a cache line of neighbouring features at a time.
         const LINE: usize = 16;
@@ -91,7 +98,7 @@ impl Recipe {
         out
     }
 
-    /// Adds one feature, for all positions of the first map, to `plane`.
+    /// Adds one feature, for all positions of the grid, to `plane`.
     fn feature(&self, runs: &[Run], maps: &[Map], grids: &[Grid], scratch: &mut Scratch, plane: &mut [f32]) {
         for same_layer in runs.chunk_by(|a, b| a.layer == b.layer) {
             let layer = same_layer[0].layer;
@@ -165,7 +172,7 @@ fn add_shifted(map: Map, entry: usize, patch: usize, weight: f32, sum: &mut [f32
     }
 }
 
-/// Bilinear interpolation from one square grid to another, half-pixel centres, edges clamped.
+/// Bilinear interpolation from one square grid to another: half-pixel centres with clamped edges, or corners aligned.
 struct Grid {
     from: usize,
     to: usize,
@@ -174,9 +181,12 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(from: usize, to: usize) -> Grid {
+    fn new(from: usize, to: usize, align_corners: bool) -> Grid {
         let place = |index: usize| {
-            let at = ((index as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
+            let at = match align_corners {
+                true => index as f64 * (from - 1) as f64 / (to - 1).max(1) as f64,
+                false => ((index as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0),
+            };
             let lower = (at.floor() as usize).min(from - 1);
             (lower, (lower + 1).min(from - 1), (at - lower as f64) as f32)
         };

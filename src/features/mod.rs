@@ -46,8 +46,9 @@ pub fn feature_shape(backbone: &spec::Backbone, features: &spec::Features, side:
     let architecture = Architecture::find(&backbone.name)?;
     let taps = architecture.taps(&backbone.layers)?;
     let channels: Vec<usize> = taps.iter().map(|tap| tap.channels).collect();
-    let map = architecture.map_sides(&taps, side)?[0];
-    Ok(Shape { height: map, width: map, dim: aggregate::dim(features, &channels) })
+    let recipe = Recipe::new(features, &channels);
+    let map = recipe.side(&architecture.map_sides(&taps, side)?);
+    Ok(Shape { height: map, width: map, dim: recipe.dim() })
 }
 
 fn check(features: &spec::Features) -> Result<()> {
@@ -55,9 +56,17 @@ fn check(features: &spec::Features) -> Result<()> {
         let what = format!("features.patch = {} has no centre", features.patch);
         return Err(Error::usage(what, "use an odd number, 3 in the papers"));
     }
-    if features.aggregation == spec::Aggregation::Concat && (features.dim, features.pretrain_dim) != (0, 0) {
-        let what = "features.dim and features.pretrain_dim mean nothing with features.aggregation = \"concat\"";
-        return Err(Error::usage(what, "leave them out: concat keeps all channels"));
+    let concat = match features.aggregation {
+        spec::Aggregation::Patchcore => None,
+        spec::Aggregation::Concat => Some("concat"),
+        spec::Aggregation::ConcatDeepest => Some("concat_deepest"),
+    };
+    if let Some(word) = concat
+        && (features.dim, features.pretrain_dim) != (0, 0)
+    {
+        let what =
+            format!("features.dim and features.pretrain_dim mean nothing with features.aggregation = \"{word}\"");
+        return Err(Error::usage(what, format!("leave them out: {word} keeps all channels")));
     }
     Ok(())
 }
@@ -81,7 +90,7 @@ pub fn extract(
     check(features)?;
     let channels: Vec<usize> = backbone.taps().iter().map(|tap| tap.channels).collect();
     let recipe = Recipe::new(features, &channels);
-    let map = backbone.architecture().map_sides(backbone.taps(), side)?[0];
+    let map = recipe.side(&backbone.architecture().map_sides(backbone.taps(), side)?);
     let in_flight = if on_cpu(backbone) { in_flight.max(1) } else { CHUNK_IMAGES };
     for start in (0..count).step_by(in_flight) {
         let images = start..(start + in_flight).min(count);

@@ -6,6 +6,8 @@
 mod common;
 pub mod dmad;
 mod patchcore;
+pub mod simplenet;
+pub mod uniad;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,6 +49,8 @@ pub struct Scoring {
     pub top_k: usize,
     /// Gaussian on the map, in pixels of the evaluation size; 0 = none.
     pub sigma: f64,
+    /// The corners of the map are the outermost patches; else patches are areas and their scores stand at the centres.
+    pub align_corners: bool,
     /// Which epoch counts where the scores hold several.
     pub select: Select,
 }
@@ -81,7 +85,7 @@ pub struct Entry {
 }
 
 /// All methods.
-pub const METHODS: &[Entry] = &[dmad::ENTRY, patchcore::ENTRY];
+pub const METHODS: &[Entry] = &[dmad::ENTRY, patchcore::ENTRY, simplenet::ENTRY, uniad::ENTRY];
 
 /// The parser's view of all methods.
 pub fn kinds() -> Vec<&'static MethodKind> {

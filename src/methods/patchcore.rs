@@ -182,7 +182,12 @@ impl Method for PatchCore {
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring { top_k: self.params.score.top_k, sigma: self.params.score.sigma, select: Select::Last }
+        Scoring {
+            top_k: self.params.score.top_k,
+            sigma: self.params.score.sigma,
+            align_corners: false,
+            select: Select::Last,
+        }
     }
 }
 

@@ -134,6 +134,8 @@ impl<'s, 'g> Executor<'s, 'g> {
     fn find(&self, kind: &str, key: &str) -> Option<Arc<Artifact>> {
         match self.session.store.lookup(kind, key) {
             Lookup::Found(artifact) => {
+                // Left when a process was killed between a training and the end of its checkpoints; only room is at stake.
+                let _ = self.session.store.remove_checkpoints(key);
                 self.session.remember(key, Arc::clone(&artifact));
                 Some(artifact)
             }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{self, Built};
+use super::progress::Expected;
 use super::session::Session;
 use crate::plan::{StageId, Work};
 use crate::record::{RunFolder, Standing};
@@ -167,7 +168,7 @@ fn add(
 }
 
 /// Expected seconds of every stage that `runs` would compute, by key.
-pub fn expected(session: &Session, experiment: &Experiment, runs: &[Run]) -> BTreeMap<String, f64> {
+pub fn expected(session: &Session, experiment: &Experiment, runs: &[Run]) -> BTreeMap<String, Expected> {
     let forecast = forecast(session, experiment, runs);
-    forecast.to_do().map(|stage| (stage.key.clone(), stage.seconds)).collect()
+    forecast.to_do().map(|stage| (stage.key.clone(), (stage.kind, stage.seconds))).collect()
 }

@@ -26,19 +26,25 @@ pub struct Progress {
 struct State {
     /// What the current run is called.
     run: String,
-    /// Expected seconds of the stages still to do, by key.
-    expected: BTreeMap<String, f64>,
-    /// Expected and actual seconds of the stages done.
-    done: (f64, f64),
+    /// Kind and expected seconds of the stages still to do, by key.
+    expected: BTreeMap<String, Expected>,
+    /// Expected and actual seconds of the stages done, by kind.
+    done: BTreeMap<&'static str, (f64, f64)>,
 }
 
+/// Kind of a stage and the seconds it is expected to take.
+pub type Expected = (&'static str, f64);
+
 impl State {
-    /// Seconds left, when something was expected; corrected by how well expectations have held so far.
+    /// Seconds left, when something was expected; corrected by how well expectations of
+    /// each kind have held so far.
     fn seconds_left(&self) -> Option<f64> {
-        let (expected, actual) = self.done;
-        let correction = if expected > 0.5 { (actual / expected).clamp(0.1, 10.0) } else { 1.0 };
-        let left: f64 = self.expected.values().sum();
-        (left > 0.0).then_some(left * correction)
+        let correction = |kind: &str| match self.done.get(kind) {
+            Some(&(expected, actual)) if expected > 0.0 => (actual / expected).clamp(0.05, 20.0),
+            _ => 1.0,
+        };
+        let left: f64 = self.expected.values().map(|(kind, seconds)| seconds * correction(kind)).sum();
+        (left > 0.0).then_some(left)
     }
 }
 
@@ -61,8 +67,8 @@ impl Progress {
     }
 
     /// A study begins whose stages to do, by key, are expected to take so many seconds.
-    pub fn study(&self, expected: BTreeMap<String, f64>) {
-        let seconds: f64 = expected.values().sum();
+    pub fn study(&self, expected: BTreeMap<String, Expected>) {
+        let seconds: f64 = expected.values().map(|(_, seconds)| seconds).sum();
         let stages = expected.len();
         *self.state() = State { expected, ..State::default() };
         if stages > 0 && self.bar.is_none() {
@@ -97,9 +103,10 @@ impl Progress {
     /// A stage was computed.
     pub fn stage_done(&self, kind: &str, key: &str, label: &str, seconds: f64) {
         let mut state = self.state();
-        if let Some(expected) = state.expected.remove(key) {
-            state.done.0 += expected;
-            state.done.1 += seconds;
+        if let Some((kind, expected)) = state.expected.remove(key) {
+            let done = state.done.entry(kind).or_default();
+            done.0 += expected;
+            done.1 += seconds;
         }
         let left = state.seconds_left().map(|left| format!(", about {} left", duration(left)));
         drop(state);

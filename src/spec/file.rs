@@ -12,8 +12,8 @@ use super::types::{Backbone, Evaluation, Features, Image, Protocol};
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExperimentFile {
-    /// A base file, relative to this one: tables merge, arrays and values here win.
-    pub include: Option<String>,
+    /// A base file, or several of which later ones win, relative to this one: tables merge, arrays and values here win.
+    pub include: Option<Names>,
     /// Name of the results folder; default: the file's stem.
     pub name: Option<String>,
     /// One line for tables and reports.

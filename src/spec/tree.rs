@@ -144,29 +144,54 @@ fn read_chain(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Node> {
     let mut tree = parse(path, bytes)?;
     let Value::Table(table) = &mut tree.value else { unreachable!("a TOML document is a table") };
     if let Some(include) = table.remove("include") {
-        let Some(name) = include.node.text() else {
-            let message = format!("`include` must be a string, not a {}", include.node.kind());
-            return Err(include.node.place.fault(message, Some("name one TOML file, relative to this one".into())));
-        };
-        let base_path = path.parent().unwrap_or(Path::new("")).join(name);
-        if base_path.canonicalize().is_ok_and(|identity| chain.contains(&identity)) {
-            let message = format!("include cycle: `{name}` is already being read");
-            return Err(include.node.place.fault(message, Some("remove one of the includes".into())));
+        let mut base: Option<Node> = None;
+        for name in include_names(&include.node)? {
+            let mut included = read_included(path, name, chain)?;
+            if let Value::Table(table) = &mut included.value {
+                table.remove("name"); // an including file is another experiment, named by itself
+            }
+            match &mut base {
+                Some(base) => base.merge(&included),
+                None => base = Some(included),
+            }
         }
-        if !base_path.is_file() {
-            let message = format!("included file `{}` does not exist", base_path.display());
-            return Err(include.node.place.fault(message, Some("paths are relative to the including file".into())));
+        if let Some(mut base) = base {
+            base.merge(&tree);
+            base.place = tree.place;
+            tree = base;
         }
-        let mut base = read_chain(&base_path, chain)?;
-        if let Value::Table(base_table) = &mut base.value {
-            base_table.remove("name"); // an including file is another experiment, named by itself
-        }
-        base.merge(&tree);
-        base.place = tree.place;
-        tree = base;
     }
     chain.pop();
     Ok(tree)
+}
+
+/// One name, or several of which later ones win; each as the node that holds it.
+fn include_names(node: &Node) -> Result<Vec<&Node>> {
+    let names = match &node.value {
+        Value::Array(names) => names.iter().collect(),
+        _ => vec![node],
+    };
+    match names.iter().find(|name| name.text().is_none()) {
+        None => Ok(names),
+        Some(other) => {
+            let message = format!("`include` must be a string or an array of strings, not a {}", other.kind());
+            Err(other.place.fault(message, Some("name TOML files, relative to this one".into())))
+        }
+    }
+}
+
+fn read_included(path: &Path, name: &Node, chain: &mut Vec<PathBuf>) -> Result<Node> {
+    let text = name.text().unwrap_or_default();
+    let base_path = path.parent().unwrap_or(Path::new("")).join(text);
+    if base_path.canonicalize().is_ok_and(|identity| chain.contains(&identity)) {
+        let message = format!("include cycle: `{text}` is already being read");
+        return Err(name.place.fault(message, Some("remove one of the includes".into())));
+    }
+    if !base_path.is_file() {
+        let message = format!("included file `{}` does not exist", base_path.display());
+        return Err(name.place.fault(message, Some("paths are relative to the including file".into())));
+    }
+    read_chain(&base_path, chain)
 }
 
 fn parse(path: &Path, bytes: Vec<u8>) -> Result<Node> {

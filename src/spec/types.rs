@@ -110,6 +110,8 @@ pub enum Aggregation {
     Patchcore,
     /// Average pool, resize to the first layer's map, concatenate channels.
     Concat,
+    /// Average pool, resize to the last layer's map with aligned corners and no antialiasing, concatenate channels (UniAD).
+    ConcatDeepest,
 }
 
 /// Patch features.
@@ -118,7 +120,8 @@ pub enum Aggregation {
 pub struct Features {
     /// How maps become patch features.
     pub aggregation: Aggregation,
-    /// Values per patch after aggregation; 0 = 1536 for `patchcore`, all channels for `concat` (which knows no other).
+    /// Values per patch after aggregation; 0 = 1536 for `patchcore`, all channels for `concat` and
+    /// `concat_deepest` (which know no other).
     #[schemars(range(max = 16384))]
     pub dim: usize,
     /// `patchcore` only: values per layer before the layers are stacked; 0 = `dim`.

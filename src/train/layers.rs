@@ -49,6 +49,17 @@ pub fn batch_norm(parameters: &mut Parameters, name: &str, x: Tensor<2>, mode: B
     x * scale + shift
 }
 
+/// ε of every layer normalisation (PyTorch's default).
+const LAYER_NORM_EPSILON: f64 = 1e-5;
+
+/// Layer normalisation: every row gets mean 0 and (biased) variance 1, then weight and bias.
+pub fn layer_norm(parameters: &Parameters, name: &str, x: Tensor<2>) -> Tensor<2> {
+    let centred = x.clone() - x.mean_dim(1);
+    let variance = (centred.clone() * centred.clone()).mean_dim(1);
+    let normal = centred * (variance + LAYER_NORM_EPSILON).sqrt().recip();
+    normal * parameters.get(&format!("{name}.weight")) + parameters.get(&format!("{name}.bias"))
+}
+
 fn remember(parameters: &mut Parameters, name: &str, value: Tensor<2>) {
     let old = parameters.get(name);
     parameters.set_buffer(name, old * (1.0 - MOMENTUM) + value * MOMENTUM);

@@ -8,11 +8,13 @@
 //! biased variance where PyTorch keeps the unbiased one, and checkpoints have to hold optimiser state in plain tensors.
 
 mod fit;
+mod gradients;
 mod layers;
 mod optimizer;
 mod parameters;
 
 pub use fit::{EpochLosses, Keep, Learner, epoch_prefix, fit, kept_epochs};
-pub use layers::{BATCH_NORM_EPSILON, BatchNormMode, batch_norm, leaky_relu, linear, linear_bias_free};
+pub use gradients::{add_gradients, clip_gradients};
+pub use layers::{BATCH_NORM_EPSILON, BatchNormMode, batch_norm, layer_norm, leaky_relu, linear, linear_bias_free};
 pub use optimizer::{Group, Optimizer, OptimizerKind};
 pub use parameters::{Parameters, download, upload};

@@ -53,6 +53,11 @@ impl Optimizer {
         Optimizer { groups, step: 0, moments: BTreeMap::new() }
     }
 
+    /// Changes the learning rate of a group from the next step on.
+    pub fn set_learning_rate(&mut self, group: usize, learning_rate: f64) {
+        self.groups[group].learning_rate = learning_rate;
+    }
+
     /// Steps done.
     pub fn steps(&self) -> u64 {
         self.step as u64

@@ -94,6 +94,15 @@ impl Parameters {
         }
     }
 
+    /// The same values as leaves of a graph of their own, so that several threads can differentiate at once.
+    pub fn leaves(&self) -> Parameters {
+        let leaf = |tensor: &Tensor<2>| Tensor::from_inner(tensor.clone().inner()).require_grad();
+        Parameters {
+            learned: self.learned.iter().map(|(name, tensor)| (name.clone(), leaf(tensor))).collect(),
+            buffers: self.buffers.clone(),
+        }
+    }
+
     /// What an artifact must declare to hold these, names prefixed.
     pub fn declarations(&self, prefix: &str) -> Vec<TensorDecl> {
         self.all().map(|(name, tensor)| TensorDecl::f32(&format!("{prefix}{name}"), &tensor.dims())).collect()

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use dmad::store::{Lookup, Store, disk};
 
 use crate::lab::{BASE, DMAD, Lab, with};
-use crate::program::Sandbox;
+use crate::program::{Sandbox, command};
 
 /// One run of two classes with seen anomalies, two epochs.
 fn study() -> String {
@@ -203,9 +203,8 @@ fn a_run_whose_process_dies_is_a_recorded_failure_and_the_others_go_on() {
     let sandbox = Sandbox::new();
     let more = "\n[[variant]]\nname = \"other\"\nmethod.mlp.hidden = 8\n";
     sandbox.write("experiment.toml", format!("{}{more}", crate::program::EXPERIMENT));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dmad"));
-    command.args(["run", "experiment.toml", "--isolate"]).current_dir(sandbox.path(".")).stderr(Stdio::piped());
-    let mut parent = command.stdout(Stdio::null()).spawn().expect("the program starts");
+    let mut command = command(&sandbox.path("."), &["run", "experiment.toml", "--isolate"]);
+    let mut parent = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
     let first = loop {
         assert!(parent.try_wait().expect("a state").is_none(), "no run had a process of its own");
         if let Some(child) = child_of(parent.id()) {

@@ -110,6 +110,10 @@ fn concat() -> Features {
     Features { aggregation: Aggregation::Concat, ..Default::default() }
 }
 
+fn deepest() -> Features {
+    Features { aggregation: Aggregation::ConcatDeepest, ..Default::default() }
+}
+
 fn all_rows(backbone: &Backbone, features: &Features, side: usize, count: usize) -> Vec<Matrix> {
     let mut rows = Vec::new();
     let image = |index| Ok(gen_oracle::image(5, index as u64, side));
@@ -180,6 +184,7 @@ fn the_shape_is_known_without_running_and_is_the_one_that_comes_out() {
     for (backbone, features, side) in [
         (lite0(&[], "imagenet"), concat(), 256),
         (lite0(&["stride4", "stride16"], "imagenet"), Features::default(), 75),
+        (lite0(&["stride4", "stride16"], "imagenet"), deepest(), 75),
         (lite0(&["stride16"], "imagenet"), Features { dim: 40, patch: 5, ..Default::default() }, 64),
     ] {
         let shape = feature_shape(&backbone, &features, side).expect("valid");
@@ -193,12 +198,44 @@ fn the_shape_is_known_without_running_and_is_the_one_that_comes_out() {
     }
 }
 
+/// The place of index `index` of `to` between the corners of a line of `from`.
+fn between_corners(index: usize, from: usize, to: usize) -> (usize, usize, f64) {
+    let at = index as f64 * (from - 1) as f64 / (to - 1) as f64;
+    (at as usize, (at as usize + 1).min(from - 1), at.fract())
+}
+
+#[test]
+fn concat_deepest_brings_all_maps_to_the_last_ones_grid_corner_to_corner() {
+    let sides = [(2, 9), (3, 5), (2, 4)];
+    let values = |(layer, (channels, side)): (usize, &(usize, usize))| -> Vec<f32> {
+        gen_oracle::uniforms(77, layer as u64, 0, channels * side * side).into_iter().map(|u| u as f32).collect()
+    };
+    let maps: Vec<Vec<f32>> = sides.iter().enumerate().map(values).collect();
+    let features = Features { aggregation: Aggregation::ConcatDeepest, patch: 1, ..Default::default() };
+    let recipe = Recipe::new(&features, &[2, 3, 2]);
+    let views: Vec<Map> = maps.iter().zip(sides).map(|(values, (_, side))| Map { values, side }).collect();
+    let found = recipe.apply(&views);
+    assert_eq!((found.len(), found.cols()), (16, 7));
+    for (position, column) in (0..16).flat_map(|position| (0..7).map(move |column| (position, column))) {
+        let (layer, channel) = if column < 2 { (0, column) } else { (1 + (column - 2) / 3, (column - 2) % 3) };
+        let side = sides[layer].1;
+        let at = |y: usize, x: usize| f64::from(maps[layer][(channel * side + y) * side + x]);
+        let ((top, bottom, v), (left, right, u)) =
+            (between_corners(position / 4, side, 4), between_corners(position % 4, side, 4));
+        let above = at(top, left) * (1.0 - u) + at(top, right) * u;
+        let expected = above * (1.0 - v) + (at(bottom, left) * (1.0 - u) + at(bottom, right) * u) * v;
+        let value = f64::from(found.view().row(position)[column]);
+        assert!((value - expected).abs() < 1e-6, "position {position}, column {column}: {value}, expected {expected}");
+    }
+}
+
 #[test]
 fn settings_that_mean_nothing_are_refused() {
     let refused =
         |features: &Features| feature_shape(&lite0(&[], "imagenet"), features, 64).expect_err("refused").to_string();
     assert!(refused(&Features { patch: 4, ..Default::default() }).contains("no centre"));
     assert!(refused(&Features { dim: 100, ..concat() }).contains("concat"));
+    assert!(refused(&Features { dim: 100, ..deepest() }).contains("\"concat_deepest\""));
     assert!(feature_shape(&lite0(&[], "imagenet"), &concat(), 16).is_err(), "too small an image");
 }
 
@@ -222,7 +259,7 @@ fn features_that_are_not_finite_name_the_image_and_a_failing_image_stops_the_pas
         if index > CHUNK_IMAGES { Err(Error::data(format!("folder/{index}.png"), "broken", "")) } else { image(index) }
     };
     let mut kept = 0;
-    let outcome: Result<Shape> = extract(&sound, &concat(), 64, CHUNK_IMAGES + 4, 3, failing, |_| {
+    let outcome: Result<Shape> = extract(&sound, &concat(), 64, CHUNK_IMAGES + 4, 4, failing, |_| {
         kept += 1;
         Ok(())
     });

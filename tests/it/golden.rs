@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value as Json, json};
 
-use crate::lab::{BASE, DMAD, Lab, with};
+use crate::lab::{BASE, DMAD, Lab, UNIAD, with};
 use crate::util;
 
 /// Every kind there is.
@@ -45,12 +45,13 @@ fn golden_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/golden.json")
 }
 
-/// The studies that together pass through every kind of stage.
-fn studies() -> [(&'static str, String); 2] {
+/// The studies that together pass through every kind of stage, and through the training of every method.
+fn studies() -> [(&'static str, String); 3] {
     // Several steps, because Adam's first ones hardly depend on how it remembers.
-    let dmad = with(&format!("{BASE}{DMAD}"), &[("classes", "[\"wood\"]"), ("method.train.epochs", "5")]);
-    let seen = with(&dmad, &[("protocol.seen.count", "2")]);
-    [("unseen", dmad), ("seen", seen)]
+    let of =
+        |method: &str| with(&format!("{BASE}{method}"), &[("classes", "[\"wood\"]"), ("method.train.epochs", "5")]);
+    let seen = with(&of(DMAD), &[("protocol.seen.count", "2")]);
+    [("unseen", of(DMAD)), ("seen", seen), ("uniad", of(UNIAD))]
 }
 
 /// Stage kind, label (numbered where one occurs again) and data file, in the order of the graph.

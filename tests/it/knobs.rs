@@ -8,7 +8,7 @@ use dmad::spec::{ExperimentFile, schema_of};
 use polars::prelude::{ParquetReader, SerReader};
 use serde_json::Value as Json;
 
-use crate::lab::{BASE, DMAD, Lab, PATCHCORE, with};
+use crate::lab::{BASE, DMAD, Lab, PATCHCORE, SIMPLENET, UNIAD, with};
 
 /// What of the record must differ. A knob that changes patch scores must do so there, not only in metrics.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,8 +16,10 @@ enum Differs {
     Patches,
     Images,
     Metrics,
+    /// What is recorded of the epochs.
+    Curve,
 }
-use Differs::{Images, Metrics, Patches};
+use Differs::{Curve, Images, Metrics, Patches};
 
 /// One key: the settings around it, the values it takes (no two of which may give the same numbers), what differs.
 type Knob = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str], Differs);
@@ -59,7 +61,7 @@ const DMAD_KNOBS: &[Knob] = &[
     ),
     ("bank.center.count_ratio", ONLY_CENTER, &["1.0", "0.3"], Patches),
     ("filter.enabled", &[SEEN], &["true", "false"], Patches),
-    ("filter.resize", &[SEEN, ("method.filter.threshold", "0.4")], &["\"bilinear\"", "\"area\"", "\"max\""], Patches),
+    ("filter.resize", &[SEEN, ("method.filter.threshold", "0.1")], &["\"bilinear\"", "\"area\"", "\"max\""], Patches),
     ("filter.threshold", &[SEEN, ("method.filter.resize", "\"area\"")], &["0.0", "0.5"], Patches),
     // At this threshold some of the seen anomalies have no patch left, but not all.
     (
@@ -119,6 +121,75 @@ const PATCHCORE_KNOBS: &[Knob] = &[
     ("score.sigma", &[], &["1.0", "0.0", "4.0"], Metrics),
 ];
 
+const SIMPLENET_KNOBS: &[Knob] = &[
+    ("adaptor.layers", &[], &["0", "1", "2"], Patches),
+    ("discriminator.blocks", &[], &["1", "2"], Patches),
+    ("discriminator.hidden", &[], &["8", "9"], Patches),
+    (
+        "discriminator.optimizer",
+        &[("method.train.weight_decay_discriminator", "0.5")],
+        &["\"adamw\"", "\"adam\""],
+        Patches,
+    ),
+    ("noise.std", &[], &["0.1", "0.3"], Patches),
+    ("noise.mix", &[], &["1", "4"], Patches),
+    ("loss.margin", &[], &["0.5", "0.1"], Patches),
+    ("train.epochs", &[], &["1", "2"], Patches),
+    ("train.batch", &[], &["4", "3"], Patches),
+    ("train.drop_last", &[("method.train.batch", "3")], &["false", "true"], Patches),
+    ("train.patches_per_image", &[], &["0", "16"], Patches),
+    ("train.lr_adaptor", &[], &["0.01", "0.001"], Patches),
+    ("train.lr_discriminator", &[], &["0.01", "0.001"], Patches),
+    // The default decay times the default rate is less than an f32 can see beside 1.
+    ("train.weight_decay_adaptor", &[], &["0.01", "0.5"], Patches),
+    ("train.weight_decay_discriminator", &[], &["0.0", "0.5"], Patches),
+    ("train.schedule", &[], &["\"constant\"", "\"cosine\""], Patches),
+    ("train.schedule_floor", &[("method.train.schedule", "\"cosine\"")], &["0.4", "0.1"], Patches),
+    (
+        "train.select",
+        &[("method.train.epochs", "8"), ("method.train.lr_discriminator", "0.3")],
+        &["\"last\"", "\"best_test\""],
+        Patches,
+    ),
+    ("train.curve", &[], &["false", "true"], Curve),
+    ("score.image", &[], &["\"patches\"", "\"map\""], Images),
+    ("score.top_k", &[], &["1", "5"], Images),
+    ("score.sigma", &[], &["1.0", "0.0", "4.0"], Metrics),
+];
+
+const UNIAD_KNOBS: &[Knob] = &[
+    ("network.hidden", &[], &["16", "8"], Patches),
+    ("network.heads", &[], &["2", "4"], Patches),
+    ("network.feed_forward", &[], &["16", "8"], Patches),
+    ("network.encoder_layers", &[], &["1", "2"], Patches),
+    ("network.decoder_layers", &[], &["1", "2"], Patches),
+    ("network.dropout", &[], &["0.1", "0.0", "0.5"], Patches),
+    ("mask.size", &[], &["1", "3", "5"], Patches),
+    ("mask.encoder", &[], &["true", "false"], Patches),
+    ("mask.decoder_memory", &[], &["true", "false"], Patches),
+    ("mask.decoder_previous", &[], &["true", "false"], Patches),
+    ("jitter.scale", &[], &["20.0", "0.0"], Patches),
+    ("jitter.probability", &[("method.train.epochs", "6")], &["1.0", "0.5", "0.0"], Patches),
+    ("train.epochs", &[], &["0", "1", "2"], Patches),
+    ("train.batch", &[], &["4", "3"], Patches),
+    ("train.lr", &[], &["0.01", "0.001", "0.0"], Patches),
+    ("train.lr_drop_epoch", &[], &["0", "1"], Patches),
+    ("train.lr_factor", &[("method.train.lr_drop_epoch", "1")], &["0.1", "0.5"], Patches),
+    // The default decay times the default rate is less than an f32 can see beside 1.
+    ("train.weight_decay", &[], &["0.0", "0.5"], Patches),
+    ("train.clip", &[], &["0.1", "0.0"], Patches),
+    (
+        "train.select",
+        &[("method.train.epochs", "4"), ("method.train.lr", "0.1")],
+        &["\"last\"", "\"best_test\""],
+        Patches,
+    ),
+    ("score.image", &[], &["\"max_pool\"", "\"mean\"", "\"std\""], Images),
+    ("score.pool", &[], &["4", "16"], Images),
+    ("score.align_corners", &[], &["true", "false"], Images),
+    ("score.sigma", &[], &["1.0", "0.0", "4.0"], Metrics),
+];
+
 /// Everything outside `[method]`, with the method that shows it.
 const STUDY_KNOBS: &[(&str, Knob)] = &[
     (DMAD, ("seeds", &[], &["[0]", "[1]"], Patches)),
@@ -141,7 +212,15 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
     ),
     (PATCHCORE, ("backbone.layers", &[], &["[]", "[\"stride16\"]"], Patches)),
     (PATCHCORE, ("backbone.weights", &[], &["\"imagenet\"", "\"random\""], Patches)),
-    (PATCHCORE, ("features.aggregation", &[("features.dim", "0")], &["\"patchcore\"", "\"concat\""], Patches)),
+    (
+        PATCHCORE,
+        (
+            "features.aggregation",
+            &[("features.dim", "0")],
+            &["\"patchcore\"", "\"concat\"", "\"concat_deepest\""],
+            Patches,
+        ),
+    ),
     (PATCHCORE, ("features.dim", &[], &["24", "32"], Patches)),
     (PATCHCORE, ("features.pretrain_dim", &[], &["0", "50"], Patches)),
     (PATCHCORE, ("features.patch", &[], &["3", "1", "5"], Patches)),
@@ -173,6 +252,7 @@ struct Outcome {
     patches: Vec<u8>,
     images: String,
     metrics: String,
+    curve: String,
 }
 
 impl Outcome {
@@ -181,6 +261,7 @@ impl Outcome {
             Patches => self.patches != other.patches,
             Images => self.images != other.images,
             Metrics => self.metrics != other.metrics,
+            Curve => self.curve != other.curve,
         }
     }
 }
@@ -206,7 +287,13 @@ impl Bench {
         let outcome = match summary.failed.first() {
             Some(dmad::run::Failure { message, .. }) => {
                 assert!(may_fail, "{message}\n{text}");
-                Outcome { id, patches: message.clone().into_bytes(), images: message.clone(), metrics: message.clone() }
+                Outcome {
+                    id,
+                    patches: message.clone().into_bytes(),
+                    images: message.clone(),
+                    metrics: message.clone(),
+                    curve: message.clone(),
+                }
             }
             None => {
                 let folder = self.lab.results(&experiment).join("runs").join(&id);
@@ -217,6 +304,7 @@ impl Bench {
                     patches: std::fs::read(folder.join("scores.safetensors")).expect("scores"),
                     images: image_scores(&folder.join("images.parquet")),
                     metrics: format!("{metrics:?}"),
+                    curve: curve(&folder.join("run.toml")),
                     id,
                 }
             }
@@ -258,6 +346,13 @@ fn image_scores(path: &std::path::Path) -> String {
     let frame = ParquetReader::new(file).finish().expect("Parquet");
     let scores: Vec<Option<f64>> = frame.column("score").and_then(|c| c.f64()).expect("scores").iter().collect();
     format!("{scores:?}")
+}
+
+/// The image AUROC of every epoch that was kept.
+fn curve(path: &std::path::Path) -> String {
+    let text = std::fs::read_to_string(path).expect("a record");
+    let table: toml::Table = text.parse().expect("TOML");
+    format!("{:?}", table.get("curve"))
 }
 
 /// Dotted keys of all leaves of a schema, each with its own schema.
@@ -310,7 +405,12 @@ fn method_schema(name: &str) -> Json {
 
 #[test]
 fn every_key_of_every_method_and_section_is_listed() {
-    let tables: BTreeMap<&str, &[Knob]> = BTreeMap::from([("dmad", DMAD_KNOBS), ("patchcore", PATCHCORE_KNOBS)]);
+    let tables: BTreeMap<&str, &[Knob]> = BTreeMap::from([
+        ("dmad", DMAD_KNOBS),
+        ("patchcore", PATCHCORE_KNOBS),
+        ("simplenet", SIMPLENET_KNOBS),
+        ("uniad", UNIAD_KNOBS),
+    ]);
     let methods: Vec<&str> = METHODS.iter().map(|entry| entry.kind.name).collect();
     assert_eq!(tables.keys().copied().collect::<Vec<_>>(), methods, "each method needs a table of knobs");
     for (method, knobs) in tables {
@@ -353,6 +453,16 @@ fn every_key_of_dmads_network_and_training_changes_run_and_numbers() {
 #[test]
 fn every_key_of_patchcore_changes_run_and_numbers() {
     turn(PATCHCORE, PATCHCORE_KNOBS);
+}
+
+#[test]
+fn every_key_of_simplenet_changes_run_and_numbers() {
+    turn(SIMPLENET, SIMPLENET_KNOBS);
+}
+
+#[test]
+fn every_key_of_uniad_changes_run_and_numbers() {
+    turn(UNIAD, UNIAD_KNOBS);
 }
 
 #[test]

@@ -73,6 +73,26 @@ bank.normal = { ratio = 0.1, projection = 8, starts = 2 }
 score.sigma = 1.0
 "#;
 
+/// SimpleNet, as small.
+pub const SIMPLENET: &str = r#"
+[method]
+name = "simplenet"
+discriminator.hidden = 8
+noise.std = 0.1
+train = { epochs = 2, batch = 4, lr_adaptor = 0.01, lr_discriminator = 0.01 }
+score.sigma = 1.0
+"#;
+
+/// UniAD on the same features.
+pub const UNIAD: &str = r#"
+[method]
+name = "uniad"
+network = { hidden = 16, heads = 2, feed_forward = 16, encoder_layers = 1, decoder_layers = 1 }
+mask.size = 3
+train = { epochs = 2, batch = 4, lr = 0.01 }
+score.pool = 4
+"#;
+
 /// Sets dotted keys of a TOML document to TOML values.
 pub fn with(document: &str, settings: &[(&str, &str)]) -> String {
     let mut table: toml::Table = document.parse().expect("a TOML document");

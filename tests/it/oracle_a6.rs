@@ -1,6 +1,6 @@
 //! Enlarged and smoothed maps against PyTorch and SciPy.
 
-use dmad::maps::{gaussian, upsample};
+use dmad::maps::{gaussian, pooled_maximum, upsample, upsample_corners};
 
 use crate::{gen_oracle, util};
 
@@ -105,4 +105,30 @@ fn a_single_patch_fills_the_map_and_unequal_sides_keep_their_axes() {
     let map = upsample(&[0.0, 1.0, 2.0, 3.0], (1, 4), (2, 8));
     let line = [0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.0];
     assert_eq!(map, [line, line].concat());
+}
+
+#[test]
+fn aligned_corners_keep_the_corner_values_and_interpolate_evenly_between_them() {
+    let map = upsample_corners(&[0.0, 3.0, 6.0, 12.0], (2, 2), (3, 4));
+    let expected = [0.0, 1.0, 2.0, 3.0, 3.0, 4.5, 6.0, 7.5, 6.0, 8.0, 10.0, 12.0];
+    assert!(map.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{map:?}");
+    assert_eq!(upsample_corners(&[1.5; 6], (2, 3), (7, 5)), vec![1.5; 35]);
+    assert_eq!(upsample_corners(&[2.5], (1, 1), (1, 4)), vec![2.5; 4]);
+}
+
+#[test]
+fn the_pooled_maximum_is_the_largest_mean_of_a_square_within_the_map() {
+    let (height, width) = (7, 9);
+    let map: Vec<f32> = (0..height * width).map(|i| ((i * 37) % 101) as f32).collect();
+    for window in [1, 2, 3, 7] {
+        let mut largest = f64::NEG_INFINITY;
+        for (y, x) in (0..=height - window).flat_map(|y| (0..=width - window).map(move |x| (y, x))) {
+            let square = (0..window).flat_map(|v| (0..window).map(move |u| (y + v) * width + x + u));
+            let sum: f64 = square.map(|index| f64::from(map[index])).sum();
+            largest = largest.max(sum / (window * window) as f64);
+        }
+        let found = pooled_maximum(&map, (height, width), window);
+        assert!((found - largest).abs() < 1e-9, "window {window}: {found}, expected {largest}");
+    }
+    assert_eq!(pooled_maximum(&[4.0; 12], (3, 4), 2), 4.0);
 }

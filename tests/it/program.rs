@@ -164,7 +164,8 @@ impl Sandbox {
     }
 }
 
-fn command(folder: &Path, arguments: &[&str]) -> Command {
+/// The program with these arguments, in `folder`, without the variables that name real data.
+pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dmad"));
     command.args(arguments).current_dir(folder).stdin(Stdio::null());
     for variable in ["DMAD_DATA", "DMAD_WEIGHTS", "RUST_BACKTRACE"] {

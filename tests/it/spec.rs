@@ -73,6 +73,24 @@ fn an_include_merges_tables_deeply_and_replaces_arrays() {
 }
 
 #[test]
+fn of_several_includes_the_later_wins_and_the_file_itself_wins_over_all() {
+    let first = "dataset = \"mini\"\nseeds = [1]\n[method]\nname = \"dmad\"\ntrain.epochs = 1\ntrain.batch = 1\n";
+    let second = "seeds = [2]\n[method]\ntrain.batch = 2\ntrain.anomaly_batch = 2\n";
+    let top = "include = [\"first.toml\", \"second.toml\"]\n[method]\ntrain.anomaly_batch = 3\n";
+    let files = Files::new(&[("top.toml", top), ("first.toml", first), ("second.toml", second)]);
+    let found = files.load("top.toml");
+    let [run] = &found.runs[..] else { panic!("{} runs", found.runs.len()) };
+    let train = &run.spec.method["train"];
+    assert_eq!(
+        (run.spec.seed, &train["epochs"], &train["batch"], &train["anomaly_batch"]),
+        (2, &json!(1), &json!(2), &json!(3))
+    );
+    let files = Files::new(&[("top.toml", "include = [\"first.toml\", 3]\n"), ("first.toml", first)]);
+    let fault = load(&files.path("top.toml"), &methods::kinds(), &[]).err().expect("3 is no file").to_string();
+    assert!(fault.contains("top.toml:1:26"), "{fault}");
+}
+
+#[test]
 fn faults_found_after_merging_name_the_file_that_wrote_the_key() {
     let base = "dataset = \"mini\"\n[method]\nname = \"dmad\"\ntrain.epochs = 2\n";
     let top = "include = \"sub/base.toml\"\n\n[image]\nsize = 64\n";

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order in which data flows; a module may use those before it. `run`, `report` and `cli` are the rim.
-const ORDER: [&str; 24] = [
-    "error", "clock", "random", "matrix", "spec", "store", "data", "maps", "metrics", "paper", "device", "backbone",
-    "features", "bank", "embed", "train", "plan", "methods", "record", "run", "report", "cli", "lib", "main",
+const ORDER: [&str; 25] = [
+    "error", "clock", "memory", "random", "matrix", "spec", "store", "data", "maps", "metrics", "paper", "device",
+    "backbone", "features", "bank", "embed", "plan", "train", "methods", "record", "run", "report", "cli", "lib", "main",
 ];
 
 /// Edges against the order that are there on purpose: an error carries a diagnostic of `spec`.

@@ -209,7 +209,12 @@ impl Method for Dmad {
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring { top_k: self.params.score.top_k, sigma: self.params.score.sigma, select: self.params.train.select }
+        Scoring {
+            top_k: self.params.score.top_k,
+            sigma: self.params.score.sigma,
+            align_corners: false,
+            select: self.params.train.select,
+        }
     }
 
     fn labels(&self) -> Vec<String> {

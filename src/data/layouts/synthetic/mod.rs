@@ -24,7 +24,7 @@ use paint::{Camera, Draws, Pose, at};
 use textures::{Fabric, Tile, Wood};
 
 /// Part of every cache key that depends on these images; raised whenever any pixel changes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Which synthetic dataset: all images follow from the seed; `side` is their width and height in pixels.
 #[derive(Clone, Debug, PartialEq)]
@@ -151,7 +151,7 @@ fn texture(category: &str, defect: &str, draws: &mut Draws) -> Result<Scene> {
 
 /// A scene of a class; `class` and `defect` are known names.
 fn known_product(class: &str, defect: &str, draws: &mut Draws) -> Scene {
-    let camera = Camera::draw(draws, 0.11);
+    let camera = Camera::draw(draws, 0.045);
     match class {
         "board" => product_scene::<Board>(Pose::draw(draws, 0.008, 0.02, 0.02), camera, defect, draws),
         "capsule" => product_scene::<Capsule>(Pose::draw(draws, 0.02, 0.02, 0.03), camera, defect, draws),

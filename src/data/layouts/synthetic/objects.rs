@@ -49,8 +49,8 @@ impl Washer {
 impl Product for Washer {
     fn draw(draws: &mut Draws) -> Self {
         Washer {
-            background: draws.shade([0.20, 0.21, 0.24], 0.15),
-            steel: draws.shade([0.62, 0.62, 0.63], 0.10),
+            background: draws.shade([0.20, 0.21, 0.24], 0.08),
+            steel: draws.shade([0.62, 0.62, 0.63], 0.05),
             light: draws.direction(),
             sheen: draws.range(0.12, 0.25),
             grooves: draws.range(0.06, 0.11),
@@ -68,7 +68,7 @@ impl Product for Washer {
                 let half_width = draws.mostly_low(0.006, 0.010);
                 let start = between.plus(draws.point(0.03));
                 let shape = Shape::stroke(draws, start, heading, length, half_width, 0.02);
-                Flaw::on(shape, Effect::Groove { depth: draws.range(0.10, 0.36), floor: draws.range(0.03, 0.2) })
+                Flaw::on(shape, Effect::Groove { depth: draws.range(0.08, 0.32), floor: draws.range(0.03, 0.2) })
             }
             "bent" => {
                 let radius = draws.range(0.07, 0.11);
@@ -78,7 +78,7 @@ impl Product for Washer {
             }
             "rust" => {
                 let radius = draws.mostly_low(0.036, 0.07);
-                let effect = Effect::Tint { colour: [0.47, 0.27, 0.13], opacity: draws.mostly_low(0.2, 0.85) };
+                let effect = Effect::Tint { colour: [0.47, 0.27, 0.13], opacity: draws.mostly_low(0.16, 0.8) };
                 Flaw::on(Shape::spot(draws, between, radius, 0.4, 0.6), effect)
             }
             "undrilled" => {
@@ -128,6 +128,8 @@ pub struct Board {
     copper: Colour,
     parts: Vec<Part>,
     label: Point,
+    /// Offset of a second print of the label, over the first.
+    overprint: Option<Point>,
     lot: u32,
     salt: u32,
 }
@@ -186,6 +188,10 @@ const VIAS: [(f32, f32); 7] =
 const LABEL: (f32, f32, f32, f32) = (0.18, 0.32, 0.17, 0.034);
 
 impl Board {
+    fn label_centre(&self) -> Point {
+        at(LABEL.0, LABEL.1).plus(self.label)
+    }
+
     /// Bare board with tracks and vias.
     fn bare(&self, place: Point, pixel: f32) -> Colour {
         let weave = 0.05 * noise(place.x * 60.0, place.y * 60.0, self.salt);
@@ -212,7 +218,8 @@ impl Board {
                 colour = mix(mix(colour, [0.78, 0.66, 0.36], gold), [0.08, 0.08, 0.08], bore);
             }
         }
-        let text = letters(place.minus(at(LABEL.0, LABEL.1)).minus(self.label), at(LABEL.2, LABEL.3), 12, 0);
+        let print = |moved| letters(place.minus(self.label_centre()).minus(moved), at(LABEL.2, LABEL.3), 12, 0);
+        let text = print(at(0.0, 0.0)).max(self.overprint.map_or(0.0, print));
         mix(colour, [0.84, 0.85, 0.80], 0.85 * text)
     }
 }
@@ -225,11 +232,12 @@ impl Product for Board {
             kind,
         });
         Board {
-            background: draws.shade([0.60, 0.60, 0.58], 0.12),
-            mask: draws.shade([0.10, 0.34, 0.22], 0.14),
-            copper: draws.shade([0.24, 0.52, 0.33], 0.12),
+            background: draws.shade([0.60, 0.60, 0.58], 0.06),
+            mask: draws.shade([0.10, 0.34, 0.22], 0.07),
+            copper: draws.shade([0.24, 0.52, 0.33], 0.06),
             parts: parts.to_vec(),
             label: draws.point(0.006),
+            overprint: None,
             lot: draws.salt(),
             salt: draws.salt(),
         }
@@ -247,15 +255,15 @@ impl Product for Board {
                 let (start, heading) = (draws.point(0.25), draws.direction());
                 let (length, half_width) = (draws.mostly_low(0.2, 0.45), draws.mostly_low(0.006, 0.009));
                 let shape = Shape::stroke(draws, start, heading, length, half_width, 0.02);
-                Flaw::on(shape, Effect::Tint { colour: [0.62, 0.68, 0.55], opacity: draws.mostly_low(0.25, 0.85) })
+                Flaw::on(shape, Effect::Tint { colour: [0.62, 0.68, 0.55], opacity: draws.mostly_low(0.15, 0.75) })
             }
             "misprint" => {
                 let mut other = self.clone();
                 let way = if draws.below(2) == 0 { 1.0 } else { -1.0 };
-                let moved = at(draws.around(0.03), way * draws.range(0.014, 0.045));
-                other.label = self.label.plus(moved);
-                // The smallest box around the label and where it should be.
-                let centre = at(LABEL.0, LABEL.1).plus(self.label).plus(moved.times(0.5));
+                let moved = at(draws.around(0.02), way * draws.range(0.012, 0.030));
+                other.overprint = Some(moved);
+                // The smallest box around both prints.
+                let centre = self.label_centre().plus(moved.times(0.5));
                 let half = at(LABEL.2 + 0.5 * moved.x.abs(), LABEL.3 + 0.5 * moved.y.abs());
                 Flaw::of(Shape::Patch { centre, half }, Effect::Other(Box::new(other)))
             }
@@ -264,7 +272,7 @@ impl Product for Board {
                 let share = draws.range(0.2, 0.8);
                 let centre = at(ax + (bx - ax) * share, ay + (by - ay) * share).plus(draws.point(0.012));
                 let radius = draws.mostly_low(0.036, 0.055);
-                let effect = Effect::Tint { colour: [0.74, 0.74, 0.76], opacity: draws.mostly_low(0.45, 1.0) };
+                let effect = Effect::Tint { colour: [0.74, 0.74, 0.76], opacity: draws.mostly_low(0.35, 1.0) };
                 Flaw::on(Shape::spot(draws, centre, radius, 0.45, 0.35), effect)
             }
             _ => unreachable!("board has no defect {kind}"),
@@ -359,6 +367,7 @@ pub struct Capsule {
 const CAPSULE_RADIUS: f32 = 0.15;
 const CAPSULE_STRAIGHT: f32 = 0.21;
 const CAPSULE_TEXT: u32 = 3;
+const INK: Colour = [0.93, 0.90, 0.84];
 
 impl Capsule {
     /// Offset from the axis and its length.
@@ -371,8 +380,8 @@ impl Capsule {
 impl Product for Capsule {
     fn draw(draws: &mut Draws) -> Self {
         Capsule {
-            background: draws.shade([0.80, 0.80, 0.78], 0.08),
-            halves: [draws.shade([0.24, 0.15, 0.13], 0.15), draws.shade([0.72, 0.38, 0.16], 0.10)],
+            background: draws.shade([0.80, 0.80, 0.78], 0.05),
+            halves: [draws.shade([0.24, 0.15, 0.13], 0.08), draws.shade([0.72, 0.38, 0.16], 0.06)],
             light: direction(-0.25 + draws.around(0.08)),
             gloss: draws.range(0.25, 0.45),
             roll: draws.around(0.02),
@@ -399,15 +408,21 @@ impl Product for Capsule {
                 Flaw::of(Shape::spot(draws, centre, radius, 0.0, 1.0), Effect::Push { by })
             }
             "misprint" => {
-                let mut other = self.clone();
-                other.text = CAPSULE_TEXT + 1 + draws.below(1000) as u32;
-                let (from, half_x) = (draws.range(0.09, 0.15), draws.range(0.045, 0.075));
-                let half = at(half_x, 0.032);
-                let shape = Shape::Patch { centre: at(from, self.roll), half };
-                if draws.below(2) == 0 {
-                    other.ink = 0.0;
+                let from = at(draws.range(0.06, 0.18), self.roll);
+                let way = draws.below(5);
+                if way < 2 {
+                    // Wet ink that was wiped.
+                    let radius = draws.range(0.03, 0.045);
+                    let effect = Effect::Tint { colour: INK, opacity: draws.range(0.4, 0.8) };
+                    return Flaw::on(Shape::spot(draws, from, radius, 0.3, 0.6), effect);
                 }
-                Flaw::on(shape, Effect::Other(Box::new(other)))
+                let mut other = self.clone();
+                match way {
+                    2 | 3 => other.ink = 0.0,
+                    _ => other.text = CAPSULE_TEXT + 1 + draws.below(1000) as u32,
+                }
+                let half = at(draws.range(0.06, 0.09), 0.032);
+                Flaw::on(Shape::Patch { centre: from, half }, Effect::Other(Box::new(other)))
             }
             "poke" => {
                 let radius = draws.mostly_low(0.034, 0.055);
@@ -445,7 +460,7 @@ impl Surface for Capsule {
         } else {
             self.ink * letters(place.minus(at(0.12, self.roll)), at(0.105, 0.03), 8, self.text)
         };
-        let body = mix(self.halves[usize::from(!left)], [0.93, 0.90, 0.84], ink);
+        let body = mix(self.halves[usize::from(!left)], INK, ink);
         let grain = 1.0 + 0.03 * noise(place.x * 50.0, place.y * 50.0, self.salt);
         let skin = scaled(body, lit * grain * (1.0 - 0.25 * seam));
         let skin = mix(skin, [1.0, 1.0, 1.0], shine);

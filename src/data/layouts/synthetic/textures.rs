@@ -36,8 +36,8 @@ impl Product for Fabric {
             phase: at(draws.range(0.0, 64.0), draws.range(0.0, 64.0)),
             wobble: draws.range(0.2, 0.5),
             fuzz: draws.range(0.06, 0.16),
-            warp: draws.shade([0.30, 0.37, 0.55], 0.12),
-            weft: draws.shade([0.72, 0.68, 0.58], 0.12),
+            warp: draws.shade([0.30, 0.37, 0.55], 0.06),
+            weft: draws.shade([0.72, 0.68, 0.58], 0.06),
             salt: draws.salt(),
             missing: None,
         }
@@ -60,7 +60,7 @@ impl Product for Fabric {
             }
             "stain" => {
                 let radius = draws.mostly_low(0.05, 0.14);
-                let effect = Effect::Tint { colour: [0.34, 0.22, 0.12], opacity: draws.mostly_low(0.28, 0.7) };
+                let effect = Effect::Tint { colour: [0.34, 0.22, 0.12], opacity: draws.mostly_low(0.22, 0.7) };
                 Flaw::on(Shape::spot(draws, centre, radius, 0.3, 0.5), effect)
             }
             "pulled" => {
@@ -107,12 +107,12 @@ impl Product for Wood {
         Wood {
             rings: draws.range(7.0, 12.0),
             offset: draws.point(20.0),
-            bend: draws.range(0.6, 1.8),
-            contrast: draws.range(0.35, 0.75),
-            light: draws.shade([0.76, 0.57, 0.37], 0.10),
-            dark: draws.shade([0.50, 0.32, 0.18], 0.10),
+            bend: draws.range(0.6, 1.6),
+            contrast: draws.range(0.40, 0.70),
+            light: draws.shade([0.76, 0.57, 0.37], 0.06),
+            dark: draws.shade([0.50, 0.32, 0.18], 0.06),
             salt: draws.salt(),
-            knot: (draws.point(0.5), if draws.below(2) == 0 { draws.range(0.02, 0.06) } else { 0.0 }),
+            knot: (draws.point(0.5), if draws.below(2) == 0 { draws.range(0.03, 0.05) } else { 0.0 }),
         }
     }
 
@@ -133,15 +133,15 @@ impl Product for Wood {
             }
             "liquid" => {
                 let radius = draws.mostly_low(0.05, 0.14);
-                let effect = Effect::Scale { factor: draws.range(0.60, 0.88) };
+                let effect = Effect::Scale { factor: draws.range(0.58, 0.84) };
                 Flaw::on(Shape::spot(draws, centre, radius, 0.3, 0.25), effect)
             }
             "crack" => {
                 let length = draws.mostly_low(0.25, 0.6);
-                let half_width = draws.mostly_low(0.005, 0.010);
-                let along = direction(draws.around(0.04));
+                let half_width = draws.mostly_low(0.007, 0.012);
+                let along = direction(draws.around(0.06));
                 let shape = Shape::stroke(draws, centre, along, length, half_width, 0.02);
-                Flaw::on(shape, Effect::Tint { colour: [0.16, 0.09, 0.05], opacity: draws.range(0.25, 0.9) })
+                Flaw::on(shape, Effect::Tint { colour: [0.16, 0.09, 0.05], opacity: draws.range(0.35, 0.95) })
             }
             _ => unreachable!("wood has no defect {kind}"),
         }
@@ -172,7 +172,7 @@ impl Surface for Wood {
         let year = 0.7 + 0.6 * share(hash(ring, 0, self.salt), 0);
         let fibre = noise(q.x * 7.0, q.y * 150.0, self.salt ^ 3);
         let pore = step(0.45, 0.75, noise(q.x * 16.0, q.y * 170.0, self.salt ^ 5));
-        let darkness = self.contrast * season * year + 0.13 * fibre + 0.28 * pore + 0.1 + 0.8 * knot * knot;
+        let darkness = self.contrast * season * year + 0.13 * fibre + 0.28 * pore + 0.1 + 0.5 * knot * knot;
         mix(self.light, self.dark, darkness)
     }
 }
@@ -192,14 +192,14 @@ impl Product for Tile {
         let layer =
             |cells: f32, draws: &mut Draws| (cells * draws.range(0.92, 1.08), draws.direction(), draws.point(10.0));
         Tile {
-            ground: draws.shade([0.66, 0.65, 0.62], 0.10),
+            ground: draws.shade([0.66, 0.65, 0.62], 0.05),
             chips: [
-                draws.shade([0.27, 0.26, 0.27], 0.15),
-                draws.shade([0.86, 0.84, 0.79], 0.08),
-                draws.shade([0.55, 0.38, 0.30], 0.15),
+                draws.shade([0.27, 0.26, 0.27], 0.08),
+                draws.shade([0.86, 0.84, 0.79], 0.05),
+                draws.shade([0.55, 0.38, 0.30], 0.08),
             ],
             layers: [12.0, 19.0, 27.0, 40.0].map(|cells| layer(cells, draws)),
-            fullness: draws.range(0.55, 0.8),
+            fullness: draws.range(0.6, 0.75),
             salt: draws.salt(),
         }
     }
@@ -216,14 +216,14 @@ impl Product for Tile {
             }
             "grey_stroke" => {
                 let length = draws.mostly_low(0.14, 0.4);
-                let half_width = draws.range(0.016, 0.035);
+                let half_width = draws.range(0.024, 0.042);
                 let heading = draws.direction();
                 let shape = Shape::stroke(draws, centre, heading, length, half_width, 0.03);
-                Flaw::on(shape, Effect::Tint { colour: [0.44, 0.44, 0.46], opacity: draws.mostly_low(0.35, 0.9) })
+                Flaw::on(shape, Effect::Tint { colour: [0.44, 0.44, 0.46], opacity: draws.range(0.42, 0.95) })
             }
             "oil" => {
                 let radius = draws.mostly_low(0.05, 0.14);
-                let effect = Effect::Scale { factor: draws.range(0.42, 0.72) };
+                let effect = Effect::Scale { factor: draws.range(0.38, 0.66) };
                 Flaw::on(Shape::spot(draws, centre, radius, 0.3, 0.3), effect)
             }
             "bare" => {

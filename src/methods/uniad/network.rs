@@ -1,0 +1,390 @@
+//! UniAD's transformer: neighbour-masked attention, layers with a learned query each (paper §3; sheet §2, §4).
+//!
+//! Tokens are matrices: images one below the other, `grid` positions each in row-major order.
+
+use burn::tensor::{Device, Tensor, activation};
+
+use super::params::{Mask, NetworkParams, Params};
+use crate::random::{Purpose, Stream, stream};
+use crate::train::{Parameters, layer_norm, linear, upload};
+
+/// The network's shape: what the parameters alone do not say.
+#[derive(Clone, Debug)]
+pub struct Network {
+    params: NetworkParams,
+    mask: Mask,
+    grid: (usize, usize),
+    channels: usize,
+}
+
+/// Which positions a query may look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The encoder's self-attention.
+    Encoder,
+    /// The decoder's attention to the encoder's output.
+    DecoderMemory,
+    /// The decoder's attention to the previous decoder layer.
+    DecoderPrevious,
+}
+
+impl Network {
+    /// The network for tokens of `channels` values on a `grid` of rows and columns.
+    pub fn new(params: &Params, grid: (usize, usize), channels: usize) -> Self {
+        Network { params: params.network.clone(), mask: params.mask.clone(), grid, channels }
+    }
+
+    /// Tokens per image.
+    pub fn positions(&self) -> usize {
+        self.grid.0 * self.grid.1
+    }
+
+    /// Values per token.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// How many numbers are learned.
+    pub fn size(&self) -> usize {
+        let NetworkParams { hidden, encoder_layers, decoder_layers, .. } = self.params;
+        let norm = 2 * hidden;
+        let encoder = self.attention_size() + self.feed_forward_size() + 2 * norm;
+        let query = self.positions() * hidden;
+        let decoder = 2 * self.attention_size() + self.feed_forward_size() + 3 * norm + query;
+        let ends = 2 * hidden * self.channels + hidden + self.channels + (self.grid.0 + self.grid.1) * (hidden / 2);
+        ends + encoder_layers * encoder + decoder_layers * decoder + norm
+    }
+
+    fn attention_size(&self) -> usize {
+        4 * (self.params.hidden + 1) * self.params.hidden
+    }
+
+    fn feed_forward_size(&self) -> usize {
+        2 * self.params.hidden * self.params.feed_forward + self.params.hidden + self.params.feed_forward
+    }
+
+    /// Floating-point operations of one image's way forward, roughly.
+    pub fn operations(&self) -> f64 {
+        let positions = self.positions() as f64;
+        let attentions = (self.params.encoder_layers + 2 * self.params.decoder_layers) as f64;
+        2.0 * positions * self.size() as f64 + 4.0 * positions * positions * self.params.hidden as f64 * attentions
+    }
+
+    /// Values that one image leaves behind for the way back, roughly.
+    pub fn activations(&self) -> usize {
+        let NetworkParams { hidden, feed_forward, encoder_layers, decoder_layers, .. } = self.params;
+        let attention = 4 * self.attention_weights() + 10 * self.positions() * hidden;
+        let rest = self.positions() * (8 * hidden + 3 * feed_forward);
+        (encoder_layers + 2 * decoder_layers) * attention + (encoder_layers + decoder_layers) * rest
+    }
+
+    /// Weights of all heads of one attention in one image: the largest tensor there is.
+    pub fn attention_weights(&self) -> usize {
+        self.params.heads * self.positions() * self.positions()
+    }
+
+    /// Freshly drawn parameters: Xavier-uniform weights (queries, keys and values as one matrix), zero biases, standard
+    /// normal queries, positions uniform in [0, 1) (sheet §3).
+    pub fn initial(&self, seed: u64, device: &Device) -> Parameters {
+        let NetworkParams { hidden, feed_forward, .. } = self.params;
+        let mut initial = Initial { parameters: Parameters::default(), seed, device: device.clone() };
+        initial.linear("input", self.channels, hidden, self.channels + hidden);
+        initial.linear("output", hidden, self.channels, self.channels + hidden);
+        initial.table("position.rows", [self.grid.0, hidden / 2], Values::UnitInterval);
+        initial.table("position.columns", [self.grid.1, hidden / 2], Values::UnitInterval);
+        for layer in 0..self.params.encoder_layers {
+            let name = format!("encoder.{layer}");
+            initial.attention(&format!("{name}.attention"), hidden);
+            initial.feed_forward(&name, hidden, feed_forward);
+            (1..=2).for_each(|norm| initial.norm(&format!("{name}.norm{norm}"), hidden));
+        }
+        for layer in 0..self.params.decoder_layers {
+            let name = format!("decoder.{layer}");
+            initial.table(&format!("{name}.query"), [self.positions(), hidden], Values::Normal);
+            initial.attention(&format!("{name}.memory"), hidden);
+            initial.attention(&format!("{name}.previous"), hidden);
+            initial.feed_forward(&name, hidden, feed_forward);
+            (1..=3).for_each(|norm| initial.norm(&format!("{name}.norm{norm}"), hidden));
+        }
+        initial.norm("decoder.norm", hidden);
+        initial.parameters
+    }
+
+    /// Parameters whose gradient is zero but for rounding: a key's bias shifts all logits of a query alike.
+    pub fn zero_gradient(&self) -> Vec<String> {
+        let encoder = (0..self.params.encoder_layers).map(|layer| format!("encoder.{layer}.attention.key.bias"));
+        let decoder = (0..self.params.decoder_layers)
+            .flat_map(|layer| ["memory", "previous"].map(|part| format!("decoder.{layer}.{part}.key.bias")));
+        encoder.chain(decoder).collect()
+    }
+
+    /// True where the query (row) must not look at the key (column): positions × positions, row-major.
+    pub fn neighbours(&self) -> Vec<bool> {
+        let (reach, columns) = (self.mask.size / 2, self.grid.1);
+        let near = |a: usize, b: usize| {
+            (a / columns).abs_diff(b / columns) <= reach && (a % columns).abs_diff(b % columns) <= reach
+        };
+        let positions = self.positions();
+        (0..positions * positions).map(|index| near(index / positions, index % positions)).collect()
+    }
+
+    /// Whether every position has something left to look at; without, its softmax would be 0 / 0.
+    pub fn every_position_sees(&self) -> bool {
+        let masked = [Place::Encoder, Place::DecoderMemory, Place::DecoderPrevious].iter().any(|&at| self.masks(at));
+        // The middle of a side of n has n / 2 positions on its longer side.
+        !masked || [self.grid.0, self.grid.1].iter().any(|side| side / 2 > self.mask.size / 2)
+    }
+
+    fn masks(&self, place: Place) -> bool {
+        match place {
+            Place::Encoder => self.mask.encoder,
+            Place::DecoderMemory => self.mask.decoder_memory,
+            Place::DecoderPrevious => self.mask.decoder_previous,
+        }
+    }
+
+    /// One pass over `images` images.
+    pub fn pass<'a>(&'a self, parameters: &'a Parameters, images: usize, dropout: Dropout) -> Pass<'a> {
+        let (rows, columns) = (parameters.get("position.rows"), parameters.get("position.columns"));
+        let half = self.params.hidden / 2;
+        // Columns first, then rows: the order of the released code, which its weights need.
+        let spread =
+            |table: Tensor<2>, shape: [usize; 3]| table.reshape(shape).expand([self.grid.0, self.grid.1, half]);
+        let columns = spread(columns, [1, self.grid.1, half]);
+        let rows = spread(rows, [self.grid.0, 1, half]);
+        let position = Tensor::cat(vec![columns, rows], 2).reshape([self.positions(), self.params.hidden]);
+        let forbidden = self.neighbours().into_iter().map(|near| if near { f32::NEG_INFINITY } else { 0.0 }).collect();
+        let forbidden = upload(forbidden, [1, 1, self.positions(), self.positions()], &position.device());
+        Pass { network: self, parameters, images, dropout, position, forbidden }
+    }
+
+    /// The reconstruction of `tokens` (images · positions × channels), in evaluation.
+    pub fn reconstruct(&self, parameters: &Parameters, tokens: Tensor<2>) -> Tensor<2> {
+        let images = tokens.dims()[0] / self.positions();
+        self.pass(parameters, images, Dropout::none()).reconstruct(tokens)
+    }
+}
+
+/// How a table's values are drawn.
+#[derive(Clone, Copy)]
+enum Values {
+    UnitInterval,
+    Normal,
+}
+
+/// Parameters while they are drawn; each tensor has its own stream, numbered by what was there before.
+struct Initial {
+    parameters: Parameters,
+    seed: u64,
+    device: Device,
+}
+
+impl Initial {
+    fn draws(&self) -> Stream {
+        stream(self.seed, Purpose::InitialWeights, self.parameters.learned_names().count() as u64)
+    }
+
+    fn linear(&mut self, name: &str, inputs: usize, outputs: usize, fans: usize) {
+        let mut weight = vec![0.0; inputs * outputs];
+        self.draws().fill_uniform(&mut weight, (6.0 / fans as f64).sqrt());
+        self.parameters.insert(&format!("{name}.weight"), weight, [outputs, inputs], &self.device);
+        self.parameters.insert(&format!("{name}.bias"), vec![0.0; outputs], [1, outputs], &self.device);
+    }
+
+    fn attention(&mut self, name: &str, hidden: usize) {
+        for part in ["query", "key", "value"] {
+            self.linear(&format!("{name}.{part}"), hidden, hidden, 4 * hidden);
+        }
+        self.linear(&format!("{name}.out"), hidden, hidden, 2 * hidden);
+    }
+
+    fn feed_forward(&mut self, name: &str, hidden: usize, inner: usize) {
+        self.linear(&format!("{name}.linear1"), hidden, inner, hidden + inner);
+        self.linear(&format!("{name}.linear2"), inner, hidden, hidden + inner);
+    }
+
+    fn norm(&mut self, name: &str, width: usize) {
+        self.parameters.insert(&format!("{name}.weight"), vec![1.0; width], [1, width], &self.device);
+        self.parameters.insert(&format!("{name}.bias"), vec![0.0; width], [1, width], &self.device);
+    }
+
+    fn table(&mut self, name: &str, shape: [usize; 2], values: Values) {
+        let mut table = vec![0.0; shape[0] * shape[1]];
+        match values {
+            Values::Normal => self.draws().fill_normal(&mut table, 1.0),
+            Values::UnitInterval => {
+                self.draws().fill_uniform(&mut table, 0.5);
+                table.iter_mut().for_each(|value| *value += 0.5);
+            }
+        }
+        self.parameters.insert(name, table, shape, &self.device);
+    }
+}
+
+/// Dropout masks of one training step, drawn on the host in the order in which the network needs them, each image's from
+/// its own stream: however a batch is divided, an image gets the same ones.
+pub struct Dropout {
+    rate: f64,
+    draws: Vec<Stream>,
+}
+
+impl Dropout {
+    /// Nothing is dropped.
+    pub fn none() -> Self {
+        Dropout { rate: 0.0, draws: Vec::new() }
+    }
+
+    /// Drops a share of `rate` of the values of as many images as there are streams.
+    pub fn new(rate: f64, draws: Vec<Stream>) -> Self {
+        Dropout { rate, draws }
+    }
+
+    /// Those of the first `images` images.
+    pub fn split_off(&mut self, images: usize) -> Dropout {
+        let first = self.draws.drain(..images.min(self.draws.len())).collect();
+        Dropout { rate: self.rate, draws: first }
+    }
+
+    /// Drops values of `x` (image-major) and scales the others up, so that the mean stays.
+    pub fn apply<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
+        if self.rate == 0.0 || self.draws.is_empty() {
+            return x;
+        }
+        // Four decisions out of each 64 bits; the kept ones make up for the share that is really dropped.
+        let limit = (self.rate * 65536.0).round() as u16;
+        let kept = (1.0 / (1.0 - f64::from(limit) / 65536.0)) as f32;
+        let mut mask = vec![0.0; x.dims().iter().product()];
+        let values = mask.len() / self.draws.len();
+        for (image, draws) in mask.chunks_mut(values).zip(&mut self.draws) {
+            for four in image.chunks_mut(4) {
+                let bits = draws.bits();
+                for (lane, value) in four.iter_mut().enumerate() {
+                    *value = if (bits >> (16 * lane)) as u16 >= limit { kept } else { 0.0 };
+                }
+            }
+        }
+        let mask = upload(mask, x.dims(), &x.device());
+        x * mask
+    }
+}
+
+/// One pass through the network.
+pub struct Pass<'a> {
+    network: &'a Network,
+    parameters: &'a Parameters,
+    images: usize,
+    dropout: Dropout,
+    position: Tensor<2>,
+    forbidden: Tensor<4>,
+}
+
+impl Pass<'_> {
+    /// Positions × hidden, the same for all images.
+    pub fn position(&self) -> Tensor<2> {
+        self.position.clone()
+    }
+
+    /// Tokens (images · positions × channels) to their reconstruction of the same shape.
+    pub fn reconstruct(&mut self, tokens: Tensor<2>) -> Tensor<2> {
+        let mut memory = self.embed(tokens);
+        for layer in 0..self.network.params.encoder_layers {
+            memory = self.encoder_layer(layer, memory);
+        }
+        let mut out = memory.clone();
+        for layer in 0..self.network.params.decoder_layers {
+            out = self.decoder_layer(layer, out, memory.clone());
+        }
+        self.finish(out)
+    }
+
+    /// Channels to hidden width.
+    pub fn embed(&self, tokens: Tensor<2>) -> Tensor<2> {
+        linear(self.parameters, "input", tokens)
+    }
+
+    /// Self-attention and feed-forward, each added and normalised.
+    pub fn encoder_layer(&mut self, layer: usize, x: Tensor<2>) -> Tensor<2> {
+        let name = format!("encoder.{layer}");
+        let attended = self.self_attention(layer, x.clone());
+        let x = x + self.dropout.apply(attended);
+        let x = layer_norm(self.parameters, &format!("{name}.norm1"), x);
+        self.feed_forward(&name, "norm2", x)
+    }
+
+    /// The attention term of an encoder layer.
+    pub fn self_attention(&mut self, layer: usize, x: Tensor<2>) -> Tensor<2> {
+        let placed = self.placed(x.clone());
+        self.attention(&format!("encoder.{layer}.attention"), Place::Encoder, placed.clone(), placed, x)
+    }
+
+    /// From the layer's own query: what it finds in `memory`, then what it finds in the `previous` layer's output.
+    pub fn decoder_layer(&mut self, layer: usize, previous: Tensor<2>, memory: Tensor<2>) -> Tensor<2> {
+        let name = format!("decoder.{layer}");
+        let own = self.parameters.get(&format!("{name}.query"));
+        let query = own.clone() + self.position();
+        let keys = self.placed(memory.clone());
+        let found = self.attention(&format!("{name}.memory"), Place::DecoderMemory, query, keys, memory);
+        let found = self.dropout.apply(found);
+        let x = layer_norm(self.parameters, &format!("{name}.norm1"), self.add_to_each(found, own));
+        let (query, keys) = (self.placed(x.clone()), self.placed(previous.clone()));
+        let found = self.attention(&format!("{name}.previous"), Place::DecoderPrevious, query, keys, previous);
+        let x = x + self.dropout.apply(found);
+        let x = layer_norm(self.parameters, &format!("{name}.norm2"), x);
+        self.feed_forward(&name, "norm3", x)
+    }
+
+    /// The decoder's last normalisation.
+    pub fn normalise(&self, x: Tensor<2>) -> Tensor<2> {
+        layer_norm(self.parameters, "decoder.norm", x)
+    }
+
+    /// Last normalisation, and hidden width back to channels.
+    pub fn finish(&self, x: Tensor<2>) -> Tensor<2> {
+        linear(self.parameters, "output", self.normalise(x))
+    }
+
+    fn feed_forward(&mut self, name: &str, norm: &str, x: Tensor<2>) -> Tensor<2> {
+        let inner = activation::relu(linear(self.parameters, &format!("{name}.linear1"), x.clone()));
+        let inner = self.dropout.apply(inner);
+        let out = linear(self.parameters, &format!("{name}.linear2"), inner);
+        let x = x + self.dropout.apply(out);
+        layer_norm(self.parameters, &format!("{name}.{norm}"), x)
+    }
+
+    /// Tokens with their position added.
+    fn placed(&self, tokens: Tensor<2>) -> Tensor<2> {
+        self.add_to_each(tokens, self.position())
+    }
+
+    /// Adds `shared` (positions × hidden) to the tokens of each image.
+    fn add_to_each(&self, tokens: Tensor<2>, shared: Tensor<2>) -> Tensor<2> {
+        let (positions, hidden) = (self.network.positions(), self.network.params.hidden);
+        let sum = tokens.reshape([self.images, positions, hidden]) + shared.reshape([1, positions, hidden]);
+        sum.reshape([self.images * positions, hidden])
+    }
+
+    /// Multi-head attention; `query` holds the tokens of every image, or of one for all.
+    ///
+    /// Weights are not divided by their sum, the result is: the same numbers with fewer passes over the largest tensors.
+    fn attention(&mut self, name: &str, place: Place, query: Tensor<2>, key: Tensor<2>, value: Tensor<2>) -> Tensor<2> {
+        let NetworkParams { hidden, heads, .. } = self.network.params;
+        let positions = self.network.positions();
+        let part = |part: &str, x: Tensor<2>| {
+            let images = x.dims()[0] / positions;
+            let x = linear(self.parameters, &format!("{name}.{part}"), x);
+            x.reshape([images, positions, heads, hidden / heads]).swap_dims(1, 2)
+        };
+        let scale = 1.0 / ((hidden / heads) as f64).sqrt();
+        let (query, key, value) = (part("query", query) * scale, part("key", key), part("value", value));
+        let mut logits = query.matmul(key.swap_dims(2, 3));
+        if self.network.masks(place) {
+            logits = logits + self.forbidden.clone();
+        }
+        let largest = logits.clone().detach().max_dim(3);
+        let weights = (logits - largest).exp();
+        let total = weights.clone().sum_dim(3);
+        let found = self.dropout.apply(weights).matmul(value) / total;
+        let found = found.swap_dims(1, 2).reshape([self.images * positions, hidden]);
+        linear(self.parameters, &format!("{name}.out"), found)
+    }
+}

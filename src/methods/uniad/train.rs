@@ -1,0 +1,316 @@
+//! UniAD's training and scoring stages (paper §3; sheet §2–§4).
+
+use burn::tensor::{Device, Gradients, Tensor};
+use rayon::prelude::*;
+use serde_json::json;
+
+use super::network::{Dropout, Network};
+use super::params::{ImageScore, Params, Score};
+use crate::error::Result;
+use crate::maps::{pooled_maximum, upsample, upsample_corners};
+use crate::matrix::Rows;
+use crate::methods::Select;
+use crate::plan::{Computed, Job};
+use crate::random::{Purpose, stream};
+use crate::store::TensorDecl;
+use crate::train::{
+    EpochLosses, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, add_gradients, clip_gradients, download,
+    epoch_prefix, fit, kept_epochs, upload,
+};
+
+/// Images per forward pass when scoring: part of the stage, independent of threads and memory.
+const SCORE_CHUNK_IMAGES: usize = 4;
+
+/// Images that are differentiated together on a CPU; their gradients are added in the order of the batch, so that the
+/// number of threads changes nothing. On a GPU it is the whole batch.
+const TRAIN_PART_IMAGES: usize = 1;
+
+/// What training and scoring need to know besides their artifacts.
+#[derive(Clone)]
+pub struct Setup {
+    /// Resolved parameters.
+    pub params: Params,
+    /// The run's seed.
+    pub seed: u64,
+    /// Rows and columns of tokens.
+    pub grid: (usize, usize),
+    /// Values per token.
+    pub dim: usize,
+    /// Side of the images in pixels, for the image score.
+    pub side: usize,
+    /// Where tensors live.
+    pub device: Device,
+}
+
+impl Setup {
+    /// The network of these settings.
+    pub fn network(&self) -> Network {
+        Network::new(&self.params, self.grid, self.dim)
+    }
+}
+
+/// Trains on the features of all inputs; the artifact holds the parameters after the last epoch or after each.
+pub fn train(job: &Job, setup: &Setup) -> Result<Computed> {
+    let params = &setup.params;
+    let classes: Vec<Rows> = job.inputs.iter().map(|input| input.rows("features")).collect::<Result<_>>()?;
+    let network = setup.network();
+    let positions = network.positions();
+    let images = classes.iter().enumerate();
+    let images = images.flat_map(|(class, rows)| (0..rows.len() / positions).map(move |image| (class, image)));
+    let device = setup.device.clone().autodiff();
+    let parameters = network.initial(setup.seed, &device);
+    let mut learner =
+        Epochs { trainer: Trainer::new(params, network, parameters), setup, images: images.collect(), classes, device };
+    let keep = if params.train.select == Select::BestTest { Keep::Every } else { Keep::Last };
+    fit(job, &mut learner, params.train.epochs, keep, json!({}))
+}
+
+/// Training as the shared loop sees it.
+struct Epochs<'a> {
+    trainer: Trainer,
+    setup: &'a Setup,
+    classes: Vec<Rows<'a>>,
+    /// Class and number within the class of every training image.
+    images: Vec<(usize, usize)>,
+    device: Device,
+}
+
+impl Epochs<'_> {
+    /// Tokens of some images, on the device.
+    fn tokens(&self, batch: &[usize]) -> Tensor<2> {
+        let positions = self.trainer.network.positions();
+        let mut values = Vec::with_capacity(batch.len() * positions * self.setup.dim);
+        for &number in batch {
+            let (class, image) = self.images[number];
+            values.extend_from_slice(self.classes[class].slice(image * positions..(image + 1) * positions).data());
+        }
+        upload(values, [batch.len() * positions, self.setup.dim], &self.device)
+    }
+
+    /// Standard normal noise for some tokens, or none for this batch.
+    fn noise(&self, tokens: usize, step: u64) -> Option<Tensor<2>> {
+        let jitter = &self.setup.params.jitter;
+        let mut draws = stream(self.setup.seed, Purpose::Jitter, step);
+        if draws.uniform() >= jitter.probability {
+            return None;
+        }
+        let mut noise = vec![0.0; tokens * self.setup.dim];
+        draws.fill_normal(&mut noise, 1.0);
+        Some(upload(noise, [tokens, self.setup.dim], &self.device))
+    }
+}
+
+impl Learner for Epochs<'_> {
+    fn epoch(&mut self, epoch: usize) -> Result<Vec<(&'static str, f64)>> {
+        let (seed, train) = (self.setup.seed, &self.setup.params.train);
+        let order = stream(seed, Purpose::NormalOrder, epoch as u64).permutation(self.images.len());
+        self.trainer.set_epoch(epoch);
+        let steps = order.len().div_ceil(train.batch);
+        let mut losses = EpochLosses::default();
+        for (number, batch) in order.chunks(train.batch).enumerate() {
+            let step = (epoch * steps + number) as u64;
+            let tokens = self.tokens(batch);
+            let noise = self.noise(tokens.dims()[0], step);
+            let of_image = |image: usize| stream(seed, Purpose::Dropout, step * train.batch as u64 + image as u64);
+            let dropout = Dropout::new(self.setup.params.network.dropout, (0..batch.len()).map(of_image).collect());
+            let done = self.trainer.step(tokens, noise, dropout);
+            losses.add(&[("loss", done.loss), ("gradient_norm", done.gradient_norm)]);
+        }
+        Ok(losses.means())
+    }
+
+    fn parameters(&mut self) -> &mut Parameters {
+        &mut self.trainer.parameters
+    }
+
+    fn optimizers(&mut self) -> Vec<&mut Optimizer> {
+        vec![&mut self.trainer.optimizer]
+    }
+}
+
+/// What a step found before it changed anything.
+#[derive(Clone, Copy, Debug)]
+pub struct StepReport {
+    /// Mean squared error over all values.
+    pub loss: f64,
+    /// Norm of all gradients together, before clipping.
+    pub gradient_norm: f64,
+}
+
+/// One model in training.
+pub struct Trainer {
+    network: Network,
+    parameters: Parameters,
+    optimizer: Optimizer,
+    zero_gradient: Vec<String>,
+    params: Params,
+}
+
+impl Trainer {
+    /// A trainer that starts from given parameters (on an autodiff device).
+    pub fn new(params: &Params, network: Network, parameters: Parameters) -> Self {
+        let group = Group {
+            prefixes: vec![String::new()], // every name
+            kind: OptimizerKind::Adamw,
+            learning_rate: params.train.lr,
+            weight_decay: params.train.weight_decay,
+        };
+        let zero_gradient = network.zero_gradient();
+        Trainer { network, parameters, optimizer: Optimizer::new(vec![group]), zero_gradient, params: params.clone() }
+    }
+
+    /// The parameters as they stand.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    /// Takes the learning rate of an epoch, counted from 0.
+    pub fn set_epoch(&mut self, epoch: usize) {
+        self.optimizer.set_learning_rate(0, self.params.train.learning_rate(epoch));
+    }
+
+    /// The loss (1 × 1): mean squared distance of the reconstruction of the disturbed tokens to the clean ones. `noise` is
+    /// standard normal, shaped as the tokens; each of them gets it times its norm · scale / values.
+    pub fn loss(&self, tokens: &Tensor<2>, noise: Option<Tensor<2>>, dropout: Dropout) -> Tensor<2> {
+        self.loss_of(&self.parameters, Part { tokens: tokens.clone(), noise, dropout, share: 1.0 })
+    }
+
+    fn loss_of(&self, parameters: &Parameters, part: Part) -> Tensor<2> {
+        let Part { tokens, noise, dropout, share } = part;
+        let [rows, values] = tokens.dims();
+        let input = match noise {
+            None => tokens.clone(),
+            Some(noise) => {
+                let norm = (tokens.clone() * tokens.clone()).sum_dim(1).sqrt();
+                tokens.clone() + noise * norm * (self.params.jitter.scale / values as f64)
+            }
+        };
+        let images = rows / self.network.positions();
+        let difference = self.network.pass(parameters, images, dropout).reconstruct(input) - tokens;
+        (difference.clone() * difference).mean_dim(1).mean_dim(0) * share
+    }
+
+    /// One step.
+    pub fn step(&mut self, tokens: Tensor<2>, noise: Option<Tensor<2>>, mut dropout: Dropout) -> StepReport {
+        let positions = self.network.positions();
+        let images = tokens.dims()[0] / positions;
+        let on_cpu = tokens.clone().inner().device() == Device::flex();
+        let size = if on_cpu { TRAIN_PART_IMAGES } else { images };
+        let part = |first: usize| {
+            let count = size.min(images - first);
+            let rows = first * positions..(first + count) * positions;
+            let rows = |all: &Tensor<2>| all.clone().slice([rows.clone()]);
+            Part {
+                tokens: rows(&tokens),
+                noise: noise.as_ref().map(rows),
+                dropout: dropout.split_off(count),
+                share: count as f64 / images as f64,
+            }
+        };
+        let parts: Vec<Part> = (0..images).step_by(size).map(part).collect();
+        let (loss, mut gradients) = self.differentiate(parts);
+        let gradient_norm = clip_gradients(&self.parameters, &mut gradients, self.params.train.clip);
+        self.optimizer.step(&mut self.parameters, &gradients, &self.zero_gradient);
+        StepReport { loss, gradient_norm }
+    }
+
+    /// The sum of the losses of all parts, and its gradients with respect to the parameters (leaves of another graph after).
+    fn differentiate(&mut self, parts: Vec<Part>) -> (f64, Gradients) {
+        let mut sum: Option<(f64, Parameters, Gradients)> = None;
+        let mut parts = parts.into_iter().peekable();
+        while parts.peek().is_some() {
+            // No more at once than there are threads: each holds gradients of its own.
+            let group: Vec<Part> = parts.by_ref().take(rayon::current_num_threads()).collect();
+            let done: Vec<(f64, Parameters, Gradients)> = group
+                .into_par_iter()
+                .map(|part| {
+                    let parameters = self.parameters.leaves();
+                    let loss = self.loss_of(&parameters, part);
+                    let gradients = loss.backward();
+                    (f64::from(download(loss)[0]), parameters, gradients)
+                })
+                .collect();
+            for (loss, parameters, gradients) in done {
+                match &mut sum {
+                    None => sum = Some((loss, parameters, gradients)),
+                    Some((total, first, all)) => {
+                        *total += loss;
+                        add_gradients(first, all, &parameters, &gradients);
+                    }
+                }
+            }
+        }
+        let Some((loss, parameters, gradients)) = sum else { unreachable!("a batch has images") };
+        self.parameters = parameters;
+        (loss, gradients)
+    }
+}
+
+/// Some images of a batch.
+struct Part {
+    tokens: Tensor<2>,
+    noise: Option<Tensor<2>>,
+    dropout: Dropout,
+    /// Its images among all of the batch.
+    share: f64,
+}
+
+/// Distance of every token to its reconstruction: the square root of the sum over its squared differences.
+pub fn token_scores(network: &Network, parameters: &Parameters, tokens: Tensor<2>) -> Vec<f32> {
+    let difference = network.reconstruct(parameters, tokens.clone()) - tokens;
+    download((difference.clone() * difference).sum_dim(1).sqrt())
+}
+
+/// The score of an image from those of its tokens: their map at the size of the image (`side`), then what `score` says.
+pub fn image_score(scores: &[f32], grid: (usize, usize), side: usize, score: &Score) -> f64 {
+    let enlarge = if score.align_corners { upsample_corners } else { upsample };
+    let map = enlarge(scores, grid, (side, side));
+    let count = map.len() as f64;
+    let mean = || map.iter().map(|&value| f64::from(value)).sum::<f64>() / count;
+    match score.image {
+        ImageScore::MaxPool => pooled_maximum(&map, (side, side), score.pool),
+        ImageScore::Mean => mean(),
+        ImageScore::Std => {
+            let mean = mean();
+            (map.iter().map(|&value| (f64::from(value) - mean).powi(2)).sum::<f64>() / count).sqrt()
+        }
+    }
+}
+
+/// Bytes that scoring takes at once, roughly.
+pub fn score_memory_bytes(network: &Network) -> usize {
+    4 * rayon::current_num_threads() * SCORE_CHUNK_IMAGES * 3 * network.attention_weights()
+}
+
+/// Scores the test images of one class: `scores`, kept epochs × images × tokens, and `image_scores`, epochs × images.
+/// Inputs are the features of the class and the trained model.
+pub fn score(job: &Job, setup: &Setup, test: &[usize]) -> Result<Computed> {
+    let (features, model) = (job.inputs[0].rows("features")?, &job.inputs[1]);
+    let network = setup.network();
+    let positions = network.positions();
+    let mut parameters = network.initial(setup.seed, &setup.device);
+    let kept = kept_epochs(model);
+    let mut writer = job.create(vec![
+        TensorDecl::f32("scores", &[kept, test.len(), positions]),
+        TensorDecl::f32("image_scores", &[kept, test.len()]),
+    ])?;
+    let mut image_scores = Vec::with_capacity(kept * test.len());
+    for number in 0..kept {
+        (job.progress)(number, kept);
+        parameters.read(model, &epoch_prefix(number))?;
+        let chunk_scores = |images: &[usize]| {
+            let rows = images.iter().map(|image| features.slice(image * positions..(image + 1) * positions).data());
+            let values: Vec<f32> = rows.flatten().copied().collect();
+            let tokens = upload(values, [images.len() * positions, setup.dim], &setup.device);
+            token_scores(&network, &parameters, tokens)
+        };
+        let chunks: Vec<Vec<f32>> = test.par_chunks(SCORE_CHUNK_IMAGES).map(chunk_scores).collect();
+        let score = |image: &[f32]| image_score(image, setup.grid, setup.side, &setup.params.score) as f32;
+        for chunk in &chunks {
+            writer.f32(chunk)?;
+            image_scores.extend(chunk.chunks(positions).map(score));
+        }
+    }
+    writer.f32(&image_scores)?;
+    Ok(Computed::new(writer, json!({ "images": test.len() })))
+}

@@ -1,0 +1,47 @@
+//! Gradients of parts of a batch added up, and clipped by their common norm as PyTorch's `clip_grad_norm_` does it.
+
+use burn::tensor::{Gradients, Tensor};
+
+use super::parameters::{Parameters, download};
+
+/// Beside the norm, so that a norm of zero divides.
+const EPSILON: f64 = 1e-6;
+
+/// The Euclidean norm of the gradients of all parameters together; where it exceeds `limit`, every gradient is scaled by
+/// the same factor, limit / (norm + 1e-6). A `limit` of 0 leaves them alone.
+pub fn clip_gradients(parameters: &Parameters, gradients: &mut Gradients, limit: f64) -> f64 {
+    let found: Vec<(Tensor<2>, Tensor<2>)> = parameters
+        .learned_names()
+        .filter_map(|name| {
+            let value = parameters.get(name);
+            value.grad(gradients).map(|gradient| (value, gradient))
+        })
+        .collect();
+    if found.is_empty() {
+        return 0.0;
+    }
+    // One transfer for all tensors. By dimension: a whole sum of a large tensor is not ordered.
+    let squares = found.iter().map(|(_, gradient)| (gradient.clone() * gradient.clone()).sum_dim(1).sum_dim(0));
+    let squares = download(Tensor::cat(squares.collect(), 0));
+    let norm = squares.iter().map(|&square| f64::from(square)).sum::<f64>().sqrt();
+    let factor = limit / (norm + EPSILON);
+    if limit > 0.0 && factor < 1.0 {
+        for (value, gradient) in found {
+            value.grad_replace(gradients, gradient * factor);
+        }
+    }
+    norm
+}
+
+/// Adds `more`, the gradients of the same parameters as leaves of another graph (`others`), to `sum`.
+pub fn add_gradients(parameters: &Parameters, sum: &mut Gradients, others: &Parameters, more: &Gradients) {
+    for name in parameters.learned_names() {
+        let value = parameters.get(name);
+        let total = match (value.grad_remove(sum), others.get(name).grad(more)) {
+            (Some(a), Some(b)) => a + b,
+            (Some(only), None) | (None, Some(only)) => only,
+            (None, None) => continue,
+        };
+        value.grad_replace(sum, total);
+    }
+}

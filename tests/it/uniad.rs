@@ -1,0 +1,99 @@
+//! UniAD as a whole: what training on two classes does, and what has no part in it.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+
+use crate::lab::{BASE, Lab, UNIAD, with};
+
+/// Losses of the epochs of a run's training, in order.
+fn losses(run: &Path) -> Vec<f64> {
+    let log = std::fs::read_to_string(run.join("log.jsonl")).expect("a log");
+    let stages = log.lines().map(|line| serde_json::from_str::<Json>(line).expect("JSON"));
+    let training = stages.into_iter().find(|stage| stage["kind"] == "training").expect("a training");
+    let epochs = training["note"]["epochs"].as_array().expect("epochs");
+    epochs.iter().map(|epoch| epoch["loss"].as_f64().expect("a loss")).collect()
+}
+
+/// Losses and metrics (mean over the classes) of a study.
+fn outcome(lab: &Lab, name: &str, text: &str) -> (Vec<f64>, impl Fn(&str) -> f64 + use<>) {
+    let (experiment, summary) = lab.run(name, text);
+    assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+    let run = lab.results(&experiment).join("runs").join(experiment.runs[0].spec.id());
+    let metrics = lab.recorded(&experiment).metrics;
+    let mean = move |metric: &str| {
+        let row = metrics.iter().find(|row| row.class == "mean" && row.metric == metric);
+        row.and_then(|row| row.value).unwrap_or_else(|| panic!("no {metric}"))
+    };
+    (losses(&run), mean)
+}
+
+/// Files of trained models.
+fn models(lab: &Lab) -> Vec<PathBuf> {
+    let artifacts = std::fs::read_dir(lab.store().join("training")).expect("a folder");
+    let paths = artifacts.map(|entry| entry.expect("an entry").path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "safetensors")).collect()
+}
+
+/// Enough to learn something of 16 images of 64 pixels in a second or two.
+fn study() -> String {
+    with(
+        &format!("{BASE}{UNIAD}"),
+        &[
+            ("backbone.layers", "[\"stride4\", \"stride8\"]"),
+            ("features", "{ aggregation = \"concat_deepest\" }"),
+            ("method.network", "{ hidden = 32, heads = 4, feed_forward = 64, encoder_layers = 2, decoder_layers = 2 }"),
+            ("method.train", "{ epochs = 60, batch = 4, lr = 3e-3 }"),
+        ],
+    )
+}
+
+#[test]
+fn training_lowers_the_loss_and_rebuilds_normal_tokens_better_than_defects() {
+    let lab = Lab::new();
+    let (losses, trained) = outcome(&lab, "trained", &study());
+    assert_eq!(losses.len(), 60);
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    assert!(mean(&losses[50..]) < 0.6 * mean(&losses[..5]), "{losses:?}");
+    // Above one half: a defect's tokens are further from their reconstruction than normal ones.
+    assert!(trained("pixel_auroc") > 0.62, "pixel AUROC {}", trained("pixel_auroc"));
+    let (none, untrained) = outcome(&lab, "untrained", &with(&study(), &[("method.train.epochs", "0")]));
+    assert_eq!(none, Vec::<f64>::new());
+    assert!(trained("pixel_auroc") > untrained("pixel_auroc") + 0.1, "untrained {}", untrained("pixel_auroc"));
+}
+
+#[test]
+fn seen_anomalies_have_no_part_in_training() {
+    let lab = Lab::new();
+    let short = with(&study(), &[("method.train.epochs", "2")]);
+    let (first, _) = outcome(&lab, "unseen", &short);
+    let (second, _) = outcome(&lab, "seen", &with(&short, &[("protocol.seen.count", "2")]));
+    assert_eq!(first, second);
+    assert_eq!(models(&lab).len(), 1, "both runs share one model");
+}
+
+#[test]
+fn a_model_is_the_same_bytes_with_1_2_and_5_threads() {
+    let text = with(&study(), &[("method.train.epochs", "2"), ("method.train.batch", "5")]);
+    let model = |threads: usize| {
+        let lab = Lab::new();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        let (_, summary) = pool.install(|| lab.run("model", &text));
+        assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+        let [model] = models(&lab).try_into().expect("one model");
+        std::fs::read(model).expect("a model")
+    };
+    let first = model(1);
+    for threads in [2, 5, 2] {
+        assert!(model(threads) == first, "{threads} threads give other bytes");
+    }
+}
+
+#[test]
+fn a_mask_that_hides_everything_is_an_error_that_says_so() {
+    let lab = Lab::new();
+    let text = with(&format!("{BASE}{UNIAD}"), &[("method.mask.size", "9")]);
+    let (_, summary) = lab.run("blind", &text);
+    let message = &summary.failed.first().expect("a failure").message;
+    assert!(message.contains("9 × 9") && message.contains("8 × 8"), "{message}");
+}
