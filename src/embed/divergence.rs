@@ -10,7 +10,8 @@ use rayon::prelude::*;
 pub fn divergence(points: &[[f64; 2]], neighbours: &[Vec<(usize, f64)>], perplexity: f64) -> f64 {
     let closeness = |a: [f64; 2], b: [f64; 2]| 1.0 / (1.0 + (a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2));
     // One sum per point; they are added up in order.
-    let sums: Vec<f64> = points.par_iter().map(|&a| points.iter().map(|&b| closeness(a, b)).sum::<f64>() - 1.0).collect();
+    let sums: Vec<f64> =
+        points.par_iter().map(|&a| points.iter().map(|&b| closeness(a, b)).sum::<f64>() - 1.0).collect();
     let normaliser: f64 = sums.iter().sum();
     let share = 0.5 / points.len() as f64;
     let mut edges: Vec<(usize, usize, f64)> = Vec::new();
@@ -83,7 +84,8 @@ mod tests {
         // On a line, q of the outer pair is 1/5 of the closeness against 1/2 of the inner ones.
         let on_a_line = divergence(&[[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]], &neighbours, 2.0);
         let total = 2.0 * (0.5 + 0.5 + 0.2);
-        let expected = (4.0 * ((1.0f64 / 6.0) / (0.5 / total)).ln() + 2.0 * ((1.0f64 / 6.0) / (0.2 / total)).ln()) / 6.0;
+        let expected =
+            (4.0 * ((1.0f64 / 6.0) / (0.5 / total)).ln() + 2.0 * ((1.0f64 / 6.0) / (0.2 / total)).ln()) / 6.0;
         assert!((on_a_line - expected).abs() < 1e-12, "{on_a_line}, expected {expected}");
     }
 }

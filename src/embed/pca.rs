@@ -151,7 +151,8 @@ fn orthonormalise(basis: &mut [f64], rows: usize) {
 }
 
 fn fix_sign(loading: &mut [f64]) {
-    let largest = loading.iter().copied().fold(0.0, |best: f64, value| if value.abs() > best.abs() { value } else { best });
+    let largest =
+        loading.iter().copied().fold(0.0, |best: f64, value| if value.abs() > best.abs() { value } else { best });
     if largest < 0.0 {
         loading.iter_mut().for_each(|value| *value = -*value);
     }
@@ -243,7 +244,8 @@ mod tests {
         let after = found.rows.view();
         let squared = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>();
         for pair in [(0, 1), (3, 40), (17, 18)] {
-            let (old, new) = (squared(before.row(pair.0), before.row(pair.1)), squared(after.row(pair.0), after.row(pair.1)));
+            let (old, new) =
+                (squared(before.row(pair.0), before.row(pair.1)), squared(after.row(pair.0), after.row(pair.1)));
             assert!((old - new).abs() < 1e-4 * old, "{pair:?}: {old} became {new}");
         }
     }

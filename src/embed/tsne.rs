@@ -140,7 +140,8 @@ mod tests {
             (found.points[a][0] - found.points[b][0]).powi(2) + (found.points[a][1] - found.points[b][1]).powi(2)
         };
         for own in 0..120 {
-            let nearest = (0..120).filter(|&other| other != own).min_by(|&a, &b| squared(own, a).total_cmp(&squared(own, b)));
+            let nearest =
+                (0..120).filter(|&other| other != own).min_by(|&a, &b| squared(own, a).total_cmp(&squared(own, b)));
             assert_eq!(nearest.map(|other| other / 40), Some(own / 40), "row {own} has left its cloud");
         }
         assert!(found.divergence > 0.0 && found.divergence < 1.0, "KL divergence {}", found.divergence);

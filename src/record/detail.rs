@@ -177,7 +177,8 @@ pub fn read_embedding(run: &RunDetail, figure: &Tsne) -> Result<Option<Embedding
         return Ok(None);
     }
     let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
-    let damaged = |what: String| Error::store(&path, format!("not an embedding ({what})"), "remove the file and run again");
+    let damaged =
+        |what: String| Error::store(&path, format!("not an embedding ({what})"), "remove the file and run again");
     let (_, about) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
     let about = about.metadata().as_ref().and_then(|map| map.get("dmad")).cloned().unwrap_or_default();
     let about: Json = serde_json::from_str(&about).map_err(|e| damaged(e.to_string()))?;
@@ -186,8 +187,13 @@ pub fn read_embedding(run: &RunDetail, figure: &Tsne) -> Result<Option<Embedding
     let banks: Vec<String> =
         about["banks"].as_array().into_iter().flatten().filter_map(|key| key.as_str().map(str::to_string)).collect();
     let points: Vec<[f32; 2]> = floats(data("points")?).chunks_exact(2).map(|p| [p[0], p[1]]).collect();
-    let embedding =
-        Embedding { points, parts: whole(data("parts")?), rows: whole(data("rows")?), note: about["note"].clone(), banks };
+    let embedding = Embedding {
+        points,
+        parts: whole(data("parts")?),
+        rows: whole(data("rows")?),
+        note: about["note"].clone(),
+        banks,
+    };
     if embedding.parts.len() != embedding.points.len() || embedding.rows.len() != embedding.points.len() {
         return Err(damaged("its tensors differ in length".into()));
     }
@@ -268,7 +274,8 @@ pub fn chosen_pictures<'a>(
     datasets.dedup();
     let mut out = Vec::new();
     for dataset in datasets {
-        let own = runs.iter().copied().filter(|run| run.spec.dataset == dataset && shown.iter().any(|s| s.spec == run.spec));
+        let own =
+            runs.iter().copied().filter(|run| run.spec.dataset == dataset && shown.iter().any(|s| s.spec == run.spec));
         let own: Vec<RunDetail> = own.map(|run| RunDetail::new(recorded, run)).collect();
         let images = own.iter().map(RunDetail::images).collect::<Result<Vec<_>>>()?;
         if let Some(first) = own.into_iter().next() {
@@ -294,7 +301,8 @@ fn choose(images: &[Vec<ImageRow>], figure: &Maps) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for class in classes.into_iter().filter(shown) {
         let common = |row: &&ImageRow| everywhere.iter().all(|paths| paths.contains(row.path.as_str()));
-        let mut ranked: Vec<&ImageRow> = first.iter().filter(|row| row.class == class && row.label).filter(common).collect();
+        let mut ranked: Vec<&ImageRow> =
+            first.iter().filter(|row| row.class == class && row.label).filter(common).collect();
         ranked.sort_by(|a, b| a.score.total_cmp(&b.score).then_with(|| a.path.cmp(&b.path)));
         let wanted = figure.per_class.min(ranked.len());
         out.extend((0..wanted).map(|i| named(ranked[(2 * i + 1) * ranked.len() / (2 * wanted)])));

@@ -396,7 +396,9 @@ pub(super) fn check_names(base: &Node, figures: &[Figure], runs: &[Run]) -> Resu
         for (key, named, known) in [("datasets", named_datasets, &datasets), ("variants", named_variants, &variants)] {
             let Some(wrong) = named.iter().find(|name| !known.contains(name.as_str())) else { continue };
             let message = format!("`figure[{number}].{key}`: the experiment has no \"{wrong}\"");
-            return Err(place_of(base, number, key).place.fault(message, Some(suggestion(wrong, known.iter().copied()))));
+            return Err(place_of(base, number, key)
+                .place
+                .fault(message, Some(suggestion(wrong, known.iter().copied()))));
         }
         if let Figure::Curve(curve) = figure
             && curve.x == curve.lines

@@ -87,7 +87,11 @@ fn every_kind_is_drawn_and_repeats_to_the_byte() {
             let text = String::from_utf8(bytes.clone()).expect("text");
             assert!(text.starts_with("<svg width=\"8.5"), "{name}: {}", &text[..60]);
             assert!(text.contains("sans-serif") && text.trim_end().ends_with("</svg>"), "{name}");
-            assert_eq!(text.contains("data:image/png"), name == "figure5.svg", "{name}: pictures are in the grid alone");
+            assert_eq!(
+                text.contains("data:image/png"),
+                name == "figure5.svg",
+                "{name}: pictures are in the grid alone"
+            );
         } else {
             assert!(bytes.iter().filter(|b| **b == b'\n').count() > 2, "{name} has data");
         }
@@ -114,9 +118,13 @@ fn a_curve_has_the_recorded_means_and_spreads() {
         assert_eq!(values.len(), 2);
         let mean = 100.0 * (values[0] + values[1]) / 2.0;
         let deviation = 100.0 * (values[0] - values[1]).abs() / 2f64.sqrt();
-        let line = csv.lines().find(|line| line.contains(&format!("\"full\",\"{seen}\""))).unwrap_or_else(|| panic!("{csv}"));
+        let line =
+            csv.lines().find(|line| line.contains(&format!("\"full\",\"{seen}\""))).unwrap_or_else(|| panic!("{csv}"));
         let fields: Vec<f64> = line.split(',').skip(4).take(3).filter_map(|f| f.parse().ok()).collect();
-        assert!((fields[0] - mean).abs() < 1e-9 && (fields[1] - deviation).abs() < 1e-9, "{line}: {mean} ± {deviation}");
+        assert!(
+            (fields[0] - mean).abs() < 1e-9 && (fields[1] - deviation).abs() < 1e-9,
+            "{line}: {mean} ± {deviation}"
+        );
     }
 }
 
@@ -148,7 +156,10 @@ fn what_is_missing_is_said_with_the_command_that_makes_it() {
     }
     let made = figures_of(&lab, &experiment);
     let said = made.missing.join("\n");
-    assert!(said.contains("figure 5: 4 pictures of run ") && said.contains("figure 6: the embedding of run "), "{said}");
+    assert!(
+        said.contains("figure 5: 4 pictures of run ") && said.contains("figure 6: the embedding of run "),
+        "{said}"
+    );
     assert_eq!(said.matches("dmad run ").count(), 2, "{said}");
     let names: Vec<String> = files(&results.join("figures")).into_iter().map(|(name, _)| name).collect();
     assert!(!names.iter().any(|name| name.starts_with("figure5") || name.starts_with("figure6")), "{names:?}");
@@ -201,7 +212,8 @@ fn the_grid_shows_the_anomalous_image_of_median_score() {
         let mut scores: Vec<f64> = images.iter().filter(|i| i.class == class && i.label).map(|i| i.score).collect();
         scores.sort_by(f64::total_cmp);
         let median = scores[scores.len() / 2];
-        let line = csv.lines().find(|line| line.starts_with(&format!("\"{class}\""))).unwrap_or_else(|| panic!("{csv}"));
+        let line =
+            csv.lines().find(|line| line.starts_with(&format!("\"{class}\""))).unwrap_or_else(|| panic!("{csv}"));
         assert!(line.contains(&format!(",{median},")), "{line}: median {median} of {scores:?}");
     }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 /// Modules in the order in which data flows; a module may use those before it. `run`, `report` and `cli` are the rim.
 const ORDER: [&str; 25] = [
     "error", "clock", "memory", "random", "matrix", "spec", "store", "data", "maps", "metrics", "paper", "device",
-    "backbone", "features", "bank", "embed", "plan", "train", "methods", "record", "run", "report", "cli", "lib", "main",
+    "backbone", "features", "bank", "embed", "plan", "train", "methods", "record", "run", "report", "cli", "lib",
+    "main",
 ];
 
 /// Edges against the order that are there on purpose: an error carries a diagnostic of `spec`.

@@ -273,7 +273,8 @@ fn paint(pixels: &mut [u8], (wide, high): (usize, usize), mark: PictureMark) {
         let (above, below, down) = tap(y, height, *rows);
         for x in 0..width.min(wide.saturating_sub(left)) {
             let (before, after, right) = tap(x, width, *columns);
-            let at = |row: usize, column: usize, channel: usize| f64::from(data[(row * columns + column) * 3 + channel]);
+            let at =
+                |row: usize, column: usize, channel: usize| f64::from(data[(row * columns + column) * 3 + channel]);
             for channel in 0..3 {
                 let upper = at(above, before, channel) * (1.0 - right) + at(above, after, channel) * right;
                 let lower = at(below, before, channel) * (1.0 - right) + at(below, after, channel) * right;

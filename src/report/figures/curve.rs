@@ -99,9 +99,8 @@ fn parts(
                 .collect();
             let line = |label: &String| -> Vec<(f64, Point)> {
                 let at = |place: &String| {
-                    let here = |row: &&&MetricRecord| {
-                        value(row, figure.x) == *place && series::label(row, named) == *label
-                    };
+                    let here =
+                        |row: &&&MetricRecord| value(row, figure.x) == *place && series::label(row, named) == *label;
                     let here: Vec<&MetricRecord> = own.iter().filter(here).copied().collect();
                     Some((position(figure.x, places, place), series::point(&here, &samplings)?))
                 };
@@ -176,7 +175,14 @@ fn csv(parts: &[Part], x: Dimension, places: &[String], lines: &[String]) -> Str
                 let place = places.iter().find(|place| position(x, places, place) == *at);
                 let place = place.map(String::as_str).unwrap_or_default();
                 let head = [&part.dataset, &lines[*number]].map(|text| quoted(text));
-                out += &format!("{},{},{},{},{}\n", head[0], part.metric.as_str(), head[1], quoted(place), point_csv(point));
+                out += &format!(
+                    "{},{},{},{},{}\n",
+                    head[0],
+                    part.metric.as_str(),
+                    head[1],
+                    quoted(place),
+                    point_csv(point)
+                );
             }
         }
     }

@@ -97,9 +97,10 @@ fn panel(scene: &mut Scene, part: &Part) {
             let points = corners.iter().map(|&(x, y)| panel.at(x, y)).collect();
             scene.marks.push(Mark::Area { points, ink: fill(number) });
         }
-        let steps = counts.iter().enumerate().flat_map(|(bin, &count)| {
-            [(part.edges[bin], count as f64), (part.edges[bin + 1], count as f64)]
-        });
+        let steps = counts
+            .iter()
+            .enumerate()
+            .flat_map(|(bin, &count)| [(part.edges[bin], count as f64), (part.edges[bin + 1], count as f64)]);
         let outline = steps.map(|(x, y)| panel.at(x, y)).collect();
         scene.line(outline, colour(number), HAIR + 1.0, Dash::of(number));
     }

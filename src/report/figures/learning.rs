@@ -49,9 +49,6 @@ pub fn draw(recorded: &Recorded, figure: &Learning, notes: &mut Notes) -> Result
         return Ok(None);
     }
     let curves = lines(&told, |told| vec![(told.label.clone(), told.curve.clone())]);
-    if curves.is_empty() {
-        notes.say("no run has scored every epoch, so image AUROC per epoch is not shown (`method.train.select`)");
-    }
     Ok(Some(drawing(figure, &losses, &curves)))
 }
 

@@ -87,11 +87,7 @@ fn rows(first: &RunDetail, chosen: &[(String, String)], figure: &Maps, notes: &m
     Ok(rows)
 }
 
-fn columns<'a>(
-    recorded: &Recorded,
-    runs: impl Iterator<Item = &'a Run>,
-    shown: &[&Run],
-) -> Result<Vec<Column<'a>>> {
+fn columns<'a>(recorded: &Recorded, runs: impl Iterator<Item = &'a Run>, shown: &[&Run]) -> Result<Vec<Column<'a>>> {
     let shown_here = |run: &&Run| shown.iter().any(|other| other.spec == run.spec);
     runs.filter(shown_here)
         .map(|run| {
@@ -164,9 +160,8 @@ fn outlined(row: &Row) -> Picture {
         row.truth.data[(y * width + x) * channels] > 127
     };
     // Outside the defect only, so that a small one is not covered.
-    let near = |x: isize, y: isize, reach: isize| {
-        (-reach..=reach).any(|dy| (-reach..=reach).any(|dx| inside(x + dx, y + dy)))
-    };
+    let near =
+        |x: isize, y: isize, reach: isize| (-reach..=reach).any(|dy| (-reach..=reach).any(|dx| inside(x + dx, y + dy)));
     let mut data = row.image.data.clone();
     for y in 0..height as isize {
         for x in 0..width as isize {

@@ -76,7 +76,13 @@ pub struct Panel {
 impl Panel {
     /// A panel over the whole width of a scene, from its present end; room for axis labels is left. `height` is that of
     /// the data. The scene grows.
-    pub fn below(scene: &mut Scene, title: &str, height: f64, (x, x_name): (Axis, &str), (y, y_name): (Axis, &str)) -> Self {
+    pub fn below(
+        scene: &mut Scene,
+        title: &str,
+        height: f64,
+        (x, x_name): (Axis, &str),
+        (y, y_name): (Axis, &str),
+    ) -> Self {
         let widest = y.ticks.iter().map(|(_, label)| text_width(label, SMALL)).fold(0.0, f64::max);
         let left = GAP + if y_name.is_empty() { 0.0 } else { TEXT + GAP } + widest + GAP;
         heading(scene, title, left);
@@ -86,7 +92,13 @@ impl Panel {
         let labels = panel.frame(scene);
         scene.height = panel.bottom + GAP + labels;
         if !x_name.is_empty() {
-            scene.text(x_name, ((panel.left + panel.right) / 2.0, scene.height + TEXT * 0.6), TEXT, Align::Middle, BLACK);
+            scene.text(
+                x_name,
+                ((panel.left + panel.right) / 2.0, scene.height + TEXT * 0.6),
+                TEXT,
+                Align::Middle,
+                BLACK,
+            );
             scene.height += TEXT * 1.2;
         }
         if !y_name.is_empty() {

@@ -94,7 +94,8 @@ fn panel(scene: &mut Scene, part: &Part) {
     let ((x_low, x_high), (y_low, y_high)) = (range(0), range(1));
     // One scale for both directions, since distances are what is shown.
     let margin = 2.0 * MARKER;
-    let scale = ((wide - 2.0 * margin) / (x_high - x_low).max(1e-9)).min((high - 2.0 * margin) / (y_high - y_low).max(1e-9));
+    let scale =
+        ((wide - 2.0 * margin) / (x_high - x_low).max(1e-9)).min((high - 2.0 * margin) / (y_high - y_low).max(1e-9));
     let middle = ((x_low + x_high) / 2.0, (y_low + y_high) / 2.0);
     let corners = [(left, top), (left + wide, top), (left + wide, top + high), (left, top + high), (left, top)];
     scene.line(corners.to_vec(), PALE, HAIR, Dash::SOLID);
