@@ -262,13 +262,12 @@ pub fn write_pictures(run: &RunDetail, pictures: &Pictures) -> Result<()> {
     write_atomically(&run.thumbnail("index.json"), text.as_bytes())
 }
 
+/// A run whose folder holds pictures, with class and path of those that a figure shows.
+pub type ChosenPictures<'a> = (RunDetail<'a>, Vec<(String, String)>);
+
 /// The images that a grid of maps shows of a dataset, with the run whose folder holds their pictures: the first of the
 /// runs shown. Images that are in the test set of all runs shown compete; the first run's scores rank them.
-pub fn chosen_pictures<'a>(
-    recorded: &Recorded,
-    runs: &[&'a Run],
-    figure: &Maps,
-) -> Result<Vec<(RunDetail<'a>, Vec<(String, String)>)>> {
+pub fn chosen_pictures<'a>(recorded: &Recorded, runs: &[&'a Run], figure: &Maps) -> Result<Vec<ChosenPictures<'a>>> {
     let shown = figure.choice().of(&recorded.experiment.runs);
     let mut datasets: Vec<&str> = shown.iter().map(|run| run.spec.dataset.as_str()).collect();
     datasets.dedup();

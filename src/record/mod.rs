@@ -12,8 +12,8 @@ mod write;
 use serde::{Deserialize, Serialize};
 
 pub use detail::{
-    Embedding, Picture, Pictures, RunDetail, chosen_pictures, embedding_name, finished, read_embedding, read_pictures,
-    write_embedding, write_pictures,
+    ChosenPictures, Embedding, Picture, Pictures, RunDetail, chosen_pictures, embedding_name, finished, read_embedding,
+    read_pictures, write_embedding, write_pictures,
 };
 pub use frames::{METRIC_COLUMNS, MetricRecord};
 pub use provenance::{Cost, Provenance, StageLog};

@@ -46,7 +46,7 @@ pub fn draw(recorded: &Recorded, figure: &Bars, notes: &mut Notes) -> Result<Opt
         panel(scene, part, figure.from, title);
     });
     let points: Vec<&Point> = parts.iter().flat_map(|part| part.bars.iter().map(|(_, point)| point)).collect();
-    footnote(&mut scene, &series::spread_note(&points).replace("Bands:", "Pale ends:"));
+    footnote(&mut scene, &series::spread_note(&points).replace("Bars:", "Whiskers:").replace("Bands:", "Pale ends:"));
     let mut csv = format!("dataset,metric,bar,{POINT_COLUMNS}\n");
     for part in &parts {
         for (label, point) in &part.bars {

@@ -86,7 +86,7 @@ fn panel(scene: &mut Scene, part: &Part) {
     y.ticks.retain(|(value, _)| value.fract() == 0.0);
     y.ticks.iter_mut().for_each(|(value, label)| *label = format!("{value:.0}"));
     let (low, high) = (part.edges[0], part.edges[part.edges.len() - 1]);
-    let mut x = Axis::round(low, high, 3);
+    let mut x = Axis::round(low, high, 5);
     x.ticks.retain(|(value, _)| *value >= low && *value <= high);
     (x.low, x.high) = (low, high);
     let panel = Panel::below(scene, &part.title, (scene.width * 0.5).max(150.0), (x, "score"), (y, "images"));
