@@ -136,7 +136,7 @@ fn sums(session: &Session, forecast: &Forecast, kind: &'static str) -> Vec<Strin
         all.iter().filter(|stage| stage.cached).count().to_string(),
         to_do.len().to_string(),
         all.iter().map(|stage| stage.runs).sum::<usize>().to_string(),
-        format!("{:.1}", operations / 1e9),
+        format!("{:.1}", operations / 1e9 + 0.0), // an empty sum of floats is −0
         format!("{:.1}", bytes as f64 / 1e6),
         format!("{:.0}", memory as f64 / 1e6),
         if to_do.is_empty() { String::new() } else { format!("{guessed}{seconds:.1}") },

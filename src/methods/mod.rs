@@ -5,6 +5,9 @@
 
 mod common;
 pub mod dmad;
+#[cfg(test)]
+#[path = "../../docs/padim.rs"]
+mod padim; // the README's example of a new method: kept compiling
 mod patchcore;
 pub mod simplenet;
 pub mod uniad;
@@ -105,4 +108,19 @@ pub fn build(method: &Json, seed: u64) -> Result<Box<dyn Method>> {
     let mut params = method.clone();
     params.as_object_mut().map(|map| map.remove("name"));
     (entry.build)(&params, seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_a_new_method_fits_the_registry() {
+        let filled =
+            (padim::ENTRY.kind.fill)(serde_json::json!({ "dims": 7 })).unwrap_or_else(|e| panic!("{}", e.message));
+        assert_eq!(filled["sigma"], 4.0);
+        let method = (padim::ENTRY.build)(&filled, 0).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(method.scoring().top_k, 1);
+        assert!(METHODS.iter().all(|entry| entry.kind.name != padim::ENTRY.kind.name), "it is an example");
+    }
 }

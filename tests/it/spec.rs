@@ -86,8 +86,8 @@ fn of_several_includes_the_later_wins_and_the_file_itself_wins_over_all() {
         (2, &json!(1), &json!(2), &json!(3))
     );
     let files = Files::new(&[("top.toml", "include = [\"first.toml\", 3]\n"), ("first.toml", first)]);
-    let fault = load(&files.path("top.toml"), &methods::kinds(), &[]).err().expect("3 is no file").to_string();
-    assert!(fault.contains("top.toml:1:26"), "{fault}");
+    let Err(fault) = load(&files.path("top.toml"), &methods::kinds(), &[]) else { panic!("3 is no file") };
+    assert!(fault.to_string().contains("top.toml:1:26"), "{fault}");
 }
 
 #[test]
