@@ -164,7 +164,7 @@ fn what_is_missing_is_said_with_the_command_that_makes_it() {
     let names: Vec<String> = files(&results.join("figures")).into_iter().map(|(name, _)| name).collect();
     assert!(!names.iter().any(|name| name.starts_with("figure5") || name.starts_with("figure6")), "{names:?}");
     assert_eq!(names.len(), 12, "the other figures are drawn");
-    std::fs::remove_dir_all(&below(&results.join("runs"), "run.toml")[0].parent().expect("a folder")).expect("removed");
+    std::fs::remove_dir_all(below(&results.join("runs"), "run.toml")[0].parent().expect("a folder")).expect("removed");
     assert!(figures_of(&lab, &experiment).missing[0].contains("1 of the experiment's runs are not recorded"));
 }
 
