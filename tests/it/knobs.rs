@@ -239,8 +239,19 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
 ];
 
 /// Keys of a study file that say what to call, show or combine, not what to compute; `method` has its own tables.
-const NOT_COMPUTED: &[&str] =
-    &["include", "name", "title", "description", "reproduces", "metrics", "table", "variant", "sweep", "method"];
+const NOT_COMPUTED: &[&str] = &[
+    "include",
+    "name",
+    "title",
+    "description",
+    "reproduces",
+    "metrics",
+    "table",
+    "figure",
+    "variant",
+    "sweep",
+    "method",
+];
 
 /// The two knob values that must give the same numbers: 64 is the images' own size.
 const SAME: &[(&str, &str, &str)] = &[("evaluation.size", "64", "0")];
