@@ -12,13 +12,14 @@
 //! | [`backbone`] | frozen networks and their weights |
 //! | [`features`] | maps to patch features |
 //! | [`bank`] | coresets and exact nearest neighbours |
+//! | [`embed`] | rows as points of a plane: PCA and t-SNE |
 //! | [`train`] | parameters, layers, optimisers and the loop over epochs that trained methods share |
 //! | [`methods`] | the compared systems, one row of a registry each |
 //! | [`maps`], [`metrics`] | from patch scores to maps and numbers |
 //! | [`paper`] | what the paper printed, whether it agrees with itself, and what a comparison with it comes to |
 //! | [`run`] | doing it all, foretelling it, and the one place where scores meet the truth |
 //! | [`record`] | what a run leaves in `results/` |
-//! | [`report`] | tables, rankings, claims, verdicts, differences and one page, from records alone |
+//! | [`report`] | tables, figures, rankings, claims, verdicts, differences and one page, from records alone |
 //! | [`cli`] | one file per command |
 //!
 //! Invariants:
@@ -33,6 +34,7 @@ pub mod cli;
 pub mod clock;
 pub mod data;
 pub mod device;
+pub mod embed;
 pub mod error;
 pub mod features;
 pub mod maps;

@@ -33,6 +33,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             // What is shown and asked may have been edited since the runs were recorded.
             let declared = spec::load(target, &methods::kinds(), &[])?;
             recorded.experiment.tables = declared.tables;
+            recorded.experiment.figures = declared.figures;
             recorded.experiment.claims = declared.claims;
             recorded.experiment.tolerances = declared.tolerances;
             recorded.experiment.reproduces = declared.reproduces;
@@ -52,6 +53,9 @@ pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
     let tables = report::tables(recorded)?;
     let claims = report::claims::check(recorded)?;
     let mut paths = report::write(recorded, &tables, &claims)?;
+    let figures = report::write_figures(recorded)?;
+    paths.extend(figures.paths);
+    figures.missing.iter().for_each(|what| eprintln!("{what}"));
     if json {
         super::print(&as_json(recorded, &claims))?;
     } else {

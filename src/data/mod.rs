@@ -12,6 +12,7 @@ pub mod layouts;
 pub mod mask;
 pub mod protocol;
 mod python_random;
+pub mod thumbnail;
 pub mod verify;
 
 pub use catalog::Catalog;

@@ -3,6 +3,7 @@
 //! Owns: rows, files, provenance, the experiment-level views. Does not own: computing anything, or showing it (`report`).
 //! Every run owns its folder; the experiment's files are views in canonical order, replaced in one step.
 
+mod detail;
 mod find;
 mod frames;
 mod provenance;
@@ -11,6 +12,10 @@ mod write;
 
 use serde::{Deserialize, Serialize};
 
+pub use detail::{
+    ChosenPictures, Embedding, Picture, Pictures, chosen_pictures, embedding_name, read_embedding, read_pictures,
+    write_embedding, write_pictures,
+};
 pub use find::{experiments, find_run};
 pub use frames::{METRIC_COLUMNS, MetricRecord};
 pub use provenance::{Cost, Provenance, StageLog};

@@ -66,6 +66,11 @@ impl Recorded {
     pub fn run(&self, id: &str) -> Option<&RecordedRun> {
         self.runs.iter().find(|run| run.id == id)
     }
+
+    /// The run with these settings, if it is recorded and did not fail.
+    pub fn finished(&self, spec: &RunSpec) -> Option<&RecordedRun> {
+        self.runs.iter().find(|run| run.spec == *spec && run.failure.is_none())
+    }
 }
 
 impl RecordedRun {

@@ -1,4 +1,4 @@
-//! What records say, from records alone: tables, rankings, claims, verdicts, one page. No model is ever run here.
+//! What records say, from records alone: tables, figures, rankings, claims, verdicts, one page. No model is ever run here.
 //!
 //! Owns: turning recorded rows into tables and judgements, and writing them as text, Markdown, CSV, LaTeX and HTML. Does
 //! not own: what was recorded (`record`), the rules of judgements (`paper`), intervals (`metrics`).
@@ -6,6 +6,7 @@
 pub mod claims;
 pub mod diff;
 pub mod evidence;
+mod figures;
 mod html;
 mod latex;
 mod pivot;
@@ -22,6 +23,7 @@ use crate::spec::{Dimension, Table};
 use crate::store::write_atomically;
 
 pub use claims::Checked;
+pub use figures::{DrawnFigure, Figures, draw_figures, write_figures};
 pub use html::page;
 pub use pivot::{Cell, Pivot};
 pub use ranking::Ranking;

@@ -42,6 +42,16 @@ impl Built<'_> {
 
 /// Builds the graph of `run` and hands it to `work`.
 pub fn with<T>(session: &Session, run: &Run, work: impl FnOnce(&Built) -> Result<T>) -> Result<T> {
+    with_more(session, run, |_, _| (), |built, ()| work(built))
+}
+
+/// The same with stages that nothing of the run depends on.
+pub fn with_more<T, M>(
+    session: &Session,
+    run: &Run,
+    more: impl FnOnce(&mut Graph, &[Outputs]) -> M,
+    work: impl FnOnce(&Built, M) -> Result<T>,
+) -> Result<T> {
     let prepared = prepare::prepare(session, run)?;
     let method = methods::build(&run.spec.method, run.spec.seed)?;
     let groups = prepared.groups(run);
@@ -61,5 +71,6 @@ pub fn with<T>(session: &Session, run: &Run, work: impl FnOnce(&Built) -> Result
     // Groups hold the classes in the split's order: all together, or one after the other.
     let scores = outputs.iter().flat_map(|output| &output.scores).copied().collect();
     let metrics = evaluate::stage(&mut graph, setting, scores);
-    work(&Built { prepared: &prepared, method: method.as_ref(), graph: &graph, outputs: &outputs, metrics })
+    let more = more(&mut graph, &outputs);
+    work(&Built { prepared: &prepared, method: method.as_ref(), graph: &graph, outputs: &outputs, metrics }, more)
 }

@@ -51,6 +51,12 @@ pub struct Setting<'a> {
     pub shape: Shape,
 }
 
+/// The truth of a test image, `None` where it is not in the test set: for pictures beside a record that is finished.
+pub fn truth_of<'a>(split: &'a Split, class: &str, path: &str) -> Option<&'a crate::data::Labelled> {
+    let class = split.classes.iter().find(|own| own.name == class)?;
+    class.truth.images().iter().find(|labelled| labelled.image.path == path)
+}
+
 /// The stage that holds all metrics of a run as JSON (see [`read`]); `scores` are those of the split's classes.
 pub fn stage<'a>(graph: &mut Graph<'a>, setting: Setting<'a>, scores: Vec<StageId>) -> StageId {
     let spec = &setting.run.spec;

@@ -7,6 +7,7 @@ mod build;
 mod evaluate;
 mod execute;
 mod forecast;
+mod gallery;
 mod isolate;
 mod predict;
 mod prepare;
@@ -114,6 +115,9 @@ pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run], opti
     if !options.is_child {
         let _lock = session.wait_for(&session.results_lock(experiment, "views"))?;
         record::rebuild_views(&folder, experiment)?;
+    }
+    if !options.is_child && !runs.is_empty() {
+        gallery::complete(session, experiment)?;
     }
     Ok(summary)
 }

@@ -21,7 +21,7 @@ pub fn check(node: &Node, schema: &Json, path: &str) -> Result<()> {
         Some("object") => check_table(node, schema, path),
         Some("array") => check_array(node, schema, path),
         Some("integer" | "number") => check_number(node, schema, path),
-        Some("string") if node.text().is_some() => Ok(()),
+        Some("string") if node.text().is_some() => Ok(()), // a fixed word has been looked at by `check_tagged`
         Some("boolean") if matches!(node.value, Value::Boolean(_)) => Ok(()),
         Some(expected) => Err(wrong_type(node, expected, path)),
         None => Ok(()), // an unrestricted value (sweep values are checked after they are laid over the base)
@@ -79,6 +79,9 @@ fn check_word(node: &Node, allowed: &[&str], path: &str) -> Result<()> {
 /// gives the message.
 fn check_options(node: &Node, options: &[Json], path: &str) -> Result<()> {
     let options = flattened(options);
+    if let Some(tag) = common_tag(&options) {
+        return check_tagged(node, &options, tag, path);
+    }
     let words: Vec<&str> = options
         .iter()
         .flat_map(|o| {
@@ -107,6 +110,32 @@ fn check_options(node: &Node, options: &[Json], path: &str) -> Result<()> {
             .fault(format!("`{path}` cannot be {}", with_article(node.kind())), Some(format!("expected {kinds}"))));
     }
     check_word(node, &words, path)
+}
+
+/// The key that holds a fixed word in every alternative, where there is one.
+fn common_tag<'a>(options: &[&'a Json]) -> Option<&'a str> {
+    let fixed = |option: &Json, key: &str| option["properties"][key]["const"].is_string();
+    let keys = options.first()?["properties"].as_object()?.keys();
+    keys.map(String::as_str).find(|key| options.iter().all(|option| fixed(option, key)))
+}
+
+/// A table whose `tag` says which alternative it is held against.
+fn check_tagged(node: &Node, options: &[&Json], tag: &str, path: &str) -> Result<()> {
+    let word = |option: &Json| option["properties"][tag]["const"].as_str().unwrap_or_default().to_string();
+    let words: Vec<String> = options.iter().map(|option| word(option)).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    if node.table().is_none() {
+        return Err(wrong_type(node, "object", path));
+    }
+    let Some(entry) = node.find(&[tag]) else {
+        let help = format!("one of: {}", words.join(", "));
+        return Err(node.place.fault(format!("`{path}` lacks `{tag}`"), Some(help)));
+    };
+    check_word(&entry.node, &words, &format!("{path}.{tag}"))?;
+    match words.iter().position(|word| entry.node.text() == Some(word)) {
+        Some(position) => check(node, options[position], path),
+        None => unreachable!("the word is one of them"),
+    }
 }
 
 /// Alternatives of alternatives as one list: documented words below "a number or a word".

@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use super::check::{check, suggestion};
 use super::claim::{Claim, Tolerances, check_claims, check_tables};
 use super::diagnostic::Place;
+use super::figure::{Figure, check_names};
 use super::file::{ExperimentFile, MetricName, Names, Table as TableSpec};
 use super::method::{MethodContext, MethodFault, MethodKind, schema_of};
 use super::tree::{self, Entry, Node, Table, Value};
@@ -46,6 +47,8 @@ pub struct Experiment {
     pub claims: Vec<Claim>,
     /// How far its numbers may be from published ones.
     pub tolerances: Tolerances,
+    /// Declared figures.
+    pub figures: Vec<Figure>,
     /// The runs in canonical order: variant, dataset, sweep, seed.
     pub runs: Vec<Run>,
     /// The resolved experiment as TOML: reading it again gives the same runs.
@@ -198,6 +201,7 @@ fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64])
     }
     check_claims(&base, &file.claim, &resolver.runs)?;
     check_tables(&base, &file.table, &resolver.runs)?;
+    check_names(&base, &file.figure, &resolver.runs)?;
     Ok(Experiment {
         path: path.into(),
         title: if file.title.is_empty() { name.clone() } else { file.title.clone() },
@@ -206,6 +210,7 @@ fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64])
         tables: file.table.clone(),
         claims: file.claim.clone(),
         tolerances: file.tolerance,
+        figures: file.figure.clone(),
         resolved: resolved_toml(&base, &name, &seeds, rows),
         runs: resolver.runs,
         name,

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::claim::{Claim, Tolerances};
+use super::figure::Figure;
 use super::types::{Backbone, Evaluation, Features, Image, Protocol};
 
 /// An experiment: one TOML file that expands into runs.
@@ -53,6 +54,8 @@ pub struct ExperimentFile {
     pub claim: Vec<Claim>,
     /// How far our numbers may be from published ones.
     pub tolerance: Tolerances,
+    /// Figures to draw.
+    pub figure: Vec<Figure>,
 }
 
 /// A named row of an experiment: what differs from the base.

@@ -249,6 +249,7 @@ const NOT_COMPUTED: &[&str] = &[
     "table",
     "claim",
     "tolerance",
+    "figure",
     "variant",
     "sweep",
     "method",

@@ -9,6 +9,7 @@ mod data;
 mod errors;
 mod faults;
 mod features;
+mod figures;
 mod fixture;
 mod gen_oracle;
 mod generated_maps;

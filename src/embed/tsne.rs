@@ -1,0 +1,165 @@
+//! t-SNE of rows after PCA: exact neighbours, Barnes–Hut gradients (crate `bhtsne`), a start drawn from a seed.
+
+use bhtsne::{Neighbor, tSNE};
+
+use super::divergence::divergence;
+use super::pca::principal_components;
+use crate::bank::neighbours::k_nearest;
+use crate::error::{Error, Result};
+use crate::matrix::Rows;
+use crate::random::{Purpose, stream};
+
+/// Dimensions that rows are reduced to first.
+const COMPONENTS: usize = 50;
+
+/// Accuracy of Barnes–Hut: cells smaller than this share of their distance count as one point.
+const THETA: f64 = 0.5;
+
+/// Spread of the starting positions.
+const START: f64 = 1e-4;
+
+/// How rows are embedded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Effective number of neighbours; lowered to a third of the rows where there are few.
+    pub perplexity: f64,
+    /// Steps of gradient descent, the first quarter with exaggerated affinities.
+    pub epochs: usize,
+    /// Where it starts.
+    pub seed: u64,
+}
+
+/// Points of a plane.
+#[derive(Debug)]
+pub struct Embedded {
+    /// x and y of each row.
+    pub points: Vec<[f32; 2]>,
+    /// Kullback–Leibler divergence of the plane's neighbourhoods from the rows'.
+    pub divergence: f64,
+    /// Dimensions after PCA.
+    pub components: usize,
+    /// Share of the variance that they hold.
+    pub explained: f64,
+    /// The perplexity that was used.
+    pub perplexity: f64,
+}
+
+/// Embeds `rows`. The descent runs in a thread pool of one, since its sums would depend on how many share them.
+///
+/// # Errors
+/// Fewer than ten rows, or rows that are not finite.
+pub fn tsne(rows: Rows, settings: &Settings, progress: &dyn Fn(usize, usize)) -> Result<Embedded> {
+    let count = rows.len();
+    if count < 10 {
+        let what = format!("t-SNE of {count} rows shows nothing");
+        return Err(Error::method(what, "embed ten rows or more"));
+    }
+    let reduced = principal_components(rows, COMPONENTS, settings.seed);
+    let perplexity = settings.perplexity.min((count - 1) as f64 / 3.0);
+    let neighbours = neighbours(reduced.rows.view(), (3.0 * perplexity) as usize)?;
+    let mut start = vec![0.0f32; 2 * count];
+    stream(settings.seed, Purpose::Embedding, 0).fill_normal(&mut start, START);
+    let start: Vec<f64> = start.into_iter().map(f64::from).collect();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(|fault| {
+        Error::method(format!("no thread can be started for t-SNE ({fault})"), "free some of the machine's threads")
+    })?;
+    let exaggerated = settings.epochs / 4;
+    // The number of rows is all that is read of the data where neighbours are given.
+    let numbers: Vec<usize> = (0..count).collect();
+    progress(0, settings.epochs);
+    let positions = pool.install(|| {
+        let mut descent: tSNE<f64, usize> = tSNE::new(&numbers);
+        descent
+            .perplexity(perplexity)
+            .epochs(settings.epochs)
+            .stop_lying_epoch(exaggerated)
+            .momentum_switch_epoch(exaggerated)
+            .initial_embedding(start)
+            .barnes_hut_with_neighbors(THETA, &neighbours);
+        descent.embedding()
+    });
+    progress(settings.epochs, settings.epochs);
+    let points: Vec<[f32; 2]> = positions.chunks_exact(2).map(|p| [p[0] as f32, p[1] as f32]).collect();
+    if points.iter().flatten().any(|value| !value.is_finite()) {
+        return Err(Error::method("t-SNE has diverged", "lower `epochs` or `perplexity` of the figure"));
+    }
+    let places: Vec<[f64; 2]> = positions.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
+    let lists: Vec<Vec<(usize, f64)>> =
+        neighbours.iter().map(|list| list.iter().map(|n| (n.index, n.distance)).collect()).collect();
+    Ok(Embedded {
+        points,
+        divergence: divergence(&places, &lists, perplexity),
+        components: reduced.rows.cols(),
+        explained: reduced.explained,
+        perplexity,
+    })
+}
+
+/// The `wanted` nearest other rows of each row, nearest first.
+fn neighbours(rows: Rows, wanted: usize) -> Result<Vec<Vec<Neighbor<f64>>>> {
+    let wanted = wanted.clamp(1, rows.len() - 1);
+    let found = k_nearest(rows, rows, wanted + 1)?;
+    let lists = found.index.chunks_exact(wanted + 1).zip(found.distance.chunks_exact(wanted + 1));
+    Ok(lists
+        .enumerate()
+        .map(|(own, (index, distance))| {
+            let others = index.iter().zip(distance).filter(|(index, _)| **index as usize != own);
+            others
+                .take(wanted)
+                .map(|(&index, &distance)| Neighbor { index: index as usize, distance: f64::from(distance) })
+                .collect()
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three clouds of 40 rows in 20 dimensions, their centres 20 deviations apart.
+    fn clouds() -> Vec<f32> {
+        let mut data = vec![0.0f32; 120 * 20];
+        stream(3, Purpose::FeatureNoise, 0).fill_normal(&mut data, 1.0);
+        for (number, row) in data.chunks_exact_mut(20).enumerate() {
+            row[number / 40] += 20.0;
+        }
+        data
+    }
+
+    fn embedded(threads: usize) -> Embedded {
+        let data = clouds();
+        let settings = Settings { perplexity: 10.0, epochs: 300, seed: 5 };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| tsne(Rows::new(&data, 20), &settings, &|_, _| {})).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn separated_clouds_stay_separated() {
+        let found = embedded(1);
+        let squared = |a: usize, b: usize| {
+            (found.points[a][0] - found.points[b][0]).powi(2) + (found.points[a][1] - found.points[b][1]).powi(2)
+        };
+        for own in 0..120 {
+            let nearest =
+                (0..120).filter(|&other| other != own).min_by(|&a, &b| squared(own, a).total_cmp(&squared(own, b)));
+            assert_eq!(nearest.map(|other| other / 40), Some(own / 40), "row {own} has left its cloud");
+        }
+        assert!(found.divergence > 0.0 && found.divergence < 1.0, "KL divergence {}", found.divergence);
+    }
+
+    #[test]
+    fn the_plane_repeats_to_the_bit_with_one_and_two_threads() {
+        let (one, two) = (embedded(1), embedded(2));
+        let bits = |found: &Embedded| found.points.iter().flatten().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&one), bits(&two));
+        assert_eq!(one.divergence.to_bits(), two.divergence.to_bits());
+    }
+
+    #[test]
+    fn identical_rows_are_no_obstacle() {
+        let data = vec![1.0f32; 30 * 4];
+        let settings = Settings { perplexity: 30.0, epochs: 60, seed: 0 };
+        let found = tsne(Rows::new(&data, 4), &settings, &|_, _| {});
+        assert!(found.is_ok_and(|found| found.points.len() == 30 && found.perplexity < 10.0));
+    }
+}

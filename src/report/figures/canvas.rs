@@ -1,0 +1,321 @@
+//! A drawing as a list of marks, and its two renderings.
+//!
+//! Owns: the font, SVG and PNG bytes. Does not own: what is drawn where. Lengths are dots of 300 per inch. Marks are
+//! rendered by plotters; pictures, which its SVG back end would draw dot by dot, lie below all other marks.
+
+use std::sync::{Arc, OnceLock};
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::style::{Dash, Ink};
+use crate::data::thumbnail::png;
+use crate::error::{Error, Result};
+
+/// Dots per inch.
+pub const RESOLUTION: f64 = 300.0;
+
+/// The PNG is drawn this many times larger and averaged down, because the back end does not smooth edges.
+const OVERSAMPLING: usize = 2;
+
+/// How far each back end sets text too high for its capitals and digits to be centred, as a share of its size: dots,
+/// where the middle of ascent and descent is centred, and vectors, where the middle of small letters is.
+const DOT_DROP: f64 = 0.19;
+const VECTOR_DROP: f64 = 0.07;
+
+/// What SVG viewers are asked for, in this order; the first is the embedded font.
+const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
+
+static FONT: &[u8] = include_bytes!("../../../assets/DejaVuSans.ttf");
+
+/// Where a text is anchored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Its left end.
+    Left,
+    /// Its middle.
+    Middle,
+    /// Its right end.
+    Right,
+}
+
+/// One thing drawn. Later marks cover earlier ones.
+#[derive(Clone, Debug)]
+pub enum Mark {
+    /// Joined points.
+    Line { points: Vec<(f64, f64)>, ink: Ink, width: f64, dash: Dash },
+    /// A filled polygon.
+    Area { points: Vec<(f64, f64)>, ink: Ink },
+    /// A disc.
+    Disc { centre: (f64, f64), radius: f64, ink: Ink },
+    /// One line of text, centred vertically on `at`.
+    Text { text: String, at: (f64, f64), size: f64, align: Align, ink: Ink, upright: bool },
+    /// A picture, stretched to `size`.
+    Picture { at: (f64, f64), size: (f64, f64), picture: Arc<Picture> },
+}
+
+impl Mark {
+    fn moved(mut self, right: f64, down: f64) -> Mark {
+        let to = |(x, y): &mut (f64, f64)| (*x, *y) = (*x + right, *y + down);
+        match &mut self {
+            Mark::Line { points, .. } | Mark::Area { points, .. } => points.iter_mut().for_each(to),
+            Mark::Disc { centre: at, .. } | Mark::Text { at, .. } | Mark::Picture { at, .. } => to(at),
+        }
+        self
+    }
+}
+
+/// RGB pixels.
+#[derive(Debug)]
+pub struct Picture {
+    /// Columns.
+    pub width: usize,
+    /// Rows.
+    pub height: usize,
+    /// R, G, B of each pixel.
+    pub data: Vec<u8>,
+}
+
+/// A drawing.
+#[derive(Debug, Default)]
+pub struct Scene {
+    /// Width in dots.
+    pub width: f64,
+    /// Height in dots.
+    pub height: f64,
+    /// What is on it.
+    pub marks: Vec<Mark>,
+}
+
+/// Makes the embedded font known to plotters, once.
+fn load_font() {
+    static LOADED: OnceLock<()> = OnceLock::new();
+    LOADED.get_or_init(|| {
+        if plotters::style::register_font(FAMILY, FontStyle::Normal, FONT).is_err() {
+            unreachable!("the embedded font is a font");
+        }
+    });
+}
+
+/// Width of a text.
+pub fn text_width(text: &str, size: f64) -> f64 {
+    load_font();
+    let font = FontDesc::new(FontFamily::Name(FAMILY), size, FontStyle::Normal);
+    font.box_size(text).map_or(text.chars().count() as f64 * size * 0.5, |(width, _)| f64::from(width))
+}
+
+impl Scene {
+    /// An empty drawing `width_cm` wide; its height grows with what is put below.
+    pub fn new(width_cm: f64) -> Self {
+        Scene { width: (width_cm / 2.54 * RESOLUTION).round(), ..Scene::default() }
+    }
+
+    /// Adds a text of one line.
+    pub fn text(&mut self, text: impl Into<String>, at: (f64, f64), size: f64, align: Align, ink: Ink) {
+        self.marks.push(Mark::Text { text: text.into(), at, size, align, ink, upright: false });
+    }
+
+    /// Adds a text that runs from below to above.
+    pub fn upright(&mut self, text: impl Into<String>, at: (f64, f64), size: f64, ink: Ink) {
+        self.marks.push(Mark::Text { text: text.into(), at, size, align: Align::Middle, ink, upright: true });
+    }
+
+    /// Adds a line.
+    pub fn line(&mut self, points: Vec<(f64, f64)>, ink: Ink, width: f64, dash: Dash) {
+        self.marks.push(Mark::Line { points, ink, width, dash });
+    }
+
+    /// Adds a filled rectangle.
+    pub fn rect(&mut self, (left, top): (f64, f64), (right, bottom): (f64, f64), ink: Ink) {
+        self.marks.push(Mark::Area { points: vec![(left, top), (right, top), (right, bottom), (left, bottom)], ink });
+    }
+
+    /// Puts another drawing on this one, its corner at (`left`, `top`).
+    pub fn place(&mut self, other: Scene, left: f64, top: f64) {
+        self.marks.extend(other.marks.into_iter().map(|mark| mark.moved(left, top)));
+    }
+
+    /// The drawing as SVG, its size in centimetres.
+    pub fn svg(&self) -> Result<String> {
+        load_font();
+        let (width, height) = (self.width.ceil() as u32, self.height.ceil() as u32);
+        let mut text = String::new();
+        {
+            let area = SVGBackend::with_string(&mut text, (width, height)).into_drawing_area();
+            self.draw(&area, 1.0, VECTOR_DROP).map_err(fault)?;
+            area.present().map_err(fault)?;
+        }
+        let Some(end) = text.find('>') else { return Err(fault("no SVG")) };
+        let cm = |dots: u32| f64::from(dots) / RESOLUTION * 2.54;
+        let head = format!(
+            "<svg width=\"{:.3}cm\" height=\"{:.3}cm\" viewBox=\"0 0 {width} {height}\" xmlns=\"http://www.w3.org/2000/svg\">\n<rect width=\"{width}\" height=\"{height}\" fill=\"#FFFFFF\"/>",
+            cm(width),
+            cm(height),
+        );
+        let pictures: Vec<String> = self.pictures().map(embedded).collect();
+        Ok(format!("{head}\n{}{}", pictures.concat(), text[end + 1..].trim_start()))
+    }
+
+    /// The drawing as PNG, 300 dots per inch.
+    pub fn png(&self) -> Result<Vec<u8>> {
+        load_font();
+        let (width, height) = (self.width.ceil() as usize, self.height.ceil() as usize);
+        let (wide, high) = (width * OVERSAMPLING, height * OVERSAMPLING);
+        let mut pixels = vec![255u8; 3 * wide * high];
+        self.pictures().for_each(|mark| paint(&mut pixels, (wide, high), mark));
+        {
+            let backend = BitMapBackend::with_buffer(&mut pixels, (wide as u32, high as u32));
+            let area = backend.into_drawing_area();
+            self.draw(&area, OVERSAMPLING as f64, DOT_DROP).map_err(fault)?;
+            area.present().map_err(fault)?;
+        }
+        Ok(png(&averaged(&pixels, width, height), width, height))
+    }
+
+    fn pictures(&self) -> impl Iterator<Item = PictureMark<'_>> {
+        self.marks.iter().filter_map(|mark| match mark {
+            Mark::Picture { at, size, picture } => Some(PictureMark { at: *at, size: *size, picture }),
+            _ => None,
+        })
+    }
+
+    fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, scale: f64, drop: f64) -> Drawn<DB> {
+        self.marks.iter().try_for_each(|mark| draw(area, mark, scale, drop))
+    }
+}
+
+type Drawn<DB> = std::result::Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
+
+fn fault(what: impl std::fmt::Display) -> Error {
+    Error::method(format!("a figure cannot be drawn ({what})"), "report this as a fault of the program")
+}
+
+/// One mark on a plotters area; `drop` is how far text is moved down, as a share of its size.
+fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, mark: &Mark, scale: f64, drop: f64) -> Drawn<DB> {
+    let dot = |(x, y): (f64, f64)| ((x * scale).round() as i32, (y * scale).round() as i32);
+    let colour = |ink: Ink| RGBAColor(ink.0, ink.1, ink.2, ink.3);
+    match mark {
+        Mark::Line { points, ink, width, dash } => {
+            let style = colour(*ink).stroke_width((width * scale).round().max(1.0) as u32);
+            dash.pieces(points).into_iter().try_for_each(|piece| {
+                area.draw(&PathElement::new(piece.into_iter().map(dot).collect::<Vec<_>>(), style))
+            })
+        }
+        Mark::Area { points, ink } => {
+            area.draw(&Polygon::new(points.iter().copied().map(dot).collect::<Vec<_>>(), colour(*ink).filled()))
+        }
+        Mark::Disc { centre, radius, ink } => {
+            area.draw(&Circle::new(dot(*centre), (radius * scale).round().max(1.0) as i32, colour(*ink).filled()))
+        }
+        Mark::Text { text, at, size, align, ink, upright } => {
+            let position = match align {
+                Align::Left => HPos::Left,
+                Align::Middle => HPos::Center,
+                Align::Right => HPos::Right,
+            };
+            let font = FontDesc::new(FontFamily::Name(FAMILY), size * scale, FontStyle::Normal);
+            let font = if *upright { font.transform(FontTransform::Rotate270) } else { font };
+            let shade = colour(*ink);
+            let style = TextStyle::from(font).color(&shade).pos(Pos::new(position, VPos::Center));
+            let down = if *upright { (at.0 + drop * size, at.1) } else { (at.0, at.1 + drop * size) };
+            area.draw(&Text::new(text.as_str(), dot(down), style))
+        }
+        Mark::Picture { .. } => Ok(()),
+    }
+}
+
+/// A picture and its place.
+struct PictureMark<'a> {
+    at: (f64, f64),
+    size: (f64, f64),
+    picture: &'a Picture,
+}
+
+/// An SVG element that holds the picture.
+fn embedded(mark: PictureMark) -> String {
+    let data = base64(&png(&mark.picture.data, mark.picture.width, mark.picture.height));
+    format!(
+        "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" href=\"data:image/png;base64,{data}\"/>\n",
+        mark.at.0.round(),
+        mark.at.1.round(),
+        mark.size.0.round(),
+        mark.size.1.round(),
+    )
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let value = group.iter().fold(0u32, |sum, &byte| sum << 8 | u32::from(byte)) << (8 * (3 - group.len()));
+        for place in 0..4 {
+            let digit = DIGITS[(value >> (18 - 6 * place)) as usize & 63];
+            out.push(if place <= group.len() { char::from(digit) } else { '=' });
+        }
+    }
+    out
+}
+
+/// Puts a picture into RGB pixels, bilinear between the centres of its own.
+fn paint(pixels: &mut [u8], (wide, high): (usize, usize), mark: PictureMark) {
+    let scale = OVERSAMPLING as f64;
+    let from = |start: f64| (start.round() * scale) as usize;
+    let (left, top) = (from(mark.at.0), from(mark.at.1));
+    let (width, height) = (from(mark.size.0), from(mark.size.1));
+    let Picture { width: columns, height: rows, data } = mark.picture;
+    let tap = |at: usize, target: usize, source: usize| {
+        let place = ((at as f64 + 0.5) * source as f64 / target as f64 - 0.5).clamp(0.0, (source - 1) as f64);
+        let low = place as usize;
+        (low, (low + 1).min(source - 1), place - low as f64)
+    };
+    for y in 0..height.min(high.saturating_sub(top)) {
+        let (above, below, down) = tap(y, height, *rows);
+        for x in 0..width.min(wide.saturating_sub(left)) {
+            let (before, after, right) = tap(x, width, *columns);
+            let at =
+                |row: usize, column: usize, channel: usize| f64::from(data[(row * columns + column) * 3 + channel]);
+            for channel in 0..3 {
+                let upper = at(above, before, channel) * (1.0 - right) + at(above, after, channel) * right;
+                let lower = at(below, before, channel) * (1.0 - right) + at(below, after, channel) * right;
+                let place = ((top + y) * wide + left + x) * 3 + channel;
+                pixels[place] = (upper * (1.0 - down) + lower * down).round() as u8;
+            }
+        }
+    }
+}
+
+/// Means over squares of `OVERSAMPLING` pixels.
+fn averaged(pixels: &[u8], width: usize, height: usize) -> Vec<u8> {
+    let wide = width * OVERSAMPLING;
+    let mut out = Vec::with_capacity(3 * width * height);
+    for y in 0..height {
+        for x in 0..width {
+            for channel in 0..3 {
+                let mut sum = 0usize;
+                for row in 0..OVERSAMPLING {
+                    for column in 0..OVERSAMPLING {
+                        let (row, column) = (y * OVERSAMPLING + row, x * OVERSAMPLING + column);
+                        sum += usize::from(pixels[(row * wide + column) * 3 + channel]);
+                    }
+                }
+                let area = OVERSAMPLING * OVERSAMPLING;
+                out.push(((sum + area / 2) / area) as u8);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_pads_to_whole_groups() {
+        let cases: [(&[u8], &str); 4] = [(b"", ""), (b"M", "TQ=="), (b"Ma", "TWE="), (b"Man", "TWFu")];
+        for (bytes, text) in cases {
+            assert_eq!(base64(bytes), text);
+        }
+    }
+}

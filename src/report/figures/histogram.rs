@@ -1,0 +1,106 @@
+//! Image scores of normal and anomalous test images.
+
+use super::canvas::{Mark, Scene};
+use super::panel::{Axis, Key, Panel, heading, legend};
+use super::style::{Dash, GAP, HAIR, Ink, colour};
+use super::{Drawing, Notes, grid, quoted, run_label};
+use crate::error::Result;
+use crate::record::{Recorded, RecordedRun};
+use crate::spec::{Histogram, RunSpec};
+
+/// One panel: the images of a class in a run.
+struct Part {
+    title: String,
+    class: String,
+    run: String,
+    /// Edges of the bins.
+    edges: Vec<f64>,
+    /// Normal and anomalous images in each bin.
+    counts: [Vec<usize>; 2],
+}
+
+const NAMES: [&str; 2] = ["normal", "anomalous"];
+
+/// Draws the figure; None where no image of the wanted classes is recorded.
+pub fn draw(recorded: &Recorded, figure: &Histogram, notes: &mut Notes) -> Result<Option<Drawing>> {
+    let shown = figure.choice().of(&recorded.experiment.runs);
+    let mut parts = Vec::new();
+    for &spec in &shown {
+        match recorded.finished(spec) {
+            Some(run) => parts.extend(of_run(run, figure, &shown)?),
+            None => notes.run_makes(format!("run {} ({}) is not recorded", spec.id(), spec.variant)),
+        }
+    }
+    for class in figure.classes.iter().filter(|class| !parts.iter().any(|part| part.class == **class)) {
+        notes.say(format!("no recorded run shown has images of class \"{class}\""));
+    }
+    if parts.is_empty() {
+        return Ok(None);
+    }
+    let mut scene = Scene::new(figure.width_cm);
+    heading(&mut scene, &figure.title, GAP);
+    legend(&mut scene, &[0, 1].map(|i| (Key::Field { ink: fill(i) }, NAMES[i].to_string())));
+    grid(&mut scene, &parts, (figure.width_cm / 4.2) as usize, panel);
+    let mut csv = String::from("run,class,from,to,normal,anomalous\n");
+    for part in &parts {
+        for (bin, edges) in part.edges.windows(2).enumerate() {
+            let (normal, anomalous) = (part.counts[0][bin], part.counts[1][bin]);
+            let (run, class) = (quoted(&part.run), quoted(&part.class));
+            csv += &format!("{run},{class},{},{},{normal},{anomalous}\n", edges[0], edges[1]);
+        }
+    }
+    Ok(Some(Drawing { scene, csv }))
+}
+
+fn fill(number: usize) -> Ink {
+    colour(number).faint(if number == 0 { 0.45 } else { 0.55 })
+}
+
+fn of_run(run: &RecordedRun, figure: &Histogram, shown: &[&RunSpec]) -> Result<Vec<Part>> {
+    let images = run.images()?;
+    let mut classes: Vec<&str> = images.iter().map(|row| row.class.as_str()).collect();
+    classes.dedup();
+    classes.retain(|class| figure.classes.is_empty() || figure.classes.iter().any(|wanted| wanted == class));
+    let of_class = |class: &str| {
+        let own: Vec<_> = images.iter().filter(|row| row.class == class && row.score.is_finite()).collect();
+        let low = own.iter().map(|row| row.score).fold(f64::INFINITY, f64::min);
+        let high = own.iter().map(|row| row.score).fold(f64::NEG_INFINITY, f64::max);
+        let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
+        let edges: Vec<f64> =
+            (0..=figure.bins).map(|bin| low + (high - low) * bin as f64 / figure.bins as f64).collect();
+        let mut counts = [vec![0; figure.bins], vec![0; figure.bins]];
+        for row in own {
+            let bin = ((row.score - low) / (high - low) * figure.bins as f64) as usize;
+            counts[usize::from(row.label)][bin.min(figure.bins - 1)] += 1;
+        }
+        let title = if shown.len() > 1 { format!("{class} · {}", run_label(&run.spec, shown)) } else { class.into() };
+        Part { title, class: class.into(), run: run.id.clone(), edges, counts }
+    };
+    Ok(classes.into_iter().map(of_class).collect())
+}
+
+fn panel(scene: &mut Scene, part: &Part) {
+    let most = part.counts.iter().flatten().copied().max().unwrap_or(1).max(1);
+    let mut y = Axis::round(0.0, most as f64, 3);
+    y.ticks.retain(|(value, _)| value.fract() == 0.0);
+    y.ticks.iter_mut().for_each(|(value, label)| *label = format!("{value:.0}"));
+    let (low, high) = (part.edges[0], part.edges[part.edges.len() - 1]);
+    let mut x = Axis::round(low, high, 5);
+    x.ticks.retain(|(value, _)| *value >= low && *value <= high);
+    (x.low, x.high) = (low, high);
+    let panel = Panel::below(scene, &part.title, (scene.width * 0.5).max(150.0), (x, "score"), (y, "images"));
+    for (number, counts) in part.counts.iter().enumerate() {
+        for (bin, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let (left, right) = (part.edges[bin], part.edges[bin + 1]);
+            let corners = [(left, 0.0), (right, 0.0), (right, count as f64), (left, count as f64)];
+            let points = corners.iter().map(|&(x, y)| panel.at(x, y)).collect();
+            scene.marks.push(Mark::Area { points, ink: fill(number) });
+        }
+        let steps = counts
+            .iter()
+            .enumerate()
+            .flat_map(|(bin, &count)| [(part.edges[bin], count as f64), (part.edges[bin + 1], count as f64)]);
+        let outline = steps.map(|(x, y)| panel.at(x, y)).collect();
+        scene.line(outline, colour(number), HAIR + 1.0, Dash::of(number));
+    }
+}

@@ -1,0 +1,169 @@
+//! Losses per epoch, and image AUROC per epoch where runs scored every epoch.
+
+use super::canvas::Scene;
+use super::panel::{Axis, Key, Panel, footnote, heading, legend};
+use super::style::{GAP, colour};
+use super::{Drawing, Notes, quoted, run_label};
+use crate::error::Result;
+use crate::record::{Recorded, RecordedRun};
+use crate::spec::{Learning, RunSpec};
+
+/// What one run tells: losses by term, one value per epoch, and image AUROC per epoch.
+struct Told {
+    label: String,
+    losses: Vec<(String, Vec<f64>)>,
+    curve: Vec<f64>,
+}
+
+/// A line: mean, least and greatest over runs, one entry per epoch.
+struct Line {
+    name: String,
+    epochs: Vec<(f64, f64, f64)>,
+}
+
+/// Draws the figure; None where no run has trained.
+pub fn draw(recorded: &Recorded, figure: &Learning, notes: &mut Notes) -> Result<Option<Drawing>> {
+    let listed = |list: &[String], value: &String| list.is_empty() || list.contains(value);
+    let wanted = |run: &&RecordedRun| {
+        let count = run.spec.protocol.seen.count;
+        listed(&figure.datasets, &run.spec.dataset)
+            && listed(&figure.variants, &run.spec.variant)
+            && run.failure.is_none()
+            && (figure.seen_anomalies.is_empty() || figure.seen_anomalies.contains(&count))
+    };
+    let runs: Vec<&RecordedRun> = recorded.runs.iter().filter(wanted).collect();
+    let specs: Vec<&RunSpec> = runs.iter().map(|run| &run.spec).collect();
+    let mut told = Vec::new();
+    for &run in &runs {
+        let losses = losses(run);
+        if !losses.is_empty() {
+            let curve = run.curve().into_iter().map(|value| 100.0 * value).collect();
+            told.push(Told { label: run_label(&run.spec, &specs), losses, curve });
+        }
+    }
+    if !recorded.missing.is_empty() {
+        notes.run_makes(format!("{} of the experiment's runs are not recorded", recorded.missing.len()));
+    }
+    let losses = loss_lines(&told, &figure.terms);
+    if losses.is_empty() {
+        notes.say("no recorded run has a loss per epoch: a method without training leaves none");
+        return Ok(None);
+    }
+    let curves = lines(&told, |told| vec![(told.label.clone(), told.curve.clone())]);
+    Ok(Some(drawing(figure, &losses, &curves)))
+}
+
+/// Mean losses of a run's trainings (one per class in the per-class setting), by term.
+fn losses(run: &RecordedRun) -> Vec<(String, Vec<f64>)> {
+    let mut sums: Vec<(String, Vec<(f64, usize)>)> = Vec::new();
+    for stage in &run.stages {
+        for (number, epoch) in stage.note["epochs"].as_array().into_iter().flatten().enumerate() {
+            for (term, value) in epoch.as_object().into_iter().flatten().filter(|(term, _)| *term != "epoch") {
+                let Some(value) = value.as_f64() else { continue };
+                let place = sums.iter().position(|(known, _)| known == term).unwrap_or_else(|| {
+                    sums.push((term.clone(), Vec::new()));
+                    sums.len() - 1
+                });
+                let values = &mut sums[place].1;
+                values.resize(values.len().max(number + 1), (0.0, 0));
+                values[number] = (values[number].0 + value, values[number].1 + 1);
+            }
+        }
+    }
+    let mean = |(sum, count): (f64, usize)| sum / count.max(1) as f64;
+    sums.into_iter().map(|(term, values)| (term, values.into_iter().map(mean).collect())).collect()
+}
+
+/// One line per label that `of` gives, over all runs with it.
+fn lines(told: &[Told], of: impl Fn(&Told) -> Vec<(String, Vec<f64>)>) -> Vec<Line> {
+    let mut gathered: Vec<(String, Vec<Vec<f64>>)> = Vec::new();
+    for (name, values) in told.iter().flat_map(of).filter(|(_, values)| !values.is_empty()) {
+        match gathered.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, all)) => all.push(values),
+            None => gathered.push((name, vec![values])),
+        }
+    }
+    let line = |(name, all): (String, Vec<Vec<f64>>)| {
+        let epochs = all.iter().map(Vec::len).max().unwrap_or_default();
+        let at = |epoch: usize| {
+            let values: Vec<f64> = all.iter().filter_map(|run| run.get(epoch).copied()).collect();
+            let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            (values.iter().sum::<f64>() / values.len().max(1) as f64, least, greatest)
+        };
+        Line { name, epochs: (0..epochs).map(at).collect() }
+    };
+    gathered.into_iter().map(line).collect()
+}
+
+/// The terms of one label, or the total (or the named terms) of each of several.
+fn loss_lines(told: &[Told], terms: &[String]) -> Vec<Line> {
+    let one = told.iter().all(|run| run.label == told[0].label);
+    let shown = |number: usize, term: &String| match terms {
+        [] => one || number == 0,
+        list => list.contains(term),
+    };
+    lines(told, |run| {
+        let kept = run.losses.iter().enumerate().filter(|(number, (term, _))| shown(*number, term));
+        let name = |term: &String| match (one, terms.len() > 1) {
+            (true, _) => term.clone(),
+            (false, true) => format!("{}: {term}", run.label),
+            (false, false) => run.label.clone(),
+        };
+        kept.map(|(_, (term, values))| (name(term), values.clone())).collect()
+    })
+}
+
+fn drawing(figure: &Learning, losses: &[Line], curves: &[Line]) -> Drawing {
+    let mut names: Vec<&str> = losses.iter().map(|line| line.name.as_str()).collect();
+    names.extend(curves.iter().map(|line| line.name.as_str()).filter(|name| !names.contains(name)).collect::<Vec<_>>());
+    let number = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
+    let mut scene = Scene::new(figure.width_cm);
+    heading(&mut scene, &figure.title, GAP);
+    let key = |number: usize| Key::Line { number, ink: colour(number) };
+    legend(&mut scene, &names.iter().enumerate().map(|(i, name)| (key(i), name.to_string())).collect::<Vec<_>>());
+    panel(&mut scene, losses, &number, "loss", |low, high| Axis::round(low.min(0.0), high, 4));
+    if !curves.is_empty() {
+        panel(&mut scene, curves, &number, "image AUROC (%)", |low, high| Axis::percent(low, high, 4));
+    }
+    if losses.iter().chain(curves).flat_map(|line| &line.epochs).any(|(_, low, high)| low < high) {
+        footnote(&mut scene, "Lines: mean over runs that differ in seed or sampling. Bands: their range.");
+    }
+    let mut csv = String::from("panel,line,epoch,mean,lowest,highest\n");
+    for (panel, lines) in [("loss", losses), ("image_auroc", curves)] {
+        for line in lines {
+            for (epoch, (mean, low, high)) in line.epochs.iter().enumerate() {
+                csv += &format!("{panel},{},{},{mean},{low},{high}\n", quoted(&line.name), epoch + 1);
+            }
+        }
+    }
+    Drawing { scene, csv }
+}
+
+fn panel(
+    scene: &mut Scene,
+    lines: &[Line],
+    number: &impl Fn(&str) -> usize,
+    name: &str,
+    axis: impl Fn(f64, f64) -> Axis,
+) {
+    let values = || lines.iter().flat_map(|line| &line.epochs).filter(|(mean, ..)| mean.is_finite());
+    let low = values().map(|v| v.1).fold(f64::INFINITY, f64::min);
+    let high = values().map(|v| v.2).fold(f64::NEG_INFINITY, f64::max);
+    let last = lines.iter().map(|line| line.epochs.len()).max().unwrap_or(1) as f64;
+    let mut x = Axis::round(0.0, last, 5);
+    x.ticks.retain(|(value, _)| *value >= 1.0 && *value <= last && value.fract() == 0.0);
+    (x.low, x.high) = (1.0 - 0.02 * last, last * 1.02);
+    let panel = Panel::below(scene, "", (scene.width * 0.38).max(180.0), (x, "epoch"), (axis(low, high), name));
+    for line in lines {
+        let place = number(&line.name);
+        let ink = colour(place);
+        let at = |(epoch, v): (usize, &(f64, f64, f64))| ((epoch + 1) as f64, v.0, v.1, v.2);
+        let known: Vec<_> = line.epochs.iter().enumerate().map(at).filter(|(_, mean, ..)| mean.is_finite()).collect();
+        if known.iter().any(|(_, _, low, high)| low < high) {
+            panel.band(scene, ink, &known.iter().map(|&(x, _, low, high)| (x, low, high)).collect::<Vec<_>>());
+        }
+        let points: Vec<(f64, f64)> = known.iter().map(|&(x, mean, ..)| (x, mean)).collect();
+        panel.series(scene, place, ink, &points);
+    }
+}

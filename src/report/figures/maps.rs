@@ -1,0 +1,204 @@
+//! A grid of test images: the image, the outline of its truth, and the map of each run.
+
+use std::sync::Arc;
+
+use super::canvas::{Align, Mark, Picture, Scene};
+use super::panel::{fit, footnote, heading};
+use super::style::{BLACK, Dash, GAP, GREY, HAIR, PALE, SMALL, heat};
+use super::{Drawing, Notes, quoted, run_label};
+use crate::data::decode::{self, Pixels};
+use crate::error::{Error, Result};
+use crate::maps::{gaussian, upsample};
+use crate::methods;
+use crate::record::{self, ImageRow, Recorded, RecordedRun};
+use crate::spec::{Maps, RunSpec};
+
+/// Shares of a class's patch scores that have the darkest and the brightest colour.
+const RANGE: (f64, f64) = (0.02, 0.998);
+
+/// Largest side of a cell.
+const CELL: f64 = 420.0;
+
+/// A column of maps: a run with its images.
+struct Column<'a> {
+    label: String,
+    run: &'a RecordedRun,
+    images: &'a [ImageRow],
+}
+
+/// A row of the grid.
+struct Row {
+    class: String,
+    path: String,
+    image: Pixels,
+    truth: Pixels,
+}
+
+/// Draws the figure; None where no picture is recorded.
+pub fn draw(recorded: &Recorded, figure: &Maps, notes: &mut Notes) -> Result<Option<Drawing>> {
+    let shown = figure.choice().of(&recorded.experiment.runs);
+    for spec in shown.iter().filter(|spec| recorded.finished(spec).is_none()) {
+        notes.run_makes(format!("run {} ({}) is not recorded", spec.id(), spec.variant));
+    }
+    let mut scene = Scene::new(figure.width_cm);
+    heading(&mut scene, &figure.title, GAP);
+    let mut csv = String::from("class,path,run,variant,seen_anomalies,image_score,darkest,brightest\n");
+    let mut drawn = 0;
+    for (first, chosen) in record::chosen_pictures(recorded, figure)? {
+        let rows = rows(first, &chosen, figure, notes)?;
+        let columns = columns(recorded, &first.spec.dataset, &shown)?;
+        if !rows.is_empty() {
+            drawn += rows.len();
+            section(&mut scene, &rows, &columns, &mut csv)?;
+        }
+    }
+    if drawn == 0 {
+        return Ok(None);
+    }
+    footnote(&mut scene, "Colour: anomaly score, from the 2nd to the 99.8th percentile of the class in each column.");
+    Ok(Some(Drawing { scene, csv }))
+}
+
+/// The chosen images whose pictures are recorded.
+fn rows(first: &RecordedRun, chosen: &[(String, String)], figure: &Maps, notes: &mut Notes) -> Result<Vec<Row>> {
+    for path in figure.images.iter().filter(|path| !chosen.iter().any(|(_, known)| known == *path)) {
+        notes.say(format!("{path} is no test image of run {}", first.id));
+    }
+    let recorded = record::read_pictures(first)?;
+    let (mut rows, mut missing) = (Vec::new(), 0);
+    for (class, path) in chosen {
+        let Some(picture) = recorded.pictures.iter().find(|picture| picture.path == *path) else {
+            missing += 1;
+            continue;
+        };
+        let image = decode::decode(&first.thumbnail(&picture.image))?.into_rgb();
+        let truth = decode::decode(&first.thumbnail(&picture.truth))?;
+        if (image.width, image.height) != (truth.width, truth.height) {
+            let what = "the picture and its truth differ in size";
+            return Err(Error::store(first.thumbnail(&picture.truth), what, "remove the folder and run again"));
+        }
+        rows.push(Row { class: class.clone(), path: path.clone(), image, truth });
+    }
+    if missing > 0 {
+        notes.run_makes(format!("{missing} pictures of run {} are not recorded", first.id));
+    }
+    Ok(rows)
+}
+
+fn columns<'a>(recorded: &'a Recorded, dataset: &str, shown: &[&RunSpec]) -> Result<Vec<Column<'a>>> {
+    let runs = shown.iter().filter(|spec| spec.dataset == dataset).filter_map(|spec| recorded.finished(spec));
+    runs.map(|run| Ok(Column { label: run_label(&run.spec, shown), images: run.images()?, run })).collect()
+}
+
+/// The grid of one dataset.
+fn section(scene: &mut Scene, rows: &[Row], columns: &[Column], csv: &mut String) -> Result<()> {
+    let count = columns.len() + 2;
+    let left = GAP + SMALL + GAP * 0.7;
+    let space = GAP * 0.5;
+    let room = scene.width - left - GAP - space * (count - 1) as f64;
+    let side = (room / count as f64).floor().min(CELL);
+    let at = |column: usize| left + column as f64 * (side + space);
+    let names = ["image".to_string(), "truth".to_string()].into_iter().chain(columns.iter().map(|c| c.label.clone()));
+    let names: Vec<Vec<String>> = names.map(|name| fit(&name, side, SMALL * 0.93)).collect();
+    let lines = names.iter().map(Vec::len).max().unwrap_or(1);
+    scene.height += GAP;
+    for (column, name) in names.iter().enumerate() {
+        for (number, line) in name.iter().enumerate() {
+            let below = (lines - name.len() + number) as f64 + 0.5;
+            let place = (at(column) + side / 2.0, scene.height + below * SMALL);
+            scene.text(line, place, SMALL * 0.93, Align::Middle, BLACK);
+        }
+    }
+    scene.height += lines as f64 * SMALL + GAP * 0.5;
+    for row in rows {
+        let top = scene.height;
+        let class = fit(&row.class, side, SMALL);
+        scene.upright(&class[0], (GAP + SMALL * 0.4, top + side / 2.0), SMALL, BLACK);
+        let image = Picture { width: row.image.width, height: row.image.height, data: row.image.data.clone() };
+        let mut cells = vec![Some(image), Some(outlined(row))];
+        for column in columns {
+            cells.push(map(column, row, csv)?);
+        }
+        for (column, cell) in cells.into_iter().enumerate() {
+            match cell {
+                Some(picture) => {
+                    let picture = Arc::new(picture);
+                    scene.marks.push(Mark::Picture { at: (at(column), top), size: (side, side), picture });
+                }
+                None => absent(scene, (at(column), top), side),
+            }
+        }
+        scene.height = top + side + space;
+    }
+    scene.height += GAP * 0.5;
+    Ok(())
+}
+
+/// A cell for an image that is not in the run's test set.
+fn absent(scene: &mut Scene, (left, top): (f64, f64), side: f64) {
+    let corners = [(left, top), (left + side, top), (left + side, top + side), (left, top + side), (left, top)];
+    scene.line(corners.to_vec(), PALE, HAIR, Dash::SOLID);
+    for (number, line) in fit("not in its test set", side - GAP, SMALL).iter().enumerate() {
+        let place = (left + side / 2.0, top + side / 2.0 + (number as f64 - 0.5) * SMALL);
+        scene.text(line, place, SMALL, Align::Middle, GREY);
+    }
+}
+
+/// The image with the outline of its truth: bright with a dark rim, to be seen on any ground.
+fn outlined(row: &Row) -> Picture {
+    let Pixels { width, height, .. } = row.truth;
+    let (channels, reach) = (row.truth.channels, (width / 128).max(1) as isize);
+    let inside = |x: isize, y: isize| {
+        let (x, y) = (x.clamp(0, width as isize - 1) as usize, y.clamp(0, height as isize - 1) as usize);
+        row.truth.data[(y * width + x) * channels] > 127
+    };
+    // Outside the defect only, so that a small one is not covered.
+    let near =
+        |x: isize, y: isize, reach: isize| (-reach..=reach).any(|dy| (-reach..=reach).any(|dx| inside(x + dx, y + dy)));
+    let mut data = row.image.data.clone();
+    for y in 0..height as isize {
+        for x in 0..width as isize {
+            let colour = match (near(x, y, reach), near(x, y, reach + 1)) {
+                _ if inside(x, y) => continue,
+                (true, _) => [240, 228, 66],
+                (false, true) => [0, 0, 0],
+                (false, false) => continue,
+            };
+            data[(y as usize * width + x as usize) * 3..][..3].copy_from_slice(&colour);
+        }
+    }
+    Picture { width, height, data }
+}
+
+/// The anomaly map of a row's image in a run, as colours; None where the run does not test it.
+fn map(column: &Column, row: &Row, csv: &mut String) -> Result<Option<Picture>> {
+    let own: Vec<&ImageRow> = column.images.iter().filter(|image| image.class == row.class).collect();
+    let Some(number) = own.iter().position(|image| image.path == row.path) else { return Ok(None) };
+    let spec = &column.run.spec;
+    let ([images, height, width], scores) = column.run.patch_scores(&row.class)?;
+    if images != own.len() {
+        let what = format!("{images} images of class `{}` have scores, {} are listed", row.class, own.len());
+        let path = column.run.file("scores.safetensors");
+        return Err(Error::store(path, what, "remove the run's folder and run again"));
+    }
+    let mut sorted = scores.clone();
+    sorted.sort_unstable_by(f32::total_cmp);
+    let ranked = |share: f64| f64::from(sorted[((sorted.len() - 1) as f64 * share).round() as usize]);
+    let (low, high) = (ranked(RANGE.0), ranked(RANGE.1));
+    let side = if spec.evaluation.size == 0 { spec.image.size } else { spec.evaluation.size };
+    let sigma = methods::build(&spec.method, spec.seed)?.scoring().sigma;
+    let patches = &scores[number * height * width..(number + 1) * height * width];
+    let map = gaussian(&upsample(patches, (height, width), (side, side)), (side, side), sigma);
+    let span = (high - low).max(f64::MIN_POSITIVE);
+    let data = map.iter().flat_map(|&score| heat((f64::from(score) - low) / span)).collect();
+    *csv += &format!(
+        "{},{},{},{},{},{},{low},{high}\n",
+        quoted(&row.class),
+        quoted(&row.path),
+        spec.id(),
+        quoted(&spec.variant),
+        spec.protocol.seen.count,
+        own[number].score
+    );
+    Ok(Some(Picture { width: side, height: side, data }))
+}

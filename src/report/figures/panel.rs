@@ -1,0 +1,312 @@
+//! Axes, panels, legends and titles, as all kinds of figures use them.
+
+use super::canvas::{Align, Mark, Scene, text_width};
+use super::style::{BLACK, Dash, GAP, GREY, HAIR, Ink, LINE, MARKER, PALE, SMALL, TEXT, marker};
+
+/// From values to places on a line, with labelled ticks.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// Value at the start.
+    pub low: f64,
+    /// Value at the end.
+    pub high: f64,
+    /// Labelled values.
+    pub ticks: Vec<(f64, String)>,
+}
+
+impl Axis {
+    /// An axis that holds `low` to `high` and ends at round values, with about `count` steps.
+    pub fn round(low: f64, high: f64, count: usize) -> Self {
+        let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
+        let step = round_step((high - low) / count.max(1) as f64);
+        let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
+        let decimals = (-step.log10().floor()).max(0.0) as usize;
+        let ticks = (first as i64..=last as i64).map(|i| i as f64 * step).map(|v| (v, number(v, decimals))).collect();
+        Axis { low: first * step, high: last * step, ticks }
+    }
+
+    /// An axis of percent that holds `low` to `high`, never beyond 0 and 100.
+    pub fn percent(low: f64, high: f64, count: usize) -> Self {
+        let margin = ((high - low) * 0.08).max(0.2);
+        let mut axis = Axis::round((low - margin).max(0.0), (high + margin).min(100.0), count);
+        axis.high = axis.high.min(100.0);
+        axis.ticks.retain(|(value, _)| *value <= 100.0);
+        axis
+    }
+
+    /// One place for each label.
+    pub fn labels(labels: &[String]) -> Self {
+        let ticks = labels.iter().enumerate().map(|(i, label)| (i as f64, label.clone())).collect();
+        Axis { low: -0.5, high: labels.len() as f64 - 0.5, ticks }
+    }
+
+    fn share(&self, value: f64) -> f64 {
+        (value - self.low) / (self.high - self.low)
+    }
+}
+
+fn number(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    if text.trim_start_matches('-').chars().all(|c| c == '0' || c == '.') { text.replace('-', "") } else { text }
+}
+
+/// The next of 1, 2, 5 times a power of ten.
+fn round_step(raw: f64) -> f64 {
+    let power = 10f64.powf(raw.log10().floor());
+    [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|step| *step >= raw * 0.999).unwrap_or(10.0 * power)
+}
+
+/// A rectangle with axes.
+#[derive(Clone, Debug)]
+pub struct Panel {
+    /// Left edge of the data.
+    pub left: f64,
+    /// Upper edge of the data.
+    pub top: f64,
+    /// Right edge of the data.
+    pub right: f64,
+    /// Lower edge of the data.
+    pub bottom: f64,
+    /// Horizontal axis.
+    pub x: Axis,
+    /// Vertical axis.
+    pub y: Axis,
+}
+
+impl Panel {
+    /// A panel over the whole width of a scene, from its present end; room for axis labels is left. `height` is that of
+    /// the data. The scene grows.
+    pub fn below(
+        scene: &mut Scene,
+        title: &str,
+        height: f64,
+        (x, x_name): (Axis, &str),
+        (y, y_name): (Axis, &str),
+    ) -> Self {
+        let widest = y.ticks.iter().map(|(_, label)| text_width(label, SMALL)).fold(0.0, f64::max);
+        let left = GAP + if y_name.is_empty() { 0.0 } else { TEXT + GAP } + widest + GAP;
+        heading(scene, title, left);
+        let top = scene.height + GAP;
+        let last = x.ticks.last().map_or(0.0, |(_, label)| text_width(label, SMALL) / 2.0);
+        let panel = Panel { left, top, right: scene.width - last.max(GAP) - 4.0, bottom: top + height, x, y };
+        let labels = panel.frame(scene);
+        scene.height = panel.bottom + GAP + labels;
+        if !x_name.is_empty() {
+            scene.text(
+                x_name,
+                ((panel.left + panel.right) / 2.0, scene.height + TEXT * 0.6),
+                TEXT,
+                Align::Middle,
+                BLACK,
+            );
+            scene.height += TEXT * 1.2;
+        }
+        if !y_name.is_empty() {
+            scene.upright(y_name, (GAP + TEXT * 0.4, (panel.top + panel.bottom) / 2.0), TEXT, BLACK);
+        }
+        scene.height += GAP;
+        panel
+    }
+
+    /// Where a value lies.
+    pub fn at(&self, x: f64, y: f64) -> (f64, f64) {
+        (
+            self.left + self.x.share(x) * (self.right - self.left),
+            self.bottom - self.y.share(y) * (self.bottom - self.top),
+        )
+    }
+
+    /// Grid, frame, tick labels; returns the height of the labels below.
+    fn frame(&self, scene: &mut Scene) -> f64 {
+        for (value, label) in &self.y.ticks {
+            let y = self.at(self.x.low, *value).1;
+            scene.line(vec![(self.left, y), (self.right, y)], PALE, HAIR, Dash::SOLID);
+            scene.text(label, (self.left - GAP * 0.7, y), SMALL, Align::Right, BLACK);
+        }
+        let room = (self.right - self.left) / self.x.ticks.len().max(1) as f64 - GAP;
+        let mut lines = 1;
+        for (value, label) in &self.x.ticks {
+            let x = self.at(*value, self.y.low).0;
+            scene.line(vec![(x, self.bottom), (x, self.bottom + 6.0)], BLACK, HAIR, Dash::SOLID);
+            let rows = fit(label, room.max(4.0 * SMALL), SMALL);
+            for (number, row) in rows.iter().enumerate() {
+                let y = self.bottom + GAP + SMALL * (0.5 + number as f64);
+                scene.text(row, (x, y), SMALL, Align::Middle, BLACK);
+            }
+            lines = lines.max(rows.len());
+        }
+        let corners = [(self.left, self.top), (self.left, self.bottom), (self.right, self.bottom)];
+        scene.line(corners.to_vec(), BLACK, HAIR, Dash::SOLID);
+        SMALL * lines as f64
+    }
+
+    /// A line with a marker on every point, or on some eight of many.
+    pub fn series(&self, scene: &mut Scene, number: usize, ink: Ink, points: &[(f64, f64)]) {
+        let places: Vec<(f64, f64)> = points.iter().map(|&(x, y)| self.at(x, y)).collect();
+        scene.line(places.clone(), ink, LINE, Dash::of(number));
+        let every = if points.len() <= 15 { 1 } else { points.len() / 8 };
+        let marked = places.into_iter().skip(number % every).step_by(every);
+        marked.for_each(|place| marker(scene, number, place, MARKER, ink));
+    }
+
+    /// The area between lower and upper values.
+    pub fn band(&self, scene: &mut Scene, ink: Ink, band: &[(f64, f64, f64)]) {
+        if band.len() > 1 {
+            let lower = band.iter().map(|&(x, low, _)| self.at(x, low));
+            let upper = band.iter().rev().map(|&(x, _, high)| self.at(x, high));
+            scene.marks.push(Mark::Area { points: lower.chain(upper).collect(), ink: ink.faint(0.15) });
+        }
+    }
+
+    /// A vertical bar of error around a value, shifted by `shift` dots.
+    pub fn error(&self, scene: &mut Scene, ink: Ink, x: f64, (low, high): (f64, f64)) {
+        let (bottom, top) = (self.at(x, low.max(self.y.low)), self.at(x, high.min(self.y.high)));
+        scene.line(vec![bottom, top], ink, HAIR + 1.0, Dash::SOLID);
+        for (x, y) in [bottom, top] {
+            scene.line(vec![(x - MARKER, y), (x + MARKER, y)], ink, HAIR + 1.0, Dash::SOLID);
+        }
+    }
+}
+
+/// A title over a panel, as many lines as it needs.
+pub fn heading(scene: &mut Scene, title: &str, left: f64) {
+    if title.is_empty() {
+        return;
+    }
+    scene.height += GAP;
+    for row in fit(title, scene.width - left - GAP, TEXT) {
+        scene.text(row, (left, scene.height + TEXT * 0.6), TEXT, Align::Left, BLACK);
+        scene.height += TEXT * 1.15;
+    }
+}
+
+/// Small text below all else.
+pub fn footnote(scene: &mut Scene, text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    for row in fit(text, scene.width - 2.0 * GAP, SMALL) {
+        scene.text(row, (GAP, scene.height + SMALL * 0.6), SMALL, Align::Left, GREY);
+        scene.height += SMALL * 1.15;
+    }
+    scene.height += GAP;
+}
+
+/// What a line of a legend shows beside its text.
+#[derive(Clone, Copy, Debug)]
+pub enum Key {
+    /// A line with a marker.
+    Line { number: usize, ink: Ink },
+    /// A marker.
+    Marker { number: usize, ink: Ink },
+    /// A filled field.
+    Field { ink: Ink },
+}
+
+/// A legend from the present end of the scene, in as many rows as it needs. The scene grows.
+pub fn legend(scene: &mut Scene, items: &[(Key, String)]) {
+    let sample = |key: &Key| if matches!(key, Key::Line { .. }) { 84.0 } else { 34.0 };
+    scene.height += GAP;
+    let mut x = GAP;
+    for (key, label) in items {
+        let room = scene.width - 3.0 * GAP - sample(key);
+        let rows = fit(label, room, SMALL);
+        let wide = rows.iter().map(|row| text_width(row, SMALL)).fold(0.0, f64::max);
+        let width = sample(key) + GAP + wide;
+        if x > GAP && x + width > scene.width - GAP {
+            x = GAP;
+            scene.height += SMALL * 1.25;
+        }
+        let y = scene.height + SMALL * 0.6;
+        draw_key(scene, key, x, y, sample(key));
+        for (number, row) in rows.iter().enumerate() {
+            let below = if number > 0 { SMALL * 1.1 } else { 0.0 };
+            scene.height += below;
+            scene.text(row, (x + sample(key) + GAP, y + SMALL * 1.1 * number as f64), SMALL, Align::Left, BLACK);
+        }
+        x += width + 2.0 * GAP;
+    }
+    scene.height += SMALL * 1.2;
+}
+
+fn draw_key(scene: &mut Scene, key: &Key, x: f64, y: f64, width: f64) {
+    match *key {
+        Key::Line { number, ink } => {
+            scene.line(vec![(x, y), (x + width, y)], ink, LINE, Dash::of(number));
+            marker(scene, number, (x + width / 2.0, y), MARKER, ink);
+        }
+        Key::Marker { number, ink } => marker(scene, number, (x + width / 2.0, y), MARKER, ink),
+        Key::Field { ink } => scene.rect((x, y - 11.0), (x + width, y + 11.0), ink),
+    }
+}
+
+/// A text in lines no wider than `room`: broken at plain spaces, commas, underscores, slashes; cut with … where a word is too
+/// long, or where more than four lines would be needed.
+pub fn fit(text: &str, room: f64, size: f64) -> Vec<String> {
+    let mut words: Vec<String> = vec![String::new()];
+    for character in text.chars() {
+        if let Some(word) = words.last_mut() {
+            word.push(character);
+        }
+        if " _/,·".contains(character) {
+            words.push(String::new());
+        }
+    }
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in words.into_iter().filter(|word| !word.is_empty()) {
+        let Some(line) = lines.last_mut() else { unreachable!("there is a line") };
+        let joined = format!("{line}{word}");
+        if line.is_empty() || text_width(joined.trim_end(), size) <= room {
+            *line = joined;
+        } else {
+            lines.push(word);
+        }
+    }
+    let more = lines.len() > 4;
+    lines.truncate(4);
+    let last = lines.len() - 1;
+    lines.iter().enumerate().map(|(i, line)| shorten(line.trim_end(), room, size, more && i == last)).collect()
+}
+
+/// The text, or as much of it as fits before a "…".
+fn shorten(text: &str, room: f64, size: f64, always: bool) -> String {
+    if !always && text_width(text, size) <= room {
+        return text.to_string();
+    }
+    let mut kept: Vec<char> = text.chars().collect();
+    loop {
+        let short: String = kept.iter().chain(std::iter::once(&'…')).collect();
+        if kept.len() <= 1 || text_width(&short, size) <= room {
+            return short;
+        }
+        kept.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_end_at_round_values_and_hold_the_data() {
+        for (low, high, first, last, labels) in [
+            (93.2, 99.7, 92.0, 100.0, vec!["92", "94", "96", "98", "100"]),
+            (0.0, 0.31, 0.0, 0.4, vec!["0.0", "0.1", "0.2", "0.3", "0.4"]),
+            (-0.3, 0.3, -0.4, 0.4, vec!["-0.4", "-0.2", "0.0", "0.2", "0.4"]),
+        ] {
+            let axis = Axis::round(low, high, 4);
+            assert!((axis.low - first).abs() < 1e-9 && (axis.high - last).abs() < 1e-9, "{axis:?}");
+            assert_eq!(axis.ticks.iter().map(|(_, label)| label.as_str()).collect::<Vec<_>>(), labels);
+        }
+        assert_eq!(Axis::percent(99.0, 100.0, 4).high, 100.0);
+    }
+
+    #[test]
+    fn long_labels_are_broken_and_then_cut() {
+        let rows = fit("nearest_normal_random, 4 seen", 260.0, SMALL);
+        assert!(rows.len() > 1 && rows.iter().all(|row| text_width(row, SMALL) <= 260.0), "{rows:?}");
+        assert_eq!(rows.concat().replace(' ', ""), "nearest_normal_random,4seen");
+        let cut = fit("Donaudampfschifffahrtsgesellschaft", 120.0, SMALL);
+        assert!(cut[0].ends_with('…') && text_width(&cut[0], SMALL) <= 120.0, "{cut:?}");
+    }
+}

@@ -1,0 +1,155 @@
+//! How all figures look: colours, dashes, markers, sizes of text, names of metrics.
+//!
+//! Colours are Okabe's and Ito's, which stay apart for colour-blind readers; dash and marker differ as well, so that
+//! lines stay apart in black and white.
+
+use super::canvas::{Mark, Scene};
+use crate::spec::MetricName;
+
+/// Red, green, blue, opacity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ink(pub u8, pub u8, pub u8, pub f64);
+
+impl Ink {
+    /// The same colour, partly transparent.
+    pub fn faint(self, opacity: f64) -> Ink {
+        Ink(self.0, self.1, self.2, opacity)
+    }
+}
+
+/// Text and axes.
+pub const BLACK: Ink = Ink(0, 0, 0, 1.0);
+/// Less important text.
+pub const GREY: Ink = Ink(90, 90, 90, 1.0);
+/// Behind text on grids.
+pub const WHITE: Ink = Ink(255, 255, 255, 1.0);
+/// Grid lines.
+pub const PALE: Ink = Ink(222, 222, 222, 1.0);
+
+/// Okabe and Ito, the yellow last because it is faint on paper.
+const PALETTE: [Ink; 8] = [
+    Ink(0, 114, 178, 1.0),
+    Ink(213, 94, 0, 1.0),
+    Ink(0, 158, 115, 1.0),
+    Ink(204, 121, 167, 1.0),
+    Ink(230, 159, 0, 1.0),
+    Ink(86, 180, 233, 1.0),
+    Ink(0, 0, 0, 1.0),
+    Ink(180, 165, 20, 1.0),
+];
+
+/// Plain text, 7 points.
+pub const TEXT: f64 = 34.0;
+/// Tick labels, notes, legends: 6 points.
+pub const SMALL: f64 = 29.0;
+/// Lines of data.
+pub const LINE: f64 = 5.0;
+/// Axes and grids.
+pub const HAIR: f64 = 2.0;
+/// Half the size of a marker.
+pub const MARKER: f64 = 10.0;
+/// Distance between things.
+pub const GAP: f64 = 14.0;
+
+/// The colour of series `number`.
+pub fn colour(number: usize) -> Ink {
+    PALETTE[number % PALETTE.len()]
+}
+
+/// Lengths of strokes and gaps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dash(&'static [f64]);
+
+impl Dash {
+    /// No gaps.
+    pub const SOLID: Dash = Dash(&[]);
+
+    /// The dash of series `number`.
+    pub fn of(number: usize) -> Dash {
+        const DASHES: [&[f64]; 5] = [&[], &[26.0, 12.0], &[8.0, 10.0], &[30.0, 9.0, 7.0, 9.0], &[14.0, 8.0]];
+        Dash(DASHES[number % DASHES.len()])
+    }
+
+    /// The strokes of a line.
+    pub fn pieces(&self, points: &[(f64, f64)]) -> Vec<Vec<(f64, f64)>> {
+        if self.0.is_empty() {
+            return vec![points.to_vec()];
+        }
+        let (mut pieces, mut piece) = (Vec::new(), Vec::new());
+        let (mut entry, mut left) = (0, self.0[0]);
+        piece.extend(points.first());
+        for pair in points.windows(2) {
+            let ((mut x, mut y), end) = (pair[0], pair[1]);
+            loop {
+                let rest = (end.0 - x).hypot(end.1 - y);
+                if rest <= left {
+                    left -= rest;
+                    if entry % 2 == 0 {
+                        piece.push(end);
+                    }
+                    break;
+                }
+                (x, y) = (x + (end.0 - x) * left / rest, y + (end.1 - y) * left / rest);
+                if entry % 2 == 0 {
+                    piece.push((x, y));
+                    pieces.push(std::mem::take(&mut piece));
+                } else {
+                    piece = vec![(x, y)];
+                }
+                entry = (entry + 1) % self.0.len();
+                left = self.0[entry];
+            }
+        }
+        if piece.len() > 1 {
+            pieces.push(piece);
+        }
+        pieces
+    }
+}
+
+/// The marker of series `number`.
+pub fn marker(scene: &mut Scene, number: usize, (x, y): (f64, f64), half: f64, ink: Ink) {
+    let polygon = |corners: &[(f64, f64)]| Mark::Area {
+        points: corners.iter().map(|(dx, dy)| (x + dx * half, y + dy * half)).collect(),
+        ink,
+    };
+    scene.marks.push(match number % 5 {
+        0 => Mark::Disc { centre: (x, y), radius: half, ink },
+        1 => polygon(&[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]),
+        2 => polygon(&[(0.0, -1.15), (1.1, 0.85), (-1.1, 0.85)]),
+        3 => polygon(&[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)]),
+        _ => polygon(&[(0.0, 1.15), (1.1, -0.85), (-1.1, -0.85)]),
+    });
+}
+
+/// A metric on an axis.
+pub fn metric_label(metric: MetricName) -> &'static str {
+    match metric {
+        MetricName::ImageAuroc => "image AUROC (%)",
+        MetricName::ImageAp => "image AP (%)",
+        MetricName::ImageF1max => "image F1max (%)",
+        MetricName::PixelAuroc => "pixel AUROC (%)",
+        MetricName::PixelAp => "pixel AP (%)",
+        MetricName::PixelF1max => "pixel F1max (%)",
+        MetricName::PixelPro => "pixel PRO (%)",
+    }
+}
+
+/// Heat of a share in [0, 1]: dark blue, green, yellow in even steps of lightness (the knots of Viridis).
+pub fn heat(share: f64) -> [u8; 3] {
+    const KNOTS: [[f64; 3]; 9] = [
+        [68.0, 1.0, 84.0],
+        [71.0, 44.0, 122.0],
+        [59.0, 81.0, 139.0],
+        [44.0, 113.0, 142.0],
+        [33.0, 144.0, 141.0],
+        [39.0, 173.0, 129.0],
+        [92.0, 200.0, 99.0],
+        [170.0, 220.0, 50.0],
+        [253.0, 231.0, 37.0],
+    ];
+    let place = share.clamp(0.0, 1.0) * (KNOTS.len() - 1) as f64;
+    let low = (place as usize).min(KNOTS.len() - 2);
+    let part = place - low as f64;
+    std::array::from_fn(|c| (KNOTS[low][c] * (1.0 - part) + KNOTS[low + 1][c] * part).round() as u8)
+}

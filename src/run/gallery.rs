@@ -1,0 +1,222 @@
+//! What figures need beyond numbers: embeddings of banks, pictures of test images. Made from the store when the runs are
+//! done, and only for experiments whose `[[figure]]` asks for it.
+//!
+//! Owns: making them and leaving them beside the records. Does not own: which are wanted (`record`), or the drawing
+//! (`report`). Nothing here enters a run's id or its record's key.
+
+use serde_json::{Value as Json, json};
+
+use super::build::{self, Built};
+use super::evaluate;
+use super::execute::{Executor, Patience};
+use super::prepare;
+use super::session::Session;
+use crate::data::{Labelled, evaluation_mask, load_rgb, thumbnail};
+use crate::embed::{self, Settings};
+use crate::error::{Error, Result};
+use crate::matrix::Matrix;
+use crate::methods::{self, Outputs};
+use crate::plan::{Computed, Graph, Job, Stage, StageId, Work};
+use crate::random::{Purpose, stream};
+use crate::record::{self, Embedding, Picture, Recorded, RecordedRun};
+use crate::spec::{BankPart, Experiment, Figure, Maps, Run, RunSpec, Tsne};
+use crate::store::{Artifact, TensorDecl, write_atomically};
+
+/// Adds what the figures of an experiment need to the records that are there. What cannot be made is said and left out,
+/// unless the disk is to blame: the numbers do not depend on it.
+pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
+    let wants = |figure: &&Figure| matches!(figure, Figure::Maps(_) | Figure::Tsne(_));
+    if !experiment.figures.iter().any(|figure| wants(&figure)) {
+        return Ok(());
+    }
+    let _lock = session.wait_for(&session.results_lock(experiment, "gallery"))?;
+    let folder = session.settings.results.join(&experiment.name);
+    let recorded = record::read_experiment(&folder, &methods::kinds())?;
+    for (number, figure) in experiment.figures.iter().enumerate() {
+        let made = match figure {
+            Figure::Maps(figure) => pictures(session, &recorded, figure),
+            Figure::Tsne(figure) => embeddings(session, &recorded, figure),
+            _ => Ok(()),
+        };
+        match made {
+            Err(fault @ Error::Io { .. }) if fault.is_of_the_disk() => return Err(fault),
+            Err(fault) => session.progress.note(&format!("figure {} lacks what it shows: {fault}", number + 1)),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Leaves the pictures of the chosen images beside the first run shown.
+fn pictures(session: &Session, recorded: &Recorded, figure: &Maps) -> Result<()> {
+    for (run, chosen) in record::chosen_pictures(recorded, figure)? {
+        let mut pictures = record::read_pictures(run)?;
+        let new: Vec<&(String, String)> =
+            chosen.iter().filter(|(_, path)| !pictures.pictures.iter().any(|picture| picture.path == *path)).collect();
+        if new.is_empty() {
+            continue;
+        }
+        session.progress.stage("pictures for figures", 0, new.len());
+        let prepared = prepare::prepare(session, declared(recorded, &run.spec)?)?;
+        for (class, path) in new {
+            if let Some(labelled) = evaluate::truth_of(&prepared.split, class, path) {
+                pictures.pictures.push(picture(run, class, labelled)?);
+            }
+        }
+        pictures.pictures.sort_by(|a, b| (&a.class, &a.path).cmp(&(&b.class, &b.path)));
+        record::write_pictures(run, &pictures)?;
+    }
+    Ok(())
+}
+
+/// Writes image and truth as the network sees them.
+fn picture(run: &RecordedRun, class: &str, labelled: &Labelled) -> Result<Picture> {
+    let spec = &run.spec;
+    let image = load_rgb(&labelled.image, &spec.image)?;
+    let mask = evaluation_mask(labelled, &spec.image, image.side, spec.evaluation.mask_resize)?;
+    let truth: Vec<u8> = mask.data.iter().map(|&defect| if defect { 255 } else { 0 }).collect();
+    let path = labelled.image.path.clone();
+    let stem = format!("{class}-{}", &blake3::hash(path.as_bytes()).to_hex()[..12]);
+    let picture =
+        Picture { class: class.into(), path, image: format!("{stem}.png"), truth: format!("{stem}-truth.png") };
+    write_atomically(&run.thumbnail(&picture.image), &thumbnail::png(&image.data, image.side, image.side))?;
+    write_atomically(&run.thumbnail(&picture.truth), &thumbnail::png(&truth, mask.width, mask.height))?;
+    Ok(picture)
+}
+
+/// Leaves the embeddings that a figure shows beside their runs.
+fn embeddings(session: &Session, recorded: &Recorded, figure: &Tsne) -> Result<()> {
+    for spec in figure.choice().of(&recorded.experiment.runs) {
+        let Some(run) = recorded.finished(spec) else { continue };
+        if record::read_embedding(run, figure)?.is_none() {
+            let embedding = embedding(session, declared(recorded, spec)?, figure)?;
+            record::write_embedding(run, figure, &embedding)?;
+        }
+    }
+    Ok(())
+}
+
+/// The experiment's own word on a recorded run.
+fn declared<'a>(recorded: &'a Recorded, spec: &RunSpec) -> Result<&'a Run> {
+    let found = recorded.experiment.runs.iter().find(|run| run.spec == *spec);
+    found.ok_or_else(|| {
+        Error::store(&recorded.folder, "the experiment declares no such run", "run the experiment again")
+    })
+}
+
+/// Computes the embedding of a run's banks, from the store where it has them.
+fn embedding(session: &Session, run: &Run, figure: &Tsne) -> Result<Embedding> {
+    let more = |graph: &mut Graph, outputs: &[Outputs]| stage(graph, outputs, run, figure);
+    build::with_more(session, run, more, |built: &Built, stage: Option<(StageId, Vec<StageId>)>| {
+        let Some((stage, banks)) = stage else {
+            let what = format!("method `{}` has no bank of the wanted parts", run.spec.method_name());
+            return Err(Error::method(what, "name other `parts` or `variants` in the figure"));
+        };
+        let mut executor = Executor::new(session, built.graph, Patience::Wait);
+        let artifact = executor.ensure(stage)?.ok_or_else(|| {
+            Error::method("another process is computing what the figure needs", "run again when it has finished")
+        })?;
+        let points = artifact.f32("points")?.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
+        Ok(Embedding {
+            points,
+            parts: artifact.u32("parts")?.to_vec(),
+            rows: artifact.u32("rows")?.to_vec(),
+            note: artifact.manifest().note.clone(),
+            banks: banks.iter().map(|&bank| built.graph.key(bank).to_string()).collect(),
+        })
+    })
+}
+
+/// Parts that the artifact of a stage holds.
+fn parts_of(kind: &str) -> &'static [BankPart] {
+    match kind {
+        "normal_bank" => &[BankPart::Normal],
+        "outlier_bank" => &[BankPart::Outlier],
+        "seen_bank" => &[BankPart::Seen, BankPart::Center],
+        _ => &[],
+    }
+}
+
+/// Adds the stage of an embedding: the banks of all models together. `None` where there is no bank of the wanted parts.
+fn stage(graph: &mut Graph, outputs: &[Outputs], run: &Run, figure: &Tsne) -> Option<(StageId, Vec<StageId>)> {
+    let wanted = |bank: &StageId| parts_of(graph.stage(*bank).kind).iter().any(|part| figure.parts.contains(part));
+    let banks: Vec<StageId> = outputs.iter().flat_map(|output| &output.banks).copied().filter(wanted).collect();
+    if banks.is_empty() {
+        return None;
+    }
+    let kinds: Vec<&'static str> = banks.iter().map(|&bank| graph.stage(bank).kind).collect();
+    let dim = graph.stage(banks[0]).work.cols;
+    let (figure, seed) = (figure.clone(), run.spec.seed);
+    // Neighbours, components, and a few thousand operations per point and step.
+    let operations = figure.points as f64 * (dim as f64).powi(2) * 3.0 + (figure.points * figure.epochs) as f64 * 5e3;
+    let id = graph.add(Stage {
+        kind: "embedding",
+        version: 1,
+        params: json!({
+            "parts": figure.parts, "points": figure.points, "perplexity": figure.perplexity, "epochs": figure.epochs,
+            "seed": seed,
+        }),
+        inputs: banks.clone(),
+        images: String::new(),
+        weights: String::new(),
+        label: "t-SNE of the banks".into(),
+        work: Work::matrix(figure.points, 2, operations).with_memory(8 * figure.points * dim),
+        compute: Box::new(move |job| compute(job, &kinds, &figure, seed)),
+    });
+    Some((id, banks))
+}
+
+fn compute(job: &Job, kinds: &[&str], figure: &Tsne, seed: u64) -> Result<Computed> {
+    let places = places(job, kinds, &figure.parts)?;
+    let mut chosen = stream(seed, Purpose::Embedding, 2).choose(places.len(), figure.points);
+    chosen.sort_unstable();
+    let mut rows = Matrix::zeros(0, job.inputs[0].rows("rows")?.cols());
+    for &number in &chosen {
+        let (input, row, _) = places[number];
+        rows.extend(job.inputs[input].rows("rows")?.slice(row..row + 1));
+    }
+    let settings = Settings { perplexity: figure.perplexity, epochs: figure.epochs, seed };
+    let found = embed::tsne(rows.view(), &settings, job.progress)?;
+    let count = found.points.len();
+    let mut writer = job.create(vec![
+        TensorDecl::f32("points", &[count, 2]),
+        TensorDecl::u32("parts", &[count]),
+        TensorDecl::u32("rows", &[count]),
+    ])?;
+    writer.f32(found.points.as_flattened())?;
+    writer.u32(&chosen.iter().map(|&number| places[number].2 as u32).collect::<Vec<_>>())?;
+    writer.u32(&chosen.iter().map(|&number| number as u32).collect::<Vec<_>>())?;
+    let note = json!({
+        "algorithm": "Barnes-Hut t-SNE (bhtsne 0.7.3, theta 0.5) after PCA", "points": count, "of": places.len(),
+        "components": found.components, "explained": found.explained, "perplexity": found.perplexity,
+        "epochs": figure.epochs, "exaggerated_epochs": figure.epochs / 4, "seed": seed,
+        "kl_divergence": found.divergence, "parts": counts(&places),
+    });
+    Ok(Computed::new(writer, note))
+}
+
+/// Input, row and part of every bank row that may be embedded.
+fn places(job: &Job, kinds: &[&str], wanted: &[BankPart]) -> Result<Vec<(usize, usize, BankPart)>> {
+    let mut places = Vec::new();
+    for (input, (artifact, kind)) in job.inputs.iter().zip(kinds).enumerate() {
+        let rows = artifact.rows("rows")?.len();
+        let parts = match *kind {
+            "seen_bank" => seen_parts(artifact)?,
+            other => vec![parts_of(other)[0]; rows],
+        };
+        let own = parts.into_iter().enumerate().filter(|(_, part)| wanted.contains(part));
+        places.extend(own.map(|(row, part)| (input, row, part)));
+    }
+    Ok(places)
+}
+
+/// The bank of seen anomalies says which image a row came from; rows around a centre came from none.
+fn seen_parts(bank: &Artifact) -> Result<Vec<BankPart>> {
+    let part = |&image: &u32| if image == u32::MAX { BankPart::Center } else { BankPart::Seen };
+    Ok(bank.u32("image")?.iter().map(part).collect())
+}
+
+fn counts(places: &[(usize, usize, BankPart)]) -> Json {
+    let count = |part: BankPart| places.iter().filter(|(_, _, own)| *own == part).count();
+    BankPart::ALL.iter().map(|&part| json!({ "part": part, "rows": count(part) })).collect()
+}
