@@ -53,13 +53,14 @@ pub fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
 
 fn text(session: &Session, experiment: &Experiment, forecast: &Forecast, every_stage: bool) -> String {
     let runs = report::plain(
-        &["run", "variant", "method", "seen", "seed", "record", "stages to do"],
+        &["run", "variant", "method", "dataset", "seen", "seed", "record", "stages to do"],
         forecast.runs.iter().map(|run| {
             let [record, to_do] = [record(run), format!("{} of {}", run.to_do, run.stages.len())];
             vec![
                 run.id.clone(),
                 run.variant.clone(),
                 run.method.clone(),
+                run.dataset.clone(),
                 run.seen_anomalies.to_string(),
                 run.seed.to_string(),
                 record,
@@ -146,8 +147,11 @@ fn sums(session: &Session, forecast: &Forecast, kind: &'static str) -> Vec<Strin
 /// Totals, and what is missing.
 fn closing(session: &Session, forecast: &Forecast) -> String {
     let count = forecast.to_do().count();
-    let mut out = if count == 0 {
+    let unplanned = forecast.runs.iter().filter(|run| run.missing.is_some()).count();
+    let mut out = if count == 0 && unplanned == 0 {
         "Nothing to compute.\n".to_string()
+    } else if count == 0 {
+        format!("{unplanned} of {} runs cannot be planned; the others need no stage.\n", forecast.runs.len())
     } else {
         let free = free_bytes(session).map(|free| format!(" of {:.1} GB free", free as f64 / 1e9));
         format!(
@@ -175,7 +179,7 @@ fn free_bytes(session: &Session) -> Option<u64> {
 
 fn as_json_text(experiment: &Experiment, forecast: &Forecast) -> String {
     let runs: Vec<_> = forecast.runs.iter().map(|run| json!({
-        "run": run.id, "variant": run.variant, "method": run.method, "seen_anomalies": run.seen_anomalies, "seed": run.seed,
+        "run": run.id, "variant": run.variant, "method": run.method, "dataset": run.dataset, "seen_anomalies": run.seen_anomalies, "seed": run.seed,
         "record": record(run), "stages": run.stages, "stages_to_do": run.to_do, "missing": run.missing,
     })).collect();
     let stages: Vec<_> = forecast.stages.iter().map(|stage| json!({

@@ -53,8 +53,8 @@ pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
     let tables = report::tables(recorded)?;
     let claims = report::claims::check(recorded)?;
     let mut paths = report::write(recorded, &tables, &claims)?;
-    let figures = report::write_figures(recorded)?;
-    paths.extend(figures.paths);
+    let figures = report::draw_figures(recorded)?;
+    paths.extend(report::write_figures(recorded, &figures)?);
     figures.missing.iter().for_each(|what| eprintln!("{what}"));
     if json {
         super::print(&as_json(recorded, &claims))?;
@@ -72,7 +72,7 @@ pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
         false => report::verdicts::compare(recorded, &published, table, &catalog, tolerances)?,
     };
     let path = recorded.folder.join("report.html");
-    write_atomically(&path, report::page(recorded, &tables, &claims, &verdicts)?.as_bytes())?;
+    write_atomically(&path, report::page(recorded, &tables, &figures, &claims, &verdicts).as_bytes())?;
     paths.push(path);
     Ok(paths)
 }

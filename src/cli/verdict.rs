@@ -55,8 +55,13 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let published = args.published.as_deref().map_or_else(Published::embedded, Published::read)?;
     // The built-in catalog says what the paper's data are; one that the user writes says what the user's are.
     let catalog = Catalog::load(None)?;
-    let boards: Vec<Board> =
-        args.targets.iter().map(|target| board(target, args, common, &published, &catalog)).collect::<Result<_>>()?;
+    let mut boards = Vec::new();
+    for target in &args.targets {
+        match board(target, args, common, &published, &catalog)? {
+            Some(board) => boards.push(board),
+            None => eprintln!("{}: reproduces no table of the paper, passed over", target.display()),
+        }
+    }
     if json {
         super::print(&as_json(&boards))?;
     } else {
@@ -78,14 +83,14 @@ struct Board<'a> {
     verdicts: Vec<Verdict<'a>>,
 }
 
-/// A folder must hold records; an experiment file that was never run has none, and all of its table was not run.
+/// `None` for one of several that reproduces no table. A folder must hold records; an experiment file that was never run has none, and all of its table was not run.
 fn board<'a>(
     target: &Path,
     args: &Args,
     common: &Common,
     published: &'a Published,
     catalog: &Catalog,
-) -> Result<Board<'a>> {
+) -> Result<Option<Board<'a>>> {
     let folder = super::report::folder(target, common)?;
     let named = |own: &str| args.table.clone().unwrap_or_else(|| own.to_string());
     // The names of the paper's tables live as long as its values.
@@ -93,19 +98,25 @@ fn board<'a>(
     if !target.is_dir() && !folder.is_dir() {
         let experiment = spec::load(target, &methods::kinds(), &[])?;
         let table = named(&experiment.reproduces);
+        if table.is_empty() && args.targets.len() > 1 {
+            return Ok(None);
+        }
         let verdicts = match place(&table) {
             Some(known) => not_run(published, known, &experiment.name, &experiment.tolerances)?,
             None => return Err(report::verdicts::unknown_table(published, &table, &experiment.name)),
         };
-        return Ok(Board { experiment: experiment.name, table, verdicts });
+        return Ok(Some(Board { experiment: experiment.name, table, verdicts }));
     }
     let recorded = read_experiment(&folder, &methods::kinds())?;
     let table = named(&recorded.experiment.reproduces);
+    if table.is_empty() && args.targets.len() > 1 {
+        return Ok(None);
+    }
     let Some(known) = place(&table) else {
         return Err(report::verdicts::unknown_table(published, &table, &recorded.experiment.name));
     };
     let verdicts = compare(&recorded, published, known, catalog, &recorded.experiment.tolerances)?;
-    Ok(Board { experiment: recorded.experiment.name.clone(), table, verdicts })
+    Ok(Some(Board { experiment: recorded.experiment.name.clone(), table, verdicts }))
 }
 
 fn text(board: &Board, published: &Published, all: bool) -> String {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::error::Result;
+use crate::maps::{gaussian, upsample, upsample_corners};
 use crate::plan::{Graph, Inputs, StageId};
 use crate::spec::MethodKind;
 
@@ -76,6 +77,12 @@ impl Scoring {
         sorted.sort_unstable_by(|a, b| b.total_cmp(a));
         let top = &sorted[..self.top_k.clamp(1, sorted.len())];
         top.iter().map(|&score| score as f64).sum::<f64>() / top.len() as f64
+    }
+
+    /// The anomaly map of a `rows` × `cols` grid of patch scores: enlarged to `height` × `width` and smoothed.
+    pub fn map(&self, patches: &[f32], grid: (usize, usize), size: (usize, usize)) -> Vec<f32> {
+        let enlarge = if self.align_corners { upsample_corners } else { upsample };
+        gaussian(&enlarge(patches, grid, size), size, self.sigma)
     }
 }
 

@@ -129,6 +129,18 @@ pub fn markdown(checked: &[Checked]) -> String {
     format!("### Claims\n\n{}\n{NOTE}\n", aligned_markdown(&HEAD, &rows))
 }
 
+/// For a paper.
+pub fn latex(checked: &[Checked]) -> String {
+    let row = |item: &Checked| {
+        let [claim, _, _, claimed, difference, seeds, answer, _] =
+            <[String; 8]>::try_from(item.row()).unwrap_or_else(|_| unreachable!("a row has as many cells as HEAD"));
+        vec![claim, item.comparison.dataset.clone(), claimed, difference, seeds, answer]
+    };
+    let head = ["claim", "dataset", "claimed", "difference [95 %]", "seeds", "answer"];
+    let rows: Vec<Vec<String>> = checked.iter().map(row).collect();
+    super::latex::plain("p{0.38\\linewidth}lllll", &head, &rows) + "\n" + &super::latex::notes("Claims", &[NOTE.into()])
+}
+
 /// For a program.
 pub fn csv(checked: &[Checked]) -> String {
     let mut out =

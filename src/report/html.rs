@@ -1,16 +1,17 @@
-//! One page with everything: tables that can be sorted, rankings, claims, verdicts, figures, thumbnails, costs, provenance,
+//! One page with everything: tables that can be sorted, rankings, claims, verdicts, figures, maps, costs, provenance,
 //! and what is missing. It needs no network and no other file.
 //!
 //! Owns: the page. Does not own: anything on it. The same records give the same bytes: no clock, no order of listing.
 
-use std::path::{Path, PathBuf};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::claims::{self, Checked};
+use super::figures::{DrawnFigure, Figures};
 use super::pivot::{Cell, Pivot, common_labels, name};
 use super::render::shown;
 use super::verdicts::because;
 use super::{Rendered, stage_costs};
-use crate::error::{Error, Result};
 use crate::paper::verdict::{Outcome, Verdict};
 use crate::record::{Recorded, RecordedRun};
 
@@ -18,18 +19,21 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The page of an experiment. `verdicts` are those on the table that it reproduces; empty = none.
-///
-/// # Errors
-/// A figure or thumbnail that is there and cannot be read.
-pub fn page(recorded: &Recorded, tables: &[Rendered], checked: &[Checked], verdicts: &[Verdict]) -> Result<String> {
+pub fn page(
+    recorded: &Recorded,
+    tables: &[Rendered],
+    figures: &Figures,
+    checked: &[Checked],
+    verdicts: &[Verdict],
+) -> String {
     let experiment = &recorded.experiment;
     let mut body = Body::default();
-    body.section("Missing", missing(recorded));
+    body.section("Missing", missing(recorded, figures));
     body.section("Tables", tables.iter().map(table).collect());
     body.section("Claims", if checked.is_empty() { String::new() } else { claims_table(checked) });
     body.section("Verdicts", if verdicts.is_empty() { String::new() } else { verdicts_table(verdicts) });
-    body.section("Figures", figures(recorded)?);
-    body.section("Thumbnails", thumbnails(recorded)?);
+    body.section("Figures", figure_list(figures));
+    body.section("Maps", gallery(figures));
     body.section("Costs", format!("<div class=\"scroll\"><pre>{}</pre></div>", escaped(&stage_costs(recorded))));
     body.section("Provenance", provenance(recorded));
     let title = escaped(&experiment.title);
@@ -38,7 +42,7 @@ pub fn page(recorded: &Recorded, tables: &[Rendered], checked: &[Checked], verdi
         .map(|label| format!("<p class=\"label\">All runs: {}</p>", escaped(label)))
         .collect();
     let Body { links, sections } = body;
-    Ok(format!(
+    format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
          <style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n<p>Experiment <code>{}</code>: {} of {} runs \
@@ -47,7 +51,7 @@ pub fn page(recorded: &Recorded, tables: &[Rendered], checked: &[Checked], verdi
         escaped(&experiment.name),
         recorded.runs.len(),
         experiment.runs.len(),
-    ))
+    )
 }
 
 /// Sections and the links to them.
@@ -73,7 +77,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-fn missing(recorded: &Recorded) -> String {
+fn missing(recorded: &Recorded, figures: &Figures) -> String {
     let mut out = String::new();
     for run in recorded.experiment.runs.iter().filter(|run| recorded.missing.contains(&run.spec.id())) {
         let spec = &run.spec;
@@ -87,6 +91,9 @@ fn missing(recorded: &Recorded) -> String {
             let what = format!("{}, seed {}: failed ({}): {message}", run.spec.variant, run.spec.seed, run.id);
             out += &format!("<p class=\"missing\">{}</p>\n", escaped(&what));
         }
+    }
+    for what in &figures.missing {
+        out += &format!("<p class=\"missing\">{}</p>\n", escaped(what));
     }
     out
 }
@@ -132,7 +139,8 @@ impl Field {
 }
 
 fn table(table: &Rendered) -> String {
-    let notes: String = table.notes.iter().map(|note| format!("<li>{}</li>", escaped(note))).collect();
+    let notes: String =
+        table.notes.iter().chain(&table.costs).map(|note| format!("<li>{}</li>", escaped(note))).collect();
     let rankings: String = table
         .rankings
         .iter()
@@ -219,50 +227,34 @@ fn verdicts_table(verdicts: &[Verdict]) -> String {
     sortable(&head.map(String::from), &verdicts.iter().map(row).collect::<Vec<_>>())
 }
 
-/// Files of a folder with this extension, sorted; no folder has none.
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|own| own == extension)).collect();
-    paths.sort();
-    paths
-}
-
 /// An image inside the page, which opens large.
-fn embedded(path: &Path, kind: &str, caption: &str) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+fn embedded(bytes: &[u8], kind: &str, caption: &str) -> String {
     let caption = escaped(caption);
-    Ok(format!(
-        "<figure><button><img alt=\"{caption}\" src=\"data:image/{kind};base64,{}\"></button><figcaption>{caption}</figcaption></figure>\n",
-        base64(&bytes)
-    ))
+    let data = BASE64.encode(bytes);
+    format!(
+        "<figure><button><img alt=\"{caption}\" src=\"data:image/{kind};base64,{data}\"></button>\
+         <figcaption>{caption}</figcaption></figure>\n",
+    )
 }
 
-fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+fn figure_list(figures: &Figures) -> String {
+    let caption = |figure: &DrawnFigure| match figure.title.as_str() {
+        "" => format!("Figure {}", figure.number),
+        title => format!("Figure {}: {title}", figure.number),
+    };
+    let each = figures.drawn.iter().map(|figure| embedded(figure.svg.as_bytes(), "svg+xml", &caption(figure)));
+    let each: String = each.collect();
+    if each.is_empty() { each } else { format!("<div class=\"grid\">\n{each}</div>") }
 }
 
-fn figures(recorded: &Recorded) -> Result<String> {
-    let paths = files(&recorded.folder.join("figures"), "svg");
-    let figures = paths.iter().map(|path| embedded(path, "svg+xml", &stem(path))).collect::<Result<String>>()?;
-    Ok(if figures.is_empty() { figures } else { format!("<div class=\"grid\">\n{figures}</div>") })
-}
-
-fn thumbnails(recorded: &Recorded) -> Result<String> {
+/// The pictures of all grids of maps, one strip for each test image.
+fn gallery(figures: &Figures) -> String {
     let mut out = String::new();
-    for run in &recorded.runs {
-        let paths = files(&run.file("thumbnails"), "png");
-        if !paths.is_empty() {
-            let images = paths.iter().map(|path| embedded(path, "png", &stem(path))).collect::<Result<String>>()?;
-            let title = escaped(&describe(run));
-            out += &format!("<h3>{title}</h3>\n<div class=\"gallery\">\n{images}</div>\n");
-        }
+    for strip in figures.drawn.iter().flat_map(|figure| &figure.strips) {
+        let each: String = strip.pictures.iter().map(|(label, png)| embedded(png, "png", label)).collect();
+        out += &format!("<h3>{}</h3>\n<div class=\"gallery\">\n{each}</div>\n", escaped(&strip.caption));
     }
-    Ok(out)
-}
-
-fn describe(run: &RecordedRun) -> String {
-    let spec = &run.spec;
-    format!("{}, {}, {} seen, seed {} ({})", spec.variant, spec.dataset, spec.protocol.seen.count, spec.seed, run.id)
+    out
 }
 
 fn provenance(recorded: &Recorded) -> String {
@@ -316,33 +308,4 @@ fn provenance(recorded: &Recorded) -> String {
         ]
     };
     sortable(&head.map(String::from), &recorded.runs.iter().map(row).collect::<Vec<_>>())
-}
-
-/// RFC 4648 base64 with padding.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0u32, |group, &byte| group << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let letter = LETTERS[(group >> (18 - 6 * place) & 63) as usize] as char;
-            out.push(if place <= chunk.len() { letter } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_is_that_of_the_standards_examples() {
-        for (text, expected) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(text.as_bytes()), expected);
-        }
-        assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
-    }
 }

@@ -15,10 +15,28 @@ enum Mark {
     None,
 }
 
-/// The table as a `tabular`; the notes go into comments above it.
-pub fn latex(pivot: &Pivot, title: &str, notes: &[String]) -> String {
+/// Title and notes of a table as running text, a line each.
+pub fn notes(title: &str, notes: &[String]) -> String {
+    let line = |text: &str| escaped(&text.replace('\n', " "));
+    let notes: String = notes.iter().map(|note| format!("{}\n", line(note))).collect();
+    format!("\\textbf{{{}.}}\n{notes}", line(title))
+}
+
+/// A `tabular` of text: `head`, then rows; columns are as `columns` says in LaTeX's letters.
+pub fn plain(columns: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+    let line =
+        |cells: &[String]| format!("{} \\\\\n", cells.iter().map(|c| escaped(c)).collect::<Vec<_>>().join(" & "));
+    let head: Vec<String> = head.iter().map(|cell| cell.to_string()).collect();
+    let rows: String = rows.iter().map(|row| line(row)).collect();
+    format!(
+        "% Needs \\usepackage{{booktabs}}.\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{}\\midrule\n{rows}\\bottomrule\n\\end{{tabular}}\n",
+        line(&head)
+    )
+}
+
+/// The table as a `tabular`.
+pub fn latex(pivot: &Pivot, title: &str) -> String {
     let mut out = format!("% {}\n% Needs \\usepackage{{booktabs}}.\n", title.replace('\n', " "));
-    notes.iter().for_each(|note| out += &format!("% {}\n", note.replace('\n', " ")));
     out += &format!("\\begin{{tabular}}{{l{}}}\n\\toprule\n{}", "r".repeat(pivot.columns.len()), head(pivot));
     out += "\\midrule\n";
     let marks = marks(pivot);
@@ -69,6 +87,7 @@ fn set(cell: &Cell, mark: Mark) -> String {
     let (mean, sd) = match cell {
         Cell::Value(mean, sd, _) => (mean, sd),
         Cell::Undefined(_) => return "{\\footnotesize undefined}".into(),
+        Cell::Undeclared => return "--".into(),
         Cell::Missing => return "{\\footnotesize not run}".into(),
         Cell::Unavailable => return "{\\footnotesize not available}".into(),
     };
@@ -156,6 +175,10 @@ pub fn escaped(text: &str) -> String {
                 out.push(letter);
             }
             '±' => out += "$\\pm$",
+            '–' => out += "--",
+            '×' => out += "$\\times$",
+            '≥' => out += "$\\ge$",
+            '≤' => out += "$\\le$",
             other => out.push(other),
         }
     }
@@ -182,8 +205,9 @@ mod tests {
                 vec![value(0.9), value(0.9004), value(0.8), value(0.99), Cell::Unavailable],
                 vec![value(0.7), value(0.8), value(0.9), Cell::Missing, Cell::Unavailable],
             ],
+            labels: Vec::new(),
         };
-        let text = latex(&pivot, "Title", &["A note.".into()]);
+        let text = latex(&pivot, "Title");
         assert!(text.starts_with("% Title\n"), "{text}");
         let head = " & \\multicolumn{3}{c}{0 seen} & \\multicolumn{2}{c}{1 seen} \\\\\n\\cmidrule(lr){2-4}\\cmidrule(lr){5-6}\n";
         assert!(text.contains(head), "{text}");
@@ -191,5 +215,6 @@ mod tests {
         assert!(text.contains(first), "{text}");
         let mean = "\\midrule\nmean & 70.0 $\\pm$ 1.0 & \\underline{80.0} $\\pm$ 1.0 & \\textbf{90.0} $\\pm$ 1.0 & {\\footnotesize not run}";
         assert!(text.contains(mean), "{text}");
+        assert_eq!(notes("A_b", &["50 %".into()]), "\\textbf{A\\_b.}\n50 \\%\n");
     }
 }

@@ -23,7 +23,7 @@ use crate::spec::{Dimension, Table};
 use crate::store::write_atomically;
 
 pub use claims::Checked;
-pub use figures::{DrawnFigure, Figures, draw_figures, write_figures};
+pub use figures::{Figures, draw_figures, write_figures};
 pub use html::page;
 pub use pivot::{Cell, Pivot};
 pub use ranking::Ranking;
@@ -38,6 +38,8 @@ pub struct Rendered {
     pub pivot: Pivot,
     /// What a reader must know.
     pub notes: Vec<String>,
+    /// What the models cost in use.
+    pub costs: Vec<String>,
     /// Who is best, where the table asks for it.
     pub rankings: Vec<Ranking>,
 }
@@ -46,13 +48,18 @@ impl Rendered {
     /// For a terminal of `width` characters; `None` = of any width.
     pub fn text(&self, width: Option<usize>) -> String {
         let rankings: String = self.rankings.iter().map(|ranking| ranking.text() + "\n").collect();
-        format!("{}\n{}\n{rankings}{}\n", self.title, render::text(&self.pivot, width), self.notes.join("\n"))
+        format!("{}\n{}\n{rankings}{}\n", self.title, render::text(&self.pivot, width), self.lines().join("\n"))
     }
 
     /// For a document.
     pub fn markdown(&self) -> String {
         let rankings: String = self.rankings.iter().map(Ranking::markdown).collect();
-        render::markdown(&self.pivot, &self.title, &self.notes) + &rankings
+        render::markdown(&self.pivot, &self.title, &self.lines()) + &rankings
+    }
+
+    /// Everything below the table.
+    fn lines(&self) -> Vec<String> {
+        [&self.notes[..], &self.costs].concat()
     }
 
     /// For a program.
@@ -62,7 +69,12 @@ impl Rendered {
 
     /// For a paper.
     pub fn latex(&self) -> String {
-        latex::latex(&self.pivot, &self.title, &self.notes)
+        latex::latex(&self.pivot, &self.title)
+    }
+
+    /// What belongs below that: title, number of seeds, labels, definitions, what is missing.
+    pub fn latex_notes(&self) -> String {
+        latex::notes(&self.title, &self.notes)
     }
 }
 
@@ -89,7 +101,7 @@ pub fn tables(recorded: &Recorded) -> Result<Vec<Rendered>> {
         let pivot = Pivot::new(recorded, spec);
         let rankings = if spec.rank { ranking::rank(recorded, spec)? } else { Vec::new() };
         let notes = notes(recorded, spec, &pivot);
-        Ok(Rendered { title: title(recorded, spec), pivot, notes, rankings })
+        Ok(Rendered { title: title(recorded, spec), pivot, notes, costs: costs(recorded), rankings })
     };
     specs.iter().map(table).collect()
 }
@@ -106,6 +118,7 @@ pub fn write(recorded: &Recorded, tables: &[Rendered], claims: &[Checked]) -> Re
         files.push((format!("{name}.md"), table.markdown()));
         files.push((format!("{name}.csv"), table.csv()));
         files.push((format!("{name}.tex"), table.latex()));
+        files.push((format!("{name}_notes.tex"), table.latex_notes()));
         if !table.rankings.is_empty() {
             files.push((format!("{name}_ranking.csv"), ranking::csv(&table.rankings)));
         }
@@ -113,6 +126,7 @@ pub fn write(recorded: &Recorded, tables: &[Rendered], claims: &[Checked]) -> Re
     if !claims.is_empty() {
         files.push(("claims.md".into(), claims::markdown(claims)));
         files.push(("claims.csv".into(), claims::csv(claims)));
+        files.push(("claims.tex".into(), claims::latex(claims)));
     }
     let write = |(name, text): (String, String)| {
         let path = folder.join(name);
@@ -183,7 +197,7 @@ fn notes(recorded: &Recorded, spec: &Table, pivot: &Pivot) -> Vec<String> {
     for label in pivot::common_labels(recorded) {
         notes.push(format!("All runs: {label}."));
     }
-    notes.extend(costs(recorded));
+    notes.extend(pivot.labels.iter().enumerate().map(|(n, label)| format!("[{}] {label}.", pivot::letter(n))));
     if !recorded.missing.is_empty() {
         notes.push(format!(
             "{} of {} runs are not recorded: {}.",

@@ -3,9 +3,9 @@
 //! What a table shows is what the experiment declares, so that a run that was left out is a cell that says so. A dimension
 //! that is not shown and would mix different things in one cell is added to the columns. Only seeds are averaged over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::record::{MEAN, MetricRecord, Recorded};
+use crate::record::{MEAN, MetricRecord, Recorded, RecordedRun};
 use crate::spec::{Dimension, MetricName, Run, Table};
 
 /// One cell: mean and spread over seeds.
@@ -15,8 +15,10 @@ pub enum Cell {
     Value(f64, Option<f64>, usize),
     /// Recorded, but without value: the reason.
     Undefined(String),
-    /// Not recorded.
+    /// Declared and not recorded.
     Missing,
+    /// Not declared: other rows have this column.
+    Undeclared,
     /// Nobody has built it.
     Unavailable,
 }
@@ -50,6 +52,8 @@ pub struct Pivot {
     pub columns: Vec<Column>,
     /// rows × columns.
     pub cells: Vec<Vec<Cell>>,
+    /// Labels of some runs alone: the first is tagged `[a]` where its numbers are, the second `[b]`.
+    pub labels: Vec<String>,
 }
 
 const DIMENSIONS: [Dimension; 6] = [
@@ -138,7 +142,7 @@ fn classes(recorded: &Recorded, run: &Run) -> Vec<String> {
 }
 
 /// All points of the declared runs that `spec` lets through, then those of what is not built.
-fn points(recorded: &Recorded, spec: &Table, shows_class: bool) -> Vec<Point> {
+fn points(recorded: &Recorded, spec: &Table, every_class: bool) -> Vec<Point> {
     let listed = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
     let mut points = Vec::new();
     for run in &recorded.experiment.runs {
@@ -155,15 +159,16 @@ fn points(recorded: &Recorded, spec: &Table, shows_class: bool) -> Vec<Point> {
             && listed(&spec.variants, &own.variant)
             && listed(&spec.methods, &own.method);
         if wanted {
-            let shown = |class: &String| if shows_class { listed(&spec.classes, class) } else { class == MEAN };
+            let shown = |class: &String| if every_class { listed(&spec.classes, class) } else { class == MEAN };
             let classes = classes(recorded, run).into_iter().filter(shown);
             points.extend(classes.map(|class| Point { class, ..own.clone() }));
         }
     }
     let built = points.clone();
-    for name in &spec.also {
-        for point in &built {
-            let absent = Point { variant: name.clone(), method: name.clone(), available: false, ..point.clone() };
+    for also in &spec.also {
+        for point in built.iter().filter(|point| point.seen.parse().is_ok_and(|seen| also.belongs(seen))) {
+            let name = also.name().to_string();
+            let absent = Point { variant: name.clone(), method: name, available: false, ..point.clone() };
             if !points.contains(&absent) {
                 points.push(absent);
             }
@@ -200,7 +205,8 @@ impl Pivot {
     /// The table that `spec` declares.
     pub fn new(recorded: &Recorded, spec: &Table) -> Self {
         let shows = |dimension: Dimension| spec.rows == dimension || spec.columns.contains(&dimension);
-        let points = points(recorded, spec, shows(Dimension::Class));
+        // Named classes are shown wherever the table has room for them: it is their numbers that are wanted.
+        let points = points(recorded, spec, shows(Dimension::Class) || !spec.classes.is_empty());
         let mut dimensions = spec.columns.clone();
         // What is not built needs a row or a column to be named in.
         if !spec.also.is_empty() && !shows(Dimension::Method) && !shows(Dimension::Variant) {
@@ -213,10 +219,11 @@ impl Pivot {
             }
         }
         let metrics = if spec.metrics.is_empty() { &recorded.experiment.metrics } else { &spec.metrics };
+        let mut tags = Tags::new(recorded);
         let columns: Vec<Column> = combinations(&points, &dimensions, spec)
             .into_iter()
             .flat_map(|head| {
-                let labels: Vec<String> = head.iter().map(|(d, value)| in_words(recorded, *d, value)).collect();
+                let labels: Vec<String> = head.iter().map(|(d, value)| in_words(&mut tags, *d, value)).collect();
                 metrics.iter().map(move |&metric| Column { head: head.clone(), labels: labels.clone(), metric })
             })
             .collect();
@@ -227,18 +234,14 @@ impl Pivot {
             .iter()
             .map(|row| {
                 let own = (spec.rows, row.clone());
-                let hidden = (!shows(Dimension::Class)).then(|| (Dimension::Class, MEAN.to_string()));
                 let wanted = |column: &Column| -> Vec<(Dimension, String)> {
-                    [&column.head[..], std::slice::from_ref(&own)].concat().into_iter().chain(hidden.clone()).collect()
+                    [&column.head[..], std::slice::from_ref(&own)].concat()
                 };
                 columns.iter().map(|c| cell(&recorded_points, &points, &wanted(c), c.metric)).collect()
             })
             .collect();
-        let rows = rows
-            .iter()
-            .map(|row| if spec.rows == Dimension::Variant { labelled(recorded, row) } else { row.clone() })
-            .collect();
-        Pivot { dimension: spec.rows, rows, columns, cells }
+        let rows = rows.iter().map(|row| tags.tagged(spec.rows, row)).collect();
+        Pivot { dimension: spec.rows, rows, columns, cells, labels: tags.labels }
     }
 
     /// The same with these columns alone.
@@ -248,6 +251,7 @@ impl Pivot {
             rows: self.rows.clone(),
             columns: kept.iter().map(|&column| self.columns[column].clone()).collect(),
             cells: self.cells.iter().map(|row| kept.iter().map(|&column| row[column].clone()).collect()).collect(),
+            labels: self.labels.clone(),
         }
     }
 
@@ -272,12 +276,11 @@ fn mixes(points: &[Point], columns: &[Dimension], rows: Dimension, dimension: Di
     })
 }
 
-fn in_words(recorded: &Recorded, dimension: Dimension, value: &str) -> String {
+fn in_words(tags: &mut Tags, dimension: Dimension, value: &str) -> String {
     match dimension {
         Dimension::SeenAnomalies => format!("{value} seen"),
         Dimension::Seed => format!("seed {value}"),
-        Dimension::Variant => labelled(recorded, value),
-        _ => value.into(),
+        _ => tags.tagged(dimension, value),
     }
 }
 
@@ -306,7 +309,8 @@ fn cell(rows: &[(Point, &MetricRecord)], points: &[Point], wanted: &[(Dimension,
     let values: Vec<f64> = found.iter().filter_map(|row| row.value).collect();
     match (found.first(), values.len()) {
         (None, _) if points.iter().any(|point| !point.available && point.is(wanted)) => Cell::Unavailable,
-        (None, _) => Cell::Missing,
+        (None, _) if points.iter().any(|point| point.is(wanted)) => Cell::Missing,
+        (None, _) => Cell::Undeclared,
         (Some(row), 0) => Cell::Undefined(row.error.clone()),
         (_, count) => {
             let mean = values.iter().sum::<f64>() / count as f64;
@@ -323,20 +327,42 @@ pub fn common_labels(recorded: &Recorded) -> Vec<String> {
     first.labels.iter().filter(|label| with_numbers().all(|run| run.labels.contains(label))).cloned().collect()
 }
 
-/// A variant with whatever labels its numbers and not everyone's.
-fn labelled(recorded: &Recorded, variant: &str) -> String {
-    let common = common_labels(recorded);
-    let mut own: Vec<&String> = recorded
-        .runs
-        .iter()
-        .filter(|run| run.spec.variant == variant)
-        .flat_map(|run| &run.labels)
-        .filter(|l| !common.contains(l))
-        .collect();
-    own.sort();
-    own.dedup();
-    match own.is_empty() {
-        true => variant.to_string(),
-        false => format!("{variant} ({})", own.iter().map(|l| l.as_str()).collect::<Vec<_>>().join("; ")),
+/// Letters for the labels that not all runs carry, in the order in which a table meets them.
+struct Tags<'a> {
+    recorded: &'a Recorded,
+    common: Vec<String>,
+    labels: Vec<String>,
+}
+
+impl<'a> Tags<'a> {
+    fn new(recorded: &'a Recorded) -> Self {
+        Tags { recorded, common: common_labels(recorded), labels: Vec::new() }
     }
+
+    /// A variant or method with the letters of whatever labels its numbers and not everyone's.
+    fn tagged(&mut self, dimension: Dimension, value: &str) -> String {
+        let is_own = |run: &&RecordedRun| match dimension {
+            Dimension::Variant => run.spec.variant == value,
+            Dimension::Method => run.spec.method_name() == value,
+            _ => false,
+        };
+        let labels = self.recorded.runs.iter().filter(is_own).flat_map(|run| &run.labels);
+        let own: BTreeSet<&String> = labels.filter(|label| !self.common.contains(label)).collect();
+        let mut letters = Vec::new();
+        for label in own {
+            let known = self.labels.iter().position(|known| known == label);
+            let place = known.unwrap_or_else(|| {
+                self.labels.push(label.clone());
+                self.labels.len() - 1
+            });
+            letters.push(letter(place));
+        }
+        if letters.is_empty() { value.into() } else { format!("{value} [{}]", letters.join(",")) }
+    }
+}
+
+/// a to z, then a1 and so on.
+pub fn letter(place: usize) -> String {
+    let letter = char::from(b'a' + (place % 26) as u8);
+    if place < 26 { letter.into() } else { format!("{letter}{}", place / 26) }
 }

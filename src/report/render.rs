@@ -17,6 +17,7 @@ pub fn shown(cell: &Cell) -> String {
         Cell::Value(mean, None, _) => format!("{:.1}", mean * 100.0),
         Cell::Undefined(_) => "undefined".into(),
         Cell::Missing => "not run".into(),
+        Cell::Undeclared => "–".into(),
         Cell::Unavailable => "not available".into(),
     }
 }
@@ -123,6 +124,7 @@ pub fn csv(pivot: &Pivot) -> String {
                 }
                 Cell::Undefined(reason) => format!(",,0,{}", quoted(reason)),
                 Cell::Missing => ",,0,not run".into(),
+                Cell::Undeclared => ",,0,not declared".into(),
                 Cell::Unavailable => ",,0,not available".into(),
             };
             out += &format!("{},{},{rest}\n", quoted(row), quoted(&column.label()));

@@ -12,7 +12,6 @@ use serde_json::json;
 use crate::data::{ClassSplit, MaskSource, Split, evaluation_mask, mask};
 use crate::error::{Error, Result};
 use crate::features::Shape;
-use crate::maps::{gaussian, upsample, upsample_corners};
 use crate::methods::{Scoring, Select};
 use crate::metrics::{self, Metric, Options, PixelImage, PixelSource, image_metrics, pixel_metrics};
 use crate::plan::{Computed, Graph, Job, Stage, StageId, Work};
@@ -264,8 +263,7 @@ impl PixelSource for Source<'_> {
         let patches = &self.scores[image * shape.patches()..(image + 1) * shape.patches()];
         let size = (mask.height, mask.width);
         let scoring = self.evaluation.setting.scoring;
-        let enlarge = if scoring.align_corners { upsample_corners } else { upsample };
-        let map = gaussian(&enlarge(patches, (shape.height, shape.width), size), size, scoring.sigma);
+        let map = scoring.map(patches, (shape.height, shape.width), size);
         Ok(PixelImage {
             width: mask.width,
             height: mask.height,

@@ -97,7 +97,7 @@ impl<'s, 'g> Executor<'s, 'g> {
         match self.patience {
             Patience::Leave => self.session.store.lock(&format!("{}-{key}", stage.kind)),
             Patience::Wait => {
-                self.session.progress.stage(&format!("waiting for another process: {}", stage.label), 0, 0);
+                self.session.progress.stage(key, &format!("waiting for another process: {}", stage.label), 0, 0);
                 self.session.wait_for(&format!("{}-{key}", stage.kind)).map(Some)
             }
         }
@@ -106,7 +106,7 @@ impl<'s, 'g> Executor<'s, 'g> {
     fn compute(&mut self, id: StageId, inputs: Vec<Arc<Artifact>>) -> Result<()> {
         let (session, stage, key) = (self.session, self.graph.stage(id), self.graph.key(id));
         let clock = Clock::start();
-        let progress = |done: usize, total: usize| session.progress.stage(&stage.label, done, total);
+        let progress = |done: usize, total: usize| session.progress.stage(key, &stage.label, done, total);
         let notice = |text: &str| session.progress.note(text);
         progress(0, 0);
         let job = Job {

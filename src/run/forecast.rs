@@ -5,9 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{self, Built};
+use super::gallery;
 use super::progress::Expected;
 use super::session::Session;
-use crate::plan::{StageId, Work};
+use crate::methods::Outputs;
+use crate::plan::{Graph, StageId, Work};
 use crate::record::{RunFolder, Standing};
 use crate::spec::{Experiment, Run};
 
@@ -41,6 +43,8 @@ pub struct RunForecast {
     pub variant: String,
     /// Method name.
     pub method: String,
+    /// Dataset name.
+    pub dataset: String,
     /// Seen anomalies per class.
     pub seen_anomalies: usize,
     /// Seed.
@@ -86,14 +90,14 @@ impl Forecast {
     }
 }
 
-/// Stages that a run with this standing computes: what its metrics and record need and the store has not.
-fn to_do(session: &Session, built: &Built, standing: Standing) -> BTreeSet<StageId> {
+/// Stages that a run with this standing computes: what its metrics, its record and figures need and the store has not.
+fn to_do(session: &Session, built: &Built, standing: Standing, figures: &[StageId]) -> BTreeSet<StageId> {
     let mut wanted = BTreeSet::new();
-    if standing == Standing::Current {
-        return wanted;
+    let mut open = figures.to_vec();
+    if standing != Standing::Current {
+        open.extend(super::needed(built).into_iter().flatten());
+        open.push(built.metrics);
     }
-    let mut open: Vec<StageId> = super::needed(built).into_iter().flatten().collect();
-    open.push(built.metrics);
     while let Some(id) = open.pop() {
         let stage = built.graph.stage(id);
         if !session.store.contains(stage.kind, built.graph.key(id)) && wanted.insert(id) {
@@ -114,6 +118,7 @@ pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> For
             id: spec.id(),
             variant: spec.variant.clone(),
             method: spec.method_name().into(),
+            dataset: spec.dataset.clone(),
             seen_anomalies: spec.protocol.seen.count,
             seed: spec.seed,
             standing: Standing::Absent,
@@ -122,9 +127,13 @@ pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> For
             missing: None,
         };
         let checked = super::prepare::check(session, run).and_then(|()| {
-            build::with(session, run, |built| {
-                planned.standing = super::standing(built, &RunFolder::new(&folder, &spec.id()));
-                add(session, built, &mut planned, &mut forecast.stages, &mut places);
+            let record = RunFolder::new(&folder, &spec.id());
+            let more =
+                |graph: &mut Graph, outputs: &[Outputs]| gallery::lacking(graph, outputs, experiment, run, &record);
+            build::with_more(session, run, more, |built, figures| {
+                planned.standing = super::standing(built, &record);
+                let wanted = to_do(session, built, planned.standing, &figures);
+                add(session, built, &wanted, &mut planned, &mut forecast.stages, &mut places);
                 Ok(())
             })
         });
@@ -140,11 +149,11 @@ pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> For
 fn add(
     session: &Session,
     built: &Built,
+    wanted: &BTreeSet<StageId>,
     planned: &mut RunForecast,
     stages: &mut Vec<StageForecast>,
     places: &mut BTreeMap<String, usize>,
 ) {
-    let wanted = to_do(session, built, planned.standing);
     planned.to_do = wanted.len();
     for id in built.graph.ids() {
         let (stage, key) = (built.graph.stage(id), built.graph.key(id));

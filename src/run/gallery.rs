@@ -18,7 +18,7 @@ use crate::matrix::Matrix;
 use crate::methods::{self, Outputs};
 use crate::plan::{Computed, Graph, Job, Stage, StageId, Work};
 use crate::random::{Purpose, stream};
-use crate::record::{self, Embedding, Picture, Recorded, RecordedRun};
+use crate::record::{self, Embedding, Picture, Recorded, RecordedRun, RunFolder};
 use crate::spec::{BankPart, Experiment, Figure, Maps, Run, RunSpec, Tsne};
 use crate::store::{Artifact, TensorDecl, write_atomically};
 
@@ -56,7 +56,7 @@ fn pictures(session: &Session, recorded: &Recorded, figure: &Maps) -> Result<()>
         if new.is_empty() {
             continue;
         }
-        session.progress.stage("pictures for figures", 0, new.len());
+        session.progress.stage("", "pictures for figures", 0, new.len());
         let prepared = prepare::prepare(session, declared(recorded, &run.spec)?)?;
         for (class, path) in new {
             if let Some(labelled) = evaluate::truth_of(&prepared.split, class, path) {
@@ -102,6 +102,25 @@ fn declared<'a>(recorded: &'a Recorded, spec: &RunSpec) -> Result<&'a Run> {
     found.ok_or_else(|| {
         Error::store(&recorded.folder, "the experiment declares no such run", "run the experiment again")
     })
+}
+
+/// Adds the stages of the embeddings that figures show of a run and its record has not: what a forecast needs.
+pub(super) fn lacking(
+    graph: &mut Graph,
+    outputs: &[Outputs],
+    experiment: &Experiment,
+    run: &Run,
+    record: &RunFolder,
+) -> Vec<StageId> {
+    let mut stages = Vec::new();
+    for figure in &experiment.figures {
+        let Figure::Tsne(figure) = figure else { continue };
+        let shows = figure.choice().of(&experiment.runs).contains(&&run.spec);
+        if shows && !record.file(&record::embedding_name(figure)).is_file() {
+            stages.extend(stage(graph, outputs, run, figure).map(|(stage, _)| stage));
+        }
+    }
+    stages
 }
 
 /// Computes the embedding of a run's banks, from the store where it has them.

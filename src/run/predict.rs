@@ -14,7 +14,6 @@ use super::prepare::{self, Prepared};
 use super::session::Session;
 use crate::data::{Image, Source, load_rgb};
 use crate::error::{Error, Result};
-use crate::maps::{gaussian, upsample};
 use crate::methods::{self, Scoring};
 use crate::plan::{Environment, Graph, Inputs, Tested};
 use crate::spec::{Run, Setting};
@@ -41,7 +40,7 @@ impl Prediction {
         let patches = self.grid.0 * self.grid.1;
         let start = (self.epoch * self.scores.len() + image) * patches;
         let scores = &self.artifact.f32("scores")?[start..start + patches];
-        Ok(gaussian(&upsample(scores, self.grid, self.size), self.size, self.scoring.sigma))
+        Ok(self.scoring.map(scores, self.grid, self.size))
     }
 }
 

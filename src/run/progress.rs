@@ -30,7 +30,14 @@ struct State {
     expected: BTreeMap<String, Expected>,
     /// Expected and actual seconds of the stages done, by kind.
     done: BTreeMap<&'static str, (f64, f64)>,
+    /// Key of the stage that is being computed, and which share of it is done.
+    current: (String, f64),
+    /// When the last line was written, where there is no bar.
+    spoke: Option<Instant>,
 }
+
+/// After so many silent seconds a long stage says how far it is, where there is no bar.
+const PATIENCE_SECONDS: f64 = 30.0;
 
 /// Kind of a stage and the seconds it is expected to take.
 pub type Expected = (&'static str, f64);
@@ -43,7 +50,8 @@ impl State {
             Some(&(expected, actual)) if expected > 0.0 => (actual / expected).clamp(0.05, 20.0),
             _ => 1.0,
         };
-        let left: f64 = self.expected.values().map(|(kind, seconds)| seconds * correction(kind)).sum();
+        let ahead = |key: &String| if *key == self.current.0 { 1.0 - self.current.1 } else { 1.0 };
+        let left: f64 = self.expected.iter().map(|(key, (kind, s))| s * correction(kind) * ahead(key)).sum();
         (left > 0.0).then_some(left)
     }
 }
@@ -87,16 +95,25 @@ impl Progress {
             self.line(&format!("run {}/{total} {} {name} ({})", number + 1, spec.id(), spec.dataset));
         }
         self.state().run = name;
-        self.stage("", 0, 0);
+        self.stage("", "", 0, 0);
     }
 
-    /// How far a stage is.
-    pub fn stage(&self, label: &str, done: usize, total: usize) {
-        if let Some(bar) = &self.bar {
-            let state = self.state();
-            let count = if total > 0 { format!(" {done}/{total}") } else { String::new() };
-            let left = state.seconds_left().map(|left| format!("about {} left · ", duration(left)));
-            bar.set_message(format!("{}{} · {label}{count}", left.unwrap_or_default(), state.run));
+    /// How far a stage is; `key` is empty for what no forecast knows.
+    pub fn stage(&self, key: &str, label: &str, done: usize, total: usize) {
+        let mut state = self.state();
+        state.current = (key.into(), done as f64 / total.max(1) as f64);
+        let left = state.seconds_left().map(|left| format!("about {} left", duration(left)));
+        let count = if total > 0 { format!(" {done}/{total}") } else { String::new() };
+        match &self.bar {
+            Some(bar) => {
+                let left = left.map(|left| format!("{left} · ")).unwrap_or_default();
+                bar.set_message(format!("{left}{} · {label}{count}", state.run));
+            }
+            None if done > 0 && state.spoke.is_some_and(|at| at.elapsed().as_secs_f64() > PATIENCE_SECONDS) => {
+                drop(state);
+                self.line(&format!("  {label}:{count}{}", left.map(|left| format!(", {left}")).unwrap_or_default()));
+            }
+            None => {}
         }
     }
 
@@ -146,7 +163,10 @@ impl Progress {
         match &self.bar {
             _ if self.quiet => {}
             Some(bar) => bar.println(text),
-            None => eprintln!("[{} {:>7.1}s] {text}", time_of_day(), self.started.elapsed().as_secs_f64()),
+            None => {
+                self.state().spoke = Some(Instant::now());
+                eprintln!("[{} {:>7.1}s] {text}", time_of_day(), self.started.elapsed().as_secs_f64());
+            }
         }
     }
 
@@ -174,5 +194,25 @@ pub fn duration(seconds: f64) -> String {
         s if s < 90.0 => format!("{s:.0} s"),
         s if s < 5400.0 => format!("{:.0} min", s / 60.0),
         s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_counts_the_done_share_of_the_current_stage_and_how_expectations_held() {
+        let progress = Progress::silent();
+        let expected = [("a", 10.0), ("b", 10.0), ("c", 40.0)].map(|(key, s)| (key.to_string(), ("training", s)));
+        progress.study(expected.into());
+        assert_eq!(progress.state().seconds_left(), Some(60.0));
+        progress.stage_done("training", "a-long-key", "not foreseen", 5.0);
+        assert_eq!(progress.state().seconds_left(), Some(60.0));
+        progress.state().expected.remove("a");
+        progress.state().done.insert("training", (10.0, 20.0));
+        assert_eq!(progress.state().seconds_left(), Some(100.0));
+        progress.stage("c", "training", 3, 4);
+        assert_eq!(progress.state().seconds_left(), Some(40.0));
     }
 }

@@ -180,7 +180,9 @@ pub(super) fn check_claims(base: &Node, claims: &[Claim], runs: &[Run]) -> Resul
 pub(super) fn check_tables(base: &Node, tables: &[Table], runs: &[Run]) -> Result<()> {
     let names = variants(runs);
     for (item, table) in items(base, "table").iter().zip(tables) {
-        let unknown = |name: &&String| !names.contains(&name.as_str()) && !table.also.contains(name);
+        let unknown = |name: &&String| {
+            !names.contains(&name.as_str()) && !table.also.iter().any(|also| also.name() == name.as_str())
+        };
         if let Some(name) = table.variants.iter().find(unknown) {
             let what = format!("there is no variant \"{name}\"");
             return Err(place(item, "variants").fault(what, Some(suggestion(name, names.iter().copied()))));

@@ -374,6 +374,18 @@ impl Choice<'_> {
 }
 
 impl Figure {
+    /// Text above it.
+    pub fn title(&self) -> &str {
+        match self {
+            Figure::Curve(f) => &f.title,
+            Figure::Bars(f) => &f.title,
+            Figure::Learning(f) => &f.title,
+            Figure::Histogram(f) => &f.title,
+            Figure::Maps(f) => &f.title,
+            Figure::Tsne(f) => &f.title,
+        }
+    }
+
     /// Datasets and variants that it names.
     fn names(&self) -> (&[String], &[String]) {
         match self {

@@ -163,6 +163,38 @@ pub enum Dimension {
     Seed,
 }
 
+/// Something that is compared elsewhere and that nobody has built yet.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Also {
+    /// Its name.
+    Name(String),
+    /// Its name, with the numbers of seen anomalies where it belongs.
+    Where {
+        /// Its name.
+        name: String,
+        /// Seen anomalies per class.
+        seen_anomalies: Vec<usize>,
+    },
+}
+
+impl Also {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Also::Name(name) | Also::Where { name, .. } => name,
+        }
+    }
+
+    /// Whether it belongs beside runs with so many seen anomalies.
+    pub fn belongs(&self, seen: usize) -> bool {
+        match self {
+            Also::Name(_) => true,
+            Also::Where { seen_anomalies, .. } => seen_anomalies.contains(&seen),
+        }
+    }
+}
+
 /// One table of a study.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -189,7 +221,7 @@ pub struct Table {
     pub methods: Vec<String>,
     /// Methods or variants that nobody has built yet: shown as "not available", never left out.
     #[serde(default)]
-    pub also: Vec<String>,
+    pub also: Vec<Also>,
     /// Rank the variants by each metric, with paired bootstrap intervals of the difference to the best.
     #[serde(default)]
     pub rank: bool,

@@ -95,6 +95,11 @@ fn the_fixture_yields_all_five_verdicts_with_intervals_and_a_scoreboard() {
     let (judged, never, all) = (line("judged"), line("never"), line("all"));
     assert_eq!((judged[1].as_str(), never[1].as_str()), ("table1", "table4"));
     assert_eq!(never[2], never[7], "everything of table4 is not run");
+    sandbox.write("figure.toml", EXPERIMENT);
+    let out = sandbox.dmad(&["verdict", "results/judged", "never.toml", "figure.toml"]);
+    assert!(out.stderr.contains("figure.toml: reproduces no table of the paper, passed over"), "{}", out.stderr);
+    assert!(out.stdout.ends_with(board), "{}", out.stdout);
+    sandbox.dmad(&["verdict", "figure.toml"]).says(2, &["does not say which table it reproduces"]);
     let number = |cells: &[String], place: usize| cells[place].parse::<usize>().expect("a number");
     assert_eq!(number(&all, 1), number(&judged, 2) + number(&never, 2));
 }
@@ -154,9 +159,36 @@ fn a_narrow_terminal_gets_a_block_per_metric_and_no_line_that_is_too_long() {
 }
 
 #[test]
+fn a_table_of_one_class_shows_that_class_and_what_is_elsewhere_compared_where_it_belongs() {
+    let sandbox = judged();
+    let copy = std::fs::read_to_string(sandbox.path("results/judged/experiment.toml")).expect("a copy");
+    let table = "\n[[table]]\ntitle = \"One class\"\nrows = \"method\"\ncolumns = [\"seen_anomalies\"]\n\
+                 metrics = [\"image_auroc\"]\nclasses = [\"bottle\"]\nvariants = [\"full\", \"rival\"]\n\
+                 also = [{ name = \"dra\", seen_anomalies = [10] }]\n";
+    sandbox.write("results/judged/experiment.toml", &(copy.clone() + table));
+    sandbox.dmad(&["report", "results/judged"]);
+    let number = copy.matches("[[table]]").count() + 1;
+    let csv = sandbox.path(&format!("results/judged/tables/table{number}.csv"));
+    let csv = std::fs::read_to_string(csv).expect("a table");
+    let cell = |start: &str| {
+        let line = csv.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start} in {csv}"));
+        line[start.len()..].to_string()
+    };
+    let value = |text: String| text.split(',').next().and_then(|first| first.parse::<f64>().ok()).expect("a number");
+    // The class's own 0.90 and 0.80, not the means over the classes.
+    assert!((value(cell("\"dmad\",\"0 seen · image_auroc\",")) - 0.90).abs() < 0.02, "{csv}");
+    assert!((value(cell("\"patchcore\",\"10 seen · image_auroc\",")) - 0.80).abs() < 0.02, "{csv}");
+    assert_eq!(cell("\"patchcore\",\"0 seen · image_auroc\","), ",,0,not declared");
+    assert_eq!(cell("\"dra\",\"0 seen · image_auroc\","), ",,0,not declared");
+    assert_eq!(cell("\"dra\",\"10 seen · image_auroc\","), ",,0,not available");
+}
+
+#[test]
 fn the_page_has_everything_needs_nothing_and_is_the_same_again() {
     let sandbox = judged();
-    sandbox.write("results/judged/figures/curve.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\"/>");
+    let copy = std::fs::read_to_string(sandbox.path("results/judged/experiment.toml")).expect("a copy");
+    let figures = "\n[[figure]]\nkind = \"bars\"\ntitle = \"Side by side\"\n\n[[figure]]\nkind = \"maps\"\n";
+    sandbox.write("results/judged/experiment.toml", &(copy + figures));
     sandbox.dmad(&["report", "results/judged"]);
     let read = || std::fs::read_to_string(sandbox.path("results/judged/report.html")).expect("a page");
     let page = read();
@@ -168,6 +200,8 @@ fn the_page_has_everything_needs_nothing_and_is_the_same_again() {
         "<h2>Figures</h2>",
         "<h2>Costs</h2>",
         "<h2>Provenance</h2>",
+        "Figure 1: Side by side",
+        "figure 2: ",
         "data:image/svg+xml;base64,PHN2Zy",
         "width=device-width",
         "class=\"not-supported\"",

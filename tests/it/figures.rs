@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dmad::record::Recorded;
-use dmad::report::{Figures, write_figures};
+use dmad::report::{Figures, draw_figures, write_figures};
 use dmad::spec::{Experiment, Figure, load};
 
 use crate::lab::{BASE, DMAD, Lab, with};
@@ -49,7 +49,10 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 fn figures_of(lab: &Lab, experiment: &Experiment) -> Figures {
-    write_figures(&lab.recorded(experiment)).unwrap_or_else(|e| panic!("{e}"))
+    let recorded = lab.recorded(experiment);
+    let figures = draw_figures(&recorded).unwrap_or_else(|e| panic!("{e}"));
+    write_figures(&recorded, &figures).unwrap_or_else(|e| panic!("{e}"));
+    figures
 }
 
 /// Files below a folder whose names begin with `start`.
@@ -179,7 +182,7 @@ fn an_embedding_of_other_banks_is_not_shown() {
     let said = figures_of(&lab, &experiment).missing;
     assert_eq!(said.len(), 1, "{said:?}");
     std::fs::write(&found[1], b"nothing of the kind").expect("written");
-    let fault = write_figures(&lab.recorded(&experiment)).map(|_| ()).expect_err("a damaged file is no missing one");
+    let fault = draw_figures(&lab.recorded(&experiment)).map(|_| ()).expect_err("a damaged file is no missing one");
     assert!(fault.to_string().contains("not an embedding"), "{fault}");
 }
 

@@ -27,6 +27,7 @@ mod oracle_a6;
 mod oracle_a7;
 mod oracle_b1;
 mod oracle_b2;
+mod paper;
 mod plan;
 mod predict;
 mod program;

@@ -69,6 +69,24 @@ fn another_seed_or_variant_needs_only_what_is_new() {
 }
 
 #[test]
+fn a_plan_knows_what_figures_need() {
+    let sandbox = Sandbox::new();
+    let figure = |settings: &str| {
+        sandbox.write("experiment.toml", format!("{EXPERIMENT}\n[[figure]]\nkind = \"tsne\"\nepochs = 60\n{settings}"));
+    };
+    figure("");
+    let before = plan(&sandbox, &[]);
+    assert_eq!(to_do(&before).iter().filter(|stage| stage.starts_with("embedding")).count(), 1);
+    let run = sandbox.dmad(&["run", "experiment.toml"]);
+    assert_eq!(computed(&run.stderr), to_do(&before).len(), "{}", run.stderr);
+    assert_eq!(to_do(&plan(&sandbox, &[])), Vec::<String>::new());
+    figure("perplexity = 5");
+    let after = plan(&sandbox, &[]);
+    assert_eq!(after["runs"][0]["record"], "up to date");
+    assert!(matches!(&to_do(&after)[..], [only] if only.starts_with("embedding")), "{:?}", to_do(&after));
+}
+
+#[test]
 fn a_plan_names_what_is_missing() {
     let sandbox = Sandbox::new();
     sandbox.edit(&[

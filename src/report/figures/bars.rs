@@ -54,7 +54,7 @@ pub fn draw(recorded: &Recorded, figure: &Bars, notes: &mut Notes) -> Result<Opt
             csv += &format!("{dataset},{},{label},{}\n", part.metric.as_str(), point_csv(point));
         }
     }
-    Ok(Some(Drawing { scene, csv }))
+    Ok(Some(Drawing::new(scene, csv)))
 }
 
 fn parts(recorded: &Recorded, rows: &[&MetricRecord], figure: &Bars) -> Vec<Part> {

@@ -5,6 +5,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -234,7 +236,7 @@ struct PictureMark<'a> {
 
 /// An SVG element that holds the picture.
 fn embedded(mark: PictureMark) -> String {
-    let data = base64(&png(&mark.picture.data, mark.picture.width, mark.picture.height));
+    let data = BASE64.encode(png(&mark.picture.data, mark.picture.width, mark.picture.height));
     format!(
         "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" href=\"data:image/png;base64,{data}\"/>\n",
         mark.at.0.round(),
@@ -242,19 +244,6 @@ fn embedded(mark: PictureMark) -> String {
         mark.size.0.round(),
         mark.size.1.round(),
     )
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let value = group.iter().fold(0u32, |sum, &byte| sum << 8 | u32::from(byte)) << (8 * (3 - group.len()));
-        for place in 0..4 {
-            let digit = DIGITS[(value >> (18 - 6 * place)) as usize & 63];
-            out.push(if place <= group.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out
 }
 
 /// Puts a picture into RGB pixels, bilinear between the centres of its own.
@@ -305,17 +294,4 @@ fn averaged(pixels: &[u8], width: usize, height: usize) -> Vec<u8> {
         }
     }
     out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_pads_to_whole_groups() {
-        let cases: [(&[u8], &str); 4] = [(b"", ""), (b"M", "TQ=="), (b"Ma", "TWE="), (b"Man", "TWFu")];
-        for (bytes, text) in cases {
-            assert_eq!(base64(bytes), text);
-        }
-    }
 }

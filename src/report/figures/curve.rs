@@ -56,7 +56,7 @@ pub fn draw(recorded: &Recorded, figure: &Curve, notes: &mut Notes) -> Result<Op
         parts.iter().flat_map(|part| &part.lines).flat_map(|(_, line)| line.iter().map(|(_, point)| point)).collect();
     footnote(&mut scene, &series::spread_note(&points));
     let csv = csv(&parts, figure.x, &places, &lines);
-    Ok(Some(Drawing { scene, csv }))
+    Ok(Some(Drawing::new(scene, csv)))
 }
 
 /// Distinct names in the order in which they are recorded.

@@ -49,7 +49,7 @@ pub fn draw(recorded: &Recorded, figure: &Histogram, notes: &mut Notes) -> Resul
             csv += &format!("{run},{class},{},{},{normal},{anomalous}\n", edges[0], edges[1]);
         }
     }
-    Ok(Some(Drawing { scene, csv }))
+    Ok(Some(Drawing::new(scene, csv)))
 }
 
 fn fill(number: usize) -> Ink {

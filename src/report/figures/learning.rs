@@ -137,7 +137,7 @@ fn drawing(figure: &Learning, losses: &[Line], curves: &[Line]) -> Drawing {
             }
         }
     }
-    Drawing { scene, csv }
+    Drawing::new(scene, csv)
 }
 
 fn panel(

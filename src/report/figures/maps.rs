@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::canvas::{Align, Mark, Picture, Scene};
 use super::panel::{fit, footnote, heading};
 use super::style::{BLACK, Dash, GAP, GREY, HAIR, PALE, SMALL, heat};
-use super::{Drawing, Notes, quoted, run_label};
+use super::{Drawing, NO_BREAK, Notes, Strip, quoted, run_label};
 use crate::data::decode::{self, Pixels};
+use crate::data::thumbnail::png;
 use crate::error::{Error, Result};
-use crate::maps::{gaussian, upsample};
 use crate::methods;
 use crate::record::{self, ImageRow, Recorded, RecordedRun};
 use crate::spec::{Maps, RunSpec};
@@ -43,20 +43,19 @@ pub fn draw(recorded: &Recorded, figure: &Maps, notes: &mut Notes) -> Result<Opt
     let mut scene = Scene::new(figure.width_cm);
     heading(&mut scene, &figure.title, GAP);
     let mut csv = String::from("class,path,run,variant,seen_anomalies,image_score,darkest,brightest\n");
-    let mut drawn = 0;
+    let mut strips = Vec::new();
     for (first, chosen) in record::chosen_pictures(recorded, figure)? {
         let rows = rows(first, &chosen, figure, notes)?;
         let columns = columns(recorded, &first.spec.dataset, &shown)?;
         if !rows.is_empty() {
-            drawn += rows.len();
-            section(&mut scene, &rows, &columns, &mut csv)?;
+            section(&mut scene, &rows, &columns, &mut csv, &mut strips)?;
         }
     }
-    if drawn == 0 {
+    if strips.is_empty() {
         return Ok(None);
     }
     footnote(&mut scene, "Colour: anomaly score, from the 2nd to the 99.8th percentile of the class in each column.");
-    Ok(Some(Drawing { scene, csv }))
+    Ok(Some(Drawing { scene, csv, strips }))
 }
 
 /// The chosen images whose pictures are recorded.
@@ -91,15 +90,21 @@ fn columns<'a>(recorded: &'a Recorded, dataset: &str, shown: &[&RunSpec]) -> Res
 }
 
 /// The grid of one dataset.
-fn section(scene: &mut Scene, rows: &[Row], columns: &[Column], csv: &mut String) -> Result<()> {
+fn section(
+    scene: &mut Scene,
+    rows: &[Row],
+    columns: &[Column],
+    csv: &mut String,
+    strips: &mut Vec<Strip>,
+) -> Result<()> {
     let count = columns.len() + 2;
     let left = GAP + SMALL + GAP * 0.7;
     let space = GAP * 0.5;
     let room = scene.width - left - GAP - space * (count - 1) as f64;
     let side = (room / count as f64).floor().min(CELL);
     let at = |column: usize| left + column as f64 * (side + space);
-    let names = ["image".to_string(), "truth".to_string()].into_iter().chain(columns.iter().map(|c| c.label.clone()));
-    let names: Vec<Vec<String>> = names.map(|name| fit(&name, side, SMALL * 0.93)).collect();
+    let labels: Vec<&str> = ["image", "truth"].into_iter().chain(columns.iter().map(|c| c.label.as_str())).collect();
+    let names: Vec<Vec<String>> = labels.iter().map(|label| fit(label, side, SMALL * 0.93)).collect();
     let lines = names.iter().map(Vec::len).max().unwrap_or(1);
     scene.height += GAP;
     for (column, name) in names.iter().enumerate() {
@@ -119,7 +124,12 @@ fn section(scene: &mut Scene, rows: &[Row], columns: &[Column], csv: &mut String
         for column in columns {
             cells.push(map(column, row, csv)?);
         }
+        let mut strip = Strip { caption: format!("{} · {}", row.class, row.path), pictures: Vec::new() };
         for (column, cell) in cells.into_iter().enumerate() {
+            if let Some(picture) = &cell {
+                let label = labels[column].replace(NO_BREAK, " ");
+                strip.pictures.push((label, png(&picture.data, picture.width, picture.height)));
+            }
             match cell {
                 Some(picture) => {
                     let picture = Arc::new(picture);
@@ -128,6 +138,7 @@ fn section(scene: &mut Scene, rows: &[Row], columns: &[Column], csv: &mut String
                 None => absent(scene, (at(column), top), side),
             }
         }
+        strips.push(strip);
         scene.height = top + side + space;
     }
     scene.height += GAP * 0.5;
@@ -186,9 +197,9 @@ fn map(column: &Column, row: &Row, csv: &mut String) -> Result<Option<Picture>> 
     let ranked = |share: f64| f64::from(sorted[((sorted.len() - 1) as f64 * share).round() as usize]);
     let (low, high) = (ranked(RANGE.0), ranked(RANGE.1));
     let side = if spec.evaluation.size == 0 { spec.image.size } else { spec.evaluation.size };
-    let sigma = methods::build(&spec.method, spec.seed)?.scoring().sigma;
+    let scoring = methods::build(&spec.method, spec.seed)?.scoring();
     let patches = &scores[number * height * width..(number + 1) * height * width];
-    let map = gaussian(&upsample(patches, (height, width), (side, side)), (side, side), sigma);
+    let map = scoring.map(patches, (height, width), (side, side));
     let span = (high - low).max(f64::MIN_POSITIVE);
     let data = map.iter().flat_map(|&score| heat((f64::from(score) - low) / span)).collect();
     *csv += &format!(

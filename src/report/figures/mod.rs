@@ -14,10 +14,12 @@ mod series;
 mod style;
 mod tsne;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use self::canvas::Scene;
 use self::style::GAP;
+use super::pivot::common_labels;
 use crate::error::{Error, Result};
 use crate::record::Recorded;
 use crate::spec::{Figure, RunSpec};
@@ -27,6 +29,22 @@ use crate::store::write_atomically;
 struct Drawing {
     scene: Scene,
     csv: String,
+    strips: Vec<Strip>,
+}
+
+impl Drawing {
+    fn new(scene: Scene, csv: String) -> Self {
+        Drawing { scene, csv, strips: Vec::new() }
+    }
+}
+
+/// Pictures of one test image, to be looked at one by one.
+#[derive(Debug)]
+pub struct Strip {
+    /// Class and path of the image.
+    pub caption: String,
+    /// What each picture is, and the picture as PNG.
+    pub pictures: Vec<(String, Vec<u8>)>,
 }
 
 /// A finished figure.
@@ -34,29 +52,33 @@ struct Drawing {
 pub struct DrawnFigure {
     /// Its place among the experiment's figures, from 1.
     pub number: usize,
+    /// Text above it.
+    pub title: String,
     /// Vector graphics.
     pub svg: String,
     /// The same at 300 dots per inch.
     pub png: Vec<u8>,
     /// The data behind it.
     pub csv: String,
+    /// The pictures in it, where it is a grid of maps.
+    pub strips: Vec<Strip>,
 }
 
-/// What became of the figures of an experiment.
+/// The figures of an experiment.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Files written.
-    pub paths: Vec<PathBuf>,
+    /// Those that can be drawn.
+    pub drawn: Vec<DrawnFigure>,
     /// What is missing in which figure, and what makes it.
     pub missing: Vec<String>,
 }
 
-/// Draws the declared figures; the second list says what is missing. A figure of which everything is missing is left out.
+/// Draws the declared figures. A figure of which everything is missing is left out.
 ///
 /// # Errors
 /// A file of a record that is there and cannot be read.
-pub fn draw_figures(recorded: &Recorded) -> Result<(Vec<DrawnFigure>, Vec<String>)> {
-    let (mut drawn, mut missing) = (Vec::new(), Vec::new());
+pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
+    let Figures { mut drawn, mut missing } = Figures::default();
     for (place, figure) in recorded.experiment.figures.iter().enumerate() {
         let mut notes = Notes { recorded, list: Vec::new() };
         let drawing = match figure {
@@ -69,23 +91,39 @@ pub fn draw_figures(recorded: &Recorded) -> Result<(Vec<DrawnFigure>, Vec<String
         };
         let number = place + 1;
         missing.extend(notes.list.into_iter().map(|note| format!("figure {number}: {note}")));
-        if let Some(Drawing { scene, csv }) = drawing {
-            drawn.push(DrawnFigure { number, svg: scene.svg()?, png: scene.png()?, csv });
+        if let Some(Drawing { mut scene, csv, strips }) = drawing {
+            if let Some(labels) = labels(recorded) {
+                panel::footnote(&mut scene, &labels);
+            }
+            let (title, svg, png) = (figure.title().to_string(), scene.svg()?, scene.png()?);
+            drawn.push(DrawnFigure { number, title, svg, png, csv, strips });
         }
     }
-    Ok((drawn, missing))
+    Ok(Figures { drawn, missing })
 }
 
-/// Writes the declared figures below the experiment's folder. Files of a figure that can no longer be drawn go.
+/// What labels the numbers, for below every figure.
+fn labels(recorded: &Recorded) -> Option<String> {
+    let common = common_labels(recorded);
+    let all: BTreeSet<&String> = recorded.runs.iter().flat_map(|run| &run.labels).collect();
+    let some: Vec<&str> = all.into_iter().filter(|label| !common.contains(label)).map(String::as_str).collect();
+    let sentence = |who: &str, labels: &[&str]| format!("{who}: {}.", labels.join("; "));
+    let common: Vec<&str> = common.iter().map(String::as_str).collect();
+    let parts = [("All runs", common), ("Some runs", some)].into_iter().filter(|(_, labels)| !labels.is_empty());
+    let text = parts.map(|(who, labels)| sentence(who, &labels)).collect::<Vec<_>>().join(" ");
+    (!text.is_empty()).then_some(text)
+}
+
+/// Writes the drawn figures below the experiment's folder and returns the paths. Files of a figure that can no longer be
+/// drawn go.
 ///
 /// # Errors
-/// A file of a record that is there and cannot be read, and the disk's.
-pub fn write_figures(recorded: &Recorded) -> Result<Figures> {
+/// A folder that cannot be written.
+pub fn write_figures(recorded: &Recorded, figures: &Figures) -> Result<Vec<PathBuf>> {
     let folder = recorded.folder.join("figures");
-    let (drawn, missing) = draw_figures(recorded)?;
-    let mut figures = Figures { missing, ..Figures::default() };
+    let mut paths = Vec::new();
     for number in 1..=recorded.experiment.figures.len() {
-        let figure = drawn.iter().find(|figure| figure.number == number);
+        let figure = figures.drawn.iter().find(|figure| figure.number == number);
         for extension in ["svg", "png", "csv"] {
             let path = folder.join(format!("figure{number}.{extension}"));
             let Some(figure) = figure else {
@@ -98,10 +136,10 @@ pub fn write_figures(recorded: &Recorded) -> Result<Figures> {
                 _ => figure.csv.as_bytes(),
             };
             write_atomically(&path, bytes)?;
-            figures.paths.push(path);
+            paths.push(path);
         }
     }
-    Ok(figures)
+    Ok(paths)
 }
 
 fn remove(path: &std::path::Path) -> Result<()> {

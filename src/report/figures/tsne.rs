@@ -76,7 +76,7 @@ pub fn draw(recorded: &Recorded, figure: &Tsne, notes: &mut Notes) -> Result<Opt
             csv += &format!("{run},{name},{row},{},{},{}\n", point[0], point[1], note["kl_divergence"]);
         }
     }
-    Ok(Some(Drawing { scene, csv }))
+    Ok(Some(Drawing::new(scene, csv)))
 }
 
 fn panel(scene: &mut Scene, part: &Part) {
