@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Common;
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::run::{Failure, Isolate, Options, Progress, Session, Summary};
 use crate::spec::{self, Experiment, Run};
@@ -115,13 +116,14 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let options = Options { fail_fast: args.fail_fast, isolate, is_child: args.child };
     let mut fine = true;
     for (experiment, runs) in experiments.iter().zip(&selected) {
+        let clock = Clock::start();
         let summary = run::experiment(&session, experiment, runs, &options)?;
         fine &= summary.failed.is_empty() && summary.skipped == 0;
         if args.child {
             continue;
         }
         if runs.is_empty() {
-            say(experiment, &summary, common);
+            say(experiment, &summary, clock.wall_seconds(), common);
             continue;
         }
         let recorded = record::read_experiment(&common.results.join(&experiment.name), &methods)?;
@@ -129,7 +131,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         if !json && summary.done > 0 {
             super::print(&report::stage_costs(&recorded))?;
         }
-        say(experiment, &summary, common);
+        say(experiment, &summary, clock.wall_seconds(), common);
         if args.fail_fast && !fine {
             break;
         }
@@ -168,14 +170,15 @@ fn matches(pattern: &str, text: &str) -> bool {
     }
 }
 
-fn say(experiment: &Experiment, summary: &Summary, common: &Common) {
+fn say(experiment: &Experiment, summary: &Summary, seconds: f64, common: &Common) {
     let folder = common.results.join(&experiment.name);
     eprintln!(
-        "{}: {} runs done, {} were up to date, {} failed; recorded in {}",
+        "{}: {} runs done, {} were up to date, {} failed, in {}; recorded in {}",
         experiment.name,
         summary.done,
         summary.current,
         summary.failed.len(),
+        run::duration(seconds),
         folder.display()
     );
     for (id, variant, why) in &summary.stale {

@@ -156,20 +156,12 @@ fn text(board: &Board, published: &Published, all: bool) -> String {
         ]);
         shown += 1;
     }
-    let line = format!("{}: {}", board.table, in_words(&count(board)));
+    let line = format!("{}: {}", board.table, count(board));
     if shown == 0 { line } else { format!("{}. {NOTE}\n{table}\n{line}", board.experiment) }
 }
 
 fn count(board: &Board) -> Tally {
     tally(board.verdicts.iter().map(|verdict| &verdict.outcome))
-}
-
-fn in_words(count: &Tally) -> String {
-    let Tally { reproduced, better, worse, not_comparable, not_run } = count;
-    let all = reproduced + better + worse + not_comparable + not_run;
-    format!(
-        "{all} printed values: {reproduced} reproduced, {better} better, {worse} worse, {not_comparable} not comparable, {not_run} not run."
-    )
 }
 
 /// One line per experiment, and one for all.

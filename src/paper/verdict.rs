@@ -218,6 +218,18 @@ pub struct Tally {
     pub not_run: usize,
 }
 
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Tally { reproduced, better, worse, not_comparable, not_run } = self;
+        let all = reproduced + better + worse + not_comparable + not_run;
+        write!(
+            f,
+            "{all} printed values: {reproduced} reproduced, {better} better, {worse} worse, {not_comparable} not \
+             comparable, {not_run} not run."
+        )
+    }
+}
+
 /// Counts outcomes.
 pub fn tally<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Tally {
     let mut tally = Tally::default();

@@ -8,11 +8,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::claims::{self, Checked};
 use super::figures::{DrawnFigure, Figures};
+use super::marks::{Mark, marks};
 use super::pivot::{Cell, Pivot, common_labels, name};
 use super::render::shown;
 use super::verdicts::because;
 use super::{Rendered, stage_costs};
-use crate::paper::verdict::{Outcome, Verdict};
+use crate::paper::verdict::{Outcome, Verdict, tally};
 use crate::record::{Recorded, RecordedRun};
 
 const STYLE: &str = include_str!("page.css");
@@ -30,9 +31,9 @@ pub fn page(
     let mut body = Body::default();
     body.section("Missing", missing(recorded, figures));
     body.section("Tables", tables.iter().map(table).collect());
+    body.section("Figures", figure_list(figures));
     body.section("Claims", if checked.is_empty() { String::new() } else { claims_table(checked) });
     body.section("Verdicts", if verdicts.is_empty() { String::new() } else { verdicts_table(verdicts) });
-    body.section("Figures", figure_list(figures));
     body.section("Maps", gallery(figures));
     body.section("Costs", format!("<div class=\"scroll\"><pre>{}</pre></div>", escaped(&stage_costs(recorded))));
     body.section("Provenance", provenance(recorded));
@@ -139,8 +140,7 @@ impl Field {
 }
 
 fn table(table: &Rendered) -> String {
-    let notes: String =
-        table.notes.iter().chain(&table.costs).map(|note| format!("<li>{}</li>", escaped(note))).collect();
+    let notes: String = table.notes.iter().map(|note| format!("<li>{}</li>", escaped(note))).collect();
     let rankings: String = table
         .rankings
         .iter()
@@ -162,15 +162,18 @@ fn ranked(cells: Vec<String>) -> Vec<Field> {
 fn pivot(pivot: &Pivot) -> String {
     let labels = pivot.columns.iter().map(|column| column.label());
     let head: Vec<String> = std::iter::once(name(pivot.dimension).to_string()).chain(labels).collect();
-    let field = |cell: &Cell| match cell {
-        Cell::Value(mean, ..) => Field::number(shown(cell), Some(*mean)),
+    let field = |(cell, mark): (&Cell, &Mark)| match (cell, mark) {
+        (Cell::Value(mean, ..), Mark::Best) => Field { text: shown(cell), value: Some(*mean), class: "best" },
+        (Cell::Value(mean, ..), Mark::Second) => Field { text: shown(cell), value: Some(*mean), class: "second" },
+        (Cell::Value(mean, ..), Mark::None) => Field::number(shown(cell), Some(*mean)),
         _ => Field { text: shown(cell), value: None, class: "none" },
     };
-    let row = |(label, cells): (&String, &Vec<Cell>)| {
+    let row = |((label, cells), marks): ((&String, &Vec<Cell>), &Vec<Mark>)| {
         let first = Field::number(label.clone(), label.parse().ok());
-        std::iter::once(first).chain(cells.iter().map(field)).collect()
+        std::iter::once(first).chain(cells.iter().zip(marks).map(field)).collect()
     };
-    sortable(&head, &pivot.rows.iter().zip(&pivot.cells).map(row).collect::<Vec<_>>())
+    let rows = pivot.rows.iter().zip(&pivot.cells);
+    sortable(&head, &rows.zip(&marks(pivot)).map(row).collect::<Vec<_>>())
 }
 
 fn claims_table(checked: &[Checked]) -> String {
@@ -224,7 +227,17 @@ fn verdicts_table(verdicts: &[Verdict]) -> String {
             Field::long(because(verdict).join("; ")),
         ]
     };
-    sortable(&head.map(String::from), &verdicts.iter().map(row).collect::<Vec<_>>())
+    let (run, not_run): (Vec<&Verdict>, Vec<&Verdict>) = verdicts.iter().partition(|v| v.outcome != Outcome::NotRun);
+    let shown = |verdicts: Vec<&Verdict>| {
+        let rows: Vec<_> = verdicts.into_iter().map(row).collect();
+        if rows.is_empty() { String::new() } else { sortable(&head.map(String::from), &rows) }
+    };
+    let count = tally(verdicts.iter().map(|verdict| &verdict.outcome));
+    let hidden = match not_run.len() {
+        0 => String::new(),
+        many => format!("<details><summary>The {many} that were not run</summary>\n{}</details>\n", shown(not_run)),
+    };
+    format!("<p>{count}</p>\n{}{hidden}", shown(run))
 }
 
 /// An image inside the page, which opens large.

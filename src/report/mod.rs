@@ -9,6 +9,7 @@ pub mod evidence;
 mod figures;
 mod html;
 mod latex;
+mod marks;
 mod pivot;
 pub mod ranking;
 mod render;
@@ -38,8 +39,6 @@ pub struct Rendered {
     pub pivot: Pivot,
     /// What a reader must know.
     pub notes: Vec<String>,
-    /// What the models cost in use.
-    pub costs: Vec<String>,
     /// Who is best, where the table asks for it.
     pub rankings: Vec<Ranking>,
 }
@@ -48,18 +47,13 @@ impl Rendered {
     /// For a terminal of `width` characters; `None` = of any width.
     pub fn text(&self, width: Option<usize>) -> String {
         let rankings: String = self.rankings.iter().map(|ranking| ranking.text() + "\n").collect();
-        format!("{}\n{}\n{rankings}{}\n", self.title, render::text(&self.pivot, width), self.lines().join("\n"))
+        format!("{}\n{}\n{rankings}{}\n", self.title, render::text(&self.pivot, width), self.notes.join("\n"))
     }
 
     /// For a document.
     pub fn markdown(&self) -> String {
         let rankings: String = self.rankings.iter().map(Ranking::markdown).collect();
-        render::markdown(&self.pivot, &self.title, &self.lines()) + &rankings
-    }
-
-    /// Everything below the table.
-    fn lines(&self) -> Vec<String> {
-        [&self.notes[..], &self.costs].concat()
+        render::markdown(&self.pivot, &self.title, &self.notes) + &rankings
     }
 
     /// For a program.
@@ -101,7 +95,7 @@ pub fn tables(recorded: &Recorded) -> Result<Vec<Rendered>> {
         let pivot = Pivot::new(recorded, spec);
         let rankings = if spec.rank { ranking::rank(recorded, spec)? } else { Vec::new() };
         let notes = notes(recorded, spec, &pivot);
-        Ok(Rendered { title: title(recorded, spec), pivot, notes, costs: costs(recorded), rankings })
+        Ok(Rendered { title: title(recorded, spec), pivot, notes, rankings })
     };
     specs.iter().map(table).collect()
 }
@@ -123,6 +117,7 @@ pub fn write(recorded: &Recorded, tables: &[Rendered], claims: &[Checked]) -> Re
             files.push((format!("{name}_ranking.csv"), ranking::csv(&table.rankings)));
         }
     }
+    files.push(("costs.csv".into(), costs(recorded)));
     if !claims.is_empty() {
         files.push(("claims.md".into(), claims::markdown(claims)));
         files.push(("claims.csv".into(), claims::csv(claims)));
@@ -159,10 +154,28 @@ pub fn stage_costs(recorded: &Recorded) -> String {
     let mut named = std::collections::BTreeSet::new();
     let first = recorded.runs.iter().filter(|run| named.insert((&run.spec.variant, run.spec.protocol.seen.count)));
     let in_use = first.filter_map(|run| {
-        let time = format!("{:.1}", run.cost.as_ref()?.milliseconds_per_image);
-        Some(vec![run.spec.variant.clone(), run.spec.protocol.seen.count.to_string(), time])
+        let cost = run.cost.as_ref()?;
+        Some(vec![
+            run.spec.variant.clone(),
+            run.spec.protocol.seen.count.to_string(),
+            format!("{:.2}", cost.parameters as f64 / 1e6),
+            format!("{:.1}", cost.bank_bytes as f64 / 1e6),
+            format!("{:.1}", cost.milliseconds_per_image),
+        ])
     });
-    format!("{stages}\n{}", render::plain(&["in use", "seen", "ms per image"], in_use))
+    let head = ["in use", "seen", "M parameters", "MB of banks", "ms per image"];
+    format!("{stages}\n{}", render::plain(&head, in_use))
+}
+
+/// Numbers in backbone and model, and bytes of banks, by run. Times are left out: tables are the same for everyone.
+fn costs(recorded: &Recorded) -> String {
+    let mut out = "run,variant,seen_anomalies,seed,parameters,bank_bytes\n".to_string();
+    for run in &recorded.runs {
+        let Some(cost) = &run.cost else { continue };
+        let (variant, seen, seed) = (render::quoted(&run.spec.variant), run.spec.protocol.seen.count, run.spec.seed);
+        out += &format!("{},{variant},{seen},{seed},{},{}\n", run.id, cost.parameters, cost.bank_bytes);
+    }
+    out
 }
 
 fn title(recorded: &Recorded, spec: &Table) -> String {
@@ -215,22 +228,4 @@ fn notes(recorded: &Recorded, spec: &Table, pivot: &Pivot) -> Vec<String> {
     failures.dedup();
     notes.extend(failures);
     notes
-}
-
-/// One line per variant and number of seen anomalies: parameters and bank of the first seed. Times are no part of a
-/// table, which is to be the same for everyone.
-fn costs(recorded: &Recorded) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for run in &recorded.runs {
-        let Some(cost) = &run.cost else { continue };
-        let name = format!("Cost in use, {}, {} seen:", run.spec.variant, run.spec.protocol.seen.count);
-        if !lines.iter().any(|line| line.starts_with(&name)) {
-            lines.push(format!(
-                "{name} {:.2} M parameters, {:.1} MB of banks.",
-                cost.parameters as f64 / 1e6,
-                cost.bank_bytes as f64 / 1e6,
-            ));
-        }
-    }
-    lines
 }

@@ -120,6 +120,8 @@ fn tables_show_what_was_not_run_and_what_nobody_has_built_in_the_declared_order(
     {
         assert!(tex.contains(words), "{words} is not in:\n{tex}");
     }
+    let costs = std::fs::read_to_string(sandbox.path("results/judged/tables/costs.csv")).expect("costs");
+    assert!(costs.lines().nth(1).is_some_and(|line| line.contains(",\"full\",0,0,")), "{costs}");
     let ranked = std::fs::read_to_string(sandbox.path("results/judged/tables/table2.md")).expect("a table");
     assert!(ranked.lines().any(|line| line.starts_with("| absent") && line.contains("not run")), "{ranked}");
     let ranking = std::fs::read_to_string(sandbox.path("results/judged/tables/table2_ranking.csv")).expect("a ranking");
@@ -204,6 +206,9 @@ fn the_page_has_everything_needs_nothing_and_is_the_same_again() {
         "figure 2: ",
         "data:image/svg+xml;base64,PHN2Zy",
         "width=device-width",
+        "class=\"best\"",
+        " printed values: ",
+        " that were not run</summary>",
         "class=\"not-supported\"",
     ] {
         assert!(page.contains(words), "{words} is not on the page");
