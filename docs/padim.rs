@@ -58,7 +58,11 @@ struct Padim {
 impl Method for Padim {
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
         let (patches, epsilon) = (inputs.patches(), self.params.epsilon);
-        let dims = self.params.dims.min(inputs.dim);
+        let dims = self.params.dims;
+        if dims > inputs.dim {
+            let what = format!("{dims} columns are wanted of features that have {}", inputs.dim);
+            return Err(Error::method(what, "lower `method.dims`"));
+        }
         let mut columns = stream(self.seed, Purpose::CoresetProjection, 0).choose(inputs.dim, dims);
         columns.sort_unstable();
         let (fitted, scored) = (columns.clone(), columns);

@@ -1,6 +1,8 @@
 //! No dead knobs: every key that a study may set changes both the run's id and its recorded numbers, in a context in
 //! which it has to matter. The keys come from the schemas, so a new one fails here until it has a row of its own.
 
+mod tables;
+
 use std::collections::BTreeMap;
 
 use dmad::methods::METHODS;
@@ -8,191 +10,19 @@ use dmad::spec::{ExperimentFile, schema_of};
 use polars::prelude::{ParquetReader, SerReader};
 use serde_json::Value as Json;
 
-use crate::lab::{BASE, DMAD, Lab, PATCHCORE, SIMPLENET, UNIAD, with};
+use crate::lab::{BASE, DMAD, Lab, PATCHCORE, SIMPLENET, STUDIES, UNIAD, with};
 
-/// What of the record must differ. A knob that changes patch scores must do so there, not only in metrics.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Differs {
-    Patches,
-    Images,
-    Metrics,
-    /// What is recorded of the epochs.
-    Curve,
-}
 use Differs::{Curve, Images, Metrics, Patches};
+use tables::{Differs, Knob, METHOD_KNOBS, SEEN};
 
-/// One key: the settings around it, the values it takes (no two of which may give the same numbers), what differs.
-type Knob = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str], Differs);
-
-const SEEN: (&str, &str) = ("protocol.seen.count", "2");
-const NO_OUTLIERS: (&str, &str) = ("method.bank.outlier.enabled", "false");
-const NO_SEEN_BANK: (&str, &str) = ("method.bank.seen.enabled", "false");
-const IMAGE_ATTENTION: (&str, &str) = ("method.attention.mode", "\"image\"");
-const TOKEN_ATTENTION: (&str, &str) = ("method.attention.mode", "\"token\"");
-/// M_p is the whole abnormal bank, so that whatever changes it changes d_a.
-const ONLY_CENTER: &[(&str, &str)] = &[SEEN, NO_OUTLIERS, NO_SEEN_BANK];
-
-const DMAD_KNOBS: &[Knob] = &[
-    ("bank.normal.ratio", &[], &["0.1", "0.2"], Patches),
-    ("bank.normal.scope", &[], &["\"joint\"", "\"per_class\""], Patches),
-    ("bank.normal.projection", &[], &["0", "8"], Patches),
-    ("bank.normal.selection", &[], &["\"approximate\"", "\"plain\""], Patches),
-    ("bank.normal.starts", &[], &["1", "7"], Patches),
-    ("bank.outlier.enabled", &[], &["true", "false"], Patches),
-    ("bank.outlier.dataset", &[], &["\"textures\"", "\"textures_again\""], Patches),
-    ("bank.outlier.images_per_category", &[], &["1", "2"], Patches),
-    ("bank.outlier.beta", &[], &["0.6", "1.0", "0.0"], Patches),
-    ("bank.outlier.ratio", &[], &["0.2", "0.4"], Patches),
-    ("bank.seen.enabled", &[SEEN], &["true", "false"], Patches),
-    ("bank.center.enabled", &[SEEN, NO_OUTLIERS], &["true", "false"], Patches),
-    ("bank.center.std", ONLY_CENTER, &["0.01", "0.2"], Patches),
-    ("bank.center.relative", ONLY_CENTER, &["false", "true"], Patches),
-    (
-        "bank.center.center",
-        &[SEEN, NO_OUTLIERS, NO_SEEN_BANK, ("method.bank.center.clusters", "3")],
-        &["\"global\"", "\"per_class\"", "\"kmeans\""],
-        Patches,
-    ),
-    (
-        "bank.center.clusters",
-        &[SEEN, NO_OUTLIERS, NO_SEEN_BANK, ("method.bank.center.center", "\"kmeans\"")],
-        &["2", "3"],
-        Patches,
-    ),
-    ("bank.center.count_ratio", ONLY_CENTER, &["1.0", "0.3"], Patches),
-    ("filter.enabled", &[SEEN], &["true", "false"], Patches),
-    ("filter.resize", &[SEEN, ("method.filter.threshold", "0.1")], &["\"bilinear\"", "\"area\"", "\"max\""], Patches),
-    ("filter.threshold", &[SEEN, ("method.filter.resize", "\"area\"")], &["0.0", "0.5"], Patches),
-    // At this threshold some of the seen anomalies have no patch left, but not all.
-    (
-        "filter.on_empty",
-        &[SEEN, ("method.filter.resize", "\"area\""), ("method.filter.threshold", "0.4")],
-        &["\"nearest\"", "\"skip\"", "\"error\""],
-        Patches,
-    ),
-    ("knowledge.distance", &[TOKEN_ATTENTION], &["true", "false"], Patches),
-    ("knowledge.batch_norm", &[], &["\"on\"", "\"off\""], Patches),
-    ("knowledge.missing_bank", &[NO_OUTLIERS], &["\"drop\"", "\"zero\""], Patches),
-    ("attention.mode", &[], &["\"token\"", "\"image\"", "\"literal\"", "\"off\""], Patches),
-    ("attention.scale", &[IMAGE_ATTENTION], &["\"none\"", "\"sqrt_c\""], Patches),
-    ("attention.train", &[TOKEN_ATTENTION], &["true", "false"], Patches),
-    ("neighbours.exclude_self", &[], &["false", "true"], Patches),
-    ("neighbours.exclude_same_image", &[SEEN], &["false", "true"], Patches),
-    ("projection.shared", &[], &["true", "false"], Patches),
-    ("mlp.blocks", &[], &["1", "2", "3"], Patches),
-    ("mlp.hidden", &[], &["8", "9"], Patches),
-    ("mlp.optimizer", &[("method.train.weight_decay_mlp", "0.5")], &["\"adamw\"", "\"adam\""], Patches),
-    ("noise.std", &[], &["0.1", "0.3"], Patches),
-    ("noise.relative", &[], &["false", "true"], Patches),
-    ("noise.where", &[], &["\"o\"", "\"q\""], Patches),
-    ("noise.shared_blocks", &[], &["true", "false"], Patches),
-    ("loss.margin", &[], &["0.5", "0.1"], Patches),
-    ("loss.lambda1", &[], &["1.0", "0.5"], Patches),
-    ("loss.lambda2", &[SEEN], &["15.0", "1.0"], Patches),
-    ("train.epochs", &[], &["1", "2"], Patches),
-    ("train.batch", &[], &["4", "3"], Patches),
-    ("train.anomaly_batch", &[SEEN], &["4", "1"], Patches),
-    ("train.patches_per_image", &[], &["0", "16"], Patches),
-    ("train.lr_projection", &[], &["0.01", "0.001"], Patches),
-    ("train.lr_mlp", &[], &["0.01", "0.001"], Patches),
-    // The default decay times the default rate is less than an f32 can see beside 1.
-    ("train.weight_decay_projection", &[], &["0.01", "0.5"], Patches),
-    ("train.weight_decay_mlp", &[], &["0.0", "0.5"], Patches),
-    (
-        "train.select",
-        &[("method.train.epochs", "4"), ("method.train.lr_mlp", "0.1")],
-        &["\"last\"", "\"best_test\""],
-        Patches,
-    ),
-    ("score.top_k", &[], &["5", "1"], Images),
-    ("score.sigma", &[], &["1.0", "0.0", "4.0"], Metrics),
-];
-
-const PATCHCORE_KNOBS: &[Knob] = &[
-    ("bank.normal.ratio", &[], &["0.1", "0.2"], Patches),
-    ("bank.normal.scope", &[], &["\"joint\"", "\"per_class\""], Patches),
-    ("bank.normal.projection", &[], &["0", "8"], Patches),
-    ("bank.normal.selection", &[], &["\"approximate\"", "\"plain\""], Patches),
-    ("bank.normal.starts", &[], &["1", "7"], Patches),
-    ("score.neighbours", &[], &["1", "3"], Patches),
-    ("score.squared", &[], &["true", "false"], Patches),
-    ("score.reweight", &[], &["0", "3"], Images),
-    ("score.top_k", &[], &["1", "5"], Images),
-    ("score.sigma", &[], &["1.0", "0.0", "4.0"], Metrics),
-];
-
-const SIMPLENET_KNOBS: &[Knob] = &[
-    ("adaptor.layers", &[], &["0", "1", "2"], Patches),
-    ("discriminator.blocks", &[], &["1", "2"], Patches),
-    ("discriminator.hidden", &[], &["8", "9"], Patches),
-    (
-        "discriminator.optimizer",
-        &[("method.train.weight_decay_discriminator", "0.5")],
-        &["\"adamw\"", "\"adam\""],
-        Patches,
-    ),
-    ("noise.std", &[], &["0.1", "0.3"], Patches),
-    ("noise.mix", &[], &["1", "4"], Patches),
-    ("loss.margin", &[], &["0.5", "0.1"], Patches),
-    ("train.epochs", &[], &["1", "2"], Patches),
-    ("train.batch", &[], &["4", "3"], Patches),
-    ("train.drop_last", &[("method.train.batch", "3")], &["false", "true"], Patches),
-    ("train.patches_per_image", &[], &["0", "16"], Patches),
-    ("train.lr_adaptor", &[], &["0.01", "0.001"], Patches),
-    ("train.lr_discriminator", &[], &["0.01", "0.001"], Patches),
-    // The default decay times the default rate is less than an f32 can see beside 1.
-    ("train.weight_decay_adaptor", &[], &["0.01", "0.5"], Patches),
-    ("train.weight_decay_discriminator", &[], &["0.0", "0.5"], Patches),
-    ("train.schedule", &[], &["\"constant\"", "\"cosine\""], Patches),
-    ("train.schedule_floor", &[("method.train.schedule", "\"cosine\"")], &["0.4", "0.1"], Patches),
-    (
-        "train.select",
-        &[("method.train.epochs", "8"), ("method.train.lr_discriminator", "0.3")],
-        &["\"last\"", "\"best_test\""],
-        Patches,
-    ),
-    ("train.curve", &[], &["false", "true"], Curve),
-    ("score.image", &[], &["\"patches\"", "\"map\""], Images),
-    ("score.top_k", &[], &["1", "5"], Images),
-    ("score.sigma", &[], &["1.0", "0.0", "4.0"], Metrics),
-];
-
-const UNIAD_KNOBS: &[Knob] = &[
-    ("network.hidden", &[], &["16", "8"], Patches),
-    ("network.heads", &[], &["2", "4"], Patches),
-    ("network.feed_forward", &[], &["16", "8"], Patches),
-    ("network.encoder_layers", &[], &["1", "2"], Patches),
-    ("network.decoder_layers", &[], &["1", "2"], Patches),
-    ("network.dropout", &[], &["0.1", "0.0", "0.5"], Patches),
-    ("mask.size", &[], &["1", "3", "5"], Patches),
-    ("mask.encoder", &[], &["true", "false"], Patches),
-    ("mask.decoder_memory", &[], &["true", "false"], Patches),
-    ("mask.decoder_previous", &[], &["true", "false"], Patches),
-    ("jitter.scale", &[], &["20.0", "0.0"], Patches),
-    ("jitter.probability", &[("method.train.epochs", "6")], &["1.0", "0.5", "0.0"], Patches),
-    ("train.epochs", &[], &["0", "1", "2"], Patches),
-    ("train.batch", &[], &["4", "3"], Patches),
-    ("train.lr", &[], &["0.01", "0.001", "0.0"], Patches),
-    ("train.lr_drop_epoch", &[], &["0", "1"], Patches),
-    ("train.lr_factor", &[("method.train.lr_drop_epoch", "1")], &["0.1", "0.5"], Patches),
-    // The default decay times the default rate is less than an f32 can see beside 1.
-    ("train.weight_decay", &[], &["0.0", "0.5"], Patches),
-    ("train.clip", &[], &["0.1", "0.0"], Patches),
-    (
-        "train.select",
-        &[("method.train.epochs", "4"), ("method.train.lr", "0.1")],
-        &["\"last\"", "\"best_test\""],
-        Patches,
-    ),
-    ("score.image", &[], &["\"max_pool\"", "\"mean\"", "\"std\""], Images),
-    ("score.pool", &[], &["4", "16"], Images),
-    ("score.align_corners", &[], &["true", "false"], Images),
-    ("score.sigma", &[], &["1.0", "0.0", "4.0"], Metrics),
-];
+const SEEDS: Knob = ("seeds", &[], &["[0]", "[1]"], Patches);
 
 /// Everything outside `[method]`, with the method that shows it.
 const STUDY_KNOBS: &[(&str, Knob)] = &[
-    (DMAD, ("seeds", &[], &["[0]", "[1]"], Patches)),
+    (DMAD, SEEDS),
+    (PATCHCORE, SEEDS),
+    (SIMPLENET, SEEDS),
+    (UNIAD, SEEDS),
     (PATCHCORE, ("dataset", &[], &["\"tiny\"", "\"tiny_again\""], Patches)),
     (PATCHCORE, ("classes", &[], &["[]", "[\"wood\"]"], Patches)),
     (PATCHCORE, ("protocol.setting", &[], &["\"unified\"", "\"per_class\""], Patches)),
@@ -418,15 +248,11 @@ fn method_schema(name: &str) -> Json {
 
 #[test]
 fn every_key_of_every_method_and_section_is_listed() {
-    let tables: BTreeMap<&str, &[Knob]> = BTreeMap::from([
-        ("dmad", DMAD_KNOBS),
-        ("patchcore", PATCHCORE_KNOBS),
-        ("simplenet", SIMPLENET_KNOBS),
-        ("uniad", UNIAD_KNOBS),
-    ]);
     let methods: Vec<&str> = METHODS.iter().map(|entry| entry.kind.name).collect();
-    assert_eq!(tables.keys().copied().collect::<Vec<_>>(), methods, "each method needs a table of knobs");
-    for (method, knobs) in tables {
+    let names = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>();
+    assert_eq!(names(&mut METHOD_KNOBS.iter().map(|row| row.0)), methods, "each method needs a table of knobs");
+    assert_eq!(names(&mut STUDIES.iter().map(|row| row.0)), methods, "each method needs a small study in lab.rs");
+    for (method, knobs) in METHOD_KNOBS {
         let schema = method_schema(method);
         let mut found = Vec::new();
         leaves(&schema, "", &mut found);
@@ -439,43 +265,45 @@ fn every_key_of_every_method_and_section_is_listed() {
     check_listed(&found, &STUDY_KNOBS.iter().map(|(_, knob)| knob).collect::<Vec<_>>());
 }
 
-/// Turns the knobs of a method.
-fn turn(method: &str, knobs: &[Knob]) {
-    let (mut bench, study) = (Bench::new(), format!("{BASE}{method}"));
+/// Turns the knobs of a method whose keys are `wanted`.
+fn turn(method: &str, wanted: impl Fn(&str) -> bool) {
+    let of = |name: &str| name == method;
+    let (_, study) = STUDIES.iter().find(|row| of(row.0)).expect("a study");
+    let (_, knobs) = METHOD_KNOBS.iter().find(|row| of(row.0)).expect("a table");
+    let (mut bench, study) = (Bench::new(), format!("{BASE}{study}"));
+    let wanted = knobs.iter().filter(|knob| wanted(knob.0));
     let faults: Vec<String> =
-        knobs.iter().flat_map(|knob| bench.check(&study, &format!("method.{}", knob.0), knob)).collect();
+        wanted.flat_map(|knob| bench.check(&study, &format!("method.{}", knob.0), knob)).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-fn knobs_below(prefixes: &[&str], wanted: bool) -> Vec<Knob> {
-    DMAD_KNOBS.iter().copied().filter(|knob| prefixes.iter().any(|p| knob.0.starts_with(p)) == wanted).collect()
+fn of_dmads_memory(key: &str) -> bool {
+    ["bank.", "filter.", "neighbours."].iter().any(|prefix| key.starts_with(prefix))
 }
-
-const MEMORY: &[&str] = &["bank.", "filter.", "neighbours."];
 
 #[test]
 fn every_key_of_dmads_memory_changes_run_and_numbers() {
-    turn(DMAD, &knobs_below(MEMORY, true));
+    turn("dmad", of_dmads_memory);
 }
 
 #[test]
 fn every_key_of_dmads_network_and_training_changes_run_and_numbers() {
-    turn(DMAD, &knobs_below(MEMORY, false));
+    turn("dmad", |key| !of_dmads_memory(key));
 }
 
 #[test]
 fn every_key_of_patchcore_changes_run_and_numbers() {
-    turn(PATCHCORE, PATCHCORE_KNOBS);
+    turn("patchcore", |_| true);
 }
 
 #[test]
 fn every_key_of_simplenet_changes_run_and_numbers() {
-    turn(SIMPLENET, SIMPLENET_KNOBS);
+    turn("simplenet", |_| true);
 }
 
 #[test]
 fn every_key_of_uniad_changes_run_and_numbers() {
-    turn(UNIAD, UNIAD_KNOBS);
+    turn("uniad", |_| true);
 }
 
 #[test]

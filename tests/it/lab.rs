@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use dmad::data::Catalog;
+use dmad::data::{Catalog, Split, split};
 use dmad::device::DeviceKind;
 use dmad::error::Result;
+use dmad::methods::METHODS;
 use dmad::record::{Recorded, read_experiment};
 use dmad::run::{self, Options, Progress, Session, Settings, Summary};
 use dmad::spec::{Experiment, load};
@@ -93,6 +94,22 @@ train = { epochs = 2, batch = 4, lr = 0.01 }
 score.pool = 4
 "#;
 
+/// The small study of every method of the registry, in its order: what must hold of all methods is tested with these.
+pub const STUDIES: &[(&str, &str)] =
+    &[("dmad", DMAD), ("patchcore", PATCHCORE), ("simplenet", SIMPLENET), ("uniad", UNIAD)];
+
+/// The default of a method's key below `train`; `None` where it has no such key.
+pub fn train_default(method: &str, key: &str) -> Option<serde_json::Value> {
+    let entry = METHODS.iter().find(|entry| entry.kind.name == method).expect("a method");
+    let filled = (entry.kind.fill)(serde_json::json!({})).unwrap_or_else(|fault| panic!("{}", fault.message));
+    filled.get("train")?.get(key).cloned()
+}
+
+/// A row of an experiment with another method: `method` is a `[method]` table.
+pub fn variant(name: &str, method: &str) -> String {
+    format!("\n[[variant]]\nname = \"{name}\"\n{}", method.replace("[method", "[variant.method"))
+}
+
 /// Sets dotted keys of a TOML document to TOML values.
 pub fn with(document: &str, settings: &[(&str, &str)]) -> String {
     let mut table: toml::Table = document.parse().expect("a TOML document");
@@ -153,6 +170,13 @@ impl Lab {
     /// The results of a study.
     pub fn results(&self, experiment: &Experiment) -> PathBuf {
         self.session.settings.results.join(&experiment.name)
+    }
+
+    /// The images of a study's first run with their truth.
+    pub fn split(&self, experiment: &Experiment) -> Split {
+        let run = &experiment.runs[0].spec;
+        let index = self.session.index(&run.dataset, &run.classes).unwrap_or_else(|e| panic!("{e}"));
+        split(&index, &run.protocol, run.seed, &mut self.session.digests()).unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// Runs the study `text` as the program would.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dmad::random::{Purpose, stream};
+use dmad::random::{Purpose, Stream, stream};
 
-use crate::lab::{BASE, DATASETS, DMAD, with};
+use crate::lab::{BASE, DATASETS, DMAD, PATCHCORE, STUDIES, train_default, variant, with};
 
 /// Two seeds with and without seen anomalies, several epochs each, and PatchCore beside them.
 fn study() -> String {
@@ -20,12 +20,8 @@ protocol.seen.count = 2
 [[variant]]
 name = "best"
 method.train.select = "best_test"
-
-[[variant]]
-name = "patchcore"
-method = { name = "patchcore", bank.normal = { ratio = 0.1, projection = 8, starts = 2 }, score.sigma = 1.0 }
 "#;
-    with(&format!("{BASE}{DMAD}{variants}"), &settings)
+    with(&format!("{BASE}{DMAD}{variants}{}", variant("patchcore", PATCHCORE)), &settings)
 }
 
 /// Half of the study, where it is run many times.
@@ -36,8 +32,12 @@ struct Place(tempfile::TempDir);
 
 impl Place {
     fn new() -> Self {
+        Place::of(&study())
+    }
+
+    fn of(study: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("study.toml"), study()).expect("written");
+        std::fs::write(folder.path().join("study.toml"), study).expect("written");
         std::fs::write(folder.path().join("datasets.toml"), DATASETS).expect("written");
         Place(folder)
     }
@@ -64,6 +64,13 @@ impl Place {
         let mut found = BTreeMap::new();
         collect(&root, &root, &mut found);
         found
+    }
+
+    /// The last epoch (from 0) whose checkpoint is in the store.
+    fn newest_checkpoint(&self, attempt: &str) -> Option<usize> {
+        let files = entries(&self.0.path().join(attempt).join("store/checkpoints"));
+        let epoch = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json")?.split_once('.')?.1.parse().ok();
+        files.iter().filter_map(epoch).max()
     }
 
     fn stage_keys(&self, attempt: &str) -> Vec<String> {
@@ -176,23 +183,54 @@ fn difference(found: &BTreeMap<PathBuf, String>, expected: &BTreeMap<PathBuf, St
     format!("missing {missing:?}, more {more:?}, other {}", other.unwrap_or_default())
 }
 
-#[test]
-fn a_training_goes_on_from_its_last_checkpoint() {
-    let place = Place::new();
-    place.finish("undisturbed", &["--only", "full", "--seeds", "0"]);
-    let expected = place.recorded("undisturbed");
-    let checkpoints = place.0.path().join("killed/store/checkpoints");
-    let mut child = place.start("killed", &["--only", "full", "--seeds", "0"]);
-    while entries(&checkpoints).iter().all(|path| path.extension().is_none_or(|e| e != "json")) {
-        assert!(child.try_wait().expect("a state").is_none(), "it ended before a checkpoint was seen");
-        std::thread::sleep(Duration::from_micros(200));
+/// So many that a process is dead long before they are all done.
+const EPOCHS: usize = 36;
+
+/// Kills the training of the only run of a study three times, each somewhere in or after a drawn epoch; then lets it end.
+/// Every process but the first must have gone on where the one before was killed.
+fn kill_in_training(place: &Place, attempt: &str, draws: &mut Stream) {
+    let mut before = None;
+    let check = |text: &str, before: Option<usize>| match before {
+        Some(epoch) => {
+            assert!(text.contains(&format!("training goes on after epoch {} of {EPOCHS}", epoch + 1)), "{text}")
+        }
+        None => assert!(!text.contains("training goes on"), "{text}"),
+    };
+    for kill in 0..3 {
+        let target = kill * EPOCHS / 6 + draws.below(EPOCHS / 6);
+        let mut child = place.start(attempt, &[]);
+        while place.newest_checkpoint(attempt).is_none_or(|epoch| epoch < target) {
+            assert!(child.try_wait().expect("a state").is_none(), "it ended before epoch {target} was seen");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        std::thread::sleep(Duration::from_micros(draws.below(3000) as u64));
+        child.kill().expect("killed");
+        let output = child.wait_with_output().expect("dead");
+        check(&String::from_utf8_lossy(&output.stderr), before);
+        before = place.newest_checkpoint(attempt);
+        assert!(before.is_some_and(|epoch| epoch + 1 < EPOCHS), "killed too late: {before:?}");
     }
-    child.kill().expect("killed");
-    child.wait().expect("dead");
-    let trained = entries(&place.0.path().join("killed/store/training"));
-    let text = place.finish("killed", &["--only", "full", "--seeds", "0"]);
-    assert!(!trained.is_empty() || text.contains("training goes on after epoch"), "{text}");
-    assert!(place.recorded("killed") == expected, "{}", difference(&place.recorded("killed"), &expected));
+    check(&place.finish(attempt, &[]), before);
+}
+
+#[test]
+fn the_killed_training_of_every_method_goes_on_from_its_last_checkpoint_and_ends_with_the_same_bytes() {
+    let mut draws = stream(0, Purpose::Bootstrap, 1);
+    let trained = STUDIES.iter().filter(|(name, _)| train_default(name, "epochs").is_some());
+    for (name, method) in trained {
+        // The parameters of the last epoch are kept, or of all.
+        for select in ["\"last\"", "\"best_test\""] {
+            let mut settings = vec![("method.train.epochs", EPOCHS.to_string())];
+            settings.extend(train_default(name, "select").map(|_| ("method.train.select", select.to_string())));
+            let settings: Vec<(&str, &str)> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
+            let place = Place::of(&with(&format!("{BASE}{method}"), &settings));
+            place.finish("undisturbed", &[]);
+            kill_in_training(&place, "killed", &mut draws);
+            let (found, expected) = (place.recorded("killed"), place.recorded("undisturbed"));
+            assert!(found == expected, "{name}, {select}: {}", difference(&found, &expected));
+            assert_eq!(place.stage_keys("killed"), place.stage_keys("undisturbed"), "{name}: checkpoints stay");
+        }
+    }
 }
 
 #[test]

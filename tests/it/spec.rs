@@ -292,7 +292,7 @@ fn contradicting_parameters_of_a_method_are_told_at_the_swept_value() {
     let fault = refused("dataset = \"mini\"\n[method]\nname = \"patchcore\"\nscore.reweight = 1\n");
     assert!(fault.contains("e.toml:4:18") && fault.contains("use 0 (off) or at least 2"), "{fault}");
     let fault = refused("dataset = \"mini\"\n");
-    assert!(fault.contains("`method.name` is missing") && fault.contains("dmad, patchcore"), "{fault}");
+    assert!(fault.contains("`method.name` is missing") && fault.contains("one of: dmad, "), "{fault}");
     let fault = refused("[method]\nname = \"dmad\"\n");
     assert!(fault.contains("`dataset` is missing"), "{fault}");
 }

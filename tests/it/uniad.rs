@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use dmad::data::{ClassSplit, evaluation_mask};
+use dmad::spec::{Experiment, MaskResize};
 use serde_json::Value as Json;
 
 use crate::lab::{BASE, Lab, UNIAD, with};
@@ -48,6 +50,28 @@ fn study() -> String {
     )
 }
 
+/// By class: mean distance to its reconstruction of the token under each defective pixel, and of that under each other.
+fn token_errors(lab: &Lab, experiment: &Experiment) -> Vec<(String, [f64; 2])> {
+    let (recorded, geometry) = (lab.recorded(experiment), &experiment.runs[0].spec.image);
+    let of_class = |class: &ClassSplit| {
+        let truth = class.truth.images();
+        let ([images, rows, columns], scores) = recorded.runs[0].patch_scores(&class.name).expect("scores");
+        assert_eq!((images, rows), (truth.len(), columns));
+        let (side, patch) = (geometry.size, geometry.size / rows);
+        let (mut sums, mut counts) = ([0.0; 2], [0.0; 2]);
+        for (labelled, tokens) in truth.iter().zip(scores.chunks(rows * columns)) {
+            let mask = evaluation_mask(labelled, geometry, side, MaskResize::Nearest).expect("a mask");
+            for (pixel, &defect) in mask.data.iter().enumerate() {
+                let token = pixel / side / patch * columns + pixel % side / patch;
+                sums[usize::from(!defect)] += f64::from(tokens[token]);
+                counts[usize::from(!defect)] += 1.0;
+            }
+        }
+        (class.name.clone(), [sums[0] / counts[0], sums[1] / counts[1]])
+    };
+    lab.split(experiment).classes.iter().map(of_class).collect()
+}
+
 #[test]
 fn training_lowers_the_loss_and_rebuilds_normal_tokens_better_than_defects() {
     let lab = Lab::new();
@@ -55,7 +79,11 @@ fn training_lowers_the_loss_and_rebuilds_normal_tokens_better_than_defects() {
     assert_eq!(losses.len(), 60);
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
     assert!(mean(&losses[50..]) < 0.6 * mean(&losses[..5]), "{losses:?}");
-    // Above one half: a defect's tokens are further from their reconstruction than normal ones.
+    let errors = token_errors(&lab, &lab.run("trained", &study()).0);
+    assert_eq!(errors.len(), 2);
+    for (class, [defect, normal]) in errors {
+        assert!(normal > 0.0 && defect > 1.02 * normal, "{class}: {defect} on defects, {normal} elsewhere");
+    }
     assert!(trained("pixel_auroc") > 0.62, "pixel AUROC {}", trained("pixel_auroc"));
     let (none, untrained) = outcome(&lab, "untrained", &with(&study(), &[("method.train.epochs", "0")]));
     assert_eq!(none, Vec::<f64>::new());
