@@ -7,19 +7,21 @@ use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
 use crate::random::Stream;
 use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Rows projected at a time.
 const BLOCK_ROWS: usize = 256;
 
 /// How the weights of the projection are drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// U(±1/√cols): the initial weights of a linear layer (PatchCore, `sampler.py`).
+    #[default]
     Uniform,
     /// N(0, 1/dims): keeps squared distances in expectation (Johnson–Lindenstrauss).
     Gaussian,
-    /// No projection.
-    None,
 }
 
 /// A random `cols` × `dims` matrix, drawn once for all rows.
@@ -28,12 +30,11 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// Draws weights output by output; `None` when nothing is to be done: kind `None`, `dims` 0, or `dims` equal to the
-    /// width.
+    /// Draws weights output by output; `None` when nothing is to be done: `dims` 0, or equal to the width.
     ///
     /// Errors: more dimensions than the rows have.
     pub fn draw(cols: usize, dims: usize, kind: Kind, stream: &mut Stream) -> Result<Option<Self>> {
-        if kind == Kind::None || dims == 0 || dims == cols {
+        if dims == 0 || dims == cols {
             return Ok(None);
         }
         if dims > cols {
@@ -46,7 +47,6 @@ impl Projection {
         match kind {
             Kind::Uniform => stream.fill_uniform(&mut weights, 1.0 / (cols as f64).sqrt()),
             Kind::Gaussian => stream.fill_normal(&mut weights, 1.0 / (dims as f64).sqrt()),
-            Kind::None => unreachable!("returned above"),
         }
         Ok(Some(Projection { weights: Matrix::new(weights, cols) }))
     }

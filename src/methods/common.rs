@@ -27,6 +27,8 @@ pub struct NormalBankParams {
 pub struct CoresetParams {
     /// Columns of the random projection in front; 0 = none.
     pub projection: usize,
+    /// How its weights are drawn.
+    pub kind: Kind,
     /// Start from the mean distance to random rows (PatchCore) instead of from one random row.
     pub approximate: bool,
     /// Random rows of that mean.
@@ -34,8 +36,14 @@ pub struct CoresetParams {
 }
 
 impl CoresetParams {
-    fn json(&self) -> serde_json::Value {
-        json!({ "projection": self.projection, "approximate": self.approximate, "starts": self.starts })
+    /// What of it decides the selection. The kind of projection is named where it is not the first there was, so that
+    /// banks that were selected before there was another keep their keys.
+    pub fn json(&self) -> serde_json::Value {
+        let mut json = json!({ "projection": self.projection, "approximate": self.approximate, "starts": self.starts });
+        if self.projection > 0 && self.kind != Kind::Uniform {
+            json["kind"] = json!(self.kind);
+        }
+        json
     }
 
     /// What selecting this share of so many rows is expected to cost.
@@ -48,9 +56,13 @@ impl CoresetParams {
             .with_memory(16 * rows + 8 * picks * width)
     }
 
-    /// Selects `count` of the rows of all parts; numbers count through the parts. Draws come from (`seed`, `index`).
-    pub fn select(&self, job: &Job, parts: &[Rows], count: usize, seed: u64, index: u64) -> Result<Vec<usize>> {
+    /// Selects a share of the rows of all parts; numbers count through the parts. Draws come from (`seed`, `index`).
+    pub fn select(&self, job: &Job, parts: &[Rows], ratio: f64, seed: u64, index: u64) -> Result<Vec<usize>> {
         let total: usize = parts.iter().map(Rows::len).sum();
+        let count = coreset_size(total, ratio);
+        if total as f64 * ratio < 1.0 {
+            (job.notice)(&format!("a ratio of {ratio} keeps less than one of {total} rows; one is kept"));
+        }
         let mut starts = stream(seed, Purpose::CoresetStart, index);
         let start = match self.approximate {
             true => Start::MeanOf(starts.choose(total, self.starts)),
@@ -60,7 +72,7 @@ impl CoresetParams {
         let projection = Projection::draw(
             parts[0].cols(),
             self.projection,
-            Kind::Uniform,
+            self.kind,
             &mut stream(seed, Purpose::CoresetProjection, index),
         )?;
         let mut projected: Vec<Scratch> = Vec::new();
@@ -113,13 +125,11 @@ fn compute_normal_bank(
     let mut picks = Vec::new();
     if params.per_class {
         for ((part, offset), name) in parts.iter().zip(&offsets).zip(names) {
-            let count = coreset_size(part.len(), params.ratio);
-            let own = params.coreset.select(job, &[*part], count, seed, name_index(name))?;
+            let own = params.coreset.select(job, &[*part], params.ratio, seed, name_index(name))?;
             picks.extend(own.into_iter().map(|row| row + offset));
         }
     } else {
-        let total = parts.iter().map(Rows::len).sum();
-        picks = params.coreset.select(job, &parts, coreset_size(total, params.ratio), seed, 0)?;
+        picks = params.coreset.select(job, &parts, params.ratio, seed, 0)?;
     }
     let mut writer =
         job.create(vec![TensorDecl::f32("rows", &[picks.len(), dim]), TensorDecl::u32("origin", &[picks.len()])])?;

@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use super::common::{CoresetParams, NormalBankParams, normal_bank};
 use super::{Entry, Method, Outputs, Scoring, Select};
 use crate::bank::neighbours::k_nearest;
+use crate::bank::project::Kind;
 use crate::error::{Error, Result};
 use crate::matrix::Rows;
 use crate::plan::{Computed, Graph, Inputs, Job, Stage, Work};
@@ -84,6 +85,8 @@ pub struct Normal {
     /// Random projection before the coreset; 0 = none.
     #[schemars(range(max = 16384))]
     pub projection: usize,
+    /// How its weights are drawn.
+    pub projection_kind: Kind,
     /// Greedy coreset semantics.
     pub selection: Selection,
     /// Random start rows of the `approximate` selection.
@@ -93,7 +96,14 @@ pub struct Normal {
 
 impl Default for Normal {
     fn default() -> Self {
-        Normal { ratio: 0.1, scope: Scope::Joint, projection: 128, selection: Selection::Approximate, starts: 10 }
+        Normal {
+            ratio: 0.1,
+            scope: Scope::Joint,
+            projection: 128,
+            projection_kind: Kind::Uniform,
+            selection: Selection::Approximate,
+            starts: 10,
+        }
     }
 }
 
@@ -156,6 +166,7 @@ impl Method for PatchCore {
                 per_class: normal.scope == Scope::PerClass,
                 coreset: CoresetParams {
                     projection: normal.projection,
+                    kind: normal.projection_kind,
                     approximate: normal.selection == Selection::Approximate,
                     starts: normal.starts,
                 },

@@ -90,6 +90,8 @@ fn every_kind_is_drawn_and_repeats_to_the_byte() {
             let text = String::from_utf8(bytes.clone()).expect("text");
             assert!(text.starts_with("<svg width=\"8.5"), "{name}: {}", &text[..60]);
             assert!(text.contains("sans-serif") && text.trim_end().ends_with("</svg>"), "{name}");
+            let words = text.matches("<text ").count();
+            assert!(words > 3 && words == text.matches(" textLength=\"").count(), "{name}: widths depend on fonts");
             assert_eq!(
                 text.contains("data:image/png"),
                 name == "figure5.svg",

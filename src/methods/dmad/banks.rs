@@ -4,7 +4,6 @@ use serde_json::{Value as Json, json};
 
 use super::filter::abnormal_patches;
 use super::params::{Bank, Center, CenterBank, Filter, OutlierBank, Params, Selection};
-use crate::bank::coreset::coreset_size;
 use crate::data::training_mask;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
@@ -52,7 +51,7 @@ pub fn outlier_bank<'a>(
         version: 1,
         params: json!({
             "beta": params.beta, "ratio": params.ratio, "seed": seed,
-            "coreset": { "projection": coreset.projection, "approximate": coreset.approximate, "starts": coreset.starts },
+            "coreset": coreset.json(),
         }),
         inputs: stages,
         images: String::new(),
@@ -67,7 +66,7 @@ pub fn outlier_bank<'a>(
             if params.beta < 1.0 {
                 mix(job, mixed.data_mut(), params.beta, patches * dim, seed)?;
             }
-            let picks = coreset.select(job, &[mixed.view()], coreset_size(textures.len(), params.ratio), seed, 1)?;
+            let picks = coreset.select(job, &[mixed.view()], params.ratio, seed, 1)?;
             let mut writer = job.create(vec![TensorDecl::f32("rows", &[picks.len(), dim])])?;
             picks.iter().try_for_each(|&pick| writer.f32(mixed.view().row(pick)))?;
             Ok(Computed::new(writer, json!({ "rows": picks.len(), "images": count })))
@@ -286,6 +285,7 @@ fn kmeans(rows: Rows, clusters: usize, seed: u64) -> Vec<usize> {
 pub fn coreset_params(params: &Params) -> CoresetParams {
     CoresetParams {
         projection: params.bank.normal.projection,
+        kind: params.bank.normal.projection_kind,
         approximate: params.bank.normal.selection == Selection::Approximate,
         starts: params.bank.normal.starts,
     }

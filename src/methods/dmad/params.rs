@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::bank::project::Kind;
 use crate::methods::Select;
 use crate::spec::{MethodContext, MethodFault, read_params, write_params};
 use crate::train::OptimizerKind;
@@ -208,6 +209,8 @@ table! {
         /// Random projection before the coreset, for both banks; 0 = none.
         #[schemars(range(max = 16384))]
         projection: usize = 128,
+        /// How its weights are drawn, for both banks.
+        projection_kind: Kind = Kind::Uniform,
         /// Greedy coreset semantics, for both banks.
         selection: Selection = Selection::Approximate,
         /// Random start rows of the `approximate` selection.

@@ -21,10 +21,12 @@ pub const RESOLUTION: f64 = 300.0;
 /// The PNG is drawn this many times larger and averaged down, because the back end does not smooth edges.
 const OVERSAMPLING: usize = 2;
 
-/// How far each back end sets text too high for its capitals and digits to be centred, as a share of its size: dots,
-/// where the middle of ascent and descent is centred, and vectors, where the middle of small letters is.
+/// How far the back end of dots sets text too high for its capitals and digits to be centred, as a share of its size.
 const DOT_DROP: f64 = 0.19;
-const VECTOR_DROP: f64 = 0.07;
+
+/// The embedded font's em, and half the height of its capitals, as shares of a text's size, which is ascent and descent.
+const EM: f64 = 1.0 / 1.164;
+const HALF_CAPITAL: f64 = 0.5 * 0.729 * EM;
 
 /// What SVG viewers are asked for, in this order; the first is the embedded font.
 const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
@@ -145,10 +147,11 @@ impl Scene {
         let mut text = String::new();
         {
             let area = SVGBackend::with_string(&mut text, (width, height)).into_drawing_area();
-            self.draw(&area, 1.0, VECTOR_DROP).map_err(fault)?;
+            let drawn = self.marks.iter().filter(|mark| !matches!(mark, Mark::Text { .. }));
+            drawn.into_iter().try_for_each(|mark| draw(&area, mark, 1.0)).map_err(fault)?;
             area.present().map_err(fault)?;
         }
-        let Some(end) = text.find('>') else { return Err(fault("no SVG")) };
+        let (Some(start), Some(end)) = (text.find('>'), text.rfind("</svg>")) else { return Err(fault("no SVG")) };
         let cm = |dots: u32| f64::from(dots) / RESOLUTION * 2.54;
         let head = format!(
             "<svg width=\"{:.3}cm\" height=\"{:.3}cm\" viewBox=\"0 0 {width} {height}\" xmlns=\"http://www.w3.org/2000/svg\">\n<rect width=\"{width}\" height=\"{height}\" fill=\"#FFFFFF\"/>",
@@ -156,7 +159,8 @@ impl Scene {
             cm(height),
         );
         let pictures: Vec<String> = self.pictures().map(embedded).collect();
-        Ok(format!("{head}\n{}{}", pictures.concat(), text[end + 1..].trim_start()))
+        let words: String = self.marks.iter().map(written).collect();
+        Ok(format!("{head}\n{}{}{words}</svg>\n", pictures.concat(), text[start + 1..end].trim_start()))
     }
 
     /// The drawing as PNG, 300 dots per inch.
@@ -169,7 +173,7 @@ impl Scene {
         {
             let backend = BitMapBackend::with_buffer(&mut pixels, (wide as u32, high as u32));
             let area = backend.into_drawing_area();
-            self.draw(&area, OVERSAMPLING as f64, DOT_DROP).map_err(fault)?;
+            self.marks.iter().try_for_each(|mark| draw(&area, mark, OVERSAMPLING as f64)).map_err(fault)?;
             area.present().map_err(fault)?;
         }
         Ok(png(&averaged(&pixels, width, height), width, height))
@@ -181,10 +185,6 @@ impl Scene {
             _ => None,
         })
     }
-
-    fn draw<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, scale: f64, drop: f64) -> Drawn<DB> {
-        self.marks.iter().try_for_each(|mark| draw(area, mark, scale, drop))
-    }
 }
 
 type Drawn<DB> = std::result::Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
@@ -193,8 +193,8 @@ fn fault(what: impl std::fmt::Display) -> Error {
     Error::method(format!("a figure cannot be drawn ({what})"), "report this as a fault of the program")
 }
 
-/// One mark on a plotters area; `drop` is how far text is moved down, as a share of its size.
-fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, mark: &Mark, scale: f64, drop: f64) -> Drawn<DB> {
+/// One mark on a plotters area.
+fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, mark: &Mark, scale: f64) -> Drawn<DB> {
     let dot = |(x, y): (f64, f64)| ((x * scale).round() as i32, (y * scale).round() as i32);
     let colour = |ink: Ink| RGBAColor(ink.0, ink.1, ink.2, ink.3);
     match mark {
@@ -220,7 +220,8 @@ fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, mark: &Mark, scale: f
             let font = if *upright { font.transform(FontTransform::Rotate270) } else { font };
             let shade = colour(*ink);
             let style = TextStyle::from(font).color(&shade).pos(Pos::new(position, VPos::Center));
-            let down = if *upright { (at.0 + drop * size, at.1) } else { (at.0, at.1 + drop * size) };
+            let drop = DOT_DROP * size;
+            let down = if *upright { (at.0 + drop, at.1) } else { (at.0, at.1 + drop) };
             area.draw(&Text::new(text.as_str(), dot(down), style))
         }
         Mark::Picture { .. } => Ok(()),
@@ -232,6 +233,35 @@ struct PictureMark<'a> {
     at: (f64, f64),
     size: (f64, f64),
     picture: &'a Picture,
+}
+
+/// A text as SVG element; nothing for other marks. It takes the width it was given here also where the viewer has another
+/// font, so that no label is cut or runs into another.
+fn written(mark: &Mark) -> String {
+    let Mark::Text { text, at: (x, y), size, align, ink, upright } = mark else { return String::new() };
+    let anchor = match align {
+        Align::Left => "start",
+        Align::Middle => "middle",
+        Align::Right => "end",
+    };
+    let (x, y, turn) = match upright {
+        false => (*x, y + HALF_CAPITAL * size, String::new()),
+        true => {
+            let x = x + HALF_CAPITAL * size;
+            (x, *y, format!(" transform=\"rotate(-90 {x:.1} {y:.1})\""))
+        }
+    };
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    format!(
+        "<text x=\"{x:.1}\" y=\"{y:.1}\"{turn} text-anchor=\"{anchor}\" font-family=\"{FAMILY}\" font-size=\"{:.1}\" \
+         textLength=\"{:.1}\" lengthAdjust=\"spacingAndGlyphs\" fill=\"#{:02X}{:02X}{:02X}\" fill-opacity=\"{}\">{escaped}</text>\n",
+        size * EM,
+        text_width(text, *size),
+        ink.0,
+        ink.1,
+        ink.2,
+        ink.3,
+    )
 }
 
 /// An SVG element that holds the picture.

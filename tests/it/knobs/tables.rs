@@ -15,6 +15,7 @@ use Differs::{Curve, Images, Metrics, Patches};
 pub type Knob = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str], Differs);
 
 pub const SEEN: (&str, &str) = ("protocol.seen.count", "2");
+const PROJECTED: &[(&str, &str)] = &[("method.bank.normal.projection", "8")];
 const NO_OUTLIERS: (&str, &str) = ("method.bank.outlier.enabled", "false");
 const NO_SEEN_BANK: (&str, &str) = ("method.bank.seen.enabled", "false");
 const IMAGE_ATTENTION: (&str, &str) = ("method.attention.mode", "\"image\"");
@@ -26,6 +27,7 @@ const DMAD_KNOBS: &[Knob] = &[
     ("bank.normal.ratio", &[], &["0.1", "0.2"], Patches),
     ("bank.normal.scope", &[], &["\"joint\"", "\"per_class\""], Patches),
     ("bank.normal.projection", &[], &["0", "8"], Patches),
+    ("bank.normal.projection_kind", PROJECTED, &["\"uniform\"", "\"gaussian\""], Patches),
     ("bank.normal.selection", &[], &["\"approximate\"", "\"plain\""], Patches),
     ("bank.normal.starts", &[], &["1", "7"], Patches),
     ("bank.outlier.enabled", &[], &["true", "false"], Patches),
@@ -102,6 +104,7 @@ const PATCHCORE_KNOBS: &[Knob] = &[
     ("bank.normal.ratio", &[], &["0.1", "0.2"], Patches),
     ("bank.normal.scope", &[], &["\"joint\"", "\"per_class\""], Patches),
     ("bank.normal.projection", &[], &["0", "8"], Patches),
+    ("bank.normal.projection_kind", PROJECTED, &["\"uniform\"", "\"gaussian\""], Patches),
     ("bank.normal.selection", &[], &["\"approximate\"", "\"plain\""], Patches),
     ("bank.normal.starts", &[], &["1", "7"], Patches),
     ("score.neighbours", &[], &["1", "3"], Patches),
