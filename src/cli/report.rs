@@ -1,5 +1,6 @@
 //! `dmad report`: tables, claims and the page again, from the records alone.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::Common;
@@ -28,16 +29,7 @@ pub struct Args {
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let mut fine = true;
     for target in &args.targets {
-        let mut recorded = record::read_experiment(&folder(target, common)?, &methods::kinds())?;
-        if target.is_file() {
-            // What is shown and asked may have been edited since the runs were recorded.
-            let declared = spec::load(target, &methods::kinds(), &[])?;
-            recorded.experiment.tables = declared.tables;
-            recorded.experiment.figures = declared.figures;
-            recorded.experiment.claims = declared.claims;
-            recorded.experiment.tolerances = declared.tolerances;
-            recorded.experiment.reproduces = declared.reproduces;
-        }
+        let recorded = read(target, common)?;
         record::rebuild_views(&recorded.folder, &recorded.experiment)?;
         for path in show(&recorded, json)? {
             eprintln!("wrote {}", path.display());
@@ -46,6 +38,29 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         fine &= recorded.missing.is_empty() && recorded.metrics.iter().all(|row| row.status == "ok");
     }
     Ok(fine)
+}
+
+/// The records of an experiment file or of a folder. What a file shows and asks may have been edited since its runs were
+/// recorded, and runs may have been added: these count as missing.
+pub(super) fn read(target: &Path, common: &Common) -> Result<Recorded> {
+    let mut recorded = record::read_experiment(&folder(target, common)?, &methods::kinds())?;
+    if target.is_file() {
+        let declared = spec::load(target, &methods::kinds(), &[])?;
+        let known: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.spec.id()).collect();
+        let experiment = &mut recorded.experiment;
+        experiment.title = declared.title;
+        experiment.metrics = declared.metrics;
+        experiment.tables = declared.tables;
+        experiment.figures = declared.figures;
+        experiment.claims = declared.claims;
+        experiment.tolerances = declared.tolerances;
+        experiment.reproduces = declared.reproduces;
+        for run in declared.runs.into_iter().filter(|run| !known.contains(&run.spec.id())) {
+            recorded.missing.push(run.spec.id());
+            experiment.runs.push(run);
+        }
+    }
+    Ok(recorded)
 }
 
 /// Prints what an experiment's records say, writes it below its folder, and returns the paths.

@@ -13,7 +13,6 @@ use crate::data::Catalog;
 use crate::error::Result;
 use crate::paper::Published;
 use crate::paper::verdict::{Outcome, Tally, Verdict, tally};
-use crate::record::read_experiment;
 use crate::report::verdicts::{because, compare, doubt, not_run};
 use crate::{methods, report, spec};
 
@@ -107,7 +106,7 @@ fn board<'a>(
         };
         return Ok(Some(Board { experiment: experiment.name, table, verdicts }));
     }
-    let recorded = read_experiment(&folder, &methods::kinds())?;
+    let recorded = super::report::read(target, common)?;
     let table = named(&recorded.experiment.reproduces);
     if table.is_empty() && args.targets.len() > 1 {
         return Ok(None);

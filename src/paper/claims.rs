@@ -111,6 +111,7 @@ pub fn image_evidence(
     resampling: Resampling,
 ) -> Result<Evidence> {
     let key = |run: &ScoredClass| (run.class.to_string(), run.seed);
+    let (better, than) = (&comparable(better, than), &comparable(than, better));
     let common = Common::of(classes, better.iter().map(key), than.iter().map(key));
     if common.is_empty() {
         return Ok(common.evidence(None, 0));
@@ -118,6 +119,20 @@ pub fn image_evidence(
     let kept = [better, than].map(|runs| runs.iter().filter(|run| common.has(&key(run))).cloned().collect::<Vec<_>>());
     let paired = paired_image_interval(&kept[0], &kept[1], statistic, resampling)?;
     Ok(common.evidence(Some(paired.interval), paired.left_out))
+}
+
+/// The classes of runs without those of which the other side has no anomalous or no normal image that both were tested
+/// on: with other seen anomalies a class may have none in common, and is missing then.
+fn comparable<'a>(runs: &[ScoredClass<'a>], others: &[ScoredClass]) -> Vec<ScoredClass<'a>> {
+    let fits = |run: &&ScoredClass| {
+        let Some(other) = others.iter().find(|other| (other.class, other.seed) == (run.class, run.seed)) else {
+            return true;
+        };
+        let paths: BTreeSet<&str> = other.images.iter().map(|image| image.path).collect();
+        let has = |anomalous| run.images.iter().any(|i| i.anomalous == anomalous && paths.contains(i.path));
+        has(true) && has(false)
+    };
+    runs.iter().filter(fits).cloned().collect()
 }
 
 /// Evidence from any metric by classes, classes and seeds resampled; otherwise as `image_evidence`. Values are

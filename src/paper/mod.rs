@@ -3,7 +3,7 @@
 //!
 //! Owns: the typed reading of `paper/published.csv` and `paper/statements.toml`, the audit, and the rules of verdicts
 //! and claims. Does not own: our numbers (`record`), how intervals are drawn (`metrics`), or how anything is shown
-//! (`cli`). But for reading those two files everything here is pure: text and numbers in, judgements out.
+//! (`report`). But for reading those two files everything here is pure: text and numbers in, judgements out.
 
 pub mod audit;
 pub mod claims;

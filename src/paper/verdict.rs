@@ -2,7 +2,7 @@
 //!
 //! Owns: the rule. A number is judged only when it was measured on the paper's data, with its weights, whole, by its
 //! definition, and without a label that says otherwise; then it is reproduced when the mean over seeds is within a
-//! tolerance. Does not own: where our numbers and their conditions come from (`cli` reads records).
+//! tolerance. Does not own: where our numbers and their conditions come from (`report::verdicts`).
 //!
 //! All numbers here are in percent, as the paper prints them.
 

@@ -17,10 +17,10 @@ use crate::spec::{Maps, Tsne, canonical_json};
 use crate::store::write_atomically;
 
 impl RecordedRun {
-    /// Mean image AUROC of each epoch; empty where only one epoch was scored.
+    /// Mean image AUROC of each epoch, NaN where it is undefined; empty where only one epoch was scored.
     pub fn curve(&self) -> Vec<f64> {
         let curve = self.value(&["curve"]).and_then(|value| value.as_array());
-        curve.into_iter().flatten().filter_map(toml::Value::as_float).collect()
+        curve.into_iter().flatten().map(|value| value.as_float().unwrap_or(f64::NAN)).collect()
     }
 
     /// Raw patch scores of a class: images × rows × columns, in the order of [`RecordedRun::images`].
@@ -194,8 +194,8 @@ pub type ChosenPictures<'a> = (&'a RecordedRun, Vec<(String, String)>);
 /// A table of images that cannot be read.
 pub fn chosen_pictures<'a>(recorded: &'a Recorded, figure: &Maps) -> Result<Vec<ChosenPictures<'a>>> {
     let shown = figure.choice().of(&recorded.experiment.runs);
-    let mut datasets: Vec<&str> = shown.iter().map(|spec| spec.dataset.as_str()).collect();
-    datasets.dedup();
+    let mut known = BTreeSet::new();
+    let datasets = shown.iter().map(|spec| spec.dataset.as_str()).filter(|dataset| known.insert(*dataset));
     let mut out = Vec::new();
     for dataset in datasets {
         let of_dataset = shown.iter().filter(|spec| spec.dataset == dataset);

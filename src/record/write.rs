@@ -101,6 +101,8 @@ pub enum Standing {
 /// Writes a finished run.
 pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
     let (spec, results) = (record.spec, record.results);
+    // Without it there is no record: new files never stand beside the labels of an earlier attempt.
+    remove(&folder.file("run.toml"))?;
     let base = base_row(record.experiment, spec);
     let mut rows = Vec::new();
     for class in &results.classes {
@@ -123,13 +125,22 @@ pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
         json!({
             "status": "ok",
             "epoch": results.epoch,
-            "curve": results.curve.iter().map(|value| value.unwrap_or(f64::NAN)).collect::<Vec<_>>(),
+            // TOML has no null, and JSON no NaN: an epoch without value is a word.
+            "curve": results.curve.iter().map(|value| value.map_or(json!("undefined"), Json::from)).collect::<Vec<_>>(),
             "provenance": record.provenance,
             "class": results.classes.iter().map(|class| json!({
                 "name": class.name, "images": class.images.len(), "regions": class.regions, "empty_masks": class.empty_masks,
             })).collect::<Vec<_>>(),
         }),
     )
+}
+
+/// Removes a file if it is there.
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(fault)),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a run that failed: a row, never a gap.
@@ -142,13 +153,7 @@ pub fn write_failure(
 ) -> Result<()> {
     // Numbers of an earlier, successful attempt no longer stand for this run.
     for name in ["run.toml", "images.parquet", "scores.safetensors", "model.safetensors", "log.jsonl"] {
-        let path = folder.file(name);
-        match std::fs::remove_file(&path) {
-            Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &path)(fault));
-            }
-            _ => {}
-        }
+        remove(&folder.file(name))?;
     }
     let base = base_row(experiment, spec);
     let rows: Vec<MetricRecord> = crate::spec::MetricName::ALL
@@ -297,6 +302,9 @@ pub fn rebuild_views(folder: &Path, experiment: &Experiment) -> Result<()> {
     let (mut metrics, mut images): (Vec<MetricRecord>, Option<DataFrame>) = Default::default();
     for run in &experiment.runs {
         let own = RunFolder::new(folder, &run.spec.id());
+        if !own.file("run.toml").is_file() {
+            continue;
+        }
         let path = own.file("metrics.parquet");
         if path.is_file() {
             metrics.extend(metric_rows(&read_parquet(&path)?, &path)?);
@@ -316,6 +324,6 @@ pub fn rebuild_views(folder: &Path, experiment: &Experiment) -> Result<()> {
     write_frame(&folder.join("metrics.csv"), frame, csv_bytes)?;
     match images {
         Some(images) => write_frame(&folder.join("images.parquet"), images, parquet_bytes),
-        None => Ok(()),
+        None => remove(&folder.join("images.parquet")),
     }
 }

@@ -165,7 +165,7 @@ fn pivot(pivot: &Pivot) -> String {
     let field = |(cell, mark): (&Cell, &Mark)| match (cell, mark) {
         (Cell::Value(mean, ..), Mark::Best) => Field { text: shown(cell), value: Some(*mean), class: "best" },
         (Cell::Value(mean, ..), Mark::Second) => Field { text: shown(cell), value: Some(*mean), class: "second" },
-        (Cell::Value(mean, ..), Mark::None) => Field::number(shown(cell), Some(*mean)),
+        (Cell::Value(mean, ..) | Cell::Partial(mean, ..), _) => Field::number(shown(cell), Some(*mean)),
         _ => Field { text: shown(cell), value: None, class: "none" },
     };
     let row = |((label, cells), marks): ((&String, &Vec<Cell>), &Vec<Mark>)| {

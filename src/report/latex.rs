@@ -5,6 +5,7 @@
 
 use super::marks::{Mark, marks};
 use super::pivot::{Cell, Column, Pivot, name};
+use super::render::shown;
 use crate::record::MEAN;
 use crate::spec::{Dimension, MetricName};
 
@@ -79,6 +80,7 @@ fn metric_name(metric: MetricName) -> &'static str {
 fn set(cell: &Cell, mark: Mark) -> String {
     let (mean, sd) = match cell {
         Cell::Value(mean, sd, _) => (mean, sd),
+        Cell::Partial(..) => return escaped(&shown(cell)),
         Cell::Undefined(_) => return "{\\footnotesize undefined}".into(),
         Cell::Undeclared => return "--".into(),
         Cell::Missing => return "{\\footnotesize not run}".into(),
@@ -107,6 +109,12 @@ pub fn escaped(text: &str) -> String {
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
                 out.push('\\');
                 out.push(letter);
+            }
+            // After the end of a row LaTeX would take these for an option.
+            '[' | '*' => {
+                out.push('{');
+                out.push(letter);
+                out.push('}');
             }
             '±' => out += "$\\pm$",
             '–' => out += "--",

@@ -20,10 +20,18 @@ pub enum Mark {
 pub fn marks(pivot: &Pivot) -> Vec<Vec<Mark>> {
     let mut marks = vec![vec![Mark::None; pivot.columns.len()]; pivot.rows.len()];
     let value = |row: usize, column: usize| match pivot.cells[row][column] {
-        Cell::Value(mean, ..) => Some((1000.0 * mean).round() as i64),
+        // As shown, so that what is shown as equal is marked alike.
+        Cell::Value(mean, ..) => {
+            format!("{:.1}", 100.0 * mean).parse().ok().map(|shown: f64| (10.0 * shown).round() as i64)
+        }
         _ => None,
     };
-    let down = matches!(pivot.dimension, Dimension::Method | Dimension::Variant | Dimension::SeenAnomalies);
+    let beside = |column: &Column| column.head.iter().any(|(d, _)| matches!(d, Dimension::Method | Dimension::Variant));
+    let down = match pivot.dimension {
+        Dimension::Method | Dimension::Variant => true,
+        Dimension::SeenAnomalies => !pivot.columns.iter().any(beside),
+        _ => false,
+    };
     let groups: Vec<Vec<(usize, usize)>> = if down {
         (0..pivot.columns.len()).map(|column| (0..pivot.rows.len()).map(|row| (row, column)).collect()).collect()
     } else {

@@ -15,12 +15,13 @@ pub mod ranking;
 mod render;
 pub mod verdicts;
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::{self, Options};
-use crate::record::Recorded;
-use crate::spec::{Dimension, Table};
+use crate::record::{Recorded, RecordedRun};
+use crate::spec::{Dimension, MetricName, Table, lists_variant};
 use crate::store::write_atomically;
 
 pub use claims::Checked;
@@ -100,7 +101,8 @@ pub fn tables(recorded: &Recorded) -> Result<Vec<Rendered>> {
     specs.iter().map(table).collect()
 }
 
-/// Writes tables and claims below the experiment's folder and returns the paths.
+/// Writes tables and claims below the experiment's folder and returns the paths. Files of tables and claims that are no
+/// longer declared go.
 ///
 /// # Errors
 /// A folder that cannot be written.
@@ -127,13 +129,27 @@ pub fn write(recorded: &Recorded, tables: &[Rendered], claims: &[Checked]) -> Re
         let path = folder.join(name);
         write_atomically(&path, text.as_bytes()).map(|()| path)
     };
-    files.into_iter().map(write).collect()
+    let paths = files.into_iter().map(write).collect::<Result<Vec<_>>>()?;
+    remove_others(&folder, &["table", "claims"], &paths)?;
+    Ok(paths)
+}
+
+/// Removes the files of a folder that begin like ours and are not among `kept`.
+fn remove_others(folder: &Path, beginnings: &[&str], kept: &[PathBuf]) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if beginnings.iter().any(|beginning| name.starts_with(beginning)) && !kept.contains(&path) && path.is_file() {
+            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// What the stages of an experiment were expected to take, and what they took: one line per kind.
 pub fn stage_costs(recorded: &Recorded) -> String {
     let mut kinds: Vec<(&str, usize, usize, f64, f64)> = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for stage in recorded.runs.iter().flat_map(|run| &run.stages) {
         let place = kinds.iter().position(|kind| kind.0 == stage.kind).unwrap_or_else(|| {
             kinds.push((&stage.kind, 0, 0, 0.0, 0.0));
@@ -151,19 +167,22 @@ pub fn stage_costs(recorded: &Recorded) -> String {
         vec![kind.into(), distinct.to_string(), uses.to_string(), format!("{expected:.1}"), format!("{actual:.1}")]
     });
     let stages = render::plain(&["stages", "computed", "used", "expected s", "actual s"], rows);
-    let mut named = std::collections::BTreeSet::new();
-    let first = recorded.runs.iter().filter(|run| named.insert((&run.spec.variant, run.spec.protocol.seen.count)));
+    let mut named = BTreeSet::new();
+    let named_by =
+        |run: &RecordedRun| (run.spec.variant.clone(), run.spec.dataset.clone(), run.spec.protocol.seen.count);
+    let first = recorded.runs.iter().filter(|run| named.insert(named_by(run)));
     let in_use = first.filter_map(|run| {
         let cost = run.cost.as_ref()?;
         Some(vec![
             run.spec.variant.clone(),
+            run.spec.dataset.clone(),
             run.spec.protocol.seen.count.to_string(),
             format!("{:.2}", cost.parameters as f64 / 1e6),
             format!("{:.1}", cost.bank_bytes as f64 / 1e6),
             format!("{:.1}", cost.milliseconds_per_image),
         ])
     });
-    let head = ["in use", "seen", "M parameters", "MB of banks", "ms per image"];
+    let head = ["in use", "dataset", "seen", "M parameters", "MB of banks", "ms per image"];
     format!("{stages}\n{}", render::plain(&head, in_use))
 }
 
@@ -176,6 +195,27 @@ fn costs(recorded: &Recorded) -> String {
         out += &format!("{},{variant},{seen},{seed},{},{}\n", run.id, cost.parameters, cost.bank_bytes);
     }
     out
+}
+
+/// How a metric is defined; where variants differ in that, each definition with its variants.
+fn definitions(recorded: &Recorded, metric: MetricName) -> Vec<String> {
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    for run in &recorded.experiment.runs {
+        let options = Options { ap: run.spec.evaluation.ap, pro: run.spec.evaluation.pro };
+        let Some(sentence) = metrics::definition(metric.as_str(), &options) else { continue };
+        let place = found.iter().position(|(known, _)| *known == sentence).unwrap_or_else(|| {
+            found.push((sentence, Vec::new()));
+            found.len() - 1
+        });
+        if !found[place].1.contains(&run.spec.variant.as_str()) {
+            found[place].1.push(&run.spec.variant);
+        }
+    }
+    let name = metric.as_str();
+    match &found[..] {
+        [(sentence, _)] => vec![format!("{name}: {sentence}")],
+        several => several.iter().map(|(s, variants)| format!("{name} of {}: {s}", variants.join(", "))).collect(),
+    }
 }
 
 fn title(recorded: &Recorded, spec: &Table) -> String {
@@ -197,19 +237,30 @@ fn notes(recorded: &Recorded, spec: &Table, pivot: &Pivot) -> Vec<String> {
         None => {}
     }
     let shown = if spec.metrics.is_empty() { &experiment.metrics } else { &spec.metrics };
-    let options = experiment
-        .runs
-        .first()
-        .map(|run| Options { ap: run.spec.evaluation.ap, pro: run.spec.evaluation.pro })
-        .unwrap_or_default();
     for metric in shown {
-        if let Some(sentence) = metrics::definition(metric.as_str(), &options) {
-            notes.push(format!("{}: {sentence}", metric.as_str()));
-        }
+        notes.extend(definitions(recorded, *metric));
     }
     for label in pivot::common_labels(recorded) {
         notes.push(format!("All runs: {label}."));
     }
+    let reasons: BTreeSet<&String> = pivot
+        .cells
+        .iter()
+        .flatten()
+        .filter_map(|cell| match cell {
+            Cell::Partial(.., reason) => Some(reason),
+            _ => None,
+        })
+        .collect();
+    notes.extend(reasons.into_iter().map(|reason| format!("* {reason}.")));
+    let shown = recorded.runs.iter().filter(|run| {
+        lists_variant(&spec.variants, &run.spec.variant)
+            && (spec.datasets.is_empty() || spec.datasets.contains(&run.spec.dataset))
+    });
+    let common = pivot::common_labels(recorded);
+    let told = |label: &&String| !common.contains(label) && !pivot.labels.contains(label);
+    let untold: BTreeSet<&String> = shown.flat_map(|run| &run.labels).filter(told).collect();
+    notes.extend(untold.into_iter().map(|label| format!("Some runs: {label}.")));
     notes.extend(pivot.labels.iter().enumerate().map(|(n, label)| format!("[{}] {label}.", pivot::letter(n))));
     if !recorded.missing.is_empty() {
         notes.push(format!(

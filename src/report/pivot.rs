@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::{MEAN, MetricRecord, Recorded, RecordedRun};
-use crate::spec::{Dimension, MetricName, Run, Table};
+use crate::spec::{Dimension, MetricName, Run, Table, lists_variant, names_variant};
 
 /// One cell: mean and spread over seeds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     /// Mean, standard deviation (None for one seed), number of seeds.
     Value(f64, Option<f64>, usize),
+    /// The same where some classes are undefined and left out of the mean; the reason.
+    Partial(f64, Option<f64>, usize, String),
     /// Recorded, but without value: the reason.
     Undefined(String),
     /// Declared and not recorded.
@@ -156,7 +158,7 @@ fn points(recorded: &Recorded, spec: &Table, every_class: bool) -> Vec<Point> {
             available: true,
         };
         let wanted = listed(&spec.datasets, &own.dataset)
-            && listed(&spec.variants, &own.variant)
+            && lists_variant(&spec.variants, &own.variant)
             && listed(&spec.methods, &own.method);
         if wanted {
             let shown = |class: &String| if every_class { listed(&spec.classes, class) } else { class == MEAN };
@@ -196,7 +198,11 @@ fn distinct(points: &[Point], dimension: Dimension, spec: &Table) -> Vec<String>
             return out;
         }
     };
-    let place = |value: &String| listed.iter().position(|item| item == value).unwrap_or(listed.len());
+    let is = |item: &String, value: &String| match dimension {
+        Dimension::Variant => names_variant(item, value),
+        _ => item == value,
+    };
+    let place = |value: &String| listed.iter().position(|item| is(item, value)).unwrap_or(listed.len());
     out.sort_by_key(|value| (place(value), listed.is_empty() && value == MEAN));
     out
 }
@@ -261,7 +267,10 @@ impl Pivot {
             .cells
             .iter()
             .flatten()
-            .filter_map(|cell| if let Cell::Value(_, _, count) = cell { Some(*count) } else { None })
+            .filter_map(|cell| match cell {
+                Cell::Value(_, _, count) | Cell::Partial(_, _, count, _) => Some(*count),
+                _ => None,
+            })
             .collect();
         Some((*counts.iter().min()?, *counts.iter().max()?))
     }
@@ -315,7 +324,12 @@ fn cell(rows: &[(Point, &MetricRecord)], points: &[Point], wanted: &[(Dimension,
         (_, count) => {
             let mean = values.iter().sum::<f64>() / count as f64;
             let squares = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-            Cell::Value(mean, (count > 1).then(|| (squares / (count - 1) as f64).sqrt()), count)
+            let sd = (count > 1).then(|| (squares / (count - 1) as f64).sqrt());
+            let partial = found.iter().find(|row| row.value.is_some() && !row.error.is_empty());
+            match partial {
+                Some(row) => Cell::Partial(mean, sd, count, row.error.clone()),
+                None => Cell::Value(mean, sd, count),
+            }
         }
     }
 }

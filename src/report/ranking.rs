@@ -10,7 +10,7 @@ use super::render::{aligned_markdown, plain, quoted};
 use crate::error::Result;
 use crate::paper::claims::Evidence;
 use crate::record::{MEAN, Recorded, RecordedRun};
-use crate::spec::{MetricName, Table};
+use crate::spec::{MetricName, Table, lists_variant};
 
 /// The variants of one dataset in the order of one metric.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub fn rank(recorded: &Recorded, spec: &Table) -> Result<Vec<Ranking>> {
     for run in recorded.runs.iter().filter(|run| run.failure.is_none()) {
         let (arm, method) = (Arm::of(run), run.spec.method_name());
         let wanted = listed(&spec.datasets, &arm.dataset)
-            && listed(&spec.variants, &arm.variant)
+            && lists_variant(&spec.variants, &arm.variant)
             && listed(&spec.methods, method);
         if wanted && !arms.contains(&arm) {
             arms.push(arm);

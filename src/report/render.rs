@@ -15,6 +15,7 @@ pub fn shown(cell: &Cell) -> String {
     match cell {
         Cell::Value(mean, Some(sd), _) => format!("{:.1} ± {:.1}", mean * 100.0, sd * 100.0),
         Cell::Value(mean, None, _) => format!("{:.1}", mean * 100.0),
+        Cell::Partial(mean, sd, count, _) => format!("{}*", shown(&Cell::Value(*mean, *sd, *count))),
         Cell::Undefined(_) => "undefined".into(),
         Cell::Missing => "not run".into(),
         Cell::Undeclared => "–".into(),
@@ -121,6 +122,10 @@ pub fn csv(pivot: &Pivot) -> String {
             let rest = match cell {
                 Cell::Value(mean, sd, count) => {
                     format!("{mean},{},{count},", sd.map(|sd| sd.to_string()).unwrap_or_default())
+                }
+                Cell::Partial(mean, sd, count, reason) => {
+                    let sd = sd.map(|sd| sd.to_string()).unwrap_or_default();
+                    format!("{mean},{sd},{count},{}", quoted(reason))
                 }
                 Cell::Undefined(reason) => format!(",,0,{}", quoted(reason)),
                 Cell::Missing => ",,0,not run".into(),

@@ -79,8 +79,8 @@ fn picture(run: &RecordedRun, class: &str, labelled: &Labelled) -> Result<Pictur
     let stem = format!("{class}-{}", &blake3::hash(path.as_bytes()).to_hex()[..12]);
     let picture =
         Picture { class: class.into(), path, image: format!("{stem}.png"), truth: format!("{stem}-truth.png") };
-    write_atomically(&run.thumbnail(&picture.image), &thumbnail::png(&image.data, image.side, image.side))?;
-    write_atomically(&run.thumbnail(&picture.truth), &thumbnail::png(&truth, mask.width, mask.height))?;
+    write_atomically(&run.thumbnail(&picture.image), &thumbnail::png(&image.data, (image.side, image.side), None))?;
+    write_atomically(&run.thumbnail(&picture.truth), &thumbnail::png(&truth, (mask.width, mask.height), None))?;
     Ok(picture)
 }
 

@@ -155,7 +155,12 @@ fn attempt(
         Err(fault) => {
             let message = fault.to_string();
             session.progress.failed(run, &message);
-            record::write_failure(&folder, experiment, &run.spec, &message, fault.help())?;
+            let _lock = session.wait_for(&session.results_lock(experiment, &run.spec.id()))?;
+            // Another process may have done meanwhile what this one could not.
+            let done = build::with(session, run, |built| Ok(standing(built, &folder) == Standing::Current));
+            if !done.unwrap_or(false) {
+                record::write_failure(&folder, experiment, &run.spec, &message, fault.help())?;
+            }
             let spec = &run.spec;
             summary.failed.push(Failure { run: spec.id(), variant: spec.variant.clone(), seed: spec.seed, message });
             Outcome::Failed

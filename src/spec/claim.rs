@@ -8,6 +8,7 @@ use super::check::suggestion;
 use super::diagnostic::Place;
 use super::experiment::Run;
 use super::file::{MetricName, Table};
+use super::sweep::names_variant;
 use super::tree::{Node, Value};
 use crate::error::Result;
 
@@ -106,6 +107,7 @@ impl Claim {
         let pairs = better.iter().flat_map(|left| than.iter().map(move |right| (left, right)));
         pairs
             .filter(|(left, right)| left.0 == right.0 && (!free || left.1 == right.1))
+            .filter(|(left, right)| self.better.variant() != self.than.variant() || left != right)
             .map(|(left, right)| Comparison { dataset: left.0.clone(), seen: [left.1, right.1] })
             .collect()
     }
@@ -181,7 +183,8 @@ pub(super) fn check_tables(base: &Node, tables: &[Table], runs: &[Run]) -> Resul
     let names = variants(runs);
     for (item, table) in items(base, "table").iter().zip(tables) {
         let unknown = |name: &&String| {
-            !names.contains(&name.as_str()) && !table.also.iter().any(|also| also.name() == name.as_str())
+            !names.iter().any(|known| names_variant(name, known))
+                && !table.also.iter().any(|also| also.name() == name.as_str())
         };
         if let Some(name) = table.variants.iter().find(unknown) {
             let what = format!("there is no variant \"{name}\"");

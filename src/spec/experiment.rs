@@ -15,7 +15,8 @@ use super::diagnostic::Place;
 use super::figure::{Figure, check_names};
 use super::file::{ExperimentFile, MetricName, Names, Table as TableSpec};
 use super::method::{MethodContext, MethodFault, MethodKind, schema_of};
-use super::tree::{self, Entry, Node, Table, Value};
+use super::sweep::{sweep_points, swept_name};
+use super::tree::{self, Node, Table, Value};
 use super::types::{Backbone, Evaluation, Features, Image, Protocol};
 use crate::error::{Error, Result};
 
@@ -26,7 +27,8 @@ pub const BASE_VARIANT: &str = "full";
 const METHOD_SECTIONS: &[&str] = &["image", "backbone", "features"];
 
 /// Sections that a variant or a sweep may change.
-const RUN_KEYS: &[&str] = &["dataset", "classes", "protocol", "image", "backbone", "features", "method", "evaluation"];
+pub(super) const RUN_KEYS: &[&str] =
+    &["dataset", "classes", "protocol", "image", "backbone", "features", "method", "evaluation"];
 
 /// A typed, fully resolved experiment.
 #[derive(Debug)]
@@ -49,7 +51,7 @@ pub struct Experiment {
     pub tolerances: Tolerances,
     /// Declared figures.
     pub figures: Vec<Figure>,
-    /// The runs in canonical order: variant, dataset, sweep, seed.
+    /// The runs in canonical order: variant, sweep, dataset, seed.
     pub runs: Vec<Run>,
     /// The resolved experiment as TOML: reading it again gives the same runs.
     pub resolved: String,
@@ -293,7 +295,9 @@ impl Resolver<'_> {
         if self.keep_written {
             keep_written(&mut own, &tree);
         }
-        for mut point in sweep_points(sweep.as_ref())? {
+        let points = sweep_points(sweep.as_ref())?;
+        for mut point in points.clone() {
+            let name = swept_name(variant, &point, &points);
             // The method first: a change of method drops the keys of the other one, which the sweep may set as well.
             point.sort_by_key(|(key, ..)| !names_method(key));
             let mut swept = tree.clone();
@@ -304,7 +308,7 @@ impl Resolver<'_> {
                 }
                 swept.merge(&over);
             }
-            self.add_runs(variant, swept)?;
+            self.add_runs(&name, swept)?;
         }
         Ok(own)
     }
@@ -434,37 +438,6 @@ fn keep_written(sections: &mut Json, tree: &Node) {
             }
         }
     }
-}
-
-/// One point of a sweep: the dotted keys, their entries (for places) and the values they take.
-type SweepPoint = Vec<(String, Entry, Node)>;
-
-/// The cross product in the order of the sorted keys, the last key running fastest.
-fn sweep_points(sweep: Option<&Entry>) -> Result<Vec<SweepPoint>> {
-    let mut points = vec![Vec::new()];
-    for (key, entry) in sweep.and_then(|sweep| sweep.node.table()).into_iter().flatten() {
-        if !RUN_KEYS.contains(&key.split('.').next().unwrap_or_default()) {
-            let help = suggestion(key, RUN_KEYS.iter().copied());
-            return Err(entry.key.fault(format!("`{key}` cannot be swept"), Some(help)));
-        }
-        let Value::Array(values) = &entry.node.value else {
-            return Err(entry.node.place.fault(format!("`sweep.\"{key}\"` must be an array of values"), None));
-        };
-        if values.is_empty() {
-            return Err(entry.node.place.fault(format!("`sweep.\"{key}\"` has no value, so nothing would run"), None));
-        }
-        points = points
-            .iter()
-            .flat_map(|point: &SweepPoint| {
-                values.iter().map(|value| {
-                    let mut point = point.clone();
-                    point.push((key.clone(), entry.clone(), value.clone()));
-                    point
-                })
-            })
-            .collect();
-    }
-    Ok(points)
 }
 
 /// The experiment with every default written out. Reading it again gives the same runs.

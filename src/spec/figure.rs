@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::check::suggestion;
 use super::experiment::{BASE_VARIANT, Run, RunSpec};
 use super::file::{Dimension, MetricName};
+use super::sweep::{lists_variant, names_variant};
 use super::tree::{Node, Value};
 use crate::error::Result;
 
@@ -354,7 +355,7 @@ impl Choice<'_> {
         let kept: Vec<&RunSpec> = runs
             .iter()
             .map(|run| &run.spec)
-            .filter(|spec| listed(self.datasets, &spec.dataset) && listed(self.variants, &spec.variant))
+            .filter(|spec| listed(self.datasets, &spec.dataset) && lists_variant(self.variants, &spec.variant))
             .collect();
         let mut shown = BTreeSet::new();
         let wanted = |spec: &&&RunSpec| {
@@ -406,7 +407,8 @@ pub(super) fn check_names(base: &Node, figures: &[Figure], runs: &[Run]) -> Resu
     for (number, figure) in figures.iter().enumerate() {
         let (named_datasets, named_variants) = figure.names();
         for (key, named, known) in [("datasets", named_datasets, &datasets), ("variants", named_variants, &variants)] {
-            let Some(wrong) = named.iter().find(|name| !known.contains(name.as_str())) else { continue };
+            let unknown = |name: &&String| !known.iter().any(|known| names_variant(name, known));
+            let Some(wrong) = named.iter().find(unknown) else { continue };
             let message = format!("`figure[{number}].{key}`: the experiment has no \"{wrong}\"");
             return Err(place_of(base, number, key)
                 .place

@@ -10,6 +10,7 @@ mod experiment;
 mod figure;
 mod file;
 mod method;
+mod sweep;
 pub mod tree;
 mod types;
 
@@ -19,4 +20,5 @@ pub use experiment::{BASE_VARIANT, Experiment, Run, RunSpec, canonical_json, loa
 pub use figure::{BankPart, Bars, Choice, Curve, Figure, Histogram, Learning, Maps, Tsne};
 pub use file::{Dimension, ExperimentFile, MetricName, Names, Table, VariantFile};
 pub use method::{MethodContext, MethodFault, MethodKind, read_params, schema_of, write_params};
+pub use sweep::{lists_variant, names_variant};
 pub use types::*;

@@ -170,6 +170,7 @@ fn a_table_of_one_class_shows_that_class_and_what_is_elsewhere_compared_where_it
     sandbox.write("results/judged/experiment.toml", &(copy.clone() + table));
     sandbox.dmad(&["report", "results/judged"]);
     let number = copy.matches("[[table]]").count() + 1;
+    sandbox.write("results/judged/tables/mine.txt", "a user's own");
     let csv = sandbox.path(&format!("results/judged/tables/table{number}.csv"));
     let csv = std::fs::read_to_string(csv).expect("a table");
     let cell = |start: &str| {
@@ -183,6 +184,11 @@ fn a_table_of_one_class_shows_that_class_and_what_is_elsewhere_compared_where_it
     assert_eq!(cell("\"patchcore\",\"0 seen · image_auroc\","), ",,0,not declared");
     assert_eq!(cell("\"dra\",\"0 seen · image_auroc\","), ",,0,not declared");
     assert_eq!(cell("\"dra\",\"10 seen · image_auroc\","), ",,0,not available");
+    // A table that is no longer declared leaves no file.
+    sandbox.write("results/judged/experiment.toml", &copy);
+    sandbox.dmad(&["report", "results/judged"]);
+    assert!(!sandbox.path(&format!("results/judged/tables/table{number}.csv")).exists());
+    assert!(sandbox.path("results/judged/tables/mine.txt").is_file(), "what is not ours stays");
 }
 
 #[test]

@@ -82,6 +82,8 @@ fn every_kind_is_drawn_and_repeats_to_the_byte() {
         if name.ends_with(".png") {
             let image = image::load_from_memory(bytes).unwrap_or_else(|e| panic!("{name}: {e}")).into_rgb8();
             assert_eq!(image.width(), 1004, "{name}: 8.5 cm at 300 dots per inch");
+            let dots = bytes.windows(9).any(|w| w == b"pHYs\x00\x00\x2e\x23\x00");
+            assert!(dots, "{name} does not say that it has 300 dots per inch");
             let inked = image.pixels().filter(|pixel| pixel.0 != [255; 3]).count();
             assert!(inked * 50 > (image.width() * image.height()) as usize, "{name}: {inked} pixels are not white");
             let edge = (0..image.height()).any(|y| image.get_pixel(image.width() - 1, y).0 != [255; 3]);
@@ -131,6 +133,24 @@ fn a_curve_has_the_recorded_means_and_spreads() {
             "{line}: {mean} ± {deviation}"
         );
     }
+}
+
+#[test]
+fn variants_that_are_further_samplings_are_a_band_of_one_line() {
+    let lab = Lab::new();
+    let more = "[[variant]]\nname = \"again\"\nprotocol.seen.seed = 5\nsweep.\"protocol.seen.count\" = [2]\n\
+                [[figure]]\nkind = \"curve\"\nlines = \"method\"\n[[figure]]\nkind = \"curve\"\nlines = \"variant\"";
+    let more = more.replace("protocol.seen.seed = 5", "protocol.seen.seed = 5\nprotocol.seen.sampler = \"python\"");
+    let text = document(&more).replace("[sweep]", "[sweep]\n\"protocol.seen.sampler\" = [\"python\"]");
+    let (experiment, _) = lab.run("samplings", &text);
+    figures_of(&lab, &experiment);
+    let csv = |number: usize| {
+        let path = lab.results(&experiment).join(format!("figures/figure{number}.csv"));
+        std::fs::read_to_string(path).expect("data")
+    };
+    let line = csv(1).lines().find(|line| line.contains("\"dmad\",\"2\"")).expect("two seen").to_string();
+    assert!(line.ends_with(",2") && !line.contains(",,"), "a range over two samplings: {line}");
+    assert!(!csv(1).contains("again") && csv(2).contains("\"again\",\"2\""), "{}{}", csv(1), csv(2));
 }
 
 #[test]

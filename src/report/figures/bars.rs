@@ -60,7 +60,7 @@ pub fn draw(recorded: &Recorded, figure: &Bars, notes: &mut Notes) -> Result<Opt
 fn parts(recorded: &Recorded, rows: &[&MetricRecord], figure: &Bars) -> Vec<Part> {
     let samplings = series::samplings(recorded, rows);
     let mut named = vec![figure.bars];
-    named.extend(series::varying(rows, &named));
+    named.extend(series::varying(recorded, rows, &named));
     let mut labels: Vec<String> = Vec::new();
     for row in rows {
         let label = series::label(row, &named);

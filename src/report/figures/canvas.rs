@@ -176,7 +176,7 @@ impl Scene {
             self.marks.iter().try_for_each(|mark| draw(&area, mark, OVERSAMPLING as f64)).map_err(fault)?;
             area.present().map_err(fault)?;
         }
-        Ok(png(&averaged(&pixels, width, height), width, height))
+        Ok(png(&averaged(&pixels, width, height), (width, height), Some(RESOLUTION)))
     }
 
     fn pictures(&self) -> impl Iterator<Item = PictureMark<'_>> {
@@ -266,7 +266,7 @@ fn written(mark: &Mark) -> String {
 
 /// An SVG element that holds the picture.
 fn embedded(mark: PictureMark) -> String {
-    let data = BASE64.encode(png(&mark.picture.data, mark.picture.width, mark.picture.height));
+    let data = BASE64.encode(png(&mark.picture.data, (mark.picture.width, mark.picture.height), None));
     format!(
         "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" href=\"data:image/png;base64,{data}\"/>\n",
         mark.at.0.round(),

@@ -29,7 +29,7 @@ pub fn draw(recorded: &Recorded, figure: &Curve, notes: &mut Notes) -> Result<Op
     };
     let rows = series::select(recorded, &query);
     let mut named = vec![figure.lines];
-    named.extend(series::varying(&rows, &shown));
+    named.extend(series::varying(recorded, &rows, &shown));
     let lines = labels(&rows, &named);
     let places = distinct(&rows, figure.x);
     let metrics = series::metrics(recorded, query.metrics);
@@ -46,6 +46,8 @@ pub fn draw(recorded: &Recorded, figure: &Curve, notes: &mut Notes) -> Result<Op
     if lines.len() > 1 {
         let key = |number: usize| Key::Line { number, ink: colour(number) };
         legend(&mut scene, &lines.iter().enumerate().map(|(i, l)| (key(i), l.clone())).collect::<Vec<_>>());
+    } else {
+        scene.height += 0.5 * GAP;
     }
     let several = parts.iter().any(|part| part.dataset != parts[0].dataset);
     grid(&mut scene, &parts, (figure.width_cm / 7.5) as usize, |scene, part| {

@@ -6,7 +6,7 @@ use super::style::{GAP, colour};
 use super::{Drawing, Notes, quoted, run_label};
 use crate::error::Result;
 use crate::record::{Recorded, RecordedRun};
-use crate::spec::{Learning, RunSpec};
+use crate::spec::{self, Learning, RunSpec};
 
 /// What one run tells: losses by term, one value per epoch, and image AUROC per epoch.
 struct Told {
@@ -27,7 +27,7 @@ pub fn draw(recorded: &Recorded, figure: &Learning, notes: &mut Notes) -> Result
     let wanted = |run: &&RecordedRun| {
         let count = run.spec.protocol.seen.count;
         listed(&figure.datasets, &run.spec.dataset)
-            && listed(&figure.variants, &run.spec.variant)
+            && spec::lists_variant(&figure.variants, &run.spec.variant)
             && run.failure.is_none()
             && (figure.seen_anomalies.is_empty() || figure.seen_anomalies.contains(&count))
     };

@@ -128,7 +128,7 @@ fn section(
         for (column, cell) in cells.into_iter().enumerate() {
             if let Some(picture) = &cell {
                 let label = labels[column].replace(NO_BREAK, " ");
-                strip.pictures.push((label, png(&picture.data, picture.width, picture.height)));
+                strip.pictures.push((label, png(&picture.data, (picture.width, picture.height), None)));
             }
             match cell {
                 Some(picture) => {

@@ -17,13 +17,17 @@ mod tsne;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use self::canvas::Scene;
+use self::canvas::{RESOLUTION, Scene};
 use self::style::GAP;
 use super::pivot::common_labels;
-use crate::error::{Error, Result};
+use super::remove_others;
+use crate::error::Result;
 use crate::record::Recorded;
 use crate::spec::{Figure, RunSpec};
 use crate::store::write_atomically;
+
+/// Dots of the highest figure that is drawn, about 130 cm: its dots are all in memory at once.
+const HIGHEST: f64 = 15_000.0;
 
 /// A figure's contents before they are rendered.
 struct Drawing {
@@ -95,6 +99,11 @@ pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
             if let Some(labels) = labels(recorded) {
                 panel::footnote(&mut scene, &labels);
             }
+            if scene.height > HIGHEST {
+                let cm = scene.height / RESOLUTION * 2.54;
+                missing.push(format!("figure {number}: it would be {cm:.0} cm high; show fewer images or classes"));
+                continue;
+            }
             let (title, svg, png) = (figure.title().to_string(), scene.svg()?, scene.png()?);
             drawn.push(DrawnFigure { number, title, svg, png, csv, strips });
         }
@@ -114,8 +123,8 @@ fn labels(recorded: &Recorded) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Writes the drawn figures below the experiment's folder and returns the paths. Files of a figure that can no longer be
-/// drawn go.
+/// Writes the drawn figures below the experiment's folder and returns the paths. Files of figures that are no longer
+/// declared or can no longer be drawn go.
 ///
 /// # Errors
 /// A folder that cannot be written.
@@ -126,10 +135,7 @@ pub fn write_figures(recorded: &Recorded, figures: &Figures) -> Result<Vec<PathB
         let figure = figures.drawn.iter().find(|figure| figure.number == number);
         for extension in ["svg", "png", "csv"] {
             let path = folder.join(format!("figure{number}.{extension}"));
-            let Some(figure) = figure else {
-                remove(&path)?;
-                continue;
-            };
+            let Some(figure) = figure else { continue };
             let bytes = match extension {
                 "svg" => figure.svg.as_bytes(),
                 "png" => &figure.png,
@@ -139,14 +145,8 @@ pub fn write_figures(recorded: &Recorded, figures: &Figures) -> Result<Vec<PathB
             paths.push(path);
         }
     }
+    remove_others(&folder, &["figure"], &paths)?;
     Ok(paths)
-}
-
-fn remove(path: &std::path::Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(fault)),
-        _ => Ok(()),
-    }
 }
 
 /// What is missing in a figure.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::NO_BREAK;
 use crate::record::{MetricRecord, Recorded};
-use crate::spec::{Dimension, MetricName, Sampler};
+use crate::spec::{self, Dimension, MetricName, Sampler};
 
 /// What a dimension is called on an axis.
 pub fn name(dimension: Dimension) -> &'static str {
@@ -81,7 +81,9 @@ pub fn select<'a>(recorded: &'a Recorded, query: &Query) -> Vec<&'a MetricRecord
     recorded
         .metrics
         .iter()
-        .filter(|row| class(row) && listed(query.datasets, &row.dataset) && listed(query.variants, &row.variant))
+        .filter(|row| {
+            class(row) && listed(query.datasets, &row.dataset) && spec::lists_variant(query.variants, &row.variant)
+        })
         .collect()
 }
 
@@ -91,13 +93,31 @@ pub fn metrics(recorded: &Recorded, own: &[MetricName]) -> Vec<MetricName> {
 }
 
 /// Dimensions besides the shown ones, dataset and seed that vary among rows: what they are is added to the labels, since
-/// different things must not be averaged.
-pub fn varying(rows: &[&MetricRecord], shown: &[Dimension]) -> Vec<Dimension> {
+/// different things must not be averaged. Variants that are further samplings of the seen anomalies are no different
+/// thing.
+pub fn varying(recorded: &Recorded, rows: &[&MetricRecord], shown: &[Dimension]) -> Vec<Dimension> {
     // A variant says more than its method.
     [Dimension::Variant, Dimension::SeenAnomalies]
         .into_iter()
         .filter(|dimension| !shown.contains(dimension) && distinct(rows, *dimension).len() > 1)
+        .filter(|dimension| *dimension != Dimension::Variant || !are_samplings(recorded, rows))
         .collect()
+}
+
+/// Whether the runs behind rows differ in the sampling of seen anomalies alone, besides what figures tell apart.
+fn are_samplings(recorded: &Recorded, rows: &[&MetricRecord]) -> bool {
+    let kept = |row: &&MetricRecord| {
+        let mut spec = recorded.run(&row.run)?.spec.clone();
+        (spec.variant, spec.dataset, spec.seed) = (String::new(), String::new(), 0);
+        (spec.protocol.seen.seed, spec.protocol.seen.count) = (0, 0);
+        Some(spec)
+    };
+    // What is "auto" in a method depends on whether anomalies are seen.
+    let mut known = BTreeMap::new();
+    rows.iter().all(|row| {
+        let spec = kept(row);
+        *known.entry(row.seen_anomalies).or_insert_with(|| spec.clone()) == spec
+    })
 }
 
 /// A row's name in dimensions.
