@@ -44,7 +44,8 @@ pub fn find_run(results: &Path, name: &str, methods: &[&MethodKind]) -> Result<R
         found.retain(|(_, own)| own == id);
     }
     match &found[..] {
-        [(folder, id)] => read_run_of(folder, id, methods),
+        // An id is the digest of all settings: several studies may share a run, and any of its records will do.
+        [(folder, id), others @ ..] if others.iter().all(|(_, other)| other == id) => read_run_of(folder, id, methods),
         [] => Err(Error::usage(
             format!("no run `{name}` is recorded below {}", results.display()),
             "`dmad runs list` shows all of them",

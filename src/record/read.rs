@@ -23,6 +23,8 @@ pub struct Recorded {
     pub metrics: Vec<MetricRecord>,
     /// Runs that are declared but not recorded.
     pub missing: Vec<String>,
+    /// Runs that are recorded and no longer declared: the experiment's settings, or the program's defaults, were others.
+    pub others: Vec<String>,
 }
 
 /// One recorded run without its rows.
@@ -116,8 +118,11 @@ fn damaged(path: &Path, what: impl Into<String>) -> Error {
 /// A folder without experiment or without any recorded run; a record of another version of the format, that is damaged,
 /// lacks one of its files, or is there twice.
 pub fn read_experiment(folder: &Path, methods: &[&MethodKind]) -> Result<Recorded> {
-    refuse_strangers(folder)?;
-    read(folder, methods, &|_| true)
+    let there = refuse_strangers(folder)?;
+    let mut recorded = read(folder, methods, &|_| true)?;
+    let declared: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.spec.id()).collect();
+    recorded.others = there.into_iter().filter(|id| !declared.contains(id)).collect();
+    Ok(recorded)
 }
 
 /// Reads one recorded run of the experiment in `folder`, whatever may be wrong with the others.
@@ -135,8 +140,14 @@ fn read(folder: &Path, methods: &[&MethodKind], wanted: &dyn Fn(&str) -> bool) -
         ));
     }
     let experiment = load(&copy, methods, &[])?;
-    let mut recorded =
-        Recorded { folder: folder.into(), experiment, runs: Vec::new(), metrics: Vec::new(), missing: Vec::new() };
+    let mut recorded = Recorded {
+        folder: folder.into(),
+        experiment,
+        runs: Vec::new(),
+        metrics: Vec::new(),
+        missing: Vec::new(),
+        others: Vec::new(),
+    };
     for run in &recorded.experiment.runs {
         let id = run.spec.id();
         if !wanted(&id) {
@@ -154,7 +165,7 @@ fn read(folder: &Path, methods: &[&MethodKind], wanted: &dyn Fn(&str) -> bool) -
         return Err(Error::store(
             folder,
             match recorded.missing.len() {
-                0 => "the experiment no longer declares that run".into(),
+                0 => "the experiment no longer declares that run, whose settings are in its run.toml".into(),
                 count => format!("none of the {count} runs of the experiment is recorded"),
             },
             "run the experiment first",
@@ -164,10 +175,11 @@ fn read(folder: &Path, methods: &[&MethodKind], wanted: &dyn Fn(&str) -> bool) -
 }
 
 /// A folder that holds another run than its name says is a copy, and nobody can tell which of the two is meant. Folders
-/// of runs that the experiment no longer declares do no harm.
-fn refuse_strangers(folder: &Path) -> Result<()> {
+/// of runs that the experiment no longer declares do no harm. Returns the ids of all runs that are there.
+fn refuse_strangers(folder: &Path) -> Result<Vec<String>> {
+    let mut there = Vec::new();
     let runs = folder.join("runs");
-    let Ok(entries) = std::fs::read_dir(&runs) else { return Ok(()) };
+    let Ok(entries) = std::fs::read_dir(&runs) else { return Ok(there) };
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
     for path in paths {
@@ -179,8 +191,9 @@ fn refuse_strangers(folder: &Path) -> Result<()> {
             let what = format!("holds run {own}, so that run is there twice or under a wrong name");
             return Err(Error::store(&path, what, "remove the folder that does not belong there"));
         }
+        there.extend(own.map(str::to_string));
     }
-    Ok(())
+    Ok(there)
 }
 
 fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(RecordedRun, Vec<MetricRecord>)>> {
@@ -193,6 +206,10 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
         let what = format!("the record has format {found}, this program's is {VERSION}; the two are not mixed");
         return Err(damaged(&path, what));
     }
+    let written: Option<RunSpec> = table.get("spec").and_then(|spec| spec.clone().try_into().ok());
+    if written.is_none_or(|written| written.id() != id) {
+        return Err(damaged(&path, "its settings are not those of the run that the folder is named after"));
+    }
     let failure = match table.get("status").and_then(toml::Value::as_str) {
         Some("ok") => None,
         Some("error") => {
@@ -203,7 +220,7 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
     let needed: &[&str] = if failure.is_some() {
         &["metrics.parquet"]
     } else {
-        &["metrics.parquet", "images.parquet", "scores.safetensors"]
+        &["metrics.parquet", "images.parquet", "scores.safetensors", "log.jsonl"]
     };
     if let Some(name) = needed.iter().find(|name| !folder.file(name).is_file()) {
         return Err(damaged(&folder.file(name), "is missing, so the run's record is not whole"));

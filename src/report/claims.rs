@@ -118,7 +118,7 @@ pub fn text(checked: &[Checked]) -> String {
             <[String; 8]>::try_from(item.row()).unwrap_or_else(|_| unreachable!("a row has as many cells as HEAD"));
         let because = if because.is_empty() { because } else { format!(" ({because})") };
         out +=
-            &format!("  {answer}{because}\n    {compared}: {metric} {difference}, claimed {claimed}, {seeds} seeds\n");
+            &format!("  {answer}{because}\n    {compared}: {metric} {difference}, claimed {claimed}, seeds: {seeds}\n");
     }
     out
 }

@@ -93,6 +93,13 @@ fn missing(recorded: &Recorded, figures: &Figures) -> String {
             out += &format!("<p class=\"missing\">{}</p>\n", escaped(&what));
         }
     }
+    if !recorded.others.is_empty() {
+        let what = format!(
+            "Recorded with other settings than the experiment's, and not shown: {}",
+            recorded.others.join(", ")
+        );
+        out += &format!("<p class=\"missing\">{}</p>\n", escaped(&what));
+    }
     for what in &figures.missing {
         out += &format!("<p class=\"missing\">{}</p>\n", escaped(what));
     }
@@ -313,7 +320,7 @@ fn provenance(recorded: &Recorded) -> String {
             Field::text(if dirty { format!("{revision} with changes") } else { revision }),
             Field::text(text(&["provenance", "device"])),
             Field::text(text(&["environment", "cpu"])),
-            scaled(&["provenance", "threads"], 1.0),
+            Field::number(text(&["provenance", "threads"]), number(&["provenance", "threads"])),
             scaled(&["provenance", "wall_seconds"], 1.0),
             scaled(&["provenance", "peak_memory_bytes"], 1e-9),
             digest(&run.dataset_digest),

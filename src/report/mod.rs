@@ -243,6 +243,15 @@ fn notes(recorded: &Recorded, spec: &Table, pivot: &Pivot) -> Vec<String> {
     for label in pivot::common_labels(recorded) {
         notes.push(format!("All runs: {label}."));
     }
+    for also in spec.also.iter().filter(|also| !pivot.names(also.name())) {
+        notes.push(format!(
+            "{}: not available, and compared with other numbers of seen anomalies than these.",
+            also.name()
+        ));
+    }
+    for class in spec.classes.iter().filter(|class| !recorded.metrics.iter().any(|row| row.class == **class)) {
+        notes.push(format!("No recorded run has a class \"{class}\"."));
+    }
     let reasons: BTreeSet<&String> = pivot
         .cells
         .iter()

@@ -236,6 +236,7 @@ impl Pivot {
         let rows = distinct(&points, spec.rows, spec);
         let recorded_points: Vec<(Point, &MetricRecord)> =
             recorded.metrics.iter().map(|row| (Point::of_row(row), row)).collect();
+        let classes = Classes::new(recorded);
         let cells = rows
             .iter()
             .map(|row| {
@@ -243,11 +244,16 @@ impl Pivot {
                 let wanted = |column: &Column| -> Vec<(Dimension, String)> {
                     [&column.head[..], std::slice::from_ref(&own)].concat()
                 };
-                columns.iter().map(|c| cell(&recorded_points, &points, &wanted(c), c.metric)).collect()
+                columns.iter().map(|c| cell(&recorded_points, &points, &classes, &wanted(c), c.metric)).collect()
             })
             .collect();
         let rows = rows.iter().map(|row| tags.tagged(spec.rows, row)).collect();
         Pivot { dimension: spec.rows, rows, columns, cells, labels: tags.labels }
+    }
+
+    /// Whether a row or a column is called so.
+    pub fn names(&self, name: &str) -> bool {
+        self.rows.iter().chain(self.columns.iter().flat_map(|column| &column.labels)).any(|label| label == name)
     }
 
     /// The same with these columns alone.
@@ -309,7 +315,13 @@ fn combinations(points: &[Point], columns: &[Dimension], spec: &Table) -> Vec<Ve
     heads
 }
 
-fn cell(rows: &[(Point, &MetricRecord)], points: &[Point], wanted: &[(Dimension, String)], metric: MetricName) -> Cell {
+fn cell(
+    rows: &[(Point, &MetricRecord)],
+    points: &[Point],
+    classes: &Classes,
+    wanted: &[(Dimension, String)],
+    metric: MetricName,
+) -> Cell {
     let found: Vec<&MetricRecord> = rows
         .iter()
         .filter(|(point, row)| row.metric == metric.as_str() && point.is(wanted) && points.contains(point))
@@ -325,12 +337,37 @@ fn cell(rows: &[(Point, &MetricRecord)], points: &[Point], wanted: &[(Dimension,
             let mean = values.iter().sum::<f64>() / count as f64;
             let squares = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
             let sd = (count > 1).then(|| (squares / (count - 1) as f64).sqrt());
-            let partial = found.iter().find(|row| row.value.is_some() && !row.error.is_empty());
-            match partial {
-                Some(row) => Cell::Partial(mean, sd, count, row.error.clone()),
+            let told =
+                found.iter().find(|row| row.value.is_some() && !row.error.is_empty()).map(|row| row.error.clone());
+            match told.or_else(|| found.iter().find_map(|row| classes.lacking(row))) {
+                Some(reason) => Cell::Partial(mean, sd, count, reason),
                 None => Cell::Value(mean, sd, count),
             }
         }
+    }
+}
+
+/// Which classes each run has: a mean over fewer than others of its dataset have is not comparable with theirs.
+struct Classes<'a> {
+    of_run: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    of_dataset: BTreeMap<&'a str, BTreeSet<&'a str>>,
+}
+
+impl<'a> Classes<'a> {
+    fn new(recorded: &'a Recorded) -> Self {
+        let mut classes = Classes { of_run: BTreeMap::new(), of_dataset: BTreeMap::new() };
+        for row in recorded.metrics.iter().filter(|row| row.class != MEAN) {
+            classes.of_run.entry(&row.run).or_default().insert(&row.class);
+            classes.of_dataset.entry(&row.dataset).or_default().insert(&row.class);
+        }
+        classes
+    }
+
+    /// What a mean leaves out that other runs of its dataset have, in words.
+    fn lacking(&self, row: &MetricRecord) -> Option<String> {
+        let (own, all) = (self.of_run.get(row.run.as_str())?, self.of_dataset.get(row.dataset.as_str())?);
+        let fewer = row.class == MEAN && own.len() < all.len();
+        fewer.then(|| format!("a mean over {} of the {} classes that other runs have", own.len(), all.len()))
     }
 }
 

@@ -104,7 +104,7 @@ pub fn markdown(pivot: &Pivot, title: &str, notes: &[String]) -> String {
         .zip(&pivot.cells)
         .map(|(label, cells)| std::iter::once(label.clone()).chain(cells.iter().map(shown)).collect())
         .collect();
-    let mut out = format!("### {title}\n\n{}\n", aligned_markdown(&head, &rows));
+    let mut out = format!("### {}\n\n{}\n", title.replace('\n', " "), aligned_markdown(&head, &rows));
     notes.iter().for_each(|note| out += &format!("- {note}\n"));
     out
 }

@@ -146,19 +146,10 @@ fn embedding(session: &Session, run: &Run, figure: &Tsne) -> Result<Embedding> {
     })
 }
 
-/// Parts that the artifact of a stage holds.
-fn parts_of(kind: &str) -> &'static [BankPart] {
-    match kind {
-        "normal_bank" => &[BankPart::Normal],
-        "outlier_bank" => &[BankPart::Outlier],
-        "seen_bank" => &[BankPart::Seen, BankPart::Center],
-        _ => &[],
-    }
-}
-
 /// Adds the stage of an embedding: the banks of all models together. `None` where there is no bank of the wanted parts.
 fn stage(graph: &mut Graph, outputs: &[Outputs], run: &Run, figure: &Tsne) -> Option<(StageId, Vec<StageId>)> {
-    let wanted = |bank: &StageId| parts_of(graph.stage(*bank).kind).iter().any(|part| figure.parts.contains(part));
+    let wanted =
+        |bank: &StageId| BankPart::of_stage(graph.stage(*bank).kind).iter().any(|part| figure.parts.contains(part));
     let banks: Vec<StageId> = outputs.iter().flat_map(|output| &output.banks).copied().filter(wanted).collect();
     if banks.is_empty() {
         return None;
@@ -221,7 +212,7 @@ fn places(job: &Job, kinds: &[&str], wanted: &[BankPart]) -> Result<Vec<(usize, 
         let rows = artifact.rows("rows")?.len();
         let parts = match *kind {
             "seen_bank" => seen_parts(artifact)?,
-            other => vec![parts_of(other)[0]; rows],
+            other => vec![BankPart::of_stage(other)[0]; rows],
         };
         let own = parts.into_iter().enumerate().filter(|(_, part)| wanted.contains(part));
         places.extend(own.map(|(row, part)| (input, row, part)));

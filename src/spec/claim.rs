@@ -1,6 +1,8 @@
 //! Statements that an experiment checks, and the tolerances of its verdicts: what people may write, and whether the
 //! experiment has the runs that it would take.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -178,7 +180,7 @@ pub(super) fn check_claims(base: &Node, claims: &[Claim], runs: &[Run]) -> Resul
     Ok(())
 }
 
-/// Finds tables that name variants which do not exist.
+/// Finds tables that name what does not exist, or show something twice.
 pub(super) fn check_tables(base: &Node, tables: &[Table], runs: &[Run]) -> Result<()> {
     let names = variants(runs);
     for (item, table) in items(base, "table").iter().zip(tables) {
@@ -189,6 +191,26 @@ pub(super) fn check_tables(base: &Node, tables: &[Table], runs: &[Run]) -> Resul
         if let Some(name) = table.variants.iter().find(unknown) {
             let what = format!("there is no variant \"{name}\"");
             return Err(place(item, "variants").fault(what, Some(suggestion(name, names.iter().copied()))));
+        }
+        let own = |of: fn(&Run) -> &str| runs.iter().map(of).collect::<BTreeSet<_>>();
+        let also = table.also.iter().map(|also| also.name());
+        let methods: BTreeSet<&str> = own(|run| run.spec.method_name()).into_iter().chain(also).collect();
+        let datasets = own(|run| &run.spec.dataset);
+        for (key, listed, known) in [("methods", &table.methods, &methods), ("datasets", &table.datasets, &datasets)] {
+            if let Some(name) = listed.iter().find(|name| !known.contains(name.as_str())) {
+                let what = format!("`table.{key}`: the experiment has no \"{name}\"");
+                return Err(place(item, key).fault(what, Some(suggestion(name, known.iter().copied()))));
+            }
+        }
+        let taken = |name: &str| name.trim().is_empty() || names.contains(&name);
+        if let Some(also) = table.also.iter().find(|also| taken(also.name())) {
+            let what = format!("`also` names what nobody has built, and \"{}\" is not such a name", also.name());
+            return Err(place(item, "also").fault(what, Some("leave it out, or name another method".into())));
+        }
+        let twice = |number: usize| table.columns[..number].contains(&table.columns[number]);
+        if table.columns.contains(&table.rows) || (0..table.columns.len()).any(twice) {
+            let what = "a dimension is shown twice among rows and columns";
+            return Err(place(item, "columns").fault(what, Some("name each dimension once".into())));
         }
     }
     Ok(())

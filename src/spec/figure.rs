@@ -240,6 +240,16 @@ pub enum BankPart {
 impl BankPart {
     /// All parts; a part's place is its number in files.
     pub const ALL: [BankPart; 4] = [BankPart::Normal, BankPart::Outlier, BankPart::Seen, BankPart::Center];
+
+    /// Parts that the artifact of a kind of stage may hold.
+    pub fn of_stage(kind: &str) -> &'static [BankPart] {
+        match kind {
+            "normal_bank" => &[BankPart::Normal],
+            "outlier_bank" => &[BankPart::Outlier],
+            "seen_bank" => &[BankPart::Seen, BankPart::Center],
+            _ => &[],
+        }
+    }
 }
 
 /// t-SNE of bank rows after PCA to 50 dimensions, one panel per run.

@@ -43,7 +43,7 @@ pub fn sweep_points(sweep: Option<&Entry>) -> Result<Vec<SweepPoint>> {
 
 /// What a point of a sweep is called: by whatever is swept besides what every table tells apart by itself. Otherwise tables and figures would take different things for further seeds of one.
 pub fn swept_name(variant: &str, point: &SweepPoint, points: &[SweepPoint]) -> String {
-    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_string();
+    let last = |key: &str| key.trim_end_matches(".name").rsplit('.').next().unwrap_or_default().to_string();
     let varies = |number: usize| points.iter().any(|other| other[number].2.to_json() != points[0][number].2.to_json());
     let told =
         point.iter().enumerate().filter(|(number, (key, ..))| !DIMENSIONS.contains(&key.as_str()) && varies(*number));

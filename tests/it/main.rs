@@ -6,6 +6,7 @@ mod bank;
 mod bootstrap;
 mod claims;
 mod data;
+mod declared;
 mod errors;
 mod faults;
 mod features;

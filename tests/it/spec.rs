@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dmad::error::Error;
 use dmad::methods;
-use dmad::spec::{Experiment, RunSpec, load, schema};
+use dmad::spec::{Experiment, RunSpec, load, names_variant, schema};
 use serde_json::{Value as Json, json};
 
 use crate::program::Sandbox;
@@ -51,7 +51,7 @@ fn ids(experiment: &Experiment) -> Vec<String> {
 
 /// The runs of one variant.
 fn of<'a>(experiment: &'a Experiment, variant: &str) -> Vec<&'a RunSpec> {
-    experiment.runs.iter().map(|run| &run.spec).filter(|spec| spec.variant == variant).collect()
+    experiment.runs.iter().map(|run| &run.spec).filter(|spec| names_variant(variant, &spec.variant)).collect()
 }
 
 const BASE: &str = "dataset = \"mini\"\n[method]\nname = \"dmad\"\n";
@@ -124,7 +124,7 @@ fn a_variant_of_another_method_starts_from_that_methods_defaults_and_keeps_the_f
     assert_eq!(
         same.method["bank"]["normal"],
         json!({
-            "ratio": 0.5, "scope": "joint", "projection": 128, "selection": "approximate", "starts": 3
+            "ratio": 0.5, "scope": "joint", "projection": 128, "projection_kind": "uniform", "selection": "approximate", "starts": 3
         })
     );
 }
@@ -215,7 +215,7 @@ fn the_id_of_a_run_is_the_hash_of_its_canonical_form() {
         \"dataset\":\"mini\",\"evaluation\":{\"ap\":\"step\",\"mask_resize\":\"bilinear05\",\"pro\":\"exact\",\"size\":256},\
         \"features\":{\"aggregation\":\"patchcore\",\"dim\":1024,\"patch\":3,\"pretrain_dim\":0},\
         \"image\":{\"resize\":0,\"size\":256},\
-        \"method\":{\"bank\":{\"normal\":{\"projection\":128,\"ratio\":0.1,\"scope\":\"joint\",\"selection\":\"approximate\",\"starts\":10}},\
+        \"method\":{\"bank\":{\"normal\":{\"projection\":128,\"projection_kind\":\"uniform\",\"ratio\":0.1,\"scope\":\"joint\",\"selection\":\"approximate\",\"starts\":10}},\
         \"name\":\"patchcore\",\"score\":{\"neighbours\":1,\"reweight\":0,\"sigma\":4.0,\"squared\":true,\"top_k\":1}},\
         \"protocol\":{\"seen\":{\"count\":0,\"exclude_classes\":[],\"sampler\":\"chacha\",\"seed\":0},\"setting\":\"unified\",\
         \"test_defects_min\":0,\"test_good_per_class\":0,\"test_per_defect\":0,\"train_per_class\":0},\

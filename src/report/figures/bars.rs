@@ -47,6 +47,9 @@ pub fn draw(recorded: &Recorded, figure: &Bars, notes: &mut Notes) -> Result<Opt
     });
     let points: Vec<&Point> = parts.iter().flat_map(|part| part.bars.iter().map(|(_, point)| point)).collect();
     footnote(&mut scene, &series::spread_note(&points).replace("Bars:", "Whiskers:").replace("Bands:", "Pale ends:"));
+    if figure.from > 0.0 {
+        footnote(&mut scene, &format!("The axis begins at {} %.", figure.from));
+    }
     let mut csv = format!("dataset,metric,bar,{POINT_COLUMNS}\n");
     for part in &parts {
         for (label, point) in &part.bars {

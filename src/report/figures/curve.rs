@@ -132,7 +132,9 @@ fn panel(scene: &mut Scene, part: &Part, x: Dimension, places: &[String], title:
     for (place, (number, line)) in part.lines.iter().enumerate() {
         let ink: Ink = colour(*number);
         let spread = line.iter().any(|(_, point)| point.deviation.is_some());
-        let shift = if spread { (place as f64 - middle) * 7.0 * units } else { 0.0 };
+        // All lines together within a fortieth of the panel.
+        let step = 7.0f64.min((panel.right - panel.left) / 40.0 / part.lines.len() as f64);
+        let shift = if spread { (place as f64 - middle) * step * units } else { 0.0 };
         let band: Vec<(f64, f64, f64)> =
             line.iter().map(|(x, p)| (*x, p.range.map_or(p.mean, |r| r.0), p.range.map_or(p.mean, |r| r.1))).collect();
         if line.iter().any(|(_, point)| point.range.is_some()) {

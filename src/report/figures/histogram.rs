@@ -24,6 +24,9 @@ const NAMES: [&str; 2] = ["normal", "anomalous"];
 /// Draws the figure; None where no image of the wanted classes is recorded.
 pub fn draw(recorded: &Recorded, figure: &Histogram, notes: &mut Notes) -> Result<Option<Drawing>> {
     let shown = figure.choice().of(&recorded.experiment.runs);
+    if shown.is_empty() {
+        notes.say("the experiment has no run of that dataset, variant, number of seen anomalies and seed");
+    }
     let mut parts = Vec::new();
     for &spec in &shown {
         match recorded.finished(spec) {

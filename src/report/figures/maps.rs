@@ -37,6 +37,9 @@ struct Row {
 /// Draws the figure; None where no picture is recorded.
 pub fn draw(recorded: &Recorded, figure: &Maps, notes: &mut Notes) -> Result<Option<Drawing>> {
     let shown = figure.choice().of(&recorded.experiment.runs);
+    if shown.is_empty() {
+        notes.say("the experiment has no run of that dataset, variant, number of seen anomalies and seed");
+    }
     for spec in shown.iter().filter(|spec| recorded.finished(spec).is_none()) {
         notes.run_makes(format!("run {} ({}) is not recorded", spec.id(), spec.variant));
     }
@@ -49,6 +52,11 @@ pub fn draw(recorded: &Recorded, figure: &Maps, notes: &mut Notes) -> Result<Opt
         let columns = columns(recorded, &first.spec.dataset, &shown)?;
         if !rows.is_empty() {
             section(&mut scene, &rows, &columns, &mut csv, &mut strips)?;
+        }
+    }
+    for class in &figure.classes {
+        if !strips.iter().any(|strip: &Strip| strip.class == *class) {
+            notes.say(format!("no picture of class \"{class}\" can be shown"));
         }
     }
     if strips.is_empty() {
@@ -124,7 +132,8 @@ fn section(
         for column in columns {
             cells.push(map(column, row, csv)?);
         }
-        let mut strip = Strip { caption: format!("{} · {}", row.class, row.path), pictures: Vec::new() };
+        let mut strip =
+            Strip { class: row.class.clone(), caption: format!("{} · {}", row.class, row.path), pictures: Vec::new() };
         for (column, cell) in cells.into_iter().enumerate() {
             if let Some(picture) = &cell {
                 let label = labels[column].replace(NO_BREAK, " ");

@@ -45,6 +45,8 @@ impl Drawing {
 /// Pictures of one test image, to be looked at one by one.
 #[derive(Debug)]
 pub struct Strip {
+    /// Class of the image.
+    pub class: String,
     /// Class and path of the image.
     pub caption: String,
     /// What each picture is, and the picture as PNG.

@@ -124,11 +124,20 @@ impl Panel {
             scene.text(label, (self.left - GAP * 0.7, y), SMALL, Align::Right, BLACK);
         }
         let room = (self.right - self.left) / self.x.ticks.len().max(1) as f64 - GAP;
+        let rows_of = |label: &str| fit(label, room.max(4.0 * SMALL), SMALL);
+        let widest = |label: &str| rows_of(label).iter().map(|row| text_width(row, SMALL)).fold(0.0, f64::max);
+        // Where labels would run into each other, they run upwards.
+        let crowded = self.x.ticks.iter().any(|(_, label)| widest(label) > room + 0.5 * GAP);
+        let longest = self.x.ticks.iter().map(|(_, label)| text_width(label, SMALL)).fold(0.0, f64::max);
         let mut lines = 1;
         for (value, label) in &self.x.ticks {
             let x = self.at(*value, self.y.low).0;
             scene.line(vec![(x, self.bottom), (x, self.bottom + 6.0)], BLACK, HAIR, Dash::SOLID);
-            let rows = fit(label, room.max(4.0 * SMALL), SMALL);
+            if crowded && self.x.ticks.len() > 1 {
+                scene.upright(label, (x, self.bottom + GAP + text_width(label, SMALL) / 2.0), SMALL, BLACK);
+                continue;
+            }
+            let rows = rows_of(label);
             for (number, row) in rows.iter().enumerate() {
                 let y = self.bottom + GAP + SMALL * (0.5 + number as f64);
                 scene.text(row, (x, y), SMALL, Align::Middle, BLACK);
@@ -137,7 +146,7 @@ impl Panel {
         }
         let corners = [(self.left, self.top), (self.left, self.bottom), (self.right, self.bottom)];
         scene.line(corners.to_vec(), BLACK, HAIR, Dash::SOLID);
-        SMALL * lines as f64
+        if crowded && self.x.ticks.len() > 1 { longest } else { SMALL * lines as f64 }
     }
 
     /// A line with a marker on every point, or on some eight of many.

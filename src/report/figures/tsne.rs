@@ -5,7 +5,7 @@ use super::panel::{Key, footnote, heading, legend};
 use super::style::{Dash, GAP, HAIR, Ink, MARKER, PALE, SMALL, colour, marker};
 use super::{Drawing, Notes, grid, quoted, run_label};
 use crate::error::Result;
-use crate::record::{self, Embedding, Recorded};
+use crate::record::{self, Embedding, Recorded, RecordedRun};
 use crate::spec::{BankPart, Tsne};
 
 /// One panel: the embedding of a run.
@@ -34,9 +34,17 @@ fn look(part: BankPart) -> (usize, usize) {
     }
 }
 
+/// Whether a run made a bank that may hold some of the parts.
+fn has_banks(run: &RecordedRun, parts: &[BankPart]) -> bool {
+    run.stages.iter().any(|stage| BankPart::of_stage(&stage.kind).iter().any(|part| parts.contains(part)))
+}
+
 /// Draws the figure; None where no embedding is recorded.
 pub fn draw(recorded: &Recorded, figure: &Tsne, notes: &mut Notes) -> Result<Option<Drawing>> {
     let shown = figure.choice().of(&recorded.experiment.runs);
+    if shown.is_empty() {
+        notes.say("the experiment has no run of that dataset, variant, number of seen anomalies and seed");
+    }
     let mut parts = Vec::new();
     for &spec in &shown {
         let found = match recorded.finished(spec) {
@@ -48,6 +56,9 @@ pub fn draw(recorded: &Recorded, figure: &Tsne, notes: &mut Notes) -> Result<Opt
             Some(embedding) => {
                 let title = if shown.len() > 1 { run_label(spec, &shown) } else { String::new() };
                 parts.push(Part { title, run: id, embedding });
+            }
+            None if recorded.finished(spec).is_some_and(|run| !has_banks(run, &figure.parts)) => {
+                notes.say(format!("run {id} ({}) has no bank of the wanted parts", spec.variant));
             }
             None => notes.run_makes(format!("the embedding of run {id} ({}) is not recorded", spec.variant)),
         }

@@ -1,0 +1,130 @@
+//! What a study declares and what its outputs make of it: sweeps, rows added after the runs, names that do not exist, runs
+//! of other settings.
+
+use std::path::Path;
+
+use crate::fixture;
+use crate::program::{EXPERIMENT, Sandbox};
+
+/// A sandbox with the committed records and the file that declared them.
+fn judged() -> (Sandbox, String) {
+    let sandbox = Sandbox::new();
+    fixture::copy_to(&sandbox.path("results"));
+    let text = std::fs::read_to_string(fixture::folder().join("judged.toml")).expect("the fixture's file");
+    sandbox.write("judged.toml", &text);
+    (sandbox, text)
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(&path).unwrap_or_else(|fault| panic!("{}: {fault}", path.as_ref().display()))
+}
+
+#[test]
+fn what_is_swept_names_the_rows_of_a_table() {
+    let sandbox = Sandbox::new();
+    let more = "\n[sweep]\n\"method.bank.normal.ratio\" = [0.05, 0.5]\n\"protocol.seen.count\" = [0, 1]\n\
+                [[table]]\nrows = \"variant\"\nvariants = [\"full\"]\n[[figure]]\nkind = \"bars\"\n";
+    sandbox.write("experiment.toml", format!("{EXPERIMENT}{more}"));
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    let table = read(sandbox.path("results/experiment/tables/table1.csv"));
+    for row in ["\"full[ratio=0.05]\",", "\"full[ratio=0.5]\","] {
+        let cells: Vec<&str> = table.lines().filter(|line| line.starts_with(row)).collect();
+        assert_eq!(cells.len(), 4, "two metrics, two counts: {table}");
+        assert!(cells.iter().all(|cell| cell.ends_with(",,1,")), "one seed behind each: {table}");
+    }
+    let bars = read(sandbox.path("results/experiment/figures/figure1.csv"));
+    assert_eq!(bars.matches("full[ratio=").count(), 4, "{bars}");
+}
+
+#[test]
+fn rows_and_claims_added_to_a_file_show_before_they_were_run() {
+    let (sandbox, text) = judged();
+    let before = sandbox.dmad(&["report", "judged.toml"]).stderr;
+    let more = "\n[[variant]]\nname = \"later\"\nmethod.score.top_k = 9\nsweep.\"protocol.seen.count\" = [10]\n\
+                [[claim]]\ntext = \"later is better\"\nbetter = \"later\"\nthan = \"near\"\nmetric = \"image_auroc\"\n";
+    sandbox.write("judged.toml", format!("{text}{more}").replace("title = \"Made-up", "title = \"Newly made-up"));
+    let out = sandbox.dmad(&["report", "judged.toml"]);
+    assert_eq!(out.code, 1, "runs are missing: {}", out.stderr);
+    let ranked = read(sandbox.path("results/judged/tables/table2.md"));
+    assert!(ranked.lines().any(|line| line.starts_with("| later") && line.contains("not run")), "{ranked}");
+    let claims = read(sandbox.path("results/judged/tables/claims.csv"));
+    let line = claims.lines().find(|line| line.contains("later is better")).expect("the claim");
+    assert!(line.contains("undecided"), "{line}");
+    assert!(read(sandbox.path("results/judged/report.html")).contains("Newly made-up"));
+    assert!(!before.contains("other settings"), "{before}");
+    // With other settings of all, what was recorded is named and not shown.
+    let other = text.replace("[method]\nname = \"dmad\"\n", "[method]\nname = \"dmad\"\nmlp.hidden = 77\n");
+    assert_ne!(other, text);
+    let copy = read(sandbox.path("results/judged/experiment.toml"));
+    sandbox.write("results/judged/experiment.toml", copy.replacen("hidden = 1024", "hidden = 77", 1));
+    let out = sandbox.dmad(&["report", "results/judged"]);
+    assert!(out.stderr.contains("recorded runs of other settings are not shown"), "{}", out.stderr);
+}
+
+#[test]
+fn names_in_tables_that_do_not_exist_are_refused_at_their_place() {
+    let sandbox = Sandbox::new();
+    let refused = |table: &str, words: &[&str]| {
+        sandbox.write("experiment.toml", format!("{EXPERIMENT}\n[[table]]\n{table}\n"));
+        sandbox.dmad(&["plan", "experiment.toml"]).says(2, words);
+    };
+    refused("rows = \"class\"\nmethods = [\"dmat\"]", &["`table.methods`", "\"dmat\"", "did you mean `dmad`"]);
+    refused("rows = \"class\"\ndatasets = [\"part\"]", &["`table.datasets`", "did you mean `parts`"]);
+    refused("rows = \"class\"\nalso = [\" \"]", &["`also` names what nobody has built"]);
+    refused("rows = \"variant\"\nalso = [\"full\"]", &["`also` names what nobody has built"]);
+    refused("rows = \"class\"\ncolumns = [\"class\"]", &["a dimension is shown twice"]);
+    refused("rows = \"class\"\ncolumns = [\"seed\", \"seed\"]", &["a dimension is shown twice"]);
+}
+
+#[test]
+fn a_figure_that_no_run_could_fill_says_why_it_is_not_there() {
+    let (sandbox, text) = judged();
+    let figures = "\n[[figure]]\nkind = \"histogram\"\nseed = 9\n[[figure]]\nkind = \"tsne\"\nseen_anomalies = [7]\n\
+                   [[figure]]\nkind = \"tsne\"\nvariants = [\"rival\"]\nparts = [\"seen\"]\n";
+    sandbox.write("judged.toml", text + figures);
+    let said = sandbox.dmad(&["report", "judged.toml"]).stderr;
+    for words in ["figure 1: the experiment has no run of that", "figure 2: the experiment has no run of that"] {
+        assert!(said.contains(words), "{words} is not in {said}");
+    }
+    assert!(said.contains("figure 3: run ") && said.contains("has no bank of the wanted parts"), "{said}");
+}
+
+#[test]
+fn a_mean_over_fewer_classes_is_marked_and_never_the_best() {
+    let (sandbox, _) = judged();
+    sandbox.dmad(&["report", "results/judged"]);
+    let table = read(sandbox.path("results/judged/tables/table2.md"));
+    let row = table.lines().find(|line| line.starts_with("| part")).expect("the row");
+    assert!(row.contains('*'), "{row}");
+    assert!(table.contains("* a mean over 2 of the 3 classes that other runs have."), "{table}");
+    let tex = read(sandbox.path("results/judged/tables/table2.tex"));
+    let row = tex.lines().find(|line| line.starts_with("part")).expect("the row");
+    assert!(!row.contains("textbf") && !row.contains("underline"), "{row}");
+}
+
+#[test]
+fn one_study_that_cannot_be_read_keeps_nobody_from_the_others() {
+    let (sandbox, _) = judged();
+    sandbox.write("never.toml", EXPERIMENT);
+    let out = sandbox.dmad(&["report", "never.toml", "results/judged"]);
+    out.says(1, &["never.toml: ", "holds no recorded experiment"]);
+    assert!(sandbox.path("results/judged/report.html").is_file());
+    sandbox.dmad(&["report", "never.toml"]).says(2, &["holds no recorded experiment"]);
+}
+
+#[test]
+fn a_record_without_its_log_or_with_edited_settings_is_refused() {
+    let (sandbox, _) = judged();
+    let runs = sandbox.path("results/judged/runs");
+    let mut folders: Vec<_> = std::fs::read_dir(&runs).expect("runs").flatten().map(|entry| entry.path()).collect();
+    folders.sort();
+    let log = folders[0].join("log.jsonl");
+    let text = read(&log);
+    std::fs::remove_file(&log).expect("removed");
+    sandbox.dmad(&["report", "results/judged"]).says(2, &["log.jsonl", "is missing"]);
+    std::fs::write(&log, text).expect("written");
+    let record = folders[0].join("run.toml");
+    let text = read(&record);
+    std::fs::write(&record, text.replacen("hidden = ", "hidden = 1", 1)).expect("written");
+    sandbox.dmad(&["report", "results/judged"]).says(2, &["run.toml", "its settings are not those of the run"]);
+}
