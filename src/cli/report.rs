@@ -44,9 +44,10 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         }
         stale(&recorded, common)?;
         if !recorded.others.is_empty() {
-            let (count, ids) = (recorded.others.len(), recorded.others.join(", "));
+            let (count, folder) = (recorded.others.len(), recorded.folder.join("runs"));
+            let folder = folder.display();
             eprintln!(
-                "{count} recorded runs of other settings are not shown: {ids}; `dmad run` makes those that are declared now"
+                "{count} recorded runs of other settings are not shown ({folder}); `dmad run` makes what is declared now"
             );
         }
         fine &= recorded.missing.is_empty() && recorded.metrics.iter().all(|row| row.status == "ok");
