@@ -196,7 +196,7 @@ pub struct Maps {
     pub per_class: usize,
     /// Only these datasets; [] = all.
     pub datasets: Vec<String>,
-    /// Variants shown, one column each; [] = all.
+    /// Variants shown, one column each, in this order; [] = all.
     pub variants: Vec<String>,
     /// Numbers of seen anomalies, one column each; [] = each variant's largest.
     pub seen_anomalies: Vec<usize>,
@@ -359,7 +359,7 @@ pub struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    /// One run per dataset, variant and number of seen anomalies, in the experiment's order.
+    /// One run per dataset, variant and number of seen anomalies: as `variants` lists them, else in the experiment's order.
     pub fn of<'r>(&self, runs: &'r [Run]) -> Vec<&'r RunSpec> {
         let listed = |list: &[String], value: &String| list.is_empty() || list.contains(value);
         let kept: Vec<&RunSpec> = runs
@@ -380,6 +380,7 @@ impl Choice<'_> {
         };
         let mut out: Vec<&RunSpec> = kept.iter().filter(wanted).copied().collect();
         out.retain(|spec| shown.insert((&spec.dataset, &spec.variant, spec.protocol.seen.count)));
+        out.sort_by_key(|spec| self.variants.iter().position(|name| names_variant(name, &spec.variant)));
         out
     }
 }

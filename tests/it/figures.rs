@@ -139,7 +139,8 @@ fn a_curve_has_the_recorded_means_and_spreads() {
 fn variants_that_are_further_samplings_are_a_band_of_one_line() {
     let lab = Lab::new();
     let more = "[[variant]]\nname = \"again\"\nprotocol.seen.seed = 5\nsweep.\"protocol.seen.count\" = [2]\n\
-                [[figure]]\nkind = \"curve\"\nlines = \"method\"\n[[figure]]\nkind = \"curve\"\nlines = \"variant\"";
+                [[figure]]\nkind = \"curve\"\nlines = \"method\"\n[[figure]]\nkind = \"curve\"\nlines = \"variant\"\n\
+                [[figure]]\nkind = \"maps\"\nvariants = [\"again\", \"full\"]";
     let more = more.replace("protocol.seen.seed = 5", "protocol.seen.seed = 5\nprotocol.seen.sampler = \"python\"");
     let text = document(&more).replace("[sweep]", "[sweep]\n\"protocol.seen.sampler\" = [\"python\"]");
     let (experiment, _) = lab.run("samplings", &text);
@@ -150,6 +151,9 @@ fn variants_that_are_further_samplings_are_a_band_of_one_line() {
     };
     let line = csv(1).lines().find(|line| line.contains("\"dmad\",\"2\"")).expect("two seen").to_string();
     assert!(line.ends_with(",2") && !line.contains(",,"), "a range over two samplings: {line}");
+    let columns: Vec<String> =
+        csv(3).lines().skip(1).take(2).map(|l| l.split(',').nth(3).unwrap_or("").into()).collect();
+    assert_eq!(columns, ["\"again\"", "\"full\""], "as the figure lists them");
     assert!(!csv(1).contains("again") && csv(2).contains("\"again\",\"2\""), "{}{}", csv(1), csv(2));
 }
 
