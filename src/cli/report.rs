@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Common;
 use crate::data::Catalog;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::paper::Published;
 use crate::record::{Recorded, Standing};
 use crate::report::Checked;
@@ -100,10 +100,13 @@ pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
     let verdicts = match table.is_empty() {
         true => Vec::new(),
         // Tables and figures do not depend on what could be held against the printed ones; `dmad verdict` insists.
-        false => report::verdicts::compare(recorded, &published, table, &catalog, tolerances).unwrap_or_else(|fault| {
-            eprintln!("no verdicts: {fault}");
-            Vec::new()
-        }),
+        false => match report::verdicts::compare(recorded, &published, table, &catalog, tolerances) {
+            Err(fault @ Error::Usage { .. }) => {
+                eprintln!("no verdicts: {fault}");
+                Vec::new()
+            }
+            verdicts => verdicts?,
+        },
     };
     let path = recorded.folder.join("report.html");
     write_atomically(&path, report::page(recorded, &tables, &figures, &claims, &verdicts).as_bytes())?;

@@ -128,3 +128,18 @@ fn a_record_without_its_log_or_with_edited_settings_is_refused() {
     std::fs::write(&record, text.replacen("hidden = ", "hidden = 1", 1)).expect("written");
     sandbox.dmad(&["report", "results/judged"]).says(2, &["run.toml", "its settings are not those of the run"]);
 }
+
+#[test]
+fn an_epoch_whose_metric_is_undefined_does_not_cost_the_run() {
+    let sandbox = Sandbox::new();
+    // All anomalies are seen, so that none is left to be told from normal images.
+    sandbox.edit(&[
+        ("seen.count = 1", "seen.count = 3"),
+        ("train.epochs = 1", "train.epochs = 2\ntrain.select = \"best_test\""),
+    ]);
+    let out = sandbox.dmad(&["run", "experiment.toml"]);
+    assert!(!out.stderr.contains("panicked"), "{}", out.stderr);
+    assert_eq!(out.code, 0, "{}", out.stderr);
+    let table = read(sandbox.path("results/experiment/tables/table1.md"));
+    assert!(table.contains("undefined"), "{table}");
+}
