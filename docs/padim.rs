@@ -1,33 +1,19 @@
 //! PaDiM: a Gaussian for every patch position, scored by Mahalanobis distance (Defard et al. 2021, arXiv 2011.08785).
 
+use std::sync::Arc;
+
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Entry, Method, Outputs, Scoring, Select};
-use crate::error::{Error, Result};
+use super::{Given, Method, Outputs, Parameters, Scoring, Select};
+use crate::error::Result;
 use crate::matrix::Rows;
-use crate::plan::{Computed, Graph, Inputs, Job, Stage, Work};
+use crate::plan::{Compute, Computed, Features, Graph, Handle, Inputs, Job, Model, Scores, StageKind, Work};
 use crate::random::{Purpose, stream};
-use crate::spec::{MethodKind, read_params, schema_of, write_params};
+use crate::spec::MethodFault;
 use crate::store::TensorDecl;
-
-/// Registry row.
-pub const ENTRY: Entry = Entry {
-    kind: MethodKind {
-        name: "padim",
-        about: "PaDiM: a Gaussian for every patch position (arXiv 2011.08785)",
-        schema: schema_of::<Params>,
-        sections: || json!({}),
-        fill: |json| Ok(write_params(&read_params::<Params>(json)?)),
-        resolve: |json, _| Ok(json),
-    },
-    build: |json, seed| {
-        let params = read_params(json.clone()).map_err(|fault| Error::method(fault.message, fault.key))?;
-        Ok(Box::new(Padim { params, seed }))
-    },
-};
 
 /// Parameters of `[method]`; documentation and ranges become the JSON Schema.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,59 +36,122 @@ impl Default for Params {
     }
 }
 
-struct Padim {
-    params: Params,
-    seed: u64,
+impl Parameters for Params {
+    const NAME: &'static str = "padim";
+    const ABOUT: &'static str = "PaDiM: a Gaussian for every patch position (arXiv 2011.08785)";
+    const BACKBONE: &'static str = "wide_resnet50_2 imagenet";
+    const STAGES: &'static [StageKind] = &[StageKind::of::<Fit>(), StageKind::of::<Score>()];
+
+    fn build(self, _: Self) -> Arc<dyn Method> {
+        Arc::new(self)
+    }
 }
 
-impl Method for Padim {
-    fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
-        let (patches, epsilon) = (inputs.patches(), self.params.epsilon);
-        let dims = self.params.dims;
-        if dims > inputs.dim {
-            let what = format!("{dims} columns are wanted of features that have {}", inputs.dim);
-            return Err(Error::method(what, "lower `method.dims`"));
+impl Method for Params {
+    fn check(&self, given: &Given) -> Result<(), MethodFault> {
+        if self.dims > given.dim {
+            let what = format!("{} columns are wanted of features that have {}", self.dims, given.dim);
+            return Err(MethodFault::new("dims", what));
         }
-        let mut columns = stream(self.seed, Purpose::CoresetProjection, 0).choose(inputs.dim, dims);
+        Ok(())
+    }
+
+    fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
+        let mut columns = stream(inputs.seed, Purpose::CoresetProjection, 0).choose(inputs.dim, self.dims);
         columns.sort_unstable();
-        let (fitted, scored) = (columns.clone(), columns);
-        let operations = (inputs.train_images() * patches * dims * dims) as f64;
-        let model = graph.add(Stage {
-            kind: "training",
-            version: 1,
-            params: json!({ "method": "padim", "columns": fitted, "epsilon": epsilon }),
-            inputs: inputs.classes.iter().map(|class| class.train).collect(),
-            images: String::new(),
-            weights: String::new(),
-            label: "Gaussians".into(),
-            work: Work::matrix(patches, dims * (dims + 1), operations),
-            compute: Box::new(move |job| fit(job, &fitted, epsilon, patches)),
-        });
+        let (patches, images) = (inputs.patches(), inputs.train_images());
+        let fit = Fit { columns: columns.clone(), epsilon: self.epsilon, train: inputs.train(), patches, images };
+        let model = graph.add(fit);
         let score = |tested: &'a crate::plan::Tested| {
-            let (columns, images) = (scored.clone(), &tested.images);
-            graph.add(Stage {
-                kind: "scores",
-                version: 1,
-                params: json!({ "method": "padim", "columns": columns, "test": images }),
-                inputs: vec![tested.pool, model],
-                images: String::new(),
-                weights: String::new(),
-                label: format!("{} scores", tested.name),
-                work: Work::matrix(images.len() * patches, 1, (images.len() * patches * dims * dims) as f64),
-                compute: Box::new(move |job| score(job, &columns, images, patches)),
-            })
+            let (columns, model, name) = (columns.clone(), model.clone(), tested.name.as_str());
+            graph.add(Score { columns, features: tested.pool.clone(), model, images: &tested.images, patches, name })
         };
         Ok(Outputs { scores: inputs.tested.iter().map(score).collect(), model: Some(model), banks: Vec::new() })
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring { top_k: 1, sigma: self.params.sigma, align_corners: false, select: Select::Last }
+        Scoring { top_k: 1, sigma: self.sigma, align_corners: false, select: Select::Last }
+    }
+}
+
+/// Fits the Gaussians. What a stage serialises is its key; what is skipped must follow from that.
+#[derive(Serialize)]
+struct Fit {
+    columns: Vec<usize>,
+    epsilon: f64,
+    train: Vec<Handle<Features>>,
+    #[serde(skip)]
+    patches: usize,
+    #[serde(skip)]
+    images: usize,
+}
+
+impl Compute for Fit {
+    type Output = Model;
+    const KIND: &'static str = "training";
+    const METHOD: &'static str = Params::NAME;
+    const VERSION: u32 = 1;
+
+    fn label(&self) -> String {
+        "Gaussians".into()
+    }
+
+    fn work(&self) -> Work {
+        let dims = self.columns.len();
+        Work::matrix(self.patches, dims * (dims + 1), (self.images * self.patches * dims * dims) as f64)
+    }
+
+    fn compute(&self, job: &Job) -> Result<Computed> {
+        let parts: Vec<Rows> = self.train.iter().map(|train| job.open(train)).collect::<Result<_>>()?;
+        fit(job, &parts, &self.columns, self.epsilon, self.patches)
+    }
+}
+
+/// Scores images.
+#[derive(Serialize)]
+struct Score<'a> {
+    columns: Vec<usize>,
+    features: Handle<Features>,
+    model: Handle<Model>,
+    images: &'a [usize],
+    #[serde(skip)]
+    patches: usize,
+    #[serde(skip)]
+    name: &'a str,
+}
+
+impl Compute for Score<'_> {
+    type Output = Scores;
+    const KIND: &'static str = "scores";
+    const METHOD: &'static str = Params::NAME;
+    const VERSION: u32 = 1;
+
+    fn label(&self) -> String {
+        format!("{} scores", self.name)
+    }
+
+    fn work(&self) -> Work {
+        let rows = self.images.len() * self.patches;
+        Work::matrix(rows, 1, (rows * self.columns.len().pow(2)) as f64)
+    }
+
+    fn compute(&self, job: &Job) -> Result<Computed> {
+        let (features, model) = (job.open(&self.features)?, job.open(&self.model)?);
+        let (means, factors) = (model.rows("00000/mean")?, model.rows("00000/factor")?);
+        let mut writer = job.create(vec![TensorDecl::f32("scores", &[1, self.images.len(), self.patches])])?;
+        for &image in self.images {
+            let distance = |position: usize| {
+                let x = pick(features.row(image * self.patches + position), &self.columns);
+                mahalanobis(&x, means.row(position), factors.row(position))
+            };
+            writer.f32(&(0..self.patches).into_par_iter().map(distance).collect::<Vec<f32>>())?;
+        }
+        Ok(Computed::new(writer, json!({ "images": self.images.len() })))
     }
 }
 
 /// Mean and Cholesky factor of the covariance of every position, over the images of all classes.
-fn fit(job: &Job, columns: &[usize], epsilon: f64, patches: usize) -> Result<Computed> {
-    let parts: Vec<Rows> = job.inputs.iter().map(|input| input.rows("features")).collect::<Result<_>>()?;
+fn fit(job: &Job, parts: &[Rows], columns: &[usize], epsilon: f64, patches: usize) -> Result<Computed> {
     let gaussians: Vec<(Vec<f64>, Vec<f64>)> = (0..patches)
         .into_par_iter()
         .map(|position| {
@@ -156,23 +205,12 @@ fn cholesky(mut a: Vec<f64>, dims: usize) -> Vec<f64> {
     a
 }
 
-/// ‖L⁻¹(x − µ)‖ of every patch of every tested image.
-fn score(job: &Job, columns: &[usize], images: &[usize], patches: usize) -> Result<Computed> {
-    let (features, model) = (job.inputs[0].rows("features")?, &job.inputs[1]);
-    let (means, factors) = (model.rows("00000/mean")?, model.rows("00000/factor")?);
-    let mut writer = job.create(vec![TensorDecl::f32("scores", &[1, images.len(), patches])])?;
-    for &image in images {
-        let distance = |position: usize| {
-            let x = pick(features.row(image * patches + position), columns);
-            let (mean, factor) = (means.row(position), factors.row(position));
-            let mut y = vec![0.0; x.len()];
-            for i in 0..x.len() {
-                let known: f64 = (0..i).map(|k| f64::from(factor[i * x.len() + k]) * y[k]).sum();
-                y[i] = (x[i] - f64::from(mean[i]) - known) / f64::from(factor[i * x.len() + i]);
-            }
-            y.iter().map(|value| value * value).sum::<f64>().sqrt() as f32
-        };
-        writer.f32(&(0..patches).into_par_iter().map(distance).collect::<Vec<f32>>())?;
+/// ‖L⁻¹(x − µ)‖.
+fn mahalanobis(x: &[f64], mean: &[f32], factor: &[f32]) -> f32 {
+    let mut y = vec![0.0; x.len()];
+    for i in 0..x.len() {
+        let known: f64 = (0..i).map(|k| f64::from(factor[i * x.len() + k]) * y[k]).sum();
+        y[i] = (x[i] - f64::from(mean[i]) - known) / f64::from(factor[i * x.len() + i]);
     }
-    Ok(Computed::new(writer, json!({ "images": images.len() })))
+    y.iter().map(|value| value * value).sum::<f64>().sqrt() as f32
 }

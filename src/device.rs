@@ -3,7 +3,10 @@
 //! Owns: finding devices without touching ones that are not there, the numeric class that stage keys carry, and the check
 //! that a device computes what the CPU computes. The CPU (burn's flex backend) is always there.
 
+use std::sync::{Arc, OnceLock};
+
 use burn::tensor::{Device, Tensor, TensorData, activation};
+use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::random::{Purpose, stream};
@@ -36,8 +39,41 @@ impl DeviceKind {
     }
 }
 
+/// The device that a process computes on, opened when something is computed. As a part of a stage's key it is its numeric
+/// class: a stage that holds none computes on the processor, with kernels of our own.
+#[derive(Clone, Debug)]
+pub struct Chosen {
+    kind: DeviceKind,
+    opened: Arc<OnceLock<Device>>,
+}
+
+impl Chosen {
+    /// A device of this kind, not looked for yet.
+    pub fn new(kind: DeviceKind) -> Self {
+        Chosen { kind, opened: Arc::default() }
+    }
+
+    /// The device.
+    ///
+    /// # Errors
+    /// None of this kind, or one that disagrees with the CPU.
+    pub fn get(&self) -> Result<Device> {
+        if let Some(device) = self.opened.get() {
+            return Ok(device.clone());
+        }
+        let device = open(self.kind)?;
+        Ok(self.opened.get_or_init(|| device).clone())
+    }
+}
+
+impl Serialize for Chosen {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.kind.numeric_class())
+    }
+}
+
 /// Opens a device of this kind; one that is not the CPU must first agree with the CPU.
-pub fn open(kind: DeviceKind) -> Result<Device> {
+fn open(kind: DeviceKind) -> Result<Device> {
     let device = match kind {
         DeviceKind::Cpu => return Ok(Device::flex()),
         DeviceKind::Cuda => first_cuda()?,
@@ -45,11 +81,6 @@ pub fn open(kind: DeviceKind) -> Result<Device> {
     };
     self_check(kind, &device)?;
     Ok(device)
-}
-
-/// True for the processor, whose kernels may be replaced by our own.
-pub fn is_cpu(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
 }
 
 #[cfg(feature = "cuda")]

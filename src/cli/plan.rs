@@ -42,7 +42,7 @@ pub fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
     for experiment in &experiments {
         let runs = args.choice.select(experiment);
         let forecast = run::forecast(&session, experiment, &runs);
-        fine &= forecast.runs.iter().all(|run| run.missing.is_none());
+        fine &= forecast.runs.iter().all(|run| run.fault.is_none());
         match as_json {
             true => super::print(&as_json_text(experiment, &forecast))?,
             false => super::print(&text(&session, experiment, &forecast, args.stages))?,
@@ -92,9 +92,18 @@ fn text(session: &Session, experiment: &Experiment, forecast: &Forecast, every_s
     out + &closing(session, forecast)
 }
 
+/// What is wrong with a run, with what to do about it.
+fn fault(run: &RunForecast) -> Option<String> {
+    let fault = run.fault.as_ref()?;
+    Some(match fault.help() {
+        Some(help) => format!("{fault} ({help})"),
+        None => fault.to_string(),
+    })
+}
+
 /// How a run's record stands, in words.
 fn record(run: &RunForecast) -> String {
-    match (&run.missing, run.standing) {
+    match (&run.fault, run.standing) {
         (Some(_), _) => "cannot be planned".into(),
         (None, Standing::Absent) => "to do".into(),
         (None, Standing::Failed) => "failed, to do".into(),
@@ -147,7 +156,7 @@ fn sums(session: &Session, forecast: &Forecast, kind: &'static str) -> Vec<Strin
 /// Totals, and what is missing.
 fn closing(session: &Session, forecast: &Forecast) -> String {
     let count = forecast.to_do().count();
-    let unplanned = forecast.runs.iter().filter(|run| run.missing.is_some()).count();
+    let unplanned = forecast.runs.iter().filter(|run| run.fault.is_some()).count();
     let mut out = if count == 0 && unplanned == 0 {
         "Nothing to compute.\n".to_string()
     } else if count == 0 {
@@ -164,7 +173,7 @@ fn closing(session: &Session, forecast: &Forecast) -> String {
             session.settings.device.name(),
         )
     };
-    let mut missing: Vec<&String> = forecast.runs.iter().filter_map(|run| run.missing.as_ref()).collect();
+    let mut missing: Vec<String> = forecast.runs.iter().filter_map(fault).collect();
     missing.dedup();
     for fault in missing {
         out += &format!("Missing: {fault}\n");
@@ -180,7 +189,7 @@ fn free_bytes(session: &Session) -> Option<u64> {
 fn as_json_text(experiment: &Experiment, forecast: &Forecast) -> String {
     let runs: Vec<_> = forecast.runs.iter().map(|run| json!({
         "run": run.id, "variant": run.variant, "method": run.method, "dataset": run.dataset, "seen_anomalies": run.seen_anomalies, "seed": run.seed,
-        "record": record(run), "stages": run.stages, "stages_to_do": run.to_do, "missing": run.missing,
+        "record": record(run), "stages": run.stages, "stages_to_do": run.to_do, "missing": fault(run),
     })).collect();
     let stages: Vec<_> = forecast.stages.iter().map(|stage| json!({
         "kind": stage.kind, "key": stage.key, "label": stage.label, "cached": stage.cached, "to_do": stage.to_do,

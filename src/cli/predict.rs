@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::methods;
 use crate::record;
 use crate::run::{self, Prediction, Progress, Request, Session};
+use crate::spec;
 use crate::store::write_atomically;
 
 /// Extensions of the images that are taken from a folder.
@@ -47,16 +48,21 @@ pub struct Args {
 
 /// Writes scores and maps, and prints the scores.
 pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
-    let recorded = record::find_run(&common.results, &args.id, &methods::kinds())?;
+    let recorded = record::find_run(&common.results, &args.id)?;
     let found = &recorded.runs[0];
     if let Some(message) = &found.failure {
         return Err(Error::usage(format!("run {} failed: {message}", found.id), "choose one that did not"));
     }
     let paths = files(&args.images)?;
     let session = Session::open(common.settings(), common.catalog()?, Progress::new())?;
-    let declared = recorded.experiment.runs.iter().find(|run| run.spec.id() == found.id);
+    let experiment = spec::load(&recorded.folder.join("experiment.toml"), &methods::kinds(), &[])?;
+    let declared = experiment.runs.iter().find(|run| run.spec.id == found.id).ok_or_else(|| {
+        let what =
+            format!("run {} is recorded, but this program's defaults make another run of its settings", found.id);
+        Error::usage(what, "do it again with `dmad run`")
+    })?;
     let request = Request {
-        run: declared.unwrap_or_else(|| unreachable!("a record is found by its experiment's runs")),
+        run: declared,
         recorded_key: found.value(&["key"]).and_then(toml::Value::as_str).unwrap_or_default(),
         epoch: found.value(&["epoch"]).and_then(toml::Value::as_integer).unwrap_or_default() as usize,
         class: args.class.as_deref(),

@@ -7,9 +7,9 @@ use super::Common;
 use crate::data::Catalog;
 use crate::error::{Error, Result};
 use crate::paper::Published;
-use crate::record::{Recorded, Standing};
+use crate::record::Recorded;
 use crate::report::Checked;
-use crate::run::{Progress, Session};
+use crate::spec::Declared;
 use crate::store::write_atomically;
 use crate::{methods, record, report, run, spec};
 
@@ -42,7 +42,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         for path in show(&recorded, json)? {
             eprintln!("wrote {}", path.display());
         }
-        stale(&recorded, common)?;
+        stale(&recorded);
         if !recorded.others.is_empty() {
             let (count, folder) = (recorded.others.len(), recorded.folder.join("runs"));
             let folder = folder.display();
@@ -58,7 +58,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
 /// The records of an experiment file or of a folder. What a file shows and asks may have been edited since its runs were
 /// recorded, and runs may have been added: these count as missing.
 pub(super) fn read(target: &Path, common: &Common) -> Result<Recorded> {
-    let mut recorded = record::read_experiment(&folder(target, common)?, &methods::kinds())?;
+    let mut recorded = record::read_experiment(&folder(target, common)?)?;
     if target.is_file() {
         let declared = spec::load(target, &methods::kinds(), &[])?;
         let known: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.spec.id()).collect();
@@ -72,7 +72,7 @@ pub(super) fn read(target: &Path, common: &Common) -> Result<Recorded> {
         experiment.reproduces = declared.reproduces;
         for run in declared.runs.into_iter().filter(|run| !known.contains(&run.spec.id())) {
             recorded.missing.push(run.spec.id());
-            experiment.runs.push(run);
+            experiment.runs.push(Declared { spec: run.spec });
         }
     }
     Ok(recorded)
@@ -140,27 +140,16 @@ fn as_json(recorded: &Recorded, claims: &[Checked]) -> String {
     .to_string()
 }
 
-/// Names recorded runs that today's program, data or weights would give other numbers for. Where the data are not here,
-/// nobody can know.
-fn stale(recorded: &Recorded, common: &Common) -> Result<()> {
-    let settings = common.settings();
-    if !settings.store.is_dir() {
-        eprintln!("whether the records are up to date was not checked: no store at {}", settings.store.display());
-        return Ok(());
-    }
-    let session = Session::open(settings, common.catalog()?, Progress::silent())?;
-    for run in run::forecast(&session, &recorded.experiment, &recorded.experiment.runs).runs {
-        match (run.standing, run.missing) {
-            (Standing::Stale(why), _) => {
-                eprintln!("stale: {} ({}): {why}; `dmad run` does it again", run.id, run.variant)
-            }
-            (_, Some(fault)) => {
-                eprintln!("whether {} ({}) is up to date was not checked: {fault}", run.id, run.variant)
-            }
-            _ => {}
+/// Names recorded runs that today's program would give other numbers for: a record tells the version of every stage behind
+/// it. Whether data or weights have changed since, `dmad plan` finds out.
+fn stale(recorded: &Recorded) {
+    for run in &recorded.runs {
+        let changed = run.stages.iter().find(|stage| run::is_outdated(&stage.kind, &stage.method, stage.version));
+        if let Some(stage) = changed {
+            let (id, variant) = (&run.id, &run.spec.variant);
+            eprintln!("stale: {id} ({variant}): the code of `{}` has changed; `dmad run` does it again", stage.kind);
         }
     }
-    Ok(())
 }
 
 /// A folder is one; a file names the experiment whose folder is meant.

@@ -126,7 +126,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             say(experiment, &summary, clock.wall_seconds(), common);
             continue;
         }
-        let recorded = record::read_experiment(&common.results.join(&experiment.name), &methods)?;
+        let recorded = record::read_experiment(&common.results.join(&experiment.name))?;
         super::report::show(&recorded, json)?;
         if !json && summary.done > 0 {
             super::print(&report::stage_costs(&recorded))?;

@@ -132,7 +132,7 @@ fn needed(files: &[PathBuf], common: &Common) -> Result<BTreeSet<(String, String
     for file in files {
         let experiment = spec::load(file, &methods, &[])?;
         let forecast = run::forecast(&session, &experiment, &experiment.runs);
-        if let Some(fault) = forecast.runs.iter().find_map(|run| run.missing.as_ref()) {
+        if let Some(fault) = forecast.runs.iter().find_map(|run| run.fault.as_ref()) {
             let what = format!("{} cannot be planned: {fault}", file.display());
             return Err(Error::usage(what, "leave it out only if its artifacts may go"));
         }

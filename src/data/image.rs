@@ -32,8 +32,8 @@ pub(crate) struct Window {
 impl Window {
     /// The whole image, or, with `resize`, what torchvision's `Resize(resize)` and `CenterCrop(size)` leave of it: the
     /// longer side is rounded down, the margin is halved with ties to even.
-    pub(crate) fn of(width: usize, height: usize, geometry: &spec::Image) -> Result<Window> {
-        let spec::Image { size, resize } = *geometry;
+    pub(crate) fn of(width: usize, height: usize, geometry: &spec::Geometry) -> Result<Window> {
+        let spec::Geometry { size, resize } = *geometry;
         if size == 0 || (resize > 0 && resize < size) {
             let what = format!("image.size = {size}, image.resize = {resize}: the crop does not fit into the image");
             return Err(Error::usage(what, "image.resize must be 0 or at least image.size"));
@@ -62,7 +62,7 @@ impl Window {
 ///
 /// # Errors
 /// `image.resize` is set, but smaller than `image.size`.
-pub fn check_geometry(geometry: &spec::Image) -> Result<()> {
+pub fn check_geometry(geometry: &spec::Geometry) -> Result<()> {
     Window::of(geometry.size, geometry.size, geometry).map(drop)
 }
 
@@ -70,7 +70,7 @@ pub fn check_geometry(geometry: &spec::Image) -> Result<()> {
 ///
 /// # Errors
 /// A file that cannot be decoded (see [`decode::decode`]), or a crop larger than the resized image.
-pub fn load_rgb(image: &Image, geometry: &spec::Image) -> Result<RgbPixels> {
+pub fn load_rgb(image: &Image, geometry: &spec::Geometry) -> Result<RgbPixels> {
     let pixels = load(image)?;
     let window = Window::of(pixels.width, pixels.height, geometry)?;
     let side = geometry.size;
@@ -145,19 +145,19 @@ mod tests {
 
     #[test]
     fn a_window_is_what_resizing_the_shorter_side_and_cropping_the_centre_leave() {
-        let geometry = spec::Image { size: 224, resize: 256 };
+        let geometry = spec::Geometry { size: 224, resize: 256 };
         let window = Window::of(1024, 700, &geometry).unwrap();
         // Resized 374 × 256, margins 75 and 16.
         let scale = 1024.0 / 374.0;
         assert!((window.left - 75.0 * scale).abs() < 1e-9 && (window.width - 224.0 * scale).abs() < 1e-9);
         assert!((window.top - 16.0 * 700.0 / 256.0).abs() < 1e-9);
-        assert!(Window::of(100, 100, &spec::Image { size: 256, resize: 224 }).is_err());
+        assert!(Window::of(100, 100, &spec::Geometry { size: 256, resize: 224 }).is_err());
     }
 
     #[test]
     fn resizing_a_window_equals_resizing_all_and_cropping_within_a_level() {
         let pixels = Pixels { width: 300, height: 200, channels: 1, data: noise(300, 200) };
-        let geometry = spec::Image { size: 64, resize: 80 };
+        let geometry = spec::Geometry { size: 64, resize: 80 };
         let direct = resize(&pixels, Window::of(300, 200, &geometry).unwrap(), 64, 64);
         let all = resize(&pixels, Window { left: 0.0, top: 0.0, width: 300.0, height: 200.0 }, 120, 80);
         for (row, line) in direct.data.chunks(64).enumerate() {
@@ -170,7 +170,7 @@ mod tests {
     fn grey_resized_alone_equals_grey_resized_as_three_channels() {
         for (width, height) in [(301, 199), (37, 90)] {
             let grey = Pixels { width, height, channels: 1, data: noise(width, height) };
-            let window = Window::of(width, height, &spec::Image { size: 64, resize: 0 }).unwrap();
+            let window = Window::of(width, height, &spec::Geometry { size: 64, resize: 0 }).unwrap();
             let alone = resize(&grey, window, 64, 64).into_rgb();
             assert_eq!(alone, resize(&grey.into_rgb(), window, 64, 64));
         }

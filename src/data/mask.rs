@@ -30,7 +30,7 @@ pub struct Mask {
 ///
 /// # Errors
 /// A mask that is unreadable, all zero, or of another size than its image.
-pub fn evaluation_mask(labelled: &Labelled, geometry: &spec::Image, side: usize, how: MaskResize) -> Result<Mask> {
+pub fn evaluation_mask(labelled: &Labelled, geometry: &spec::Geometry, side: usize, how: MaskResize) -> Result<Mask> {
     let Some(source) = labelled.mask.as_ref().filter(|_| labelled.anomalous) else {
         let (width, height) = image::size(&labelled.image)?;
         let (width, height) = if side > 0 { (side, side) } else { original(width, height, geometry)?.2 };
@@ -61,7 +61,7 @@ pub fn evaluation_mask(labelled: &Labelled, geometry: &spec::Image, side: usize,
 ///
 /// # Errors
 /// As [`evaluation_mask`].
-pub fn training_mask(image: &Image, source: &MaskSource, geometry: &spec::Image) -> Result<Vec<u8>> {
+pub fn training_mask(image: &Image, source: &MaskSource, geometry: &spec::Geometry) -> Result<Vec<u8>> {
     let mask = load(image, source)?;
     let window = Window::of(mask.width, mask.height, geometry)?;
     Ok(image::resize(&mask, window, geometry.size, geometry.size).data)
@@ -125,7 +125,7 @@ fn binary(image: &DynamicImage) -> Pixels {
 }
 
 /// Left, top and size of the window in whole pixels of the original.
-fn original(width: usize, height: usize, geometry: &spec::Image) -> Result<(usize, usize, (usize, usize))> {
+fn original(width: usize, height: usize, geometry: &spec::Geometry) -> Result<(usize, usize, (usize, usize))> {
     let window = Window::of(width, height, geometry)?;
     let (left, top) = (window.left.round() as usize, window.top.round() as usize);
     let size = |length: f64, start: usize, limit: usize| (length.round() as usize).clamp(1, limit - start);

@@ -3,8 +3,9 @@
 //! Owns: what a method must offer, and the registry. Does not own: data, truth, metrics. A method sees images' features,
 //! seen anomalies with their masks, and outlier textures; labels and masks of test images have no path to it by type.
 
-mod common;
 pub mod dmad;
+mod neighbours;
+mod normal_bank;
 #[cfg(test)]
 #[path = "../../docs/padim.rs"]
 mod padim; // the README's example of a new method: kept compiling
@@ -12,42 +13,144 @@ mod patchcore;
 pub mod simplenet;
 pub mod uniad;
 
+use std::sync::Arc;
+
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::error::Result;
 use crate::maps::{gaussian, upsample, upsample_corners};
-use crate::plan::{Graph, Inputs, StageId};
-use crate::spec::MethodKind;
+use crate::plan::{Graph, Handle, Inputs, Model, RowsOf, Scores, StageKind};
+use crate::spec::{
+    Configured, MethodContext, MethodFault, MethodKind, Run, params_difference, read_params, schema_of,
+    to_json,
+};
+
+pub use neighbours::Search;
+pub use normal_bank::{Coreset, NormalBank, Scope, Selection, offsets};
 
 /// A method with its parameters.
 pub trait Method: Send + Sync {
+    /// Datasets it uses besides that of the study.
+    fn datasets(&self) -> Vec<ExtraDataset> {
+        Vec::new()
+    }
+
+    /// Refuses what it cannot do with what it is given, before any work.
+    ///
+    /// # Errors
+    /// A fault at the key that has to change.
+    fn check(&self, _given: &Given) -> Result<(), MethodFault> {
+        Ok(())
+    }
+
     /// Adds the stages of one model (all classes of `inputs` together) to the graph and names what they leave.
+    ///
+    /// # Errors
+    /// Images that are not there.
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs>;
 
     /// How patch scores become image scores and maps.
     fn scoring(&self) -> Scoring;
 
-    /// What labels the numbers besides the setting (subsampled patches, oracle epoch); empty = nothing.
+    /// What labels the numbers besides the protocol (subsampled patches, oracle epoch); empty = nothing.
     fn labels(&self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// A dataset that a method uses besides that of the study: its normal training images, by class.
+#[derive(Clone, Debug)]
+pub struct ExtraDataset {
+    /// Its name.
+    pub name: String,
+    /// The key that names it, below `method`.
+    pub key: &'static str,
+    /// What it is for and how to do without, for whoever lacks it.
+    pub why: &'static str,
+    /// Images wanted of each of its classes.
+    pub per_class: usize,
+    /// The key that says how many.
+    pub per_class_key: &'static str,
+}
+
+/// What a method will be given.
+#[derive(Clone, Copy, Debug)]
+pub struct Given {
+    /// Patches per image: rows, columns.
+    pub grid: (usize, usize),
+    /// Values per patch.
+    pub dim: usize,
+    /// Maps that the backbone gives.
+    pub layers: usize,
+    /// Side of the network's input, in pixels.
+    pub side: usize,
+    /// Seen anomalies per class.
+    pub seen_count: usize,
+}
+
+/// The parameters of a method, and the method that they make: all that the registry asks for.
+pub trait Parameters: Default + Clone + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    /// Value of `method.name`.
+    const NAME: &'static str;
+
+    /// One sentence with the source.
+    const ABOUT: &'static str;
+
+    /// The backbone with weights that the method's publication uses, as "name weights".
+    const BACKBONE: &'static str;
+
+    /// The stages that are its own.
+    const STAGES: &'static [StageKind];
+
+    /// The method's own defaults of `image`, `backbone`, `features` where they differ from the general ones.
+    fn sections() -> Json {
+        json!({})
+    }
+
+    /// Replaces `auto`.
+    fn resolve(&mut self, _context: &MethodContext) {}
+
+    /// Refuses what one key alone cannot tell.
+    ///
+    /// # Errors
+    /// A fault at the key that has to change.
+    fn check(&self) -> Result<(), MethodFault> {
+        Ok(())
+    }
+
+    /// The method of these parameters. `default` is what nothing written would give in the same context: stages hold
+    /// their settings against it, so that a new key with a default changes no stage's key.
+    fn build(self, default: Self) -> Arc<dyn Method>;
+}
+
+fn parse<P: Parameters>(params: &Json, context: &MethodContext) -> Result<Configured, MethodFault> {
+    let (mut own, mut default) = (read_params::<P>(params)?, P::default());
+    own.resolve(context);
+    default.resolve(context);
+    own.check()?;
+    Ok(Configured {
+        parameters: to_json(&own),
+        difference: params_difference(&own, &default),
+        method: Arc::new(own.build(default)),
+    })
 }
 
 /// The stages that evaluation and record need.
 pub struct Outputs {
     /// For each entry of `Inputs::tested`: the stage whose artifact holds `scores`, epochs × images × patches, in the
     /// order of `Tested::images`. One epoch unless the method keeps several to choose from or to watch.
-    pub scores: Vec<StageId>,
+    pub scores: Vec<Handle<Scores>>,
     /// The stage that holds the trained model, if there is training.
-    pub model: Option<StageId>,
+    pub model: Option<Handle<Model>>,
     /// Banks in use, for the cost of the model.
-    pub banks: Vec<StageId>,
+    pub banks: Vec<RowsOf>,
 }
 
 /// From patch scores to image scores and maps.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scoring {
     /// The image score is the mean of this many largest patch scores.
     pub top_k: usize,
@@ -90,31 +193,57 @@ impl Scoring {
 pub struct Entry {
     /// What experiment files may say of it.
     pub kind: MethodKind,
-    /// Builds it from resolved parameters and the run's seed.
-    pub build: fn(&Json, u64) -> Result<Box<dyn Method>>,
+    /// The backbone with weights that its publication uses.
+    pub backbone: &'static str,
+    /// The stages that are its own.
+    pub stages: &'static [StageKind],
+}
+
+impl Entry {
+    /// The row of the method with these parameters.
+    pub const fn of<P: Parameters>() -> Self {
+        Entry {
+            kind: MethodKind {
+                name: P::NAME,
+                about: P::ABOUT,
+                schema: schema_of::<P>,
+                defaults: || to_json(&P::default()),
+                sections: P::sections,
+                parse: parse::<P>,
+            },
+            backbone: P::BACKBONE,
+            stages: P::STAGES,
+        }
+    }
 }
 
 /// All methods.
-pub const METHODS: &[Entry] = &[dmad::ENTRY, patchcore::ENTRY, simplenet::ENTRY, uniad::ENTRY];
+pub const METHODS: &[Entry] = &[
+    Entry::of::<dmad::Params>(),
+    Entry::of::<patchcore::Params>(),
+    Entry::of::<simplenet::Params>(),
+    Entry::of::<uniad::Params>(),
+];
 
 /// The parser's view of all methods.
 pub fn kinds() -> Vec<&'static MethodKind> {
     METHODS.iter().map(|entry| &entry.kind).collect()
 }
 
-/// Builds the method of a resolved run.
-pub fn build(method: &Json, seed: u64) -> Result<Box<dyn Method>> {
-    let name = method["name"].as_str().unwrap_or_default();
-    let Some(entry) = METHODS.iter().find(|entry| entry.kind.name == name) else {
-        let known: Vec<&str> = METHODS.iter().map(|entry| entry.kind.name).collect();
-        return Err(crate::error::Error::method(
-            format!("there is no method \"{name}\""),
-            format!("known: {}", known.join(", ")),
-        ));
-    };
-    let mut params = method.clone();
-    params.as_object_mut().map(|map| map.remove("name"));
-    (entry.build)(&params, seed)
+/// The stages that several methods have.
+pub const SHARED_STAGES: &[StageKind] = &[StageKind::of::<normal_bank::SelectNormal>(), StageKind::of::<Search>()];
+
+/// The row of a method.
+pub fn entry(name: &str) -> Option<&'static Entry> {
+    METHODS.iter().find(|entry| entry.kind.name == name)
+}
+
+/// The method of a run.
+pub fn of(run: &Run) -> &dyn Method {
+    match run.method.method.downcast_ref::<Arc<dyn Method>>() {
+        Some(method) => method.as_ref(),
+        None => unreachable!("`parse` has put a method there"),
+    }
 }
 
 #[cfg(test)]
@@ -123,12 +252,11 @@ mod tests {
 
     #[test]
     fn the_example_of_a_new_method_fits_the_registry() {
-        let filled =
-            (padim::ENTRY.kind.fill)(serde_json::json!({ "dims": 7 })).unwrap_or_else(|e| panic!("{}", e.message));
-        assert_eq!(filled["sigma"], 4.0);
-        let method = (padim::ENTRY.build)(&filled, 0).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(method.scoring().top_k, 1);
-        assert!(METHODS.iter().all(|entry| entry.kind.name != padim::ENTRY.kind.name), "it is an example");
+        let entry = Entry::of::<padim::Params>();
+        let context = MethodContext { seen_count: 0 };
+        let read = (entry.kind.parse)(&json!({ "dims": 7 }), &context).unwrap_or_else(|e| panic!("{}", e.message));
+        assert_eq!((&read.parameters["sigma"], &read.difference), (&json!(4.0), &json!({ "dims": 7 })));
+        assert!(METHODS.iter().all(|known| known.kind.name != entry.kind.name), "it is an example");
     }
 
     #[test]

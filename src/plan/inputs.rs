@@ -1,10 +1,14 @@
 //! What every method is given: features, seen anomalies, outlier textures. No test label, no test mask.
 
-use burn::tensor::Device;
+use serde::{Serialize, Serializer};
 
-use super::graph::{Graph, StageId};
+use super::compute::Handle;
+use super::contents::Features;
+use super::graph::Graph;
 use crate::data::{Image, SeenAnomaly};
+use crate::device::Chosen;
 use crate::error::Result;
+use crate::spec::Geometry;
 
 /// Everything one model may use.
 pub struct Inputs<'a> {
@@ -19,9 +23,9 @@ pub struct Inputs<'a> {
     /// The run's seed.
     pub seed: u64,
     /// Where tensors live.
-    pub device: Device,
+    pub device: Chosen,
     /// Geometry of the images that the masks of seen anomalies are brought to.
-    pub image: crate::spec::Image,
+    pub image: Geometry,
     /// Further images that a method may ask for.
     pub environment: &'a dyn Environment,
 }
@@ -30,6 +34,11 @@ impl Inputs<'_> {
     /// Patches per image.
     pub fn patches(&self) -> usize {
         self.grid.0 * self.grid.1
+    }
+
+    /// Features of the normal training images of all classes.
+    pub fn train(&self) -> Vec<Handle<Features>> {
+        self.classes.iter().map(|class| class.train.clone()).collect()
     }
 
     /// Training images of all classes.
@@ -43,12 +52,12 @@ impl Inputs<'_> {
     }
 }
 
-/// One class. Feature artifacts hold `features`, (images · patches) × dim, image-major, row-major positions.
+/// One class.
 pub struct ClassInputs {
     /// Name.
     pub name: String,
     /// Features of its normal training images.
-    pub train: StageId,
+    pub train: Handle<Features>,
     /// How many training images.
     pub train_images: usize,
     /// Its seen anomalies.
@@ -60,21 +69,29 @@ pub struct Tested {
     /// What progress lines call them: the class they are from.
     pub name: String,
     /// A feature artifact that holds them.
-    pub pool: StageId,
+    pub pool: Handle<Features>,
     /// Their numbers in `pool`.
     pub images: Vec<usize>,
 }
 
 /// One seen anomaly.
+#[derive(Clone)]
 pub struct SeenInput {
     /// Feature artifact that holds it.
-    pub features: StageId,
+    pub features: Handle<Features>,
     /// Its number among the images of that artifact.
     pub image: usize,
     /// Image and mask.
     pub anomaly: SeenAnomaly,
     /// Digest of image and mask contents.
     pub digest: String,
+}
+
+/// A seen anomaly in a key: which features, and the contents of image and mask.
+impl Serialize for SeenInput {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        (&self.features, self.image, &self.digest).serialize(serializer)
+    }
 }
 
 /// Images of one outlier category.
@@ -91,5 +108,5 @@ pub trait Environment: Sync {
     fn outliers(&self, dataset: &str) -> Result<Vec<OutlierCategory>>;
 
     /// The feature stage of a list of images.
-    fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<StageId>;
+    fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>>;
 }

@@ -1,10 +1,16 @@
 //! From runs to stages: what is computed, from what, under which key.
 //!
-//! Owns: stage keys, the graph of a run, the inputs that every method gets. Does not own: computing (`run`) or files
-//! (`store`). Keys are known without computing anything.
+//! Owns: what a stage is, stage keys, the graph of a run, the inputs that every method gets. Does not own: computing (`run`)
+//! or files (`store`). Keys are known without computing anything.
 
+mod compute;
+mod contents;
 mod graph;
 mod inputs;
 
-pub use graph::{Computed, Graph, Job, Stage, StageId, Work};
+pub use compute::{Compute, Computed, Handle, Job, RowsOf, StageId, Work};
+pub use contents::{
+    Bank, Content, Embedding, Features, HasImages, HasRows, ImageRows, Metrics, Model, Neighbours, NormalBank, Scores,
+};
+pub use graph::{Graph, Stage, StageKind};
 pub use inputs::{ClassInputs, Environment, Inputs, OutlierCategory, SeenInput, Tested};

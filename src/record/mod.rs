@@ -20,10 +20,13 @@ pub use find::{experiments, find_run};
 pub use frames::{METRIC_COLUMNS, MetricRecord};
 pub use provenance::{Cost, Provenance, StageLog};
 pub use read::{Recorded, RecordedRun, RunCost, read_experiment};
-pub use write::{MEAN, Record, RunFolder, Standing, rebuild_views, write, write_failure};
+pub use write::{MEAN, Record, RunFolder, Standing, rebuild_views, write, write_experiment, write_failure};
 
 /// Version of the record's files; part of every record's key.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+
+/// Version of [`Results`] as the store keeps them; part of the key of a run's metrics.
+pub const RESULTS_VERSION: u32 = 1;
 
 /// Results of a run.
 #[derive(Debug, Serialize, Deserialize)]

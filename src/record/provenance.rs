@@ -51,6 +51,10 @@ pub struct StageLog {
     pub label: String,
     /// Key in the store.
     pub key: String,
+    /// The method whose own it is; empty for shared stages.
+    pub method: String,
+    /// Version of its code.
+    pub version: u32,
     /// Crate version that made the artifact.
     pub maker: String,
     /// Made by this run (false: found in the store).

@@ -5,18 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::frames::{MetricRecord, image_rows, metric_rows, read_parquet};
-use super::write::RunFolder;
+use super::write::{DECLARED, RunFolder};
 use super::{ImageRow, StageLog, VERSION};
 use crate::error::{Error, Result};
-use crate::spec::{Experiment, MethodKind, RunSpec, load};
+use crate::methods::Scoring;
+use crate::spec::{Declared, Experiment, RunSpec, id_of, load_recorded};
 
 /// An experiment as recorded.
 #[derive(Debug)]
 pub struct Recorded {
     /// Its folder.
     pub folder: PathBuf,
-    /// The experiment, read back from the resolved copy in the folder.
-    pub experiment: Experiment,
+    /// The experiment, read back from what it left in the folder.
+    pub experiment: Experiment<Declared>,
     /// The recorded runs, failed ones included, in the experiment's order.
     pub runs: Vec<RecordedRun>,
     /// Rows of all recorded runs, in the experiment's order.
@@ -96,6 +97,15 @@ impl RecordedRun {
         Ok(self.images.get_or_init(|| rows))
     }
 
+    /// How its patch scores became image scores and maps.
+    ///
+    /// # Errors
+    /// A record that does not say.
+    pub fn scoring(&self) -> Result<Scoring> {
+        let own = self.value(&["scoring"]).and_then(|scoring| scoring.clone().try_into().ok());
+        own.ok_or_else(|| damaged(&self.file("run.toml"), "does not say how maps are made"))
+    }
+
     /// A file in the run's folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.file(name)
@@ -117,20 +127,20 @@ fn damaged(path: &Path, what: impl Into<String>) -> Error {
 /// # Errors
 /// A folder without experiment or without any recorded run; a record of another version of the format, that is damaged,
 /// lacks one of its files, or is there twice.
-pub fn read_experiment(folder: &Path, methods: &[&MethodKind]) -> Result<Recorded> {
+pub fn read_experiment(folder: &Path) -> Result<Recorded> {
     let there = refuse_strangers(folder)?;
-    let mut recorded = read(folder, methods, &|_| true)?;
+    let mut recorded = read(folder, &|_| true)?;
     let declared: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.spec.id()).collect();
     recorded.others = there.into_iter().filter(|id| !declared.contains(id)).collect();
     Ok(recorded)
 }
 
 /// Reads one recorded run of the experiment in `folder`, whatever may be wrong with the others.
-pub(super) fn read_run_of(folder: &Path, id: &str, methods: &[&MethodKind]) -> Result<Recorded> {
-    read(folder, methods, &|own| own == id)
+pub(super) fn read_run_of(folder: &Path, id: &str) -> Result<Recorded> {
+    read(folder, &|own| own == id)
 }
 
-fn read(folder: &Path, methods: &[&MethodKind], wanted: &dyn Fn(&str) -> bool) -> Result<Recorded> {
+fn read(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Recorded> {
     let copy = folder.join("experiment.toml");
     if !copy.is_file() {
         return Err(Error::store(
@@ -139,7 +149,7 @@ fn read(folder: &Path, methods: &[&MethodKind], wanted: &dyn Fn(&str) -> bool) -
             "name a folder below results/, or run the experiment first",
         ));
     }
-    let experiment = load(&copy, methods, &[])?;
+    let experiment = load_recorded(&copy, declared(&folder.join(DECLARED))?)?;
     let mut recorded = Recorded {
         folder: folder.into(),
         experiment,
@@ -174,6 +184,25 @@ fn read(folder: &Path, methods: &[&MethodKind], wanted: &dyn Fn(&str) -> bool) -
     Ok(recorded)
 }
 
+/// The runs that an experiment declared when it was recorded.
+fn declared(path: &Path) -> Result<Vec<Declared>> {
+    #[derive(serde::Deserialize)]
+    struct Line {
+        run: String,
+        spec: RunSpec,
+    }
+    let text = std::fs::read_to_string(path).map_err(|fault| {
+        let what = format!("the list of declared runs cannot be read ({fault}), so the record is older or not whole");
+        Error::store(path, what, "run the experiment again: what is up to date is kept")
+    })?;
+    let read = |line: &str| {
+        let line: Line = serde_json::from_str(line)
+            .map_err(|fault| Error::store(path, format!("not a list of runs ({fault})"), "run the experiment again"))?;
+        Ok(Declared { spec: RunSpec { id: line.run, ..line.spec } })
+    };
+    text.lines().map(read).collect()
+}
+
 /// A folder that holds another run than its name says is a copy, and nobody can tell which of the two is meant. Folders
 /// of runs that the experiment no longer declares do no harm. Returns the ids of all runs that are there.
 fn refuse_strangers(folder: &Path) -> Result<Vec<String>> {
@@ -206,8 +235,8 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
         let what = format!("the record has format {found}, this program's is {VERSION}; the two are not mixed");
         return Err(damaged(&path, what));
     }
-    let written: Option<RunSpec> = table.get("spec").and_then(|spec| spec.clone().try_into().ok());
-    if written.is_none_or(|written| written.id() != id) {
+    let identity = table.get("identity").and_then(|identity| serde_json::to_value(identity).ok());
+    if identity.is_none_or(|identity| id_of(&identity) != id) {
         return Err(damaged(&path, "its settings are not those of the run that the folder is named after"));
     }
     let failure = match table.get("status").and_then(toml::Value::as_str) {

@@ -11,7 +11,8 @@ use super::frames::{MetricRecord, csv_bytes, image_frame, metric_frame, metric_r
 use super::provenance::{Environment, Provenance};
 use super::{MetricRow, Results, VERSION};
 use crate::error::{Error, Result};
-use crate::spec::{Experiment, RunSpec, Setting};
+use crate::methods::Scoring;
+use crate::spec::{Experiment, Run, RunSpec, Setting};
 use crate::store::{Artifact, write_atomically};
 
 /// Name of the row of unweighted means over classes.
@@ -25,8 +26,8 @@ pub struct RunFolder(PathBuf);
 pub struct Record<'a> {
     /// The experiment it belongs to.
     pub experiment: &'a Experiment,
-    /// Its spec.
-    pub spec: &'a RunSpec,
+    /// The run.
+    pub run: &'a Run,
     /// What the record stands for; another key means stale.
     pub key: &'a str,
     /// Its numbers.
@@ -35,6 +36,8 @@ pub struct Record<'a> {
     pub scores: &'a [Arc<Artifact>],
     /// Patches: rows, columns.
     pub grid: (usize, usize),
+    /// How patch scores became image scores and maps.
+    pub scoring: Scoring,
     /// Trained models, one per group of classes.
     pub models: &'a [Arc<Artifact>],
     /// Where the numbers came from.
@@ -100,10 +103,10 @@ pub enum Standing {
 
 /// Writes a finished run.
 pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
-    let (spec, results) = (record.spec, record.results);
+    let results = record.results;
     // Without it there is no record: new files never stand beside the labels of an earlier attempt.
     remove(&folder.file("run.toml"))?;
-    let base = base_row(record.experiment, spec);
+    let base = base_row(&record.experiment.name, &record.run.spec);
     let mut rows = Vec::new();
     for class in &results.classes {
         rows.extend(class.metrics.iter().map(|metric| metric_record(&base, &class.name, metric)));
@@ -120,11 +123,12 @@ pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
     write_run_toml(
         folder,
         record.experiment,
-        spec,
+        record.run,
         record.key,
         json!({
             "status": "ok",
             "epoch": results.epoch,
+            "scoring": record.scoring,
             // TOML has no null, and JSON no NaN: an epoch without value is a word.
             "curve": results.curve.iter().map(|value| value.map_or(json!("undefined"), Json::from)).collect::<Vec<_>>(),
             "provenance": record.provenance,
@@ -147,7 +151,7 @@ fn remove(path: &Path) -> Result<()> {
 pub fn write_failure(
     folder: &RunFolder,
     experiment: &Experiment,
-    spec: &RunSpec,
+    run: &Run,
     message: &str,
     help: Option<&str>,
 ) -> Result<()> {
@@ -155,7 +159,7 @@ pub fn write_failure(
     for name in ["run.toml", "images.parquet", "scores.safetensors", "model.safetensors", "log.jsonl"] {
         remove(&folder.file(name))?;
     }
-    let base = base_row(experiment, spec);
+    let base = base_row(&experiment.name, &run.spec);
     let rows: Vec<MetricRecord> = crate::spec::MetricName::ALL
         .iter()
         .map(|name| MetricRecord {
@@ -170,15 +174,15 @@ pub fn write_failure(
     write_run_toml(
         folder,
         experiment,
-        spec,
+        run,
         "",
         json!({ "status": "error", "error": message, "help": help.unwrap_or_default() }),
     )
 }
 
-fn base_row(experiment: &Experiment, spec: &RunSpec) -> MetricRecord {
+fn base_row(experiment: &str, spec: &RunSpec) -> MetricRecord {
     MetricRecord {
-        experiment: experiment.name.clone(),
+        experiment: experiment.into(),
         run: spec.id(),
         variant: spec.variant.clone(),
         method: spec.method_name().into(),
@@ -279,10 +283,10 @@ fn write_log(folder: &RunFolder, provenance: &Provenance) -> Result<()> {
     write_atomically(&folder.file("log.jsonl"), (lines.join("\n") + "\n").as_bytes())
 }
 
-fn write_run_toml(folder: &RunFolder, experiment: &Experiment, spec: &RunSpec, key: &str, rest: Json) -> Result<()> {
+fn write_run_toml(folder: &RunFolder, experiment: &Experiment, run: &Run, key: &str, rest: Json) -> Result<()> {
     let mut json = json!({
-        "record": VERSION, "run": spec.id(), "experiment": experiment.name, "title": experiment.title, "key": key,
-        "spec": spec, "environment": Environment::now(),
+        "record": VERSION, "run": run.spec.id(), "experiment": experiment.name, "title": experiment.title, "key": key,
+        "identity": run.identity, "spec": run.spec, "environment": Environment::now(),
     });
     if let (Some(json), Json::Object(rest)) = (json.as_object_mut(), rest) {
         json.extend(rest);
@@ -297,11 +301,26 @@ fn write_run_toml(folder: &RunFolder, experiment: &Experiment, spec: &RunSpec, k
     write_atomically(&folder.file("run.toml"), text.as_bytes())
 }
 
+/// Leaves what an experiment declares: `experiment.toml` with all defaults filled in, and `runs.jsonl` with its runs, from
+/// which readers know what should be there without knowing any method.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn write_experiment(folder: &Path, experiment: &Experiment) -> Result<()> {
+    let line = |run: &Run| json!({ "run": run.spec.id(), "spec": run.spec }).to_string() + "\n";
+    let runs: String = experiment.runs.iter().map(line).collect();
+    write_atomically(&folder.join(DECLARED), runs.as_bytes())?;
+    write_atomically(&folder.join("experiment.toml"), experiment.resolved.as_bytes())
+}
+
+/// The file of declared runs: one JSON object per line.
+pub(super) const DECLARED: &str = "runs.jsonl";
+
 /// Rebuilds the experiment's views from its runs' folders, in the experiment's order of runs.
-pub fn rebuild_views(folder: &Path, experiment: &Experiment) -> Result<()> {
+pub fn rebuild_views<R: AsRef<RunSpec>>(folder: &Path, experiment: &Experiment<R>) -> Result<()> {
     let (mut metrics, mut images): (Vec<MetricRecord>, Option<DataFrame>) = Default::default();
     for run in &experiment.runs {
-        let own = RunFolder::new(folder, &run.spec.id());
+        let own = RunFolder::new(folder, &run.as_ref().id());
         if !own.file("run.toml").is_file() {
             continue;
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::{MEAN, MetricRecord, Recorded, RecordedRun};
-use crate::spec::{Dimension, MetricName, Run, Table, lists_variant, names_variant};
+use crate::spec::{Declared, Dimension, MetricName, Table, lists_variant, names_variant};
 
 /// One cell: mean and spread over seeds.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,7 +121,7 @@ impl Point {
 }
 
 /// The classes of a declared run: its own where they are known, else those of other runs of its dataset.
-fn classes(recorded: &Recorded, run: &Run) -> Vec<String> {
+fn classes(recorded: &Recorded, run: &Declared) -> Vec<String> {
     let of = |wanted: &dyn Fn(&MetricRecord) -> bool| {
         let mut found: Vec<String> = Vec::new();
         for row in recorded.metrics.iter().filter(|row| row.class != MEAN && wanted(row)) {

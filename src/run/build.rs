@@ -4,14 +4,14 @@
 
 use serde_json::json;
 
-use super::evaluate::{self, Setting};
+use super::evaluate::Evaluate;
 use super::prepare::{self, Prepared};
 use super::session::Session;
 use crate::error::Result;
 use crate::methods::{self, Method, Outputs};
-use crate::plan::{Graph, Inputs, StageId};
+use crate::plan::{Graph, Handle, Inputs, Metrics, Scores};
 use crate::record;
-use crate::spec::{Run, canonical_json};
+use crate::spec::{Run, digest};
 
 /// A run with its graph. Nothing is computed yet.
 pub struct Built<'a> {
@@ -24,19 +24,18 @@ pub struct Built<'a> {
     /// What each of its models leaves.
     pub outputs: &'a [Outputs],
     /// The stage that holds its metrics: the last of all.
-    pub metrics: StageId,
+    pub metrics: Handle<Metrics>,
 }
 
 impl Built<'_> {
     /// The scores of each class.
-    pub fn scores(&self) -> impl Iterator<Item = StageId> {
-        self.outputs.iter().flat_map(|output| &output.scores).copied()
+    pub fn scores(&self) -> impl Iterator<Item = &Handle<Scores>> {
+        self.outputs.iter().flat_map(|output| &output.scores)
     }
 
     /// What the run's record stands for; another key means that the record is stale.
     pub fn record_key(&self) -> String {
-        let identity = json!({ "metrics": self.graph.key(self.metrics), "record": record::VERSION });
-        blake3::hash(canonical_json(&identity).as_bytes()).to_hex()[..32].to_string()
+        digest(&json!({ "metrics": self.metrics.key(), "record": record::VERSION }), 32)
     }
 }
 
@@ -53,24 +52,17 @@ pub fn with_more<T, M>(
     work: impl FnOnce(&Built, M) -> Result<T>,
 ) -> Result<T> {
     let prepared = prepare::prepare(session, run)?;
-    let method = methods::build(&run.spec.method, run.spec.seed)?;
+    let method = methods::of(run);
     let groups = prepared.groups(run);
     let environment = prepared.environment(session);
     let inputs: Vec<Inputs>; // declared before the graph, whose stages borrow them
-    let mut graph = Graph::new(&session.settings.device.numeric_class());
+    let mut graph = Graph::default();
     inputs =
         groups.iter().map(|group| prepared.inputs(session, &mut graph, &environment, group)).collect::<Result<_>>()?;
     let outputs = inputs.iter().map(|input| method.stages(&mut graph, input)).collect::<Result<Vec<_>>>()?;
-    let setting = Setting {
-        run,
-        split: &prepared.split,
-        truth_digest: &prepared.truth_digest,
-        scoring: method.scoring(),
-        shape: prepared.shape,
-    };
     // Groups hold the classes in the split's order: all together, or one after the other.
-    let scores = outputs.iter().flat_map(|output| &output.scores).copied().collect();
-    let metrics = evaluate::stage(&mut graph, setting, scores);
+    let scores = outputs.iter().flat_map(|output| &output.scores).cloned().collect();
+    let metrics = graph.add(Evaluate::new(run, &prepared, method.scoring(), scores));
     let more = more(&mut graph, &outputs);
-    work(&Built { prepared: &prepared, method: method.as_ref(), graph: &graph, outputs: &outputs, metrics }, more)
+    work(&Built { prepared: &prepared, method, graph: &graph, outputs: &outputs, metrics }, more)
 }

@@ -4,23 +4,21 @@
 //! an epoch when a method offers several (an oracle, labelled as such by the method). Does not own: definitions
 //! (`metrics`).
 
-use std::sync::Arc;
-
 use rayon::prelude::*;
+use serde::Serialize;
 use serde_json::json;
+
+use super::prepare::Prepared;
 
 use crate::data::{ClassSplit, MaskSource, Split, evaluation_mask, mask};
 use crate::error::{Error, Result};
 use crate::features::Shape;
 use crate::methods::{Scoring, Select};
 use crate::metrics::{self, Metric, Options, PixelImage, PixelSource, image_metrics, pixel_metrics};
-use crate::plan::{Computed, Graph, Job, Stage, StageId, Work};
-use crate::record::{ClassResult, ImageRow, MetricRow, Results};
-use crate::spec::{MetricName, Run};
+use crate::plan::{Compute, Computed, Handle, Job, Metrics, Scores, Work};
+use crate::record::{ClassResult, ImageRow, MetricRow, RESULTS_VERSION, Results};
+use crate::spec::{self, Geometry, MetricName, Run, Settings};
 use crate::store::{Artifact, TensorDecl};
-
-/// Raised when evaluation changes any number.
-pub const EVALUATION_VERSION: u32 = 1;
 
 /// Reads all mask files, so that a bad one is found before hours of work and not after.
 ///
@@ -35,73 +33,91 @@ pub fn check_truth(split: &Split) -> Result<()> {
     faults.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// What evaluation needs to know of a run.
-#[derive(Clone, Copy)]
-pub struct Setting<'a> {
-    /// The run.
-    pub run: &'a Run,
-    /// Its images with their truth.
-    pub split: &'a Split,
-    /// Digest of that truth.
-    pub truth_digest: &'a str,
-    /// From patch scores to image scores and maps.
-    pub scoring: Scoring,
-    /// Shape of one image's features.
-    pub shape: Shape,
-}
-
 /// The truth of a test image, `None` where it is not in the test set: for pictures beside a record that is finished.
 pub fn truth_of<'a>(split: &'a Split, class: &str, path: &str) -> Option<&'a crate::data::Labelled> {
     let class = split.classes.iter().find(|own| own.name == class)?;
     class.truth.images().iter().find(|labelled| labelled.image.path == path)
 }
 
-/// The stage that holds all metrics of a run as JSON (see [`read`]); `scores` are those of the split's classes.
-pub fn stage<'a>(graph: &mut Graph<'a>, setting: Setting<'a>, scores: Vec<StageId>) -> StageId {
-    let spec = &setting.run.spec;
-    let (images, side) =
-        (setting.split.classes.iter().map(|class| class.test.len()).sum::<usize>(), spec.evaluation.size);
-    let pixels = if side == 0 { spec.image.size } else { side }.pow(2) * images;
-    graph.add(Stage {
-        kind: "metrics",
-        version: EVALUATION_VERSION,
-        params: json!({
-            "evaluation": spec.evaluation, "image": spec.image, "classes": setting.split.classes.iter().map(|c| &c.name).collect::<Vec<_>>(),
-            "scoring": setting.scoring,
-        }),
-        inputs: scores,
-        images: setting.truth_digest.into(),
-        weights: String::new(),
-        label: "evaluation".into(),
-        // Upsampling, Gaussian and a sort of all scores.
-        work: Work::matrix(images, 16, 150.0 * pixels as f64).with_memory(16 * pixels),
-        compute: Box::new(move |job| compute(job, setting)),
-    })
+/// Computes all metrics of a run; the artifact holds them as JSON (see [`read`]).
+#[derive(Serialize)]
+pub(super) struct Evaluate<'a> {
+    evaluation: Settings<spec::Evaluation>,
+    geometry: Settings<Geometry>,
+    classes: Vec<&'a str>,
+    scoring: Scoring,
+    /// Scores of the split's classes.
+    scores: Vec<Handle<Scores>>,
+    /// Digest of labels and masks.
+    truth: &'a str,
+    /// Version of what the JSON is of.
+    results: u32,
+    #[serde(skip)]
+    split: &'a Split,
+    #[serde(skip)]
+    shape: Shape,
 }
 
-/// The results in the artifact of [`stage`].
+impl<'a> Evaluate<'a> {
+    /// The evaluation of a run's scores.
+    pub fn new(run: &Run, prepared: &'a Prepared, scoring: Scoring, scores: Vec<Handle<Scores>>) -> Self {
+        let split = &prepared.split;
+        Evaluate {
+            evaluation: run.spec.evaluation.clone().into(),
+            geometry: run.spec.image.clone().into(),
+            classes: split.classes.iter().map(|class| class.name.as_str()).collect(),
+            scoring,
+            scores,
+            truth: &prepared.truth_digest,
+            results: RESULTS_VERSION,
+            split,
+            shape: prepared.shape,
+        }
+    }
+}
+
+impl Compute for Evaluate<'_> {
+    type Output = Metrics;
+    const KIND: &'static str = "metrics";
+    const VERSION: u32 = 1;
+
+    fn label(&self) -> String {
+        "evaluation".into()
+    }
+
+    fn work(&self) -> Work {
+        let images = self.split.classes.iter().map(|class| class.test.len()).sum::<usize>();
+        let side = if self.evaluation.size == 0 { self.geometry.size } else { self.evaluation.size };
+        let pixels = side.pow(2) * images;
+        // Upsampling, Gaussian and a sort of all scores.
+        Work::matrix(images, 16, 150.0 * pixels as f64).with_memory(16 * pixels)
+    }
+
+    fn compute(&self, job: &Job) -> Result<Computed> {
+        let mut evaluation = Evaluation { stage: self, classes: Vec::new() };
+        for (class, scores) in self.split.classes.iter().zip(&self.scores) {
+            let scores = job.open(scores)?;
+            let shape = scores.shape("scores")?;
+            if shape.len() != 3 || shape[1] != class.test.len() || shape[2] != self.shape.patches() {
+                let what = format!("scores of class `{}` have shape {shape:?}", class.name);
+                return Err(Error::method(what, "remove the store and run again"));
+            }
+            evaluation.classes.push((class, scores));
+        }
+        let results = evaluation.finish(job)?;
+        let json = serde_json::to_vec(&results).unwrap_or_else(|fault| unreachable!("plain data: {fault}"));
+        let mut writer = job.create(vec![TensorDecl::u8("results", json.len())])?;
+        writer.u8(&json)?;
+        Ok(Computed::new(writer, json!({ "classes": results.classes.len() })))
+    }
+}
+
+/// The results in the artifact of [`Evaluate`].
 pub fn read(artifact: &Artifact) -> Result<Results> {
     serde_json::from_slice(artifact.u8("results")?).map_err(|fault| {
         let what = format!("the results of a metrics stage cannot be read ({fault})");
         Error::method(what, "remove the store and run again")
     })
-}
-
-fn compute(job: &Job, setting: Setting) -> Result<Computed> {
-    let mut evaluation = Evaluation { setting, classes: Vec::new() };
-    for (class, scores) in setting.split.classes.iter().zip(&job.inputs) {
-        let shape = scores.shape("scores")?;
-        if shape.len() != 3 || shape[1] != class.test.len() || shape[2] != setting.shape.patches() {
-            let what = format!("scores of class `{}` have shape {shape:?}", class.name);
-            return Err(Error::method(what, "remove the store and run again"));
-        }
-        evaluation.classes.push((class, Arc::clone(scores)));
-    }
-    let results = evaluation.finish(job)?;
-    let json = serde_json::to_vec(&results).unwrap_or_else(|fault| unreachable!("plain data: {fault}"));
-    let mut writer = job.create(vec![TensorDecl::u8("results", json.len())])?;
-    writer.u8(&json)?;
-    Ok(Computed::new(writer, json!({ "classes": results.classes.len() })))
 }
 
 /// Image scores of one epoch in an artifact of scores: the method's own where it leaves them.
@@ -118,8 +134,8 @@ pub(super) fn image_scores(artifact: &Artifact, epoch: usize, scoring: &Scoring)
 
 /// The classes of a run.
 struct Evaluation<'a> {
-    setting: Setting<'a>,
-    classes: Vec<(&'a ClassSplit, Arc<Artifact>)>,
+    stage: &'a Evaluate<'a>,
+    classes: Vec<(&'a ClassSplit, &'a Artifact)>,
 }
 
 impl Evaluation<'_> {
@@ -137,7 +153,7 @@ impl Evaluation<'_> {
     }
 
     fn image_scores(&self, artifact: &Artifact, epoch: usize) -> Result<Vec<f64>> {
-        image_scores(artifact, epoch, &self.setting.scoring)
+        image_scores(artifact, epoch, &self.stage.scoring)
     }
 
     /// How many epochs the scores hold.
@@ -163,7 +179,7 @@ impl Evaluation<'_> {
     /// The epoch that counts: the last, or the first of those with the best image AUROC.
     fn epoch(&self, curve: &[Option<f64>]) -> Result<usize> {
         let last = self.epochs()?.saturating_sub(1);
-        Ok(match self.setting.scoring.select {
+        Ok(match self.stage.scoring.select {
             Select::Last => last,
             Select::BestTest => {
                 let value = |epoch: usize| curve.get(epoch).copied().flatten().unwrap_or(f64::NEG_INFINITY);
@@ -173,11 +189,11 @@ impl Evaluation<'_> {
     }
 
     fn options(&self) -> Options {
-        Options { ap: self.setting.run.spec.evaluation.ap, pro: self.setting.run.spec.evaluation.pro }
+        Options { ap: self.stage.evaluation.ap, pro: self.stage.evaluation.pro }
     }
 
     fn class(&self, class: &ClassSplit, artifact: &Artifact, epoch: usize) -> Result<ClassResult> {
-        let patches = self.setting.shape.patches();
+        let patches = self.stage.shape.patches();
         let all = artifact.f32("scores")?;
         let scores = &all[epoch * class.test.len() * patches..(epoch + 1) * class.test.len() * patches];
         if let Some(position) = scores.iter().position(|score| !score.is_finite()) {
@@ -257,12 +273,11 @@ impl PixelSource for Source<'_> {
     }
 
     fn load(&self, image: usize) -> Result<PixelImage<'_, f32>> {
-        let (spec, shape) = (&self.evaluation.setting.run.spec, &self.evaluation.setting.shape);
+        let Evaluate { evaluation, geometry, shape, scoring, .. } = self.evaluation.stage;
         let labelled = &self.class.truth.images()[image];
-        let mask = evaluation_mask(labelled, &spec.image, spec.evaluation.size, spec.evaluation.mask_resize)?;
+        let mask = evaluation_mask(labelled, geometry, evaluation.size, evaluation.mask_resize)?;
         let patches = &self.scores[image * shape.patches()..(image + 1) * shape.patches()];
         let size = (mask.height, mask.width);
-        let scoring = self.evaluation.setting.scoring;
         let map = scoring.map(patches, (shape.height, shape.width), size);
         Ok(PixelImage {
             width: mask.width,

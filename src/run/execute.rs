@@ -1,5 +1,6 @@
 //! Computing the stages of one run, each once, from the store where it has them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::session::Session;
@@ -7,7 +8,7 @@ use crate::clock::Clock;
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::methods::Outputs;
-use crate::plan::{Graph, Job, StageId};
+use crate::plan::{Graph, Handle, Job, Scores, StageId};
 use crate::record::{Cost, StageLog};
 use crate::store::{Artifact, Lock, Lookup, Manifest, Spent};
 
@@ -36,17 +37,18 @@ impl<'s, 'g> Executor<'s, 'g> {
 
     /// True when the store seems to have the artifact of a stage.
     pub fn has(&self, id: StageId) -> bool {
-        self.session.store.contains(self.graph.stage(id).kind, self.graph.key(id))
+        let stage = self.graph.stage(id);
+        self.session.store.contains(stage.kind, &stage.key)
     }
 
     /// The artifact of a stage: opened, found in the store, or computed now (with whatever it needs). `None` when another
     /// process is at it, or at something that it needs; all else that it needs has been computed then.
     pub fn ensure(&mut self, id: StageId) -> Result<Option<Arc<Artifact>>> {
-        let key = self.graph.key(id);
+        let stage = self.graph.stage(id);
+        let key = &*stage.key;
         if let Some(artifact) = self.session.opened(key) {
             return Ok(Some(artifact));
         }
-        let stage = self.graph.stage(id);
         if let Some(artifact) = self.find(stage.kind, key) {
             return Ok(Some(artifact));
         }
@@ -56,7 +58,7 @@ impl<'s, 'g> Executor<'s, 'g> {
         if let Some(artifact) = self.find(stage.kind, key) {
             return Ok(Some(artifact));
         }
-        self.compute(id, inputs)?;
+        self.compute(id, stage.inputs.iter().copied().zip(inputs).collect())?;
         let found = self.find(stage.kind, key).ok_or_else(|| {
             Error::store(
                 self.session.store.root(),
@@ -93,7 +95,8 @@ impl<'s, 'g> Executor<'s, 'g> {
 
     /// The lock on making a stage's artifact.
     fn lock(&self, id: StageId) -> Result<Option<Lock>> {
-        let (stage, key) = (self.graph.stage(id), self.graph.key(id));
+        let stage = self.graph.stage(id);
+        let key = &*stage.key;
         match self.patience {
             Patience::Leave => self.session.store.lock(&format!("{}-{key}", stage.kind)),
             Patience::Wait => {
@@ -103,8 +106,9 @@ impl<'s, 'g> Executor<'s, 'g> {
         }
     }
 
-    fn compute(&mut self, id: StageId, inputs: Vec<Arc<Artifact>>) -> Result<()> {
-        let (session, stage, key) = (self.session, self.graph.stage(id), self.graph.key(id));
+    fn compute(&mut self, id: StageId, inputs: BTreeMap<StageId, Arc<Artifact>>) -> Result<()> {
+        let (session, stage) = (self.session, self.graph.stage(id));
+        let key = &*stage.key;
         let clock = Clock::start();
         let progress = |done: usize, total: usize| session.progress.stage(key, &stage.label, done, total);
         let notice = |text: &str| session.progress.note(text);
@@ -118,7 +122,7 @@ impl<'s, 'g> Executor<'s, 'g> {
             kind: stage.kind,
             key,
         };
-        let computed = (stage.compute)(&job)?;
+        let computed = stage.compute(&job)?;
         let spent = Spent {
             wall_seconds: computed.earlier.wall_seconds + clock.wall_seconds(),
             cpu_seconds: computed.earlier.cpu_seconds + clock.cpu_seconds(),
@@ -157,7 +161,9 @@ impl<'s, 'g> Executor<'s, 'g> {
                 Some(StageLog {
                     kind: stage.kind.into(),
                     label: stage.label.clone(),
-                    key: self.graph.key(id).into(),
+                    key: stage.key.to_string(),
+                    method: stage.method.into(),
+                    version: stage.version,
                     maker: manifest.maker,
                     computed: self.computed.contains(&id),
                     estimated_seconds: self.session.rates.seconds(stage.kind, stage.work.operations),
@@ -186,11 +192,11 @@ impl<'s, 'g> Executor<'s, 'g> {
         }
         let (mut seconds, mut images) = (0.0, 0usize);
         let scores = outputs.iter().flat_map(|output| &output.scores);
-        for (class, &stage) in split.classes.iter().zip(scores) {
+        for (class, stage) in split.classes.iter().zip(scores.map(Handle::<Scores>::id)) {
             images += class.test.len();
             let Some(pool) = self.pool_of(stage) else { continue };
             let share = class.test.len() as f64 / class.pool.len().max(1) as f64;
-            let on_path = |id: StageId| id == pool || self.graph.stage(id).inputs.first() == Some(&pool);
+            let on_path = |id: StageId| id == pool || self.graph.stage(id).inputs.contains(&pool);
             for id in self.graph.stage(stage).inputs.iter().copied().filter(|&id| on_path(id)) {
                 seconds += share * self.wall_seconds(id);
             }
@@ -205,7 +211,7 @@ impl<'s, 'g> Executor<'s, 'g> {
 
     /// The feature stage that a scores stage starts from.
     fn pool_of(&self, scores: StageId) -> Option<StageId> {
-        self.graph.stage(scores).inputs.iter().copied().find(|&id| self.graph.stage(id).kind == "features")
+        self.graph.stage(scores).inputs.iter().copied().find(|&id| self.graph.stage(id).inputs.is_empty())
     }
 
     fn wall_seconds(&self, id: StageId) -> f64 {
@@ -214,6 +220,7 @@ impl<'s, 'g> Executor<'s, 'g> {
 
     /// The manifest of a stage's artifact; a stage found in the store has not opened the stages it was made from.
     fn manifest(&self, id: StageId) -> Option<Manifest> {
-        self.session.store.manifest(self.graph.stage(id).kind, self.graph.key(id))
+        let stage = self.graph.stage(id);
+        self.session.store.manifest(stage.kind, &stage.key)
     }
 }

@@ -8,6 +8,7 @@ use super::build::{self, Built};
 use super::gallery;
 use super::progress::Expected;
 use super::session::Session;
+use crate::error::{Error, Result};
 use crate::methods::Outputs;
 use crate::plan::{Graph, StageId, Work};
 use crate::record::{RunFolder, Standing};
@@ -35,7 +36,7 @@ pub struct StageForecast {
 }
 
 /// A run of a study.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct RunForecast {
     /// Id.
     pub id: String,
@@ -55,12 +56,12 @@ pub struct RunForecast {
     pub stages: Vec<String>,
     /// Stages that it needs and the store has not.
     pub to_do: usize,
-    /// Why it cannot be planned, when something is missing.
-    pub missing: Option<String>,
+    /// Why it cannot be run: its settings, or something that is missing.
+    pub fault: Option<Error>,
 }
 
 /// A study.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Forecast {
     /// Its runs, in order.
     pub runs: Vec<RunForecast>,
@@ -96,18 +97,18 @@ fn to_do(session: &Session, built: &Built, standing: Standing, figures: &[StageI
     let mut open = figures.to_vec();
     if standing != Standing::Current {
         open.extend(super::needed(built).into_iter().flatten());
-        open.push(built.metrics);
+        open.push(built.metrics.id());
     }
     while let Some(id) = open.pop() {
         let stage = built.graph.stage(id);
-        if !session.store.contains(stage.kind, built.graph.key(id)) && wanted.insert(id) {
+        if !session.store.contains(stage.kind, &stage.key) && wanted.insert(id) {
             open.extend(&stage.inputs);
         }
     }
     wanted
 }
 
-/// Plans `runs` of `experiment`. A run whose data or weights are missing says so and has no stages.
+/// Plans `runs` of `experiment`. A run that something is wrong with says so and has no stages.
 pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> Forecast {
     let folder = session.settings.results.join(&experiment.name);
     let mut forecast = Forecast::default();
@@ -124,7 +125,7 @@ pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> For
             standing: Standing::Absent,
             stages: Vec::new(),
             to_do: 0,
-            missing: None,
+            fault: None,
         };
         let checked = super::prepare::check(session, run).and_then(|()| {
             let record = RunFolder::new(&folder, &spec.id());
@@ -137,10 +138,7 @@ pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> For
                 Ok(())
             })
         });
-        planned.missing = checked.err().map(|fault| match fault.help() {
-            Some(help) => format!("{fault} ({help})"),
-            None => fault.to_string(),
-        });
+        planned.fault = checked.err();
         forecast.runs.push(planned);
     }
     forecast
@@ -156,7 +154,8 @@ fn add(
 ) {
     planned.to_do = wanted.len();
     for id in built.graph.ids() {
-        let (stage, key) = (built.graph.stage(id), built.graph.key(id));
+        let stage = built.graph.stage(id);
+        let key = &*stage.key;
         let place = *places.entry(key.into()).or_insert_with(|| {
             stages.push(StageForecast {
                 kind: stage.kind,
@@ -177,7 +176,11 @@ fn add(
 }
 
 /// Expected seconds of every stage that `runs` would compute, by key.
-pub fn expected(session: &Session, experiment: &Experiment, runs: &[Run]) -> BTreeMap<String, Expected> {
+///
+/// # Errors
+/// Whatever keeps a run from being run.
+pub fn expected(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<BTreeMap<String, Expected>> {
     let forecast = forecast(session, experiment, runs);
-    forecast.to_do().map(|stage| (stage.key.clone(), (stage.kind, stage.seconds))).collect()
+    let stages = forecast.to_do().map(|stage| (stage.key.clone(), (stage.kind, stage.seconds))).collect();
+    forecast.runs.into_iter().find_map(|run| run.fault).map_or(Ok(stages), Err)
 }

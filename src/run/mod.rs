@@ -6,6 +6,7 @@
 mod build;
 mod evaluate;
 mod execute;
+mod extract;
 mod forecast;
 mod gallery;
 mod isolate;
@@ -16,7 +17,6 @@ mod rates;
 mod session;
 
 pub use build::Built;
-pub use evaluate::EVALUATION_VERSION;
 pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
 pub use isolate::Isolate;
 pub use predict::{Prediction, Request, predict};
@@ -27,6 +27,8 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::methods;
+use crate::plan::StageKind;
 use crate::record::{self, Provenance, Record, RunFolder, Standing};
 use crate::spec::{Experiment, Run};
 use execute::{Executor, Patience};
@@ -70,13 +72,22 @@ pub struct Options {
     pub is_child: bool,
 }
 
-/// Checks everything that can be checked before any work: methods build, datasets and weights are there, splits are
-/// possible. The first fault is returned, pointing at the experiment file.
+/// Checks everything that `plan` can find wrong, before any work: settings and methods, datasets and weights, splits, the
+/// stages of every run. The first fault is returned, pointing at the experiment file.
+///
+/// # Errors
+/// That fault, or a results folder that cannot be written.
 pub fn check(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<()> {
-    for run in runs {
-        prepare::check(session, run)?;
-    }
+    forecast::expected(session, experiment, runs)?;
     session.results_writable(&experiment.name)
+}
+
+/// Whether the code of a kind of stage has another version than this one; of kinds that are no more, nobody can say.
+pub fn is_outdated(kind: &str, method: &str, version: u32) -> bool {
+    let own = [StageKind::of::<extract::Extract>(), StageKind::of::<evaluate::Evaluate>()];
+    let shared = own.iter().chain(methods::SHARED_STAGES);
+    let mut known = shared.chain(methods::METHODS.iter().flat_map(|entry| entry.stages));
+    known.any(|stage| stage.kind == kind && stage.method == method && stage.version != version)
 }
 
 /// Runs `runs` of an experiment and leaves their records and the experiment's views in the results folder.
@@ -85,8 +96,8 @@ pub fn check(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result
 pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run], options: &Options) -> Result<Summary> {
     let folder = session.settings.results.join(&experiment.name);
     if !options.is_child {
-        crate::store::write_atomically(&folder.join("experiment.toml"), experiment.resolved.as_bytes())?;
-        session.progress.study(forecast::expected(session, experiment, runs));
+        record::write_experiment(&folder, experiment)?;
+        session.progress.study(forecast::expected(session, experiment, runs)?);
     }
     let mut summary = Summary::default();
     let mut pending: Vec<&Run> = runs.iter().collect();
@@ -159,7 +170,7 @@ fn attempt(
             // Another process may have done meanwhile what this one could not.
             let done = build::with(session, run, |built| Ok(standing(built, &folder) == Standing::Current));
             if !done.unwrap_or(false) {
-                record::write_failure(&folder, experiment, &run.spec, &message, fault.help())?;
+                record::write_failure(&folder, experiment, run, &message, fault.help())?;
             }
             let spec = &run.spec;
             summary.failed.push(Failure { run: spec.id(), variant: spec.variant.clone(), seed: spec.seed, message });
@@ -205,10 +216,10 @@ fn one(
         }
         let clock = Clock::start();
         let mut executor = Executor::new(session, built.graph, patience);
-        if !executor.has(built.metrics) {
+        if !executor.has(built.metrics.id()) {
             evaluate::check_truth(&built.prepared.split)?;
         }
-        let Some(metrics) = executor.ensure(built.metrics)? else { return Ok(Outcome::Busy) };
+        let Some(metrics) = executor.ensure(built.metrics.id())? else { return Ok(Outcome::Busy) };
         let Some(needed) = executor.ensure_all(needed(built))? else { return Ok(Outcome::Busy) };
         let _lock = session.wait_for(&session.results_lock(experiment, &run.spec.id()))?;
         if standing() == Standing::Current {
@@ -225,9 +236,9 @@ fn standing(built: &Built, folder: &RunFolder) -> Standing {
 
 /// Stages whose artifacts go into the record: scores, models, banks.
 fn needed(built: &Built) -> [Vec<crate::plan::StageId>; 3] {
-    let models = built.outputs.iter().filter_map(|output| output.model).collect();
-    let banks = built.outputs.iter().flat_map(|output| &output.banks).copied().collect();
-    [built.scores().collect(), models, banks]
+    let models = built.outputs.iter().filter_map(|output| Some(output.model.as_ref()?.id())).collect();
+    let banks = built.outputs.iter().flat_map(|output| &output.banks).map(|bank| bank.id()).collect();
+    [built.scores().map(|scores| scores.id()).collect(), models, banks]
 }
 
 /// Writes the record.
@@ -262,11 +273,12 @@ fn leave(
     };
     let record = Record {
         experiment,
-        spec: &run.spec,
+        run,
         key: &built.record_key(),
         results: &results,
         scores: &scores,
         grid: (prepared.shape.height, prepared.shape.width),
+        scoring: built.method.scoring(),
         models: &models,
         provenance: &provenance,
     };

@@ -75,10 +75,10 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
     }
     let prepared = prepare::prepare(session, request.run)?;
     let group = group(&prepared, request)?;
-    let method = methods::build(&request.run.spec.method, request.run.spec.seed)?;
+    let method = methods::of(request.run);
     let environment = prepared.environment(session);
     let inputs: Inputs; // declared before the graph, whose stages borrow it
-    let mut graph = Graph::new(&session.settings.device.numeric_class());
+    let mut graph = Graph::default();
     inputs = {
         let pool = environment.features(&mut graph, &images, "features of the new images")?;
         let mut inputs = prepared.inputs(session, &mut graph, &environment, &group)?;
@@ -87,7 +87,7 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
     };
     let outputs = method.stages(&mut graph, &inputs)?;
     let mut executor = Executor::new(session, &graph, Patience::Wait);
-    let found = executor.ensure(outputs.scores[0])?;
+    let found = executor.ensure(outputs.scores[0].id())?;
     session.digests().save()?;
     let artifact = found.ok_or_else(|| Error::method("another process holds the scores", "try again"))?;
     let epochs = artifact.shape("scores")?[0];

@@ -2,20 +2,16 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
-
+use super::extract::Extract;
 use super::session::Session;
 use crate::backbone::Architecture;
 use crate::data::catalog::Layout;
-use crate::data::{Image, Index, MaskSource, Source, Split, check_geometry, list_digest, load_rgb, split};
+use crate::data::{Image, Index, MaskSource, Source, Split, check_geometry, list_digest, split};
 use crate::error::{Error, Result};
-use crate::features::{self, Shape, feature_shape};
-use crate::methods;
-use crate::plan::{
-    ClassInputs, Computed, Environment, Graph, Inputs, Job, OutlierCategory, SeenInput, Stage, StageId, Tested, Work,
-};
-use crate::spec::{self, Run, RunSpec, Setting};
-use crate::store::TensorDecl;
+use crate::features::{Shape, feature_shape};
+use crate::methods::{self, ExtraDataset, Given};
+use crate::plan::{ClassInputs, Environment, Features, Graph, Handle, Inputs, OutlierCategory, SeenInput, Tested};
+use crate::spec::{Run, RunSpec, Setting};
 
 /// A run with its data known.
 pub struct Prepared {
@@ -39,10 +35,7 @@ pub struct Prepared {
 /// Everything about a run that can go wrong before work starts, as faults of the experiment file where they are its.
 pub fn check(session: &Session, run: &Run) -> Result<()> {
     let spec = &run.spec;
-    let at = |key: &str, fault: Error| match fault {
-        Error::Usage { what, help } => run.fault(key, what, Some(help)),
-        other => other,
-    };
+    let at = |key: &str, fault: Error| at(run, key, fault);
     session.catalog.get(&spec.dataset).map_err(|fault| at("dataset", fault))?;
     let architecture = Architecture::find(&spec.backbone.name).map_err(|fault| at("backbone.name", fault))?;
     architecture.taps(&spec.backbone.layers).map_err(|fault| at("backbone.layers", fault))?;
@@ -53,23 +46,47 @@ pub fn check(session: &Session, run: &Run) -> Result<()> {
     let index = session.index(&spec.dataset, &spec.classes).map_err(|fault| at(key, fault))?;
     let split = split(&index, &spec.protocol, spec.seed, &mut session.digests());
     check_seen(run, &split.map_err(|fault| at(seen_key(spec, &index), fault))?)?;
-    check_banks(run, feature_shape(&spec.backbone, &spec.features, spec.image.size)?.dim)?;
-    if let Some(outlier) = spec.method["bank"]["outlier"]["dataset"].as_str()
-        && spec.method["bank"]["outlier"]["enabled"] == true
-    {
-        session.catalog.get(outlier).map_err(|fault| at("method.bank.outlier.dataset", fault))?;
-        let textures = session.index(outlier, &[]).map_err(outlier_needed)?;
-        let wanted = spec.method["bank"]["outlier"]["images_per_category"].as_u64().unwrap_or(0) as usize;
-        if let Some(category) = textures.classes.iter().find(|category| category.train.len() < wanted) {
-            let what = format!(
-                "category `{}` of `{outlier}` has {} images, {wanted} are wanted",
-                category.name,
-                category.train.len()
-            );
-            return Err(run.fault("method.bank.outlier.images_per_category", what, Some("lower it".into())));
+    let shape = feature_shape(&spec.backbone, &spec.features, spec.image.size)?;
+    let layers = architecture.taps(&spec.backbone.layers)?.len();
+    check_method(session, run, shape, layers)
+}
+
+/// What the method itself finds wrong, and the datasets that it uses besides the study's own.
+fn check_method(session: &Session, run: &Run, shape: Shape, layers: usize) -> Result<()> {
+    let (method, spec) = (methods::of(run), &run.spec);
+    let given = Given {
+        grid: (shape.height, shape.width),
+        dim: shape.dim,
+        layers,
+        side: spec.image.size,
+        seen_count: spec.protocol.seen.count,
+    };
+    method.check(&given).map_err(|fault| run.fault(&format!("method.{}", fault.key), fault.message, fault.help))?;
+    method.datasets().iter().try_for_each(|extra| check_extra(session, run, extra))
+}
+
+/// A dataset that the experiment may not even name is there, with images enough.
+fn check_extra(session: &Session, run: &Run, extra: &ExtraDataset) -> Result<()> {
+    let ExtraDataset { name, key, why, per_class, per_class_key } = extra;
+    session.catalog.get(name).map_err(|fault| at(run, &format!("method.{key}"), fault))?;
+    let index = session.index(name, &[]).map_err(|fault| match fault {
+        Error::Data { path, what, help } => {
+            let help = if help.is_empty() { (*why).into() } else { format!("{help}; {why}") };
+            Error::Data { path, what, help }
         }
+        other => other,
+    })?;
+    let Some(few) = index.classes.iter().find(|class| class.train.len() < *per_class) else { return Ok(()) };
+    let what = format!("category `{}` of `{name}` has {} images, {per_class} are wanted", few.name, few.train.len());
+    Err(run.fault(&format!("method.{per_class_key}"), what, Some("lower it".into())))
+}
+
+/// A fault of usage, as one of the experiment file.
+fn at(run: &Run, key: &str, fault: Error) -> Error {
+    match fault {
+        Error::Usage { what, help } => run.fault(key, what, Some(help)),
+        other => other,
     }
-    methods::build(&spec.method, spec.seed).map(drop)
 }
 
 /// The key behind a fault of `feature_shape`.
@@ -81,17 +98,6 @@ fn features_key(spec: &RunSpec) -> &'static str {
 fn seen_key(spec: &RunSpec, index: &Index) -> &'static str {
     let known = spec.protocol.seen.exclude_classes.iter().all(|name| index.class(name).is_some());
     if known { "protocol.seen.count" } else { "protocol.seen.exclude_classes" }
-}
-
-/// Says why a dataset that the experiment may not even name is wanted.
-fn outlier_needed(fault: Error) -> Error {
-    match fault {
-        Error::Data { path, what, help } => {
-            let why = "its textures make the outlier bank: `method.bank.outlier.dataset` names another set, `method.bank.outlier.enabled = false` does without";
-            Error::Data { path, what, help: if help.is_empty() { why.into() } else { format!("{help}; {why}") } }
-        }
-        other => other,
-    }
 }
 
 /// Seen anomalies decide attention and losses of a whole run, so there must be some wherever a model expects them.
@@ -114,16 +120,6 @@ fn check_seen(run: &Run, split: &Split) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// A random projection cannot have more columns than the features.
-fn check_banks(run: &Run, dim: usize) -> Result<()> {
-    let projection = run.spec.method["bank"]["normal"]["projection"].as_u64().unwrap_or(0) as usize;
-    if projection <= dim {
-        return Ok(());
-    }
-    let what = format!("a projection to {projection} columns is wanted of features with {dim}");
-    Err(run.fault("method.bank.normal.projection", what, Some("0 = no projection".into())))
 }
 
 /// Reads the dataset and splits it.
@@ -232,17 +228,18 @@ impl Prepared {
             let own: Vec<Image> =
                 class.seen.iter().map(|s| s.image.clone()).filter(|image| !class.pool.contains(image)).collect();
             let own_stage = match own.is_empty() {
-                true => pool,
+                true => pool.clone(),
                 false => environment.features(graph, &own, &format!("{} seen features", class.name))?,
             };
             for anomaly in &class.seen {
                 let in_pool = class.pool.iter().position(|image| *image == anomaly.image);
                 let in_own = || own.iter().position(|image| *image == anomaly.image);
                 let (features, image) = match in_pool {
-                    Some(position) => (pool, position),
-                    None => {
-                        (own_stage, in_own().unwrap_or_else(|| unreachable!("own images are those outside the pool")))
-                    }
+                    Some(position) => (pool.clone(), position),
+                    None => (
+                        own_stage.clone(),
+                        in_own().unwrap_or_else(|| unreachable!("own images are those outside the pool")),
+                    ),
                 };
                 let digest = session
                     .digests()
@@ -284,55 +281,9 @@ impl Environment for RunEnvironment<'_> {
             .collect())
     }
 
-    fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<StageId> {
-        let spec = &self.prepared.spec;
+    fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>> {
         let digest = hex(&list_digest(&mut self.session.digests(), images)?);
-        let images = images.to_vec();
-        // Resolved, so that a default and the same thing spelled out are one stage.
-        let architecture = Architecture::find(&spec.backbone.name)?;
-        let taps = architecture.taps(&spec.backbone.layers)?;
-        let layers: Vec<&str> = taps.iter().map(|tap| tap.name).collect();
-        let shape = self.prepared.shape;
-        let operations = architecture.operations(&taps, spec.image.size) * images.len() as f64;
-        let per_image = architecture.memory_bytes(&taps, spec.image.size) + 4 * shape.patches() * shape.dim;
-        let work = Work::matrix(images.len() * shape.patches(), shape.dim, operations);
-        Ok(graph.add(Stage {
-            kind: "features",
-            version: features::CODE_VERSION,
-            params: json!({
-                "image": spec.image, "backbone": spec.backbone.name, "layers": layers, "features": spec.features,
-                "chunk": features::CHUNK_IMAGES,
-            }),
-            inputs: Vec::new(),
-            images: digest,
-            weights: self.prepared.weights_digest.clone(),
-            label: label.into(),
-            work: work.with_memory(per_image * features::images_in_flight(u64::MAX, per_image)),
-            compute: Box::new(move |job| compute_features(self.session, spec, &self.prepared.shape, &images, job)),
-        }))
+        let Prepared { spec, shape, weights_digest, .. } = self.prepared;
+        Ok(graph.add(Extract::new(self.session, spec, *shape, weights_digest, images.to_vec(), digest, label)?))
     }
-}
-
-fn compute_features(
-    session: &Session,
-    spec: &spec::RunSpec,
-    shape: &Shape,
-    images: &[Image],
-    job: &Job,
-) -> Result<Computed> {
-    let backbone = session.backbone(&spec.backbone, spec.seed)?;
-    let rows = images.len() * shape.patches();
-    let mut writer = job.create(vec![TensorDecl::f32("features", &[rows, shape.dim])])?;
-    let load = |number: usize| Ok(load_rgb(&images[number], &spec.image)?.data);
-    let mut written = 0;
-    let sink = |chunk: crate::matrix::Matrix| {
-        written += chunk.len();
-        (job.progress)(written / shape.patches(), images.len());
-        writer.f32(chunk.view().data())
-    };
-    let per_image =
-        backbone.architecture().memory_bytes(backbone.taps(), spec.image.size) + 4 * shape.patches() * shape.dim;
-    let in_flight = features::images_in_flight(job.memory_bytes, per_image);
-    features::extract(&backbone, &spec.features, spec.image.size, images.len(), in_flight, load, sink)?;
-    Ok(Computed::new(writer, json!({ "images": images.len(), "weights": backbone.source() })))
 }

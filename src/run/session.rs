@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use burn::tensor::Device;
-
 use super::progress::Progress;
 use super::rates::Rates;
 use crate::backbone::Backbone;
 use crate::data::{Catalog, Digests, Index, first_fault, index, verify};
-use crate::device::{self, DeviceKind};
+use crate::device::{Chosen, DeviceKind};
 use crate::error::{Error, Result};
 use crate::spec::{self, Experiment};
 use crate::store::{Artifact, Lock, Store};
@@ -41,7 +39,7 @@ pub struct Session {
     /// Artifacts on disk.
     pub store: Store,
     /// Where tensors live.
-    pub device: Device,
+    pub device: Chosen,
     /// How fast this machine is.
     pub rates: Rates,
     /// What the user sees.
@@ -59,12 +57,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Session {
-    /// Opens device and store.
+    /// Opens the store; the device is opened when something is computed.
     pub fn open(settings: Settings, catalog: Catalog, progress: Progress) -> Result<Self> {
         writable(&settings.store, "store", "--store")?;
         let store = Store::open(&settings.store)?;
         Ok(Session {
-            device: device::open(settings.device)?,
+            device: Chosen::new(settings.device),
             digests: Mutex::new(Digests::open(Some(&settings.store.join("digests.txt")))),
             settings,
             catalog,
@@ -117,7 +115,7 @@ impl Session {
         if let Some(known) = lock(&self.backbones).get(&name) {
             return Ok(Arc::clone(known));
         }
-        let built = Arc::new(Backbone::load(backbone, &self.settings.weights, seed, &self.device)?);
+        let built = Arc::new(Backbone::load(backbone, &self.settings.weights, seed, &self.device.get()?)?);
         lock(&self.backbones).insert(name, Arc::clone(&built));
         Ok(built)
     }

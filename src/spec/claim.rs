@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::check::suggestion;
 use super::diagnostic::Place;
-use super::experiment::Run;
 use super::file::{MetricName, Table};
+use super::run::{Run, RunSpec};
 use super::sweep::names_variant;
 use super::tree::{Node, Value};
 use crate::error::Result;
@@ -90,11 +90,11 @@ pub struct Comparison {
 impl Claim {
     /// What is compared with what: every dataset and number of seen anomalies that both sides declare, as far as the claim
     /// does not say which.
-    pub fn comparisons(&self, runs: &[Run]) -> Vec<Comparison> {
+    pub fn comparisons<R: AsRef<RunSpec>>(&self, runs: &[R]) -> Vec<Comparison> {
         let of = |side: &Side| {
             let mut found: Vec<(String, usize)> = Vec::new();
-            for run in runs.iter().filter(|run| run.spec.variant == side.variant()) {
-                let (dataset, count) = (run.spec.dataset.clone(), run.spec.protocol.seen.count);
+            for spec in runs.iter().map(AsRef::as_ref).filter(|spec| spec.variant == side.variant()) {
+                let (dataset, count) = (spec.dataset.clone(), spec.protocol.seen.count);
                 let wanted = self.dataset.as_ref().is_none_or(|name| *name == dataset)
                     && side.seen().or(self.seen_anomalies).is_none_or(|wanted| wanted == count);
                 if wanted && !found.contains(&(dataset.clone(), count)) {

@@ -6,33 +6,27 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::check::{check, suggestion};
 use super::claim::{Claim, Tolerances, check_claims, check_tables};
-use super::diagnostic::Place;
 use super::figure::{Figure, check_names};
 use super::file::{ExperimentFile, MetricName, Names, Table as TableSpec};
-use super::method::{MethodContext, MethodFault, MethodKind, schema_of};
+use super::method::{Configured, MethodContext, MethodFault, MethodKind, schema_of};
+use super::resolved::{keep_run_keys, keep_written, resolved_toml};
+use super::run::{BASE_VARIANT, Declared, Run, RunSpec, locate};
+use super::settings::{merge, to_json};
 use super::sweep::{sweep_points, swept_name};
 use super::tree::{self, Node, Table, Value};
-use super::types::{Backbone, Evaluation, Features, Image, Protocol};
-use crate::error::{Error, Result};
-
-/// Name of the base among the variants.
-pub const BASE_VARIANT: &str = "full";
-
-/// Sections for which a method may have defaults of its own.
-const METHOD_SECTIONS: &[&str] = &["image", "backbone", "features"];
+use crate::error::Result;
 
 /// Sections that a variant or a sweep may change.
 pub(super) const RUN_KEYS: &[&str] =
     &["dataset", "classes", "protocol", "image", "backbone", "features", "method", "evaluation"];
 
-/// A typed, fully resolved experiment.
+/// A typed, fully resolved experiment. Read back from its records it has the settings of its runs and no methods.
 #[derive(Debug)]
-pub struct Experiment {
+pub struct Experiment<R = Run> {
     /// The file it came from.
     pub path: PathBuf,
     /// Name of the results folder.
@@ -52,95 +46,9 @@ pub struct Experiment {
     /// Declared figures.
     pub figures: Vec<Figure>,
     /// The runs in canonical order: variant, sweep, dataset, seed.
-    pub runs: Vec<Run>,
+    pub runs: Vec<R>,
     /// The resolved experiment as TOML: reading it again gives the same runs.
     pub resolved: String,
-}
-
-/// One run with the tree it came from, so that later faults can point at the file.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// Everything that decides its numbers.
-    pub spec: RunSpec,
-    tree: Node,
-}
-
-/// Everything that decides the numbers of a run, all defaults filled in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunSpec {
-    /// Row of the experiment ("full" = the base).
-    pub variant: String,
-    /// Dataset name.
-    pub dataset: String,
-    /// Only these classes; empty = all.
-    pub classes: Vec<String>,
-    /// The run's seed.
-    pub seed: u64,
-    /// Which images train, which test.
-    pub protocol: Protocol,
-    /// Geometry of the images.
-    pub image: Image,
-    /// The frozen network.
-    pub backbone: Backbone,
-    /// Patch features.
-    pub features: Features,
-    /// Method name and parameters.
-    pub method: Json,
-    /// How scores meet the truth.
-    pub evaluation: Evaluation,
-}
-
-impl RunSpec {
-    /// Name of the method.
-    pub fn method_name(&self) -> &str {
-        self.method["name"].as_str().unwrap_or_default()
-    }
-
-    /// Canonical JSON: keys sorted, so that equal specs have equal text.
-    pub fn canonical(&self) -> String {
-        let json = serde_json::to_value(self).unwrap_or_else(|fault| unreachable!("a run is plain data: {fault}"));
-        canonical_json(&json)
-    }
-
-    /// The first 12 hex digits of the hash of the canonical form.
-    pub fn id(&self) -> String {
-        blake3::hash(self.canonical().as_bytes()).to_hex()[..12].to_string()
-    }
-}
-
-/// JSON text with sorted keys.
-pub fn canonical_json(json: &Json) -> String {
-    match json {
-        Json::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort();
-            let items: Vec<String> =
-                keys.iter().map(|k| format!("{}:{}", Json::from(k.as_str()), canonical_json(&map[*k]))).collect();
-            format!("{{{}}}", items.join(","))
-        }
-        Json::Array(items) => format!("[{}]", items.iter().map(canonical_json).collect::<Vec<_>>().join(",")),
-        other => other.to_string(),
-    }
-}
-
-impl Run {
-    /// A fault at the dotted `key` of the experiment file: at the key itself, or at the deepest table above it that the
-    /// file writes down. The variant is named, because a key that several share may be wrong for one of them alone.
-    pub fn fault(&self, key: &str, message: impl Into<String>, help: Option<String>) -> Error {
-        let mut message = message.into();
-        if self.spec.variant != BASE_VARIANT {
-            message = format!("{message} (variant \"{}\")", self.spec.variant);
-        }
-        locate(&self.tree, key).fault(message, help.filter(|help| !help.is_empty()))
-    }
-}
-
-fn locate<'a>(tree: &'a Node, key: &str) -> &'a Place {
-    let parts: Vec<&str> = key.split('.').collect();
-    (1..=parts.len())
-        .rev()
-        .find_map(|depth| tree.find(&parts[..depth]))
-        .map_or(&tree.place, |entry| if entry.node.table().is_some() { &entry.key } else { &entry.node.place })
 }
 
 /// JSON Schema of experiment files, methods included.
@@ -174,19 +82,43 @@ pub fn load(path: &Path, methods: &[&MethodKind], more_seeds: &[u64]) -> Result<
     resolve(path, tree, methods, more_seeds)
 }
 
+/// Reads what an experiment shows and asks from the resolved copy beside its records; `runs` were recorded with it.
+pub fn load_recorded(path: &Path, runs: Vec<Declared>) -> Result<Experiment<Declared>> {
+    let base = tree::read(path)?;
+    let file = read_file(&base)?;
+    Ok(assemble(path, file, runs, String::new()))
+}
+
+fn read_file(base: &Node) -> Result<ExperimentFile> {
+    serde_path_to_error::deserialize(base.to_json())
+        .map_err(|fault| base.place.fault(format!("`{}`: {}", fault.path(), fault.inner()), None))
+}
+
+fn assemble<R>(path: &Path, file: ExperimentFile, runs: Vec<R>, resolved: String) -> Experiment<R> {
+    let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let name = file.name.unwrap_or_else(stem);
+    Experiment {
+        path: path.into(),
+        title: if file.title.is_empty() { name.clone() } else { file.title },
+        reproduces: file.reproduces,
+        metrics: if file.metrics.is_empty() { MetricName::ALL.to_vec() } else { file.metrics },
+        tables: file.table,
+        claims: file.claim,
+        tolerances: file.tolerance,
+        figures: file.figure,
+        runs,
+        resolved,
+        name,
+    }
+}
+
 fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64]) -> Result<Experiment> {
     let mut schema = schema(methods);
     // The method table is checked against its own method's schema, once variants and sweeps are laid over it.
     schema["properties"]["method"] = serde_json::json!({ "type": "object" });
     schema["properties"]["variant"]["items"]["properties"]["method"] = serde_json::json!({ "type": "object" });
     check(&base, &schema, "")?;
-    let file: ExperimentFile = serde_path_to_error::deserialize(base.to_json())
-        .map_err(|fault| base.place.fault(format!("`{}`: {}", fault.path(), fault.inner()), None))?;
-    let name = match &file.name {
-        Some(name) => name.clone(),
-        None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-    };
-    check_name(&base, &name)?;
+    let file = read_file(&base)?;
     let mut seeds = if file.seeds.is_empty() { vec![0] } else { file.seeds.clone() };
     for &seed in more_seeds {
         if !seeds.contains(&seed) {
@@ -204,19 +136,10 @@ fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64])
     check_claims(&base, &file.claim, &resolver.runs)?;
     check_tables(&base, &file.table, &resolver.runs)?;
     check_names(&base, &file.figure, &resolver.runs)?;
-    Ok(Experiment {
-        path: path.into(),
-        title: if file.title.is_empty() { name.clone() } else { file.title.clone() },
-        reproduces: file.reproduces.clone(),
-        metrics: if file.metrics.is_empty() { MetricName::ALL.to_vec() } else { file.metrics.clone() },
-        tables: file.table.clone(),
-        claims: file.claim.clone(),
-        tolerances: file.tolerance,
-        figures: file.figure.clone(),
-        resolved: resolved_toml(&base, &name, &seeds, rows),
-        runs: resolver.runs,
-        name,
-    })
+    let mut experiment = assemble(path, file, resolver.runs, String::new());
+    check_name(&base, &experiment.name)?;
+    experiment.resolved = resolved_toml(&base, &experiment.name, &seeds, rows);
+    Ok(experiment)
 }
 
 fn check_name(base: &Node, name: &str) -> Result<()> {
@@ -284,14 +207,14 @@ struct Resolver<'a> {
     runs: Vec<Run>,
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
     /// Adds the runs of one variant; returns the variant's own resolved sections (before its sweep) for the record.
     fn expand(&mut self, variant: &str, mut tree: Node) -> Result<Json> {
         let sweep = match &mut tree.value {
             Value::Table(table) => table.remove("sweep"),
             _ => None,
         };
-        let (mut own, _) = self.sections(&tree, false)?;
+        let (mut own, ..) = self.sections(&tree)?;
         if self.keep_written {
             keep_written(&mut own, &tree);
         }
@@ -315,42 +238,47 @@ impl Resolver<'_> {
 
     fn add_runs(&mut self, variant: &str, tree: Node) -> Result<()> {
         check(&tree, self.schema, "")?;
-        let (sections, resolved) = self.sections(&tree, true)?;
+        let (sections, typed, kind) = self.sections(&tree)?;
+        let method = configured(&tree, kind, &sections["method"], typed.protocol.seen.count)?;
         let datasets =
             serde_json::from_value::<Names>(sections["dataset"].clone()).map(|n| n.list()).unwrap_or_default();
         if datasets.is_empty() {
             let place = tree.find(&["dataset"]).map_or(&tree.place, |entry| &entry.key);
             return Err(place.fault("`dataset` is missing", Some("name one that `dmad data list` shows".into())));
         }
+        let mut written = method.parameters.clone();
+        written["name"] = kind.name.into();
         for dataset in datasets {
             for &seed in self.seeds {
                 let spec = RunSpec {
+                    id: String::new(),
                     variant: variant.into(),
                     dataset: dataset.clone(),
-                    classes: resolved.classes.clone(),
+                    classes: typed.classes.clone(),
                     seed,
-                    protocol: resolved.protocol.clone(),
-                    image: resolved.image.clone(),
-                    backbone: resolved.backbone.clone(),
-                    features: resolved.features.clone(),
-                    method: sections["method"].clone(),
-                    evaluation: resolved.evaluation.clone(),
+                    protocol: typed.protocol.clone(),
+                    image: typed.image.clone(),
+                    backbone: typed.backbone.clone(),
+                    features: typed.features.clone(),
+                    method: written.clone(),
+                    evaluation: typed.evaluation.clone(),
                 };
-                if let Some(twin) = self.runs.iter().find(|run| run.spec == spec) {
+                let run = Run::new(spec, method.clone(), &(kind.sections)(), tree.clone());
+                if let Some(twin) = self.runs.iter().find(|known| known.spec == run.spec) {
                     let message =
                         format!("variant \"{}\" declares one run twice ({dataset}, seed {seed})", twin.spec.variant);
                     return Err(tree
                         .place
                         .fault(message, Some("remove the repeated seed, dataset or sweep value".into())));
                 }
-                self.runs.push(Run { spec, tree: tree.clone() });
+                self.runs.push(run);
             }
         }
         Ok(())
     }
 
-    /// All run sections with defaults; `auto` values resolved only when `auto` is set.
-    fn sections(&self, tree: &Node, auto: bool) -> Result<(Json, ExperimentFile)> {
+    /// All run sections with defaults, `auto` values as they are; as plain data and typed.
+    fn sections(&self, tree: &Node) -> Result<(Json, ExperimentFile, &'a MethodKind)> {
         let kind = self.method_kind(tree)?;
         let mut method_schema = (kind.schema)();
         method_schema["properties"]["name"] = serde_json::json!({ "type": "string" });
@@ -362,28 +290,17 @@ impl Resolver<'_> {
             // A method's default sizes belong to its own aggregation; the file has chosen one itself.
             json.as_object_mut().map(|sections| sections.remove("features"));
         }
-        merge_json(&mut json, &tree.to_json());
+        json["method"] = (kind.defaults)();
+        merge(&mut json, &tree.to_json());
         keep_run_keys(&mut json);
         let typed: ExperimentFile = serde_path_to_error::deserialize(json)
             .map_err(|fault| tree.place.fault(format!("`{}`: {}", fault.path(), fault.inner()), None))?;
-        let mut params = serde_json::to_value(&typed.method).unwrap_or_default();
-        params.as_object_mut().map(|map| map.remove("name"));
-        let fault = |fault: MethodFault| {
-            locate(tree, &format!("method.{}", fault.key))
-                .fault(format!("`method.{}`: {}", fault.key, fault.message), fault.help)
-        };
-        let mut method = (kind.fill)(params).map_err(fault)?;
-        if auto {
-            method = (kind.resolve)(method, &MethodContext { seen_count: typed.protocol.seen.count }).map_err(fault)?;
-        }
-        method["name"] = kind.name.into();
-        let mut sections = serde_json::to_value(&typed).unwrap_or_default();
+        let mut sections = to_json(&typed);
         keep_run_keys(&mut sections);
-        sections["method"] = method;
-        Ok((sections, typed))
+        Ok((sections, typed, kind))
     }
 
-    fn method_kind(&self, tree: &Node) -> Result<&MethodKind> {
+    fn method_kind(&self, tree: &Node) -> Result<&'a MethodKind> {
         let Some(entry) = tree.find(&["method", "name"]) else {
             let place = tree.find(&["method"]).map_or(&tree.place, |entry| &entry.key);
             let names: Vec<&str> = self.methods.iter().map(|kind| kind.name).collect();
@@ -399,22 +316,14 @@ impl Resolver<'_> {
     }
 }
 
-/// Lays `over` onto `base`: objects merge, anything else is replaced.
-fn merge_json(base: &mut Json, over: &Json) {
-    match (base, over) {
-        (Json::Object(base), Json::Object(over)) => {
-            for (key, value) in over {
-                merge_json(base.entry(key.clone()).or_insert(Json::Null), value);
-            }
-        }
-        (base, over) => *base = over.clone(),
-    }
-}
-
-fn keep_run_keys(json: &mut Json) {
-    if let Some(map) = json.as_object_mut() {
-        map.retain(|key, _| RUN_KEYS.contains(&key.as_str()));
-    }
+/// The method with its parameters parsed and `auto` replaced.
+fn configured(tree: &Node, kind: &MethodKind, params: &Json, seen_count: usize) -> Result<Configured> {
+    let mut params = params.clone();
+    params.as_object_mut().map(|map| map.remove("name"));
+    (kind.parse)(&params, &MethodContext { seen_count }).map_err(|fault: MethodFault| {
+        locate(tree, &format!("method.{}", fault.key))
+            .fault(format!("`method.{}`: {}", fault.key, fault.message), fault.help)
+    })
 }
 
 /// True for a dotted key that may change `method.name`.
@@ -426,43 +335,4 @@ fn sweeps_method(tree: &Node) -> bool {
     tree.find(&["sweep"])
         .and_then(|sweep| sweep.node.table())
         .is_some_and(|sweep| sweep.keys().any(|key| names_method(key)))
-}
-
-/// Takes the defaults of the method out of resolved sections again.
-fn keep_written(sections: &mut Json, tree: &Node) {
-    for &key in METHOD_SECTIONS {
-        match tree.find(&[key]) {
-            Some(entry) => sections[key] = entry.node.to_json(),
-            None => {
-                sections.as_object_mut().map(|map| map.remove(key));
-            }
-        }
-    }
-}
-
-/// The experiment with every default written out. Reading it again gives the same runs.
-fn resolved_toml(base: &Node, name: &str, seeds: &[u64], rows: Vec<(String, Json)>) -> String {
-    let mut json = base.to_json();
-    json["name"] = name.into();
-    json["seeds"] = seeds.into();
-    let written = json["variant"].as_array().cloned().unwrap_or_default();
-    let mut variants = Vec::new();
-    for (variant, sections) in rows {
-        if variant == BASE_VARIANT {
-            merge_json(&mut json, &sections);
-            continue;
-        }
-        let mut row = sections;
-        row["name"] = variant.as_str().into();
-        if let Some(sweep) = written.iter().find(|w| w["name"] == variant.as_str()).and_then(|w| w.get("sweep")) {
-            row["sweep"] = sweep.clone();
-        }
-        variants.push(row);
-    }
-    if !variants.is_empty() {
-        json["variant"] = variants.into();
-    }
-    // Through a table, whose keys are sorted: how the file orders its keys leaves no trace.
-    let sorted = toml::Table::try_from(&json).and_then(|table| toml::to_string(&table));
-    sorted.unwrap_or_else(|fault| unreachable!("a resolved experiment is plain data: {fault}"))
 }

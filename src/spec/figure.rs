@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::suggestion;
-use super::experiment::{BASE_VARIANT, Run, RunSpec};
 use super::file::{Dimension, MetricName};
+use super::run::{BASE_VARIANT, Run, RunSpec};
 use super::sweep::{lists_variant, names_variant};
 use super::tree::{Node, Value};
 use crate::error::Result;
@@ -360,11 +360,11 @@ pub struct Choice<'a> {
 
 impl Choice<'_> {
     /// One run per dataset, variant and number of seen anomalies: as `variants` lists them, else in the experiment's order.
-    pub fn of<'r>(&self, runs: &'r [Run]) -> Vec<&'r RunSpec> {
+    pub fn of<'r, R: AsRef<RunSpec>>(&self, runs: &'r [R]) -> Vec<&'r RunSpec> {
         let listed = |list: &[String], value: &String| list.is_empty() || list.contains(value);
         let kept: Vec<&RunSpec> = runs
             .iter()
-            .map(|run| &run.spec)
+            .map(AsRef::as_ref)
             .filter(|spec| listed(self.datasets, &spec.dataset) && lists_variant(self.variants, &spec.variant))
             .collect();
         let mut shown = BTreeSet::new();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::{Claim, Tolerances};
 use super::figure::Figure;
-use super::types::{Backbone, Evaluation, Features, Image, Protocol};
+use super::types::{Backbone, Evaluation, Features, Geometry, Protocol};
 
 /// An experiment: one TOML file that expands into runs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -35,7 +35,7 @@ pub struct ExperimentFile {
     /// Which images train, which test.
     pub protocol: Protocol,
     /// Geometry of the images.
-    pub image: Image,
+    pub image: Geometry,
     /// The frozen network.
     pub backbone: Backbone,
     /// Patch features.
@@ -71,7 +71,7 @@ pub struct VariantFile {
     /// Which images train, which test.
     pub protocol: Protocol,
     /// Geometry of the images.
-    pub image: Image,
+    pub image: Geometry,
     /// The frozen network.
     pub backbone: Backbone,
     /// Patch features.

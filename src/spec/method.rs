@@ -1,21 +1,27 @@
 //! The seam between experiment files and methods: what the parser must know of a method, and no more.
 
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
 use serde_json::Value as Json;
 
-/// One method as experiment files see it. The registry is a const slice of these (`methods::METHODS`).
+use super::settings::{difference, merge, to_json};
+
+/// One method as experiment files see it. The registry is a const slice of rows that hold these (`methods::METHODS`).
 pub struct MethodKind {
     /// Value of `method.name`.
     pub name: &'static str,
     /// One sentence with the source.
     pub about: &'static str,
-    /// JSON Schema of the parameters (an object without `name`).
+    /// JSON Schema of the parameters (an object without `name`), with this method's defaults.
     pub schema: fn() -> Json,
+    /// All parameters with their defaults, `auto` where they depend on the run.
+    pub defaults: fn() -> Json,
     /// The method's own defaults of `image`, `backbone`, `features` where they differ from the general ones.
     pub sections: fn() -> Json,
-    /// Fills in the defaults; `auto` values stay.
-    pub fill: fn(Json) -> Result<Json, MethodFault>,
-    /// Replaces `auto` values and checks what one key alone cannot tell.
-    pub resolve: fn(Json, &MethodContext) -> Result<Json, MethodFault>,
+    /// Reads parameters (defaults laid below them), replaces `auto`, and refuses what one key alone cannot tell.
+    pub parse: fn(&Json, &MethodContext) -> Result<Configured, MethodFault>,
 }
 
 /// What `auto` values may depend on.
@@ -24,7 +30,25 @@ pub struct MethodContext {
     pub seen_count: usize,
 }
 
+/// A method with its parameters in their own type. Which type, `methods` knows.
+#[derive(Clone)]
+pub struct Configured {
+    /// All parameters, `auto` replaced: what a record shows.
+    pub parameters: Json,
+    /// What of them differs from the defaults: what a run's id is made of.
+    pub difference: Json,
+    /// The method.
+    pub method: Arc<dyn Any + Send + Sync>,
+}
+
+impl fmt::Debug for Configured {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}", self.parameters)
+    }
+}
+
 /// A fault in a method's parameters.
+#[derive(Debug)]
 pub struct MethodFault {
     /// Dotted key below `method`.
     pub key: String,
@@ -39,21 +63,44 @@ impl MethodFault {
     pub fn new(key: &str, message: impl Into<String>) -> Self {
         MethodFault { key: key.into(), message: message.into(), help: None }
     }
+
+    /// The same with what to write instead.
+    pub fn help(self, help: impl Into<String>) -> Self {
+        MethodFault { help: Some(help.into()), ..self }
+    }
 }
 
-/// JSON Schema of a parameter type, references inlined.
-pub fn schema_of<T: schemars::JsonSchema>() -> Json {
+/// JSON Schema of a parameter type, references inlined, every key with the default that it has in this place.
+pub fn schema_of<T: schemars::JsonSchema + serde::Serialize + Default>() -> Json {
     let settings = schemars::generate::SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
-    settings.into_generator().into_root_schema_for::<T>().to_value()
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    state_defaults(&mut schema, &to_json(&T::default()));
+    schema
 }
 
-/// Reads parameters into their type, defaults filled in; the schema has been checked before.
-pub fn read_params<T: serde::de::DeserializeOwned>(params: Json) -> Result<T, MethodFault> {
-    serde_path_to_error::deserialize(params)
+/// Types that several tables share have other defaults in each of them.
+fn state_defaults(schema: &mut Json, defaults: &Json) {
+    let Some(properties) = schema.get_mut("properties").and_then(Json::as_object_mut) else { return };
+    for (key, property) in properties {
+        if let (Some(default), Some(_)) = (defaults.get(key), property.get("default")) {
+            property["default"] = default.clone();
+            state_defaults(property, default);
+        }
+    }
+}
+
+/// Reads `params` laid over the defaults of their type; the schema has been checked before.
+pub fn read_params<T>(params: &Json) -> Result<T, MethodFault>
+where
+    T: serde::de::DeserializeOwned + serde::Serialize + Default,
+{
+    let mut all = to_json(&T::default());
+    merge(&mut all, params);
+    serde_path_to_error::deserialize(all)
         .map_err(|fault| MethodFault::new(&fault.path().to_string(), fault.inner().to_string()))
 }
 
-/// Parameters back as JSON.
-pub fn write_params<T: serde::Serialize>(params: &T) -> Json {
-    serde_json::to_value(params).unwrap_or_else(|fault| unreachable!("parameters are plain data: {fault}"))
+/// What of parameters differs from the defaults of the same context.
+pub fn params_difference<T: serde::Serialize>(own: &T, default: &T) -> Json {
+    difference(&to_json(own), &to_json(default))
 }

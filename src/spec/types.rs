@@ -68,7 +68,7 @@ pub struct Seen {
 /// Geometry of the images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Image {
+pub struct Geometry {
     /// Side of the square that the backbone sees, in pixels.
     #[schemars(range(min = 32, max = 4096))]
     pub size: usize,
@@ -77,9 +77,9 @@ pub struct Image {
     pub resize: usize,
 }
 
-impl Default for Image {
+impl Default for Geometry {
     fn default() -> Self {
-        Image { size: 256, resize: 0 }
+        Geometry { size: 256, resize: 0 }
     }
 }
 

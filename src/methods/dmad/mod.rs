@@ -29,183 +29,147 @@
 
 mod banks;
 mod filter;
+mod memory;
 mod network;
 mod params;
+mod score;
+mod seen;
 mod train;
+mod trainer;
 
 pub use network::{Network, PatchRows};
 pub use params::{AttentionMode, AutoNumber, Params, Switch};
-pub use train::{StepLosses, Trainer};
+pub use trainer::{StepLosses, Trainer};
 
-use serde_json::{Value as Json, json};
+use std::sync::Arc;
 
-use self::params::Scope;
-use self::train::{Layout, QueryLayout, Setup};
-use super::common::{Exclude, NormalBankParams, RowsOf, neighbours, normal_bank};
-use super::{Entry, Method, Outputs, Scoring, Select};
+use self::banks::OutlierBank;
+use self::memory::{Memory, Own, Queries};
+use self::score::Score;
+use self::seen::{SeenBank, SeenPatches};
+use self::train::Train as TrainStage;
+use super::{ExtraDataset, Given, Method, Outputs, Parameters, Scoring, Select};
 use crate::error::Result;
-use crate::plan::{Graph, Inputs, Stage, StageId, Work};
-use crate::spec::{MethodKind, read_params, schema_of, write_params};
+use crate::plan::{Graph, Inputs, RowsOf, StageKind};
+use crate::spec::{MethodContext, MethodFault, Settings};
 
-/// Registry row.
-pub const ENTRY: Entry = Entry {
-    kind: MethodKind {
-        name: "dmad",
-        about: "DMAD: dual memory bank of normal and abnormal patches (arXiv 2403.12362)",
-        schema: schema_of::<Params>,
-        sections: || json!({}),
-        fill: params::fill,
-        resolve: params::resolve,
-    },
-    build: |json, seed| {
-        let params =
-            read_params(json.clone()).map_err(|fault| crate::error::Error::method(fault.message, fault.key))?;
-        Ok(Box::new(Dmad { params, seed }))
-    },
-};
+impl Params {
+    /// What training uses beyond its inputs: banks, filter and neighbours are in these, scores come after.
+    pub fn of_training(&self) -> Params {
+        let Params { bank, filter, neighbours, score, .. } = Params::default();
+        Params { bank, filter, neighbours, score, ..self.clone() }
+    }
+
+    /// What the forward pass uses.
+    pub fn of_scoring(&self) -> Params {
+        let Params { noise, loss, train, .. } = Params::default();
+        Params { noise, loss, train, ..self.of_training() }
+    }
+}
+
+impl Parameters for Params {
+    const NAME: &'static str = "dmad";
+    const ABOUT: &'static str = "DMAD: dual memory bank of normal and abnormal patches (arXiv 2403.12362)";
+    const BACKBONE: &'static str = "wide_resnet50_2 imagenet";
+    const STAGES: &'static [StageKind] = &[
+        StageKind::of::<OutlierBank>(),
+        StageKind::of::<SeenPatches>(),
+        StageKind::of::<SeenBank>(),
+        StageKind::of::<TrainStage>(),
+        StageKind::of::<Score>(),
+    ];
+
+    fn resolve(&mut self, context: &MethodContext) {
+        let seen = context.seen_count > 0;
+        if self.attention.mode == AttentionMode::Auto {
+            self.attention.mode = if seen { AttentionMode::Off } else { AttentionMode::Token };
+        }
+        if self.knowledge.batch_norm == Switch::Auto {
+            let off = self.attention.mode == AttentionMode::Off;
+            self.knowledge.batch_norm = if off { Switch::Off } else { Switch::On };
+        }
+        self.loss.lambda1 = self.loss.lambda1.or(if seen { 0.5 } else { 1.0 });
+        self.loss.lambda2 = self.loss.lambda2.or(if seen { 15.0 } else { 0.0 });
+    }
+
+    fn check(&self) -> Result<(), MethodFault> {
+        if self.knowledge.distance || self.attention.mode != AttentionMode::Off {
+            return Ok(());
+        }
+        Err(MethodFault::new("knowledge.distance", "without distance and without attention there is no knowledge")
+            .help("set `method.attention.mode` to token, image or literal"))
+    }
+
+    fn build(self, default: Self) -> Arc<dyn Method> {
+        Arc::new(Dmad { params: self, default })
+    }
+}
 
 /// DMAD with its parameters.
-pub struct Dmad {
+struct Dmad {
     params: Params,
-    seed: u64,
-}
-
-/// The parts of the banks that exist, and how queries find their neighbours in them.
-struct Banks {
-    normal: StageId,
-    /// M_o, then M_as with M_p, as far as they are in use.
-    abnormal: Vec<StageId>,
-    outlier: Option<StageId>,
-    seen: Option<StageId>,
-}
-
-impl Dmad {
-    fn banks<'a>(&self, graph: &mut Graph<'a>, inputs: &'a Inputs, seen: Option<StageId>) -> Result<Banks> {
-        let bank = &self.params.bank;
-        let coreset = banks::coreset_params(&self.params);
-        let normal_params = NormalBankParams {
-            ratio: bank.normal.ratio,
-            per_class: bank.normal.scope == Scope::PerClass,
-            coreset: coreset.clone(),
-        };
-        let normal = normal_bank(graph, inputs, &normal_params);
-        let outlier = match bank.outlier.enabled {
-            true => Some(banks::outlier_bank(graph, inputs, &bank.outlier, &coreset)?),
-            false => None,
-        };
-        let used = bank.seen.enabled || bank.center.enabled;
-        let seen = seen.filter(|_| used).map(|seen| banks::seen_bank(graph, inputs, bank, seen, normal));
-        let abnormal = [outlier, seen].into_iter().flatten().collect();
-        Ok(Banks { normal, abnormal, outlier, seen })
-    }
-
-    /// Adds the neighbour searches of a set of queries; `own` tells who must not find itself.
-    fn search<'a>(
-        &self,
-        graph: &mut Graph<'a>,
-        banks: &Banks,
-        queries: RowsOf,
-        own: Own,
-        label: &str,
-    ) -> (StageId, Vec<StageId>) {
-        let rows = |stage| RowsOf { stage, tensor: "rows" };
-        let itself = match own {
-            Own::Normal { first } if self.params.neighbours.exclude_self => Exclude::Itself { first },
-            _ => Exclude::Nothing,
-        };
-        let normal = neighbours(graph, queries, rows(banks.normal), itself, &format!("{label}: normal neighbours"));
-        let label = format!("{label}: abnormal neighbours");
-        let mut abnormal = Vec::new();
-        if let Some(outlier) = banks.outlier {
-            abnormal.push(neighbours(graph, queries, rows(outlier), Exclude::Nothing, &label));
-        }
-        if let Some(seen) = banks.seen {
-            let same_image = self.params.neighbours.exclude_same_image && own == Own::Seen;
-            let exclude = if same_image { Exclude::SameImage } else { Exclude::Nothing };
-            abnormal.push(neighbours(graph, queries, rows(seen), exclude, &label));
-        }
-        (normal, abnormal)
-    }
-}
-
-/// What queries are, as far as finding themselves goes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Own {
-    Nothing,
-    Normal { first: usize },
-    Seen,
-}
-
-/// Collects the inputs of a stage and remembers where each stands.
-#[derive(Default)]
-struct InputList(Vec<StageId>);
-
-impl InputList {
-    fn push(&mut self, stage: StageId) -> usize {
-        self.0.iter().position(|&known| known == stage).unwrap_or_else(|| {
-            self.0.push(stage);
-            self.0.len() - 1
-        })
-    }
-
-    fn queries(&mut self, queries: RowsOf, found: (StageId, Vec<StageId>)) -> QueryLayout {
-        QueryLayout {
-            features: (self.push(queries.stage), queries.tensor),
-            normal: self.push(found.0),
-            abnormal: found.1.into_iter().map(|stage| self.push(stage)).collect(),
-        }
-    }
-
-    fn layout(&mut self, banks: &Banks, queries: Vec<QueryLayout>, seen: Option<QueryLayout>) -> Layout {
-        Layout {
-            normal_bank: self.push(banks.normal),
-            abnormal_banks: banks.abnormal.iter().map(|&stage| self.push(stage)).collect(),
-            queries,
-            seen,
-        }
-    }
+    /// What they would be if nothing were written.
+    default: Params,
 }
 
 impl Method for Dmad {
+    fn datasets(&self) -> Vec<ExtraDataset> {
+        let outlier = &self.params.bank.outlier;
+        let textures = ExtraDataset {
+            name: outlier.dataset.clone(),
+            key: "bank.outlier.dataset",
+            why: "its textures make the outlier bank: `method.bank.outlier.dataset` names another set, \
+                  `method.bank.outlier.enabled = false` does without",
+            per_class: outlier.images_per_category,
+            per_class_key: "bank.outlier.images_per_category",
+        };
+        if outlier.enabled { vec![textures] } else { Vec::new() }
+    }
+
+    fn check(&self, given: &Given) -> Result<(), MethodFault> {
+        self.params.bank.normal.check("bank.normal", given)
+    }
+
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
-        let setup = Setup {
-            params: self.params.clone(),
-            seed: self.seed,
+        let memory = Memory::new(graph, inputs, &self.params)?;
+        let (mut normals, mut first) = (Vec::new(), 0);
+        for class in &inputs.classes {
+            let own = Own::Normal { first };
+            normals.push(memory.search(graph, &class.train, own, &format!("{} train", class.name)));
+            first += class.train_images * inputs.patches();
+        }
+        let seen = memory.seen.clone().map(|seen| memory.search(graph, &seen, Own::Seen(&seen), "seen anomalies"));
+        let settings = Settings::new(self.params.clone(), &self.default);
+        let model = graph.add(TrainStage {
+            settings: settings.part(&self.default, Params::of_training),
+            seed: inputs.seed,
+            memory: memory.banks.clone(),
+            normals,
+            seen_images: seen.as_ref().and(memory.seen.clone()),
+            seen,
+            device: inputs.device.clone(),
             patches: inputs.patches(),
             dim: inputs.dim,
-            device: inputs.device.clone(),
-        };
-        let seen = inputs.seen().next().is_some().then(|| banks::seen_patches(graph, inputs, &self.params.filter));
-        let banks = self.banks(graph, inputs, seen)?;
-        let model = self.training(graph, inputs, &setup, &banks, seen);
-        let learned = Network::new(&self.params, true, !banks.abnormal.is_empty()).size(inputs.dim) as f64;
+            images: inputs.train_images(),
+        });
         let mut scores = Vec::new();
         for tested in &inputs.tested {
-            let queries = RowsOf { stage: tested.pool, tensor: "features" };
-            let found = self.search(graph, &banks, queries, Own::Nothing, &format!("{} test", tested.name));
-            let mut list = InputList::default();
-            let query = list.queries(queries, found);
-            let layout = list.layout(&banks, vec![query], None);
-            let mut stages = list.0;
-            stages.push(model);
-            let rows = tested.images.len() * inputs.patches();
-            let scores_work = Work::matrix(rows, 1, 2.0 * rows as f64 * learned);
-            let (setup, test) = (setup.clone(), tested.images.clone());
-            scores.push(graph.add(Stage {
-                kind: "scores",
-                version: 1,
-                params: json!({ "method": "dmad", "params": scoring_params(&self.params), "test": tested.images }),
-                inputs: stages,
-                images: String::new(),
-                weights: String::new(),
-                label: format!("{} scores", tested.name),
-                work: scores_work,
-                compute: Box::new(move |job| train::score(job, &setup, &layout, &test)),
+            let queries: Queries = memory.search(graph, &tested.pool, Own::Nothing, &format!("{} test", tested.name));
+            scores.push(graph.add(Score {
+                settings: settings.part(&self.default, Params::of_scoring),
+                queries,
+                memory: memory.banks.clone(),
+                model: model.clone(),
+                test: &tested.images,
+                device: inputs.device.clone(),
+                patches: inputs.patches(),
+                dim: inputs.dim,
+                name: &tested.name,
             }));
         }
-        let mut used = vec![banks.normal];
-        used.extend(&banks.abnormal);
-        Ok(Outputs { scores, model: Some(model), banks: used })
+        let mut banks = vec![RowsOf::from(&memory.banks.normal)];
+        banks.extend(memory.banks.abnormal.iter().cloned());
+        Ok(Outputs { scores, model: Some(model), banks })
     }
 
     fn scoring(&self) -> Scoring {
@@ -227,74 +191,4 @@ impl Method for Dmad {
         }
         labels
     }
-}
-
-impl Dmad {
-    fn training<'a>(
-        &self,
-        graph: &mut Graph<'a>,
-        inputs: &'a Inputs,
-        setup: &Setup,
-        banks: &Banks,
-        seen: Option<StageId>,
-    ) -> StageId {
-        let mut list = InputList::default();
-        let (mut queries, mut first) = (Vec::new(), 0);
-        for class in &inputs.classes {
-            let rows = RowsOf { stage: class.train, tensor: "features" };
-            let found = self.search(graph, banks, rows, Own::Normal { first }, &format!("{} train", class.name));
-            first += class.train_images * inputs.patches();
-            queries.push(list.queries(rows, found));
-        }
-        let seen = seen.map(|stage| {
-            let rows = RowsOf { stage, tensor: "rows" };
-            let found = self.search(graph, banks, rows, Own::Seen, "seen anomalies");
-            list.queries(rows, found)
-        });
-        let layout = list.layout(banks, queries, seen);
-        let work = self.training_work(inputs, banks, layout.seen.is_some());
-        let setup = setup.clone();
-        graph.add(Stage {
-            kind: "training",
-            version: 1,
-            params: json!({ "method": "dmad", "params": training_params(&self.params), "seed": self.seed }),
-            inputs: list.0,
-            images: String::new(),
-            weights: String::new(),
-            label: "training".into(),
-            work,
-            compute: Box::new(move |job| train::train(job, &setup, &layout)),
-        })
-    }
-}
-
-impl Dmad {
-    /// Every patch of a step passes forward and backward, once as it is and once with noise.
-    fn training_work(&self, inputs: &Inputs, banks: &Banks, seen: bool) -> Work {
-        let train = &self.params.train;
-        let per_image =
-            if train.patches_per_image == 0 { inputs.patches() } else { train.patches_per_image.min(inputs.patches()) };
-        let anomalies = if seen { train.anomaly_batch as f64 / train.batch as f64 } else { 0.0 };
-        let rows = (inputs.train_images() * per_image * train.epochs) as f64 * (2.0 + anomalies);
-        let learned = Network::new(&self.params, true, !banks.abnormal.is_empty()).size(inputs.dim);
-        let kept = if train.select == Select::BestTest { train.epochs.max(1) } else { 1 };
-        let step_rows = (2 * train.batch + train.anomaly_batch) * per_image;
-        let activations = 4 * step_rows * (10 * inputs.dim + 6 * self.params.mlp.blocks * self.params.mlp.hidden);
-        Work::matrix(kept, learned, 6.0 * rows * learned as f64).with_memory(activations + 16 * learned)
-    }
-}
-
-/// The parameters that training uses beyond its inputs: banks and filter are in its inputs' keys, scoring comes after.
-fn training_params(params: &Params) -> Json {
-    let mut json = write_params(params);
-    if let Some(map) = json.as_object_mut() {
-        map.retain(|key, _| !["bank", "filter", "neighbours", "score"].contains(&key.as_str()));
-    }
-    json
-}
-
-/// The parameters that the forward pass uses.
-fn scoring_params(params: &Params) -> Json {
-    let json = write_params(params);
-    json!({ "knowledge": json["knowledge"], "attention": json["attention"], "projection": json["projection"], "mlp": json["mlp"] })
 }

@@ -2,11 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
-use crate::bank::project::Kind;
-use crate::methods::Select;
-use crate::spec::{MethodContext, MethodFault, read_params, write_params};
+use crate::methods::{NormalBank, Select};
 use crate::train::OptimizerKind;
 
 /// A number, or "auto".
@@ -37,24 +34,6 @@ macro_rules! words {
     };
 }
 
-words! {
-    /// Which rows compete for a place in a bank.
-    Scope {
-        /// All classes together (the paper, the released code).
-        Joint,
-        /// Every class gives its share: no class of low variance is starved (sheet §10).
-        PerClass,
-    }
-}
-words! {
-    /// Greedy coreset semantics.
-    Selection {
-        /// PatchCore's: distances start as the mean to ten random rows, which are no members.
-        Approximate,
-        /// Textbook k-centre: a random row is the first member.
-        Plain,
-    }
-}
 words! {
     /// What M_p is scattered around.
     Center {
@@ -189,33 +168,13 @@ table! {
     /// The memory banks.
     Bank {
         /// M_n: normal patches.
-        normal: NormalBank = NormalBank::default(),
+        normal: NormalBank = NormalBank { ratio: 0.02, ..NormalBank::default() },
         /// M_o: patches of texture images.
         outlier: OutlierBank = OutlierBank::default(),
         /// M_as: abnormal patches of seen anomalies.
         seen: SeenBank = SeenBank::default(),
         /// M_p: anomaly center sampling.
         center: CenterBank = CenterBank::default(),
-    }
-}
-table! {
-    /// M_n.
-    NormalBank {
-        /// Share of all normal patches that is kept.
-        #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
-        ratio: f64 = 0.02,
-        /// Which rows compete.
-        scope: Scope = Scope::Joint,
-        /// Random projection before the coreset, for both banks; 0 = none.
-        #[schemars(range(max = 16384))]
-        projection: usize = 128,
-        /// How its weights are drawn, for both banks.
-        projection_kind: Kind = Kind::Uniform,
-        /// Greedy coreset semantics, for both banks.
-        selection: Selection = Selection::Approximate,
-        /// Random start rows of the `approximate` selection.
-        #[schemars(range(min = 1, max = 1000))]
-        starts: usize = 10,
     }
 }
 table! {
@@ -414,39 +373,11 @@ impl AutoNumber {
         }
     }
 
-    fn or(self, number: f64) -> Self {
+    /// The number, or this one in place of `auto`.
+    pub(super) fn or(self, number: f64) -> Self {
         match self {
             AutoNumber::Given(given) => AutoNumber::Given(given),
             AutoNumber::Auto(_) => AutoNumber::Given(number),
         }
     }
-}
-
-/// Fills in the defaults.
-pub fn fill(json: Json) -> Result<Json, MethodFault> {
-    read_params::<Params>(json).map(|params| write_params(&params))
-}
-
-/// Replaces `auto` and refuses settings that contradict each other.
-pub fn resolve(json: Json, context: &MethodContext) -> Result<Json, MethodFault> {
-    let mut params: Params = read_params(json)?;
-    let seen = context.seen_count > 0;
-    if params.attention.mode == AttentionMode::Auto {
-        params.attention.mode = if seen { AttentionMode::Off } else { AttentionMode::Token };
-    }
-    if params.knowledge.batch_norm == Switch::Auto {
-        params.knowledge.batch_norm =
-            if params.attention.mode == AttentionMode::Off { Switch::Off } else { Switch::On };
-    }
-    params.loss.lambda1 = params.loss.lambda1.or(if seen { 0.5 } else { 1.0 });
-    params.loss.lambda2 = params.loss.lambda2.or(if seen { 15.0 } else { 0.0 });
-    if !params.knowledge.distance && params.attention.mode == AttentionMode::Off {
-        let fault =
-            MethodFault::new("knowledge.distance", "without distance and without attention there is no knowledge");
-        return Err(MethodFault {
-            help: Some("set `method.attention.mode` to token, image or literal".into()),
-            ..fault
-        });
-    }
-    Ok(write_params(&params))
 }

@@ -28,79 +28,87 @@ pub use network::Network;
 pub use params::{Params, Schedule, Train};
 pub use train::{StepLosses, Trainer};
 
-use serde_json::{Value as Json, json};
+use std::sync::Arc;
 
 use self::params::ImageScore;
-use self::train::Setup;
-use super::{Entry, Method, Outputs, Scoring, Select};
-use crate::error::{Error, Result};
-use crate::plan::{Graph, Inputs, Stage, StageId, Work};
-use crate::spec::{MethodKind, read_params, schema_of, write_params};
+use self::train::{Score, Train as TrainStage};
+use super::{Method, Outputs, Parameters, Scoring, Select};
+use crate::error::Result;
+use crate::plan::{Graph, Inputs, StageKind};
+use crate::spec::MethodFault;
 
-/// Registry row.
-pub const ENTRY: Entry = Entry {
-    kind: MethodKind {
-        name: "simplenet",
-        about: "SimpleNet: a discriminator of features and noisy features (arXiv 2303.15140)",
-        schema: schema_of::<Params>,
-        sections: || json!({}),
-        fill: |json| read_params::<Params>(json).map(|params| write_params(&params)),
-        resolve: |json, _| params::resolve(json),
-    },
-    build: |json, seed| {
-        let params = read_params(json.clone()).map_err(|fault| Error::method(fault.message, fault.key))?;
-        Ok(Box::new(SimpleNet { params, seed }))
-    },
-};
+impl Parameters for Params {
+    const NAME: &'static str = "simplenet";
+    const ABOUT: &'static str = "SimpleNet: a discriminator of features and noisy features (arXiv 2303.15140)";
+    const BACKBONE: &'static str = "wide_resnet50_2 imagenet";
+    const STAGES: &'static [StageKind] = &[StageKind::of::<TrainStage>(), StageKind::of::<Score>()];
 
-/// SimpleNet with its parameters.
-struct SimpleNet {
-    params: Params,
-    seed: u64,
+    fn check(&self) -> Result<(), MethodFault> {
+        if self.score.image != ImageScore::Map || self.score.top_k == 1 {
+            return Ok(());
+        }
+        let message = "counts patches, but with `method.score.image = \"map\"` the score is the map's maximum";
+        Err(MethodFault::new("score.top_k", message).help("set it to 1, or `method.score.image` to patches"))
+    }
+
+    fn build(self, _: Self) -> Arc<dyn Method> {
+        Arc::new(self)
+    }
 }
 
-impl Method for SimpleNet {
+impl Params {
+    /// What training uses. Which epoch is reported is none of its business, only whether all are kept.
+    fn of_training(&self) -> Params {
+        let train = Train { select: Select::Last, curve: self.train.keeps_every_epoch(), ..self.train.clone() };
+        Params { train, score: Params::default().score, ..self.clone() }
+    }
+
+    /// What scoring uses.
+    fn of_scoring(&self) -> Params {
+        let Params { adaptor, discriminator, .. } = self.clone();
+        let mut score = Params::default().score;
+        if self.score.image == ImageScore::Map {
+            score = params::Score { image: ImageScore::Map, sigma: self.score.sigma, ..score };
+        }
+        Params { adaptor, discriminator, score, ..Params::default() }
+    }
+}
+
+impl Method for Params {
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
-        let setup = Setup {
-            params: self.params.clone(),
-            seed: self.seed,
-            grid: inputs.grid,
-            image_size: inputs.image.size,
-            dim: inputs.dim,
+        let model = graph.add(TrainStage {
+            settings: self.of_training().into(),
+            seed: inputs.seed,
+            train: inputs.train(),
             device: inputs.device.clone(),
-        };
-        let model = self.training(graph, inputs, &setup);
-        let learned = Network::new(&self.params).size(inputs.dim) as f64;
-        let kept = self.kept_epochs();
+            patches: inputs.patches(),
+            dim: inputs.dim,
+            images: inputs.train_images(),
+        });
         let scores = inputs.tested.iter().map(|tested| {
-            let (setup, test) = (setup.clone(), tested.images.clone());
-            let rows = kept * test.len() * inputs.patches();
-            graph.add(Stage {
-                kind: "scores",
-                version: 1,
-                params: json!({ "method": "simplenet", "params": self.scoring_params(inputs), "test": tested.images }),
-                inputs: vec![tested.pool, model],
-                images: String::new(),
-                weights: String::new(),
-                label: format!("{} scores", tested.name),
-                work: Work::matrix(rows, 1, 2.0 * rows as f64 * learned),
-                compute: Box::new(move |job| train::score(job, &setup, &test)),
+            graph.add(Score {
+                settings: self.of_scoring().into(),
+                map: (self.score.image == ImageScore::Map).then_some((inputs.grid, inputs.image.size)),
+                features: tested.pool.clone(),
+                model: model.clone(),
+                test: &tested.images,
+                device: inputs.device.clone(),
+                kept: if self.train.keeps_every_epoch() { self.train.epochs } else { 1 },
+                patches: inputs.patches(),
+                dim: inputs.dim,
+                name: &tested.name,
             })
         });
-        Ok(Outputs { scores: scores.collect(), model: Some(model), banks: Vec::new() })
+        let scores = scores.collect();
+        Ok(Outputs { scores, model: Some(model), banks: Vec::new() })
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring {
-            top_k: self.params.score.top_k,
-            sigma: self.params.score.sigma,
-            align_corners: false,
-            select: self.params.train.select,
-        }
+        Scoring { top_k: self.score.top_k, sigma: self.score.sigma, align_corners: false, select: self.train.select }
     }
 
     fn labels(&self) -> Vec<String> {
-        let (mut labels, train) = (Vec::new(), &self.params.train);
+        let (mut labels, train) = (Vec::new(), &self.train);
         if train.patches_per_image > 0 {
             labels.push(format!("{} patches per image in training", train.patches_per_image));
         }
@@ -108,63 +116,5 @@ impl Method for SimpleNet {
             labels.push("oracle: best epoch chosen on the test set".into());
         }
         labels
-    }
-}
-
-impl SimpleNet {
-    fn training<'a>(&self, graph: &mut Graph<'a>, inputs: &'a Inputs, setup: &Setup) -> StageId {
-        let setup = setup.clone();
-        graph.add(Stage {
-            kind: "training",
-            version: 1,
-            params: json!({ "method": "simplenet", "params": self.training_params(), "seed": self.seed }),
-            inputs: inputs.classes.iter().map(|class| class.train).collect(),
-            images: String::new(),
-            weights: String::new(),
-            label: "training".into(),
-            work: self.training_work(inputs),
-            compute: Box::new(move |job| train::train(job, &setup)),
-        })
-    }
-
-    /// How many epochs' parameters, and so scores, are kept.
-    fn kept_epochs(&self) -> usize {
-        if self.params.train.keeps_every_epoch() { self.params.train.epochs } else { 1 }
-    }
-
-    /// Every patch of a step passes forward and backward, once as it is and once with noise.
-    fn training_work(&self, inputs: &Inputs) -> Work {
-        let Params { train, discriminator, adaptor, .. } = &self.params;
-        let per_image = match train.patches_per_image {
-            0 => inputs.patches(),
-            wanted => wanted.min(inputs.patches()),
-        };
-        let rows = (2 * inputs.train_images() * per_image * train.epochs) as f64;
-        let learned = Network::new(&self.params).size(inputs.dim);
-        let width = (2 + adaptor.layers) * inputs.dim + 6 * discriminator.blocks * discriminator.hidden;
-        let activations = 4 * 2 * train.batch * per_image * width;
-        Work::matrix(self.kept_epochs(), learned, 6.0 * rows * learned as f64).with_memory(activations + 16 * learned)
-    }
-
-    /// The parameters that training uses. Which epoch is reported is none of its business, only which are kept.
-    fn training_params(&self) -> Json {
-        let mut json = write_params(&self.params);
-        if let Some(map) = json.as_object_mut() {
-            map.remove("score");
-        }
-        if let Some(train) = json["train"].as_object_mut() {
-            train.retain(|key, _| !["select", "curve"].contains(&key.as_str()));
-            train.insert("every_epoch".into(), self.params.train.keeps_every_epoch().into());
-        }
-        json
-    }
-
-    /// The parameters that scoring uses.
-    fn scoring_params(&self, inputs: &Inputs) -> Json {
-        let mut json = json!({ "adaptor": self.params.adaptor, "discriminator": self.params.discriminator });
-        if self.params.score.image == ImageScore::Map {
-            json["map"] = json!({ "size": inputs.image.size, "grid": inputs.grid, "sigma": self.params.score.sigma });
-        }
-        json
     }
 }

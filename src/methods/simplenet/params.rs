@@ -3,10 +3,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use crate::methods::Select;
-use crate::spec::{MethodFault, read_params, write_params};
 use crate::train::OptimizerKind;
 
 /// SimpleNet (CVPR 2023, arXiv 2303.15140).
@@ -209,17 +207,4 @@ impl Default for Score {
     fn default() -> Self {
         Score { image: ImageScore::Patches, top_k: 1, sigma: 4.0 }
     }
-}
-
-/// Refuses settings that contradict each other.
-pub fn resolve(json: Json) -> Result<Json, MethodFault> {
-    let params: Params = read_params(json)?;
-    if params.score.image == ImageScore::Map && params.score.top_k > 1 {
-        let message = "counts patches, but with `method.score.image = \"map\"` the score is the map's maximum";
-        return Err(MethodFault {
-            help: Some("set it to 1, or `method.score.image` to patches".into()),
-            ..MethodFault::new("score.top_k", message)
-        });
-    }
-    Ok(write_params(&params))
 }

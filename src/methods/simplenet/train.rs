@@ -2,15 +2,19 @@
 
 use burn::tensor::{Device, Tensor, activation};
 use rayon::prelude::*;
+use serde::Serialize;
 use serde_json::json;
 
 use super::network::Network;
-use super::params::{ImageScore, Noise, Params};
+use super::params::{Noise, Params};
+use crate::device::Chosen;
 use crate::error::{Error, Result};
 use crate::maps::{gaussian, upsample};
 use crate::matrix::Rows;
-use crate::plan::{Computed, Job};
+use crate::methods::Parameters as _;
+use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Scores, Work};
 use crate::random::{Purpose, Stream, stream};
+use crate::spec::Settings;
 use crate::store::TensorDecl;
 use crate::train::{
     BatchNormMode, EpochLosses, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, download, epoch_prefix,
@@ -23,26 +27,73 @@ const SCORE_CHUNK_IMAGES: usize = 4;
 /// Ratio between two neighbouring strengths of mixed noise.
 const MIX_RATIO: f64 = 1.1;
 
-/// What training and scoring need to know besides their artifacts.
-#[derive(Clone)]
-pub struct Setup {
-    /// Resolved parameters.
-    pub params: Params,
+/// Trains on the features of all classes; the artifact holds the parameters of the last epoch, or of each.
+#[derive(Serialize)]
+pub struct Train {
+    /// What training uses of the parameters.
+    pub settings: Settings<Params>,
     /// The run's seed.
     pub seed: u64,
-    /// Patches per image: rows, columns.
-    pub grid: (usize, usize),
-    /// Side of the network's input, in pixels.
-    pub image_size: usize,
-    /// Values per patch.
-    pub dim: usize,
+    /// Normal patches of each class.
+    pub train: Vec<Handle<Features>>,
     /// Where tensors live.
-    pub device: Device,
+    pub device: Chosen,
+    /// Patches per image.
+    #[serde(skip)]
+    pub patches: usize,
+    /// Values per patch.
+    #[serde(skip)]
+    pub dim: usize,
+    /// Training images.
+    #[serde(skip)]
+    pub images: usize,
 }
 
-impl Setup {
-    fn patches(&self) -> usize {
-        self.grid.0 * self.grid.1
+impl Compute for Train {
+    type Output = Model;
+    const KIND: &'static str = "training";
+    const METHOD: &'static str = Params::NAME;
+    const VERSION: u32 = 1;
+
+    fn label(&self) -> String {
+        "training".into()
+    }
+
+    /// Every patch of a step passes forward and backward, once as it is and once with noise.
+    fn work(&self) -> Work {
+        let Params { train, discriminator, adaptor, .. } = &*self.settings;
+        let per_image = match train.patches_per_image {
+            0 => self.patches,
+            wanted => wanted.min(self.patches),
+        };
+        let rows = (2 * self.images * per_image * train.epochs) as f64;
+        let learned = Network::new(&self.settings).size(self.dim);
+        let width = (2 + adaptor.layers) * self.dim + 6 * discriminator.blocks * discriminator.hidden;
+        let activations = 4 * 2 * train.batch * per_image * width;
+        let kept = if train.keeps_every_epoch() { train.epochs } else { 1 };
+        Work::matrix(kept, learned, 6.0 * rows * learned as f64).with_memory(activations + 16 * learned)
+    }
+
+    /// # Errors
+    /// No training image, or fewer than a batch where `drop_last` leaves none; losses that are not finite.
+    fn compute(&self, job: &Job) -> Result<Computed> {
+        let train = &self.settings.train;
+        let classes: Vec<Rows> = self.train.iter().map(|class| job.open(class)).collect::<Result<_>>()?;
+        let images: Vec<(usize, usize)> = classes
+            .iter()
+            .enumerate()
+            .flat_map(|(class, rows)| (0..rows.len() / self.patches).map(move |image| (class, image)))
+            .collect();
+        if images.is_empty() || (train.drop_last && images.len() < train.batch) {
+            let what = format!("{} training images make no step of {}", images.len(), train.batch);
+            return Err(Error::method(what, "lower `method.train.batch`, or set `method.train.drop_last` to false"));
+        }
+        let device = self.device.get()?.autodiff();
+        let parameters = Network::new(&self.settings).initial(self.dim, self.seed, &device);
+        let trainer = Trainer::new(&self.settings, parameters);
+        let mut lesson = Lesson { stage: self, trainer, classes, images, device };
+        let keep = if train.keeps_every_epoch() { Keep::Every } else { Keep::Last };
+        fit(job, &mut lesson, train.epochs, keep, json!({}))
     }
 }
 
@@ -130,20 +181,21 @@ impl Trainer {
 
 /// A model together with the training images it learns from.
 struct Lesson<'a> {
-    setup: &'a Setup,
+    stage: &'a Train,
     trainer: Trainer,
     /// Patches of each class.
     classes: Vec<Rows<'a>>,
     /// Class of each training image, and its number there.
     images: Vec<(usize, usize)>,
+    device: Device,
 }
 
 impl Lesson<'_> {
     /// Patches and noise of some images. `first` numbers these images through all epochs: each image of each epoch has
     /// draws of its own, so that they can be made in parallel and an epoch can be the first after a resume.
     fn batch(&self, images: &[usize], first: u64) -> (Tensor<2>, Tensor<2>) {
-        let Setup { params, seed, dim, .. } = self.setup;
-        let (patches, dim) = (self.setup.patches(), *dim);
+        let Train { settings: params, seed, dim, patches, .. } = self.stage;
+        let (patches, dim) = (*patches, *dim);
         let chosen = match params.train.patches_per_image {
             0 => patches,
             wanted => wanted.min(patches),
@@ -160,13 +212,13 @@ impl Lesson<'_> {
             }
             fill_noise(noise, dim, &params.noise, &mut stream(*seed, Purpose::FeatureNoise, number));
         });
-        let (shape, device) = ([images.len() * chosen, dim], self.setup.device.clone().autodiff());
-        (upload(rows, shape, &device), upload(noise, shape, &device))
+        let shape = [images.len() * chosen, dim];
+        (upload(rows, shape, &self.device), upload(noise, shape, &self.device))
     }
 
     /// Training images of an epoch's steps, one list each.
     fn steps<'o>(&self, order: &'o [usize]) -> impl Iterator<Item = &'o [usize]> + use<'o> {
-        let train = &self.setup.params.train;
+        let train = &self.stage.settings.train;
         let (batch, drop_last) = (train.batch, train.drop_last);
         order.chunks(batch).filter(move |images| !drop_last || images.len() == batch)
     }
@@ -185,7 +237,7 @@ fn fill_noise(noise: &mut [f32], dim: usize, params: &Noise, draws: &mut Stream)
 
 impl Learner for Lesson<'_> {
     fn epoch(&mut self, epoch: usize) -> Result<Vec<(&'static str, f64)>> {
-        let Setup { params, seed, .. } = self.setup;
+        let Train { settings: params, seed, .. } = self.stage;
         self.trainer.discriminator.set_learning_rate(0, params.train.discriminator_rate(epoch));
         let order = stream(*seed, Purpose::NormalOrder, epoch as u64).permutation(self.images.len());
         let mut first = (epoch * order.len()) as u64;
@@ -207,72 +259,95 @@ impl Learner for Lesson<'_> {
     }
 }
 
-/// Trains on the features of all inputs; the artifact holds the parameters of the last epoch, or of each.
-///
-/// # Errors
-/// No training image, or fewer than a batch where `drop_last` leaves none; losses that are not finite.
-pub fn train(job: &Job, setup: &Setup) -> Result<Computed> {
-    let train = &setup.params.train;
-    let classes: Vec<Rows> = job.inputs.iter().map(|input| input.rows("features")).collect::<Result<_>>()?;
-    let images: Vec<(usize, usize)> = classes
-        .iter()
-        .enumerate()
-        .flat_map(|(class, rows)| (0..rows.len() / setup.patches()).map(move |image| (class, image)))
-        .collect();
-    if images.is_empty() || (train.drop_last && images.len() < train.batch) {
-        let what = format!("{} training images make no step of {}", images.len(), train.batch);
-        return Err(Error::method(what, "lower `method.train.batch`, or set `method.train.drop_last` to false"));
-    }
-    let parameters = Network::new(&setup.params).initial(setup.dim, setup.seed, &setup.device.clone().autodiff());
-    let mut lesson = Lesson { setup, trainer: Trainer::new(&setup.params, parameters), classes, images };
-    let keep = if train.keeps_every_epoch() { Keep::Every } else { Keep::Last };
-    fit(job, &mut lesson, train.epochs, keep, json!({}))
+/// Scores the test images of one class: `scores`, kept epochs × images × patches, −D, higher = more abnormal; with
+/// `score.image = "map"` also `image_scores`, kept epochs × images.
+#[derive(Serialize)]
+pub struct Score<'a> {
+    /// What scoring uses of the parameters.
+    pub settings: Settings<Params>,
+    /// Rows and columns of patches and the side of the map, where the image score is taken from one.
+    pub map: Option<((usize, usize), usize)>,
+    /// Patches of all images of the class.
+    pub features: Handle<Features>,
+    /// The trained network.
+    pub model: Handle<Model>,
+    /// Numbers of the scored images.
+    pub test: &'a [usize],
+    /// Where tensors live.
+    pub device: Chosen,
+    /// How many epochs are scored.
+    #[serde(skip)]
+    pub kept: usize,
+    /// Patches per image.
+    #[serde(skip)]
+    pub patches: usize,
+    /// Values per patch.
+    #[serde(skip)]
+    pub dim: usize,
+    /// What the images are called.
+    #[serde(skip)]
+    pub name: &'a str,
 }
 
-/// Scores the test images of one class from its features (first input) and the trained model (second): `scores`, kept
-/// epochs × images × patches, −D, higher = more abnormal; with `score.image = "map"` also `image_scores`, kept epochs ×
-/// images.
-pub fn score(job: &Job, setup: &Setup, test: &[usize]) -> Result<Computed> {
-    let (features, model) = (job.inputs[0].rows("features")?, &job.inputs[1]);
-    let network = Network::new(&setup.params);
-    let mut parameters = network.initial(setup.dim, setup.seed, &setup.device);
-    let kept = kept_epochs(model);
-    let of_map = setup.params.score.image == ImageScore::Map;
-    let mut tensors = vec![TensorDecl::f32("scores", &[kept, test.len(), setup.patches()])];
-    if of_map {
-        tensors.push(TensorDecl::f32("image_scores", &[kept, test.len()]));
+impl Compute for Score<'_> {
+    type Output = Scores;
+    const KIND: &'static str = "scores";
+    const METHOD: &'static str = Params::NAME;
+    const VERSION: u32 = 1;
+
+    fn label(&self) -> String {
+        format!("{} scores", self.name)
     }
-    let (mut writer, mut image_scores) = (job.create(tensors)?, Vec::new());
-    for number in 0..kept {
-        (job.progress)(number, kept);
-        parameters.read(model, &epoch_prefix(number))?;
-        let scores = patch_scores(setup, &network, &parameters, features, test);
-        writer.f32(&scores)?;
-        if of_map {
-            image_scores.par_extend(scores.par_chunks(setup.patches()).map(|image| map_maximum(setup, image)));
+
+    fn work(&self) -> Work {
+        let rows = self.kept * self.test.len() * self.patches;
+        Work::matrix(rows, 1, 2.0 * rows as f64 * Network::new(&self.settings).size(self.dim) as f64)
+    }
+
+    fn compute(&self, job: &Job) -> Result<Computed> {
+        let (features, model, device) = (job.open(&self.features)?, job.open(&self.model)?, self.device.get()?);
+        let network = Network::new(&self.settings);
+        // Whatever they are drawn as, the model's take their place.
+        let mut parameters = network.initial(self.dim, 0, &device);
+        let kept = kept_epochs(model);
+        let mut tensors = vec![TensorDecl::f32("scores", &[kept, self.test.len(), self.patches])];
+        if self.map.is_some() {
+            tensors.push(TensorDecl::f32("image_scores", &[kept, self.test.len()]));
         }
-    }
-    writer.f32(&image_scores)?;
-    Ok(Computed::new(writer, json!({ "images": test.len() })))
-}
-
-fn patch_scores(setup: &Setup, network: &Network, parameters: &Parameters, rows: Rows, test: &[usize]) -> Vec<f32> {
-    let (patches, dim) = (setup.patches(), setup.dim);
-    let score = |images: &[usize]| {
-        let mut chunk = Vec::with_capacity(images.len() * patches * dim);
-        for image in images {
-            chunk.extend_from_slice(rows.slice(image * patches..(image + 1) * patches).data());
+        let (mut writer, mut image_scores) = (job.create(tensors)?, Vec::new());
+        for number in 0..kept {
+            (job.progress)(number, kept);
+            parameters.read(model, &epoch_prefix(number))?;
+            let scores = self.patch_scores(&network, &parameters, features, &device);
+            writer.f32(&scores)?;
+            if let Some((grid, side)) = self.map {
+                let maximum = |image: &[f32]| map_maximum(image, grid, side, self.settings.score.sigma);
+                image_scores.par_extend(scores.par_chunks(self.patches).map(maximum));
+            }
         }
-        let chunk = upload(chunk, [images.len() * patches, dim], &setup.device);
-        download(network.score(&mut parameters.clone(), chunk))
-    };
-    let chunks: Vec<Vec<f32>> = test.par_chunks(SCORE_CHUNK_IMAGES).map(score).collect();
-    chunks.concat()
+        writer.f32(&image_scores)?;
+        Ok(Computed::new(writer, json!({ "images": self.test.len() })))
+    }
 }
 
-/// The highest value of an image's smoothed map at the size of the network's input.
-fn map_maximum(setup: &Setup, patches: &[f32]) -> f32 {
-    let size = (setup.image_size, setup.image_size);
-    let map = gaussian(&upsample(patches, setup.grid, size), size, setup.params.score.sigma);
+impl Score<'_> {
+    fn patch_scores(&self, network: &Network, parameters: &Parameters, rows: Rows, device: &Device) -> Vec<f32> {
+        let (patches, dim) = (self.patches, self.dim);
+        let score = |images: &[usize]| {
+            let mut chunk = Vec::with_capacity(images.len() * patches * dim);
+            for image in images {
+                chunk.extend_from_slice(rows.slice(image * patches..(image + 1) * patches).data());
+            }
+            let chunk = upload(chunk, [images.len() * patches, dim], device);
+            download(network.score(&mut parameters.clone(), chunk))
+        };
+        let chunks: Vec<Vec<f32>> = self.test.par_chunks(SCORE_CHUNK_IMAGES).map(score).collect();
+        chunks.concat()
+    }
+}
+
+/// The highest value of an image's smoothed map of `side` × `side` pixels.
+fn map_maximum(patches: &[f32], grid: (usize, usize), side: usize, sigma: f64) -> f32 {
+    let map = gaussian(&upsample(patches, grid, (side, side)), (side, side), sigma);
     map.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }

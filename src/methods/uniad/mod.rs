@@ -23,103 +23,121 @@ pub use network::{Dropout, Network, Pass, Place};
 pub use params::{ImageScore, Jitter, Mask, NetworkParams, Params, Score, Train};
 pub use train::{StepReport, Trainer, image_score, token_scores};
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 
-use self::train::Setup;
-use super::{Entry, Method, Outputs, Scoring, Select};
-use crate::error::{Error, Result};
-use crate::plan::{Graph, Inputs, Stage, Work};
-use crate::spec::{MethodKind, read_params, schema_of, write_params};
+use self::train::{Score as ScoreStage, Train as TrainStage};
+use super::{Given, Method, Outputs, Parameters, Scoring, Select};
+use crate::error::Result;
+use crate::plan::{Graph, Inputs, StageKind};
+use crate::spec::MethodFault;
 
-/// Registry row.
-pub const ENTRY: Entry = Entry {
-    kind: MethodKind {
-        name: "uniad",
-        about: "UniAD: reconstruction of features by a neighbour-masked transformer (arXiv 2206.03687)",
-        schema: schema_of::<Params>,
-        sections: || {
-            json!({
-                "image": { "size": 224 },
-                "backbone": { "name": "efficientnet_b4" },
-                "features": { "aggregation": "concat_deepest", "patch": 1 },
-            })
-        },
-        fill: params::fill,
-        resolve: params::resolve,
-    },
-    build: |json, seed| {
-        let params = read_params(json.clone()).map_err(|fault| Error::method(fault.message, fault.key))?;
-        Ok(Box::new(UniAd { params, seed }))
-    },
-};
+impl Parameters for Params {
+    const NAME: &'static str = "uniad";
+    const ABOUT: &'static str =
+        "UniAD: reconstruction of features by a neighbour-masked transformer (arXiv 2206.03687)";
+    const BACKBONE: &'static str = "efficientnet_b4 imagenet";
+    const STAGES: &'static [StageKind] = &[StageKind::of::<TrainStage>(), StageKind::of::<ScoreStage>()];
 
-/// UniAD with its parameters.
-struct UniAd {
-    params: Params,
-    seed: u64,
+    fn sections() -> Json {
+        json!({
+            "image": { "size": 224 },
+            "backbone": { "name": "efficientnet_b4" },
+            "features": { "aggregation": "concat_deepest", "patch": 1 },
+        })
+    }
+
+    fn check(&self) -> Result<(), MethodFault> {
+        let NetworkParams { hidden, heads, .. } = self.network;
+        if !hidden.is_multiple_of(heads) || !hidden.is_multiple_of(2) {
+            let message = format!("{hidden} is no even multiple of {heads} heads");
+            let help = "each head gets hidden / heads values, and rows and columns half of the position each";
+            return Err(MethodFault::new("network.hidden", message).help(help));
+        }
+        if self.mask.size.is_multiple_of(2) {
+            let message = format!("a square of {} tokens has no centre", self.mask.size);
+            let help = format!("ADer's {} is {} here", self.mask.size, self.mask.size + 1);
+            return Err(MethodFault::new("mask.size", message).help(help));
+        }
+        Ok(())
+    }
+
+    fn build(self, _: Self) -> Arc<dyn Method> {
+        Arc::new(self)
+    }
 }
 
-impl Method for UniAd {
+impl Params {
+    /// What training uses.
+    fn of_training(&self) -> Params {
+        Params { score: Score::default(), ..self.clone() }
+    }
+
+    /// What scoring uses: the Gaussian comes later.
+    fn of_scoring(&self) -> Params {
+        let Params { network, mask, score, .. } = self.clone();
+        Params { network, mask, score: Score { sigma: Score::default().sigma, ..score }, ..Params::default() }
+    }
+}
+
+impl Method for Params {
+    fn check(&self, given: &Given) -> Result<(), MethodFault> {
+        let (rows, columns) = given.grid;
+        if !Network::new(self, given.grid, given.dim).every_position_sees() {
+            let what = format!(
+                "a mask of {} × {0} hides all {rows} × {columns} tokens from the one in the middle",
+                self.mask.size
+            );
+            return Err(MethodFault::new("mask.size", what).help("lower it, or use larger images or a finer layer"));
+        }
+        if self.score.image == ImageScore::MaxPool && self.score.pool > given.side {
+            let what =
+                format!("a square of {} pixels does not fit into a map of {} × {1}", self.score.pool, given.side);
+            return Err(MethodFault::new("score.pool", what).help("lower it"));
+        }
+        Ok(())
+    }
+
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
-        let setup = Setup {
-            params: self.params.clone(),
-            seed: self.seed,
+        let model = graph.add(TrainStage {
+            settings: self.of_training().into(),
             grid: inputs.grid,
-            dim: inputs.dim,
-            side: inputs.image.size,
+            seed: inputs.seed,
+            train: inputs.train(),
             device: inputs.device.clone(),
-        };
-        check(&setup)?;
-        let (training, grid) = (setup.clone(), [inputs.grid.0, inputs.grid.1]);
-        let model = graph.add(Stage {
-            kind: "training",
-            version: 1,
-            params: json!({
-                "method": "uniad", "params": training_params(&self.params), "grid": grid, "seed": self.seed,
-            }),
-            inputs: inputs.classes.iter().map(|class| class.train).collect(),
-            images: String::new(),
-            weights: String::new(),
-            label: "training".into(),
-            work: self.training_work(&setup.network(), inputs.train_images()),
-            compute: Box::new(move |job| train::train(job, &training)),
+            dim: inputs.dim,
+            images: inputs.train_images(),
         });
         let scores = inputs.tested.iter().map(|tested| {
-            let (setup, test) = (setup.clone(), tested.images.clone());
-            let rows = test.len() * inputs.patches();
-            let work = Work::matrix(rows, 1, test.len() as f64 * setup.network().operations())
-                .with_memory(train::score_memory_bytes(&setup.network()));
-            let params = write_params(&self.params);
-            graph.add(Stage {
-                kind: "scores",
-                version: 1,
-                params: json!({
-                    "method": "uniad", "network": params["network"], "mask": params["mask"], "score": params["score"],
-                    "grid": grid, "side": setup.side, "test": tested.images,
-                }),
-                inputs: vec![tested.pool, model],
-                images: String::new(),
-                weights: String::new(),
-                label: format!("{} scores", tested.name),
-                work,
-                compute: Box::new(move |job| train::score(job, &setup, &test)),
+            graph.add(ScoreStage {
+                settings: self.of_scoring().into(),
+                grid: inputs.grid,
+                side: inputs.image.size,
+                features: tested.pool.clone(),
+                model: model.clone(),
+                test: &tested.images,
+                device: inputs.device.clone(),
+                dim: inputs.dim,
+                name: &tested.name,
             })
         });
-        Ok(Outputs { scores: scores.collect(), model: Some(model), banks: Vec::new() })
+        let scores = scores.collect();
+        Ok(Outputs { scores, model: Some(model), banks: Vec::new() })
     }
 
     fn scoring(&self) -> Scoring {
         // Image scores come with the patch scores, so `top_k` is never asked.
         Scoring {
             top_k: 1,
-            sigma: self.params.score.sigma,
-            align_corners: self.params.score.align_corners,
-            select: self.params.train.select,
+            sigma: self.score.sigma,
+            align_corners: self.score.align_corners,
+            select: self.train.select,
         }
     }
 
     fn labels(&self) -> Vec<String> {
-        let train = &self.params.train;
+        let train = &self.train;
         let mut labels = Vec::new();
         // Training a tenth as long costs points (sheet §6), so short runs must not pass for the published setting.
         if train.epochs < Train::default().epochs {
@@ -130,42 +148,4 @@ impl Method for UniAd {
         }
         labels
     }
-}
-
-impl UniAd {
-    /// Every image passes forward once and backward once, which is twice the work, in every epoch.
-    fn training_work(&self, network: &Network, images: usize) -> Work {
-        let train = &self.params.train;
-        let kept = if train.select == Select::BestTest { train.epochs.max(1) } else { 1 };
-        let operations = 3.0 * (images * train.epochs) as f64 * network.operations();
-        // Each thread has one image and its gradients; parameters and moments are there once.
-        let at_once = train.batch.min(rayon::current_num_threads());
-        let bytes = 4 * at_once * (network.activations() + 2 * network.size()) + 16 * network.size();
-        Work::matrix(kept, network.size(), operations).with_memory(bytes)
-    }
-}
-
-/// What can only be checked once the grid is known.
-fn check(setup: &Setup) -> Result<()> {
-    let (rows, columns) = setup.grid;
-    if !setup.network().every_position_sees() {
-        let what = format!(
-            "a mask of {} × {0} hides all {rows} × {columns} tokens from the one in the middle",
-            setup.params.mask.size
-        );
-        return Err(Error::method(what, "lower `method.mask.size`, or use larger images or a finer layer"));
-    }
-    let pool = setup.params.score.pool;
-    if setup.params.score.image == ImageScore::MaxPool && pool > setup.side {
-        let what = format!("a square of {pool} pixels does not fit into a map of {} × {0}", setup.side);
-        return Err(Error::method(what, "lower `method.score.pool`"));
-    }
-    Ok(())
-}
-
-/// The parameters that training uses.
-fn training_params(params: &Params) -> Json {
-    let mut json = write_params(params);
-    json.as_object_mut().map(|map| map.remove("score"));
-    json
 }

@@ -2,10 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use crate::methods::Select;
-use crate::spec::{MethodContext, MethodFault, read_params, write_params};
 
 /// UniAD's parameters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -176,28 +174,4 @@ impl Default for Score {
     fn default() -> Self {
         Score { image: ImageScore::MaxPool, pool: 16, align_corners: true, sigma: 0.0 }
     }
-}
-
-/// Fills in the defaults.
-pub fn fill(json: Json) -> Result<Json, MethodFault> {
-    read_params::<Params>(json).map(|params| write_params(&params))
-}
-
-/// Refuses settings that contradict each other.
-pub fn resolve(json: Json, _: &MethodContext) -> Result<Json, MethodFault> {
-    let params: Params = read_params(json)?;
-    let NetworkParams { hidden, heads, .. } = params.network;
-    if !hidden.is_multiple_of(heads) || !hidden.is_multiple_of(2) {
-        let message = format!("{hidden} is no even multiple of {heads} heads");
-        let help = "each head gets hidden / heads values, and rows and columns half of the position each";
-        return Err(MethodFault { help: Some(help.into()), ..MethodFault::new("network.hidden", message) });
-    }
-    if params.mask.size.is_multiple_of(2) {
-        let message = format!("a square of {} tokens has no centre", params.mask.size);
-        return Err(MethodFault {
-            help: Some(format!("ADer's {} is {} here", params.mask.size, params.mask.size + 1)),
-            ..MethodFault::new("mask.size", message)
-        });
-    }
-    Ok(write_params(&params))
 }

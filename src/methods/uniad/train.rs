@@ -2,16 +2,19 @@
 
 use burn::tensor::{Device, Gradients, Tensor};
 use rayon::prelude::*;
+use serde::Serialize;
 use serde_json::json;
 
 use super::network::{Dropout, Network};
-use super::params::{ImageScore, Params, Score};
+use super::params::{self, ImageScore, Params};
+use crate::device::Chosen;
 use crate::error::Result;
 use crate::maps::{pooled_maximum, upsample, upsample_corners};
 use crate::matrix::Rows;
-use crate::methods::Select;
-use crate::plan::{Computed, Job};
+use crate::methods::{Parameters as _, Select};
+use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Scores, Work};
 use crate::random::{Purpose, stream};
+use crate::spec::Settings;
 use crate::store::TensorDecl;
 use crate::train::{
     EpochLosses, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, add_gradients, clip_gradients, download,
@@ -25,50 +28,75 @@ const SCORE_CHUNK_IMAGES: usize = 4;
 /// number of threads changes nothing. On a GPU it is the whole batch.
 const TRAIN_PART_IMAGES: usize = 1;
 
-/// What training and scoring need to know besides their artifacts.
-#[derive(Clone)]
-pub struct Setup {
-    /// Resolved parameters.
-    pub params: Params,
-    /// The run's seed.
-    pub seed: u64,
+/// Trains on the features of all classes; the artifact holds the parameters after the last epoch or after each.
+#[derive(Serialize)]
+pub struct Train {
+    /// What training uses of the parameters.
+    pub settings: Settings<Params>,
     /// Rows and columns of tokens.
     pub grid: (usize, usize),
-    /// Values per token.
-    pub dim: usize,
-    /// Side of the images in pixels, for the image score.
-    pub side: usize,
+    /// The run's seed.
+    pub seed: u64,
+    /// Tokens of normal images of each class.
+    pub train: Vec<Handle<Features>>,
     /// Where tensors live.
-    pub device: Device,
+    pub device: Chosen,
+    /// Values per token.
+    #[serde(skip)]
+    pub dim: usize,
+    /// Training images.
+    #[serde(skip)]
+    pub images: usize,
 }
 
-impl Setup {
-    /// The network of these settings.
-    pub fn network(&self) -> Network {
-        Network::new(&self.params, self.grid, self.dim)
+impl Train {
+    fn network(&self) -> Network {
+        Network::new(&self.settings, self.grid, self.dim)
     }
 }
 
-/// Trains on the features of all inputs; the artifact holds the parameters after the last epoch or after each.
-pub fn train(job: &Job, setup: &Setup) -> Result<Computed> {
-    let params = &setup.params;
-    let classes: Vec<Rows> = job.inputs.iter().map(|input| input.rows("features")).collect::<Result<_>>()?;
-    let network = setup.network();
-    let positions = network.positions();
-    let images = classes.iter().enumerate();
-    let images = images.flat_map(|(class, rows)| (0..rows.len() / positions).map(move |image| (class, image)));
-    let device = setup.device.clone().autodiff();
-    let parameters = network.initial(setup.seed, &device);
-    let mut learner =
-        Epochs { trainer: Trainer::new(params, network, parameters), setup, images: images.collect(), classes, device };
-    let keep = if params.train.select == Select::BestTest { Keep::Every } else { Keep::Last };
-    fit(job, &mut learner, params.train.epochs, keep, json!({}))
+impl Compute for Train {
+    type Output = Model;
+    const KIND: &'static str = "training";
+    const METHOD: &'static str = Params::NAME;
+    const VERSION: u32 = 1;
+
+    fn label(&self) -> String {
+        "training".into()
+    }
+
+    /// Every image passes forward once and backward once, which is twice the work, in every epoch.
+    fn work(&self) -> Work {
+        let (train, network) = (&self.settings.train, self.network());
+        let kept = if train.select == Select::BestTest { train.epochs.max(1) } else { 1 };
+        let operations = 3.0 * (self.images * train.epochs) as f64 * network.operations();
+        // Each thread has one image and its gradients; parameters and moments are there once.
+        let at_once = train.batch.min(rayon::current_num_threads());
+        let bytes = 4 * at_once * (network.activations() + 2 * network.size()) + 16 * network.size();
+        Work::matrix(kept, network.size(), operations).with_memory(bytes)
+    }
+
+    fn compute(&self, job: &Job) -> Result<Computed> {
+        let train = &self.settings.train;
+        let classes: Vec<Rows> = self.train.iter().map(|class| job.open(class)).collect::<Result<_>>()?;
+        let network = self.network();
+        let positions = network.positions();
+        let images = classes.iter().enumerate();
+        let images = images.flat_map(|(class, rows)| (0..rows.len() / positions).map(move |image| (class, image)));
+        let images = images.collect();
+        let device = self.device.get()?.autodiff();
+        let parameters = network.initial(self.seed, &device);
+        let trainer = Trainer::new(&self.settings, network, parameters);
+        let mut learner = Epochs { trainer, stage: self, images, classes, device };
+        let keep = if train.select == Select::BestTest { Keep::Every } else { Keep::Last };
+        fit(job, &mut learner, train.epochs, keep, json!({}))
+    }
 }
 
 /// Training as the shared loop sees it.
 struct Epochs<'a> {
     trainer: Trainer,
-    setup: &'a Setup,
+    stage: &'a Train,
     classes: Vec<Rows<'a>>,
     /// Class and number within the class of every training image.
     images: Vec<(usize, usize)>,
@@ -79,30 +107,30 @@ impl Epochs<'_> {
     /// Tokens of some images, on the device.
     fn tokens(&self, batch: &[usize]) -> Tensor<2> {
         let positions = self.trainer.network.positions();
-        let mut values = Vec::with_capacity(batch.len() * positions * self.setup.dim);
+        let mut values = Vec::with_capacity(batch.len() * positions * self.stage.dim);
         for &number in batch {
             let (class, image) = self.images[number];
             values.extend_from_slice(self.classes[class].slice(image * positions..(image + 1) * positions).data());
         }
-        upload(values, [batch.len() * positions, self.setup.dim], &self.device)
+        upload(values, [batch.len() * positions, self.stage.dim], &self.device)
     }
 
     /// Standard normal noise for some tokens, or none for this batch.
     fn noise(&self, tokens: usize, step: u64) -> Option<Tensor<2>> {
-        let jitter = &self.setup.params.jitter;
-        let mut draws = stream(self.setup.seed, Purpose::Jitter, step);
+        let jitter = &self.stage.settings.jitter;
+        let mut draws = stream(self.stage.seed, Purpose::Jitter, step);
         if draws.uniform() >= jitter.probability {
             return None;
         }
-        let mut noise = vec![0.0; tokens * self.setup.dim];
+        let mut noise = vec![0.0; tokens * self.stage.dim];
         draws.fill_normal(&mut noise, 1.0);
-        Some(upload(noise, [tokens, self.setup.dim], &self.device))
+        Some(upload(noise, [tokens, self.stage.dim], &self.device))
     }
 }
 
 impl Learner for Epochs<'_> {
     fn epoch(&mut self, epoch: usize) -> Result<Vec<(&'static str, f64)>> {
-        let (seed, train) = (self.setup.seed, &self.setup.params.train);
+        let (seed, train) = (self.stage.seed, &self.stage.settings.train);
         let order = stream(seed, Purpose::NormalOrder, epoch as u64).permutation(self.images.len());
         self.trainer.set_epoch(epoch);
         let steps = order.len().div_ceil(train.batch);
@@ -112,7 +140,7 @@ impl Learner for Epochs<'_> {
             let tokens = self.tokens(batch);
             let noise = self.noise(tokens.dims()[0], step);
             let of_image = |image: usize| stream(seed, Purpose::Dropout, step * train.batch as u64 + image as u64);
-            let dropout = Dropout::new(self.setup.params.network.dropout, (0..batch.len()).map(of_image).collect());
+            let dropout = Dropout::new(self.stage.settings.network.dropout, (0..batch.len()).map(of_image).collect());
             let done = self.trainer.step(tokens, noise, dropout);
             losses.add(&[("loss", done.loss), ("gradient_norm", done.gradient_norm)]);
         }
@@ -262,7 +290,7 @@ pub fn token_scores(network: &Network, parameters: &Parameters, tokens: Tensor<2
 }
 
 /// The score of an image from those of its tokens: their map at the size of the image (`side`), then what `score` says.
-pub fn image_score(scores: &[f32], grid: (usize, usize), side: usize, score: &Score) -> f64 {
+pub fn image_score(scores: &[f32], grid: (usize, usize), side: usize, score: &params::Score) -> f64 {
     let enlarge = if score.align_corners { upsample_corners } else { upsample };
     let map = enlarge(scores, grid, (side, side));
     let count = map.len() as f64;
@@ -277,40 +305,81 @@ pub fn image_score(scores: &[f32], grid: (usize, usize), side: usize, score: &Sc
     }
 }
 
-/// Bytes that scoring takes at once, roughly.
-pub fn score_memory_bytes(network: &Network) -> usize {
-    4 * rayon::current_num_threads() * SCORE_CHUNK_IMAGES * 3 * network.attention_weights()
+/// Scores the test images of one class: `scores`, kept epochs × images × tokens, and `image_scores`, epochs × images.
+#[derive(Serialize)]
+pub struct Score<'a> {
+    /// What scoring uses of the parameters.
+    pub settings: Settings<Params>,
+    /// Rows and columns of tokens.
+    pub grid: (usize, usize),
+    /// Side of the images in pixels, for the image score.
+    pub side: usize,
+    /// Tokens of all images of the class.
+    pub features: Handle<Features>,
+    /// The trained network.
+    pub model: Handle<Model>,
+    /// Numbers of the scored images.
+    pub test: &'a [usize],
+    /// Where tensors live.
+    pub device: Chosen,
+    /// Values per token.
+    #[serde(skip)]
+    pub dim: usize,
+    /// What the images are called.
+    #[serde(skip)]
+    pub name: &'a str,
 }
 
-/// Scores the test images of one class: `scores`, kept epochs × images × tokens, and `image_scores`, epochs × images.
-/// Inputs are the features of the class and the trained model.
-pub fn score(job: &Job, setup: &Setup, test: &[usize]) -> Result<Computed> {
-    let (features, model) = (job.inputs[0].rows("features")?, &job.inputs[1]);
-    let network = setup.network();
-    let positions = network.positions();
-    let mut parameters = network.initial(setup.seed, &setup.device);
-    let kept = kept_epochs(model);
-    let mut writer = job.create(vec![
-        TensorDecl::f32("scores", &[kept, test.len(), positions]),
-        TensorDecl::f32("image_scores", &[kept, test.len()]),
-    ])?;
-    let mut image_scores = Vec::with_capacity(kept * test.len());
-    for number in 0..kept {
-        (job.progress)(number, kept);
-        parameters.read(model, &epoch_prefix(number))?;
-        let chunk_scores = |images: &[usize]| {
-            let rows = images.iter().map(|image| features.slice(image * positions..(image + 1) * positions).data());
-            let values: Vec<f32> = rows.flatten().copied().collect();
-            let tokens = upload(values, [images.len() * positions, setup.dim], &setup.device);
-            token_scores(&network, &parameters, tokens)
-        };
-        let chunks: Vec<Vec<f32>> = test.par_chunks(SCORE_CHUNK_IMAGES).map(chunk_scores).collect();
-        let score = |image: &[f32]| image_score(image, setup.grid, setup.side, &setup.params.score) as f32;
-        for chunk in &chunks {
-            writer.f32(chunk)?;
-            image_scores.extend(chunk.chunks(positions).map(score));
-        }
+impl Score<'_> {
+    fn network(&self) -> Network {
+        Network::new(&self.settings, self.grid, self.dim)
     }
-    writer.f32(&image_scores)?;
-    Ok(Computed::new(writer, json!({ "images": test.len() })))
+}
+
+impl Compute for Score<'_> {
+    type Output = Scores;
+    const KIND: &'static str = "scores";
+    const METHOD: &'static str = Params::NAME;
+    const VERSION: u32 = 1;
+
+    fn label(&self) -> String {
+        format!("{} scores", self.name)
+    }
+
+    fn work(&self) -> Work {
+        let (images, network) = (self.test.len(), self.network());
+        let bytes = 4 * rayon::current_num_threads() * SCORE_CHUNK_IMAGES * 3 * network.attention_weights();
+        Work::matrix(images * network.positions(), 1, images as f64 * network.operations()).with_memory(bytes)
+    }
+
+    fn compute(&self, job: &Job) -> Result<Computed> {
+        let (features, model, device) = (job.open(&self.features)?, job.open(&self.model)?, self.device.get()?);
+        let network = self.network();
+        let (positions, kept, images) = (network.positions(), kept_epochs(model), self.test.len());
+        // Whatever they are drawn as, the model's take their place.
+        let mut parameters = network.initial(0, &device);
+        let mut writer = job.create(vec![
+            TensorDecl::f32("scores", &[kept, images, positions]),
+            TensorDecl::f32("image_scores", &[kept, images]),
+        ])?;
+        let mut image_scores = Vec::with_capacity(kept * images);
+        for number in 0..kept {
+            (job.progress)(number, kept);
+            parameters.read(model, &epoch_prefix(number))?;
+            let chunk_scores = |images: &[usize]| {
+                let rows = images.iter().map(|image| features.slice(image * positions..(image + 1) * positions).data());
+                let values: Vec<f32> = rows.flatten().copied().collect();
+                let tokens = upload(values, [images.len() * positions, self.dim], &device);
+                token_scores(&network, &parameters, tokens)
+            };
+            let chunks: Vec<Vec<f32>> = self.test.par_chunks(SCORE_CHUNK_IMAGES).map(chunk_scores).collect();
+            let score = |image: &[f32]| image_score(image, self.grid, self.side, &self.settings.score) as f32;
+            for chunk in &chunks {
+                writer.f32(chunk)?;
+                image_scores.extend(chunk.chunks(positions).map(score));
+            }
+        }
+        writer.f32(&image_scores)?;
+        Ok(Computed::new(writer, json!({ "images": images })))
+    }
 }

@@ -9,7 +9,6 @@ use super::{Drawing, NO_BREAK, Notes, Strip, quoted, run_label};
 use crate::data::decode::{self, Pixels};
 use crate::data::thumbnail::png;
 use crate::error::{Error, Result};
-use crate::methods;
 use crate::record::{self, ImageRow, Recorded, RecordedRun};
 use crate::spec::{Maps, RunSpec};
 
@@ -206,7 +205,7 @@ fn map(column: &Column, row: &Row, csv: &mut String) -> Result<Option<Picture>> 
     let ranked = |share: f64| f64::from(sorted[((sorted.len() - 1) as f64 * share).round() as usize]);
     let (low, high) = (ranked(RANGE.0), ranked(RANGE.1));
     let side = if spec.evaluation.size == 0 { spec.image.size } else { spec.evaluation.size };
-    let scoring = methods::build(&spec.method, spec.seed)?.scoring();
+    let scoring = column.run.scoring()?;
     let patches = &scores[number * height * width..(number + 1) * height * width];
     let map = scoring.map(patches, (height, width), (side, side));
     let span = (high - low).max(f64::MIN_POSITIVE);

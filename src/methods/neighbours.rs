@@ -1,0 +1,94 @@
+//! Exact nearest neighbours of rows in a bank, as a stage that several methods have.
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::bank::neighbours::nearest_in_parts;
+use crate::error::Result;
+use crate::plan::{Compute, Computed, Graph, Handle, HasImages, HasRows, Job, Neighbours, NormalBank, RowsOf, Work};
+use crate::store::TensorDecl;
+
+/// A search: whose neighbours, where, and who may not be whose.
+#[derive(Serialize)]
+pub struct Search {
+    queries: RowsOf,
+    bank: RowsOf,
+    exclude: Exclude,
+    #[serde(skip)]
+    label: String,
+}
+
+/// Who may not be whose neighbour.
+#[derive(Serialize)]
+enum Exclude {
+    /// Everyone may.
+    Nothing,
+    /// The query with this number plus `first` is not its own neighbour; the bank tells the origin of its rows.
+    Itself { first: usize, bank: Handle<NormalBank> },
+    /// Queries and bank rows of one image.
+    SameImage,
+}
+
+impl Search {
+    /// Of every query among all rows of the bank.
+    pub fn new(queries: impl Into<RowsOf>, bank: impl Into<RowsOf>, label: String) -> Self {
+        Search { queries: queries.into(), bank: bank.into(), exclude: Exclude::Nothing, label }
+    }
+
+    /// Of training patches among those of them that the bank has, but for themselves. `first` is the number of the first
+    /// query among all training patches.
+    pub fn without_itself<C: HasRows>(
+        queries: &Handle<C>,
+        first: usize,
+        bank: &Handle<NormalBank>,
+        label: String,
+    ) -> Self {
+        Search { exclude: Exclude::Itself { first, bank: bank.clone() }, ..Search::new(queries, bank, label) }
+    }
+
+    /// Of patches among those of other images.
+    pub fn without_own_image<Q: HasImages, B: HasImages>(queries: &Handle<Q>, bank: &Handle<B>, label: String) -> Self {
+        Search { exclude: Exclude::SameImage, ..Search::new(queries, bank, label) }
+    }
+
+    /// Adds it to a graph.
+    pub fn stage(self, graph: &mut Graph) -> Handle<Neighbours> {
+        graph.add(self)
+    }
+}
+
+impl Compute for Search {
+    type Output = Neighbours;
+    const KIND: &'static str = "neighbours";
+    const VERSION: u32 = 1;
+
+    fn label(&self) -> String {
+        self.label.clone()
+    }
+
+    fn work(&self) -> Work {
+        let (asked, known) = (self.queries.work(), self.bank.work());
+        let operations = 2.0 * asked.rows as f64 * (known.rows * known.cols) as f64;
+        // Bank rows are packed for the search, and each query has a norm and an answer.
+        Work::matrix(asked.rows, 2, operations).with_memory(16 * asked.rows + 4 * known.rows * known.cols)
+    }
+
+    fn compute(&self, job: &Job) -> Result<Computed> {
+        let (rows, bank) = (job.rows(&self.queries)?, job.rows(&self.bank)?);
+        let own: Vec<u32>;
+        let groups = match &self.exclude {
+            Exclude::Nothing => None,
+            Exclude::Itself { first, bank } => {
+                own = (*first as u32..).take(rows.len()).collect();
+                Some((own.as_slice(), job.open(bank)?.1))
+            }
+            Exclude::SameImage => Some((job.images(&self.queries)?, job.images(&self.bank)?)),
+        };
+        let found = nearest_in_parts(rows, &[bank], groups)?;
+        let count = found.index.len();
+        let mut writer = job.create(vec![TensorDecl::u32("index", &[count]), TensorDecl::f32("distance", &[count])])?;
+        writer.u32(&found.index)?;
+        writer.f32(&found.distance)?;
+        Ok(Computed::new(writer, json!({ "queries": count })))
+    }
+}

@@ -1,0 +1,230 @@
+//! The bank of normal patches that several methods have: its settings, and the stage that selects it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::Given;
+use crate::bank::coreset::{Start, coreset_size, greedy_in_parts};
+use crate::bank::project::{Kind, Projection};
+use crate::error::Result;
+use crate::matrix::Rows;
+use crate::plan::{self, Compute, Computed, Features, Graph, Handle, Inputs, Job, Work};
+use crate::random::{Purpose, name_index, stream};
+use crate::spec::{MethodFault, Settings};
+use crate::store::{Scratch, TensorDecl};
+
+/// Which rows compete for a place in a bank.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// All classes together (the papers, the released codes).
+    #[default]
+    Joint,
+    /// Every class gives its share: no class of low variance is starved.
+    PerClass,
+}
+
+/// Greedy coreset semantics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// PatchCore's released code's: distances start as the mean to random rows, which are no members.
+    #[default]
+    Approximate,
+    /// Textbook k-centre: a random row is the first member.
+    Plain,
+}
+
+/// Normal patches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NormalBank {
+    /// Share of all normal patches that is kept.
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
+    pub ratio: f64,
+    /// Which rows compete.
+    pub scope: Scope,
+    /// Random projection before the coreset, for every bank of the method; 0 = none.
+    #[schemars(range(max = 16384))]
+    pub projection: usize,
+    /// How its weights are drawn.
+    pub projection_kind: Kind,
+    /// Greedy coreset semantics, for every bank of the method.
+    pub selection: Selection,
+    /// Random start rows of the `approximate` selection.
+    #[schemars(range(min = 1, max = 1000))]
+    pub starts: usize,
+}
+
+impl Default for NormalBank {
+    fn default() -> Self {
+        NormalBank {
+            ratio: 0.1,
+            scope: Scope::Joint,
+            projection: 128,
+            projection_kind: Kind::Uniform,
+            selection: Selection::Approximate,
+            starts: 10,
+        }
+    }
+}
+
+impl NormalBank {
+    /// Refuses a projection to more columns than there are; `key` is where the bank's settings stand below `method`.
+    pub fn check(&self, key: &str, given: &Given) -> Result<(), MethodFault> {
+        if self.projection <= given.dim {
+            return Ok(());
+        }
+        let what = format!("a projection to {} columns is wanted of features with {}", self.projection, given.dim);
+        Err(MethodFault::new(&format!("{key}.projection"), what).help("0 = no projection"))
+    }
+
+    /// How rows are selected, whichever they are.
+    pub fn coreset(&self) -> Coreset {
+        let projection_kind = if self.projection == 0 { Kind::default() } else { self.projection_kind };
+        Coreset { projection: self.projection, projection_kind, selection: self.selection, starts: self.starts }
+    }
+
+    /// Adds the bank of the normal patches of all classes.
+    pub fn stage(&self, graph: &mut Graph, inputs: &Inputs) -> Handle<plan::NormalBank> {
+        let names: Vec<String> = inputs.classes.iter().map(|class| class.name.clone()).collect();
+        graph.add(SelectNormal {
+            settings: self.clone().into(),
+            seed: inputs.seed,
+            drawn_for: if self.scope == Scope::PerClass { names.clone() } else { Vec::new() },
+            train: inputs.train(),
+            names,
+            rows: inputs.train_images() * inputs.patches(),
+            dim: inputs.dim,
+        })
+    }
+}
+
+/// How a greedy coreset selects.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Coreset {
+    projection: usize,
+    projection_kind: Kind,
+    selection: Selection,
+    starts: usize,
+}
+
+impl Default for Coreset {
+    fn default() -> Self {
+        NormalBank::default().coreset()
+    }
+}
+
+impl Coreset {
+    /// What selecting this share of so many rows is expected to cost.
+    pub fn work(&self, rows: usize, ratio: f64, dim: usize) -> Work {
+        let picks = coreset_size(rows, ratio);
+        let width = if self.projection == 0 { dim } else { self.projection };
+        let projecting = 2.0 * (rows * self.projection * dim) as f64;
+        // Two f64 per row, and copies of the rows in the pool.
+        Work::matrix(picks, dim, projecting + 2.0 * (rows * width) as f64 * picks as f64)
+            .with_memory(16 * rows + 8 * picks * width)
+    }
+
+    /// Selects a share of the rows of all parts; numbers count through the parts. Draws come from (`seed`, `index`).
+    ///
+    /// # Errors
+    /// A disk that has no room for the projected rows.
+    pub fn select(&self, job: &Job, parts: &[Rows], ratio: f64, seed: u64, index: u64) -> Result<Vec<usize>> {
+        let total: usize = parts.iter().map(Rows::len).sum();
+        let count = coreset_size(total, ratio);
+        if total as f64 * ratio < 1.0 {
+            (job.notice)(&format!("a ratio of {ratio} keeps less than one of {total} rows; one is kept"));
+        }
+        let mut starts = stream(seed, Purpose::CoresetStart, index);
+        let start = match self.selection {
+            Selection::Approximate => Start::MeanOf(starts.choose(total, self.starts)),
+            Selection::Plain => Start::Row(starts.below(total)),
+        };
+        // One draw for all parts: the projection must be the same matrix for every row.
+        let mut weights = stream(seed, Purpose::CoresetProjection, index);
+        let projection = Projection::draw(parts[0].cols(), self.projection, self.projection_kind, &mut weights)?;
+        let mut projected: Vec<Scratch> = Vec::new();
+        if let Some(projection) = &projection {
+            for part in parts {
+                let mut room = job.scratch(part.len(), projection.dims())?;
+                projection.apply(*part, room.data_mut());
+                projected.push(room);
+            }
+        }
+        let rows: Vec<Rows> = match projection {
+            Some(_) => projected.iter().map(Scratch::view).collect(),
+            None => parts.to_vec(),
+        };
+        greedy_in_parts(&rows, count, &start)
+    }
+}
+
+/// Selects the bank of normal patches.
+#[derive(Serialize)]
+pub(super) struct SelectNormal {
+    settings: Settings<NormalBank>,
+    seed: u64,
+    /// With `scope = "per_class"` a class's name decides its draws.
+    drawn_for: Vec<String>,
+    train: Vec<Handle<Features>>,
+    #[serde(skip)]
+    names: Vec<String>,
+    #[serde(skip)]
+    rows: usize,
+    #[serde(skip)]
+    dim: usize,
+}
+
+impl Compute for SelectNormal {
+    type Output = plan::NormalBank;
+    const KIND: &'static str = "normal_bank";
+    const VERSION: u32 = 1;
+
+    fn label(&self) -> String {
+        "normal bank".into()
+    }
+
+    fn work(&self) -> Work {
+        self.settings.coreset().work(self.rows, self.settings.ratio, self.dim)
+    }
+
+    fn compute(&self, job: &Job) -> Result<Computed> {
+        let parts: Vec<Rows> = self.train.iter().map(|train| job.open(train)).collect::<Result<_>>()?;
+        let offsets = offsets(&parts);
+        let (coreset, ratio, seed) = (self.settings.coreset(), self.settings.ratio, self.seed);
+        let mut picks = Vec::new();
+        if self.drawn_for.is_empty() {
+            picks = coreset.select(job, &parts, ratio, seed, 0)?;
+        }
+        for ((part, offset), name) in parts.iter().zip(&offsets).zip(&self.drawn_for) {
+            let own = coreset.select(job, &[*part], ratio, seed, name_index(name))?;
+            picks.extend(own.into_iter().map(|row| row + offset));
+        }
+        let tensors = [TensorDecl::f32("rows", &[picks.len(), self.dim]), TensorDecl::u32("origin", &[picks.len()])];
+        let mut writer = job.create(tensors.into())?;
+        let mut counts = vec![0usize; parts.len()];
+        for &pick in &picks {
+            let part = offsets.partition_point(|&offset| offset <= pick) - 1;
+            counts[part] += 1;
+            writer.f32(parts[part].row(pick - offsets[part]))?;
+        }
+        writer.u32(&picks.iter().map(|&pick| pick as u32).collect::<Vec<_>>())?;
+        let per_class: serde_json::Map<_, _> =
+            self.names.iter().cloned().zip(counts.into_iter().map(Into::into)).collect();
+        Ok(Computed::new(writer, json!({ "rows": picks.len(), "rows_per_class": per_class })))
+    }
+}
+
+/// First row number of each part when all parts stand one below the other.
+pub fn offsets(parts: &[Rows]) -> Vec<usize> {
+    parts
+        .iter()
+        .scan(0, |next, part| {
+            let offset = *next;
+            *next += part.len();
+            Some(offset)
+        })
+        .collect()
+}

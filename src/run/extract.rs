@@ -1,0 +1,111 @@
+//! The stage that every method starts from: patch features of a list of images.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::session::Session;
+use crate::backbone::{self, Architecture};
+use crate::data::{Image, load_rgb};
+use crate::device::Chosen;
+use crate::error::Result;
+use crate::features::{self, Shape};
+use crate::matrix::Matrix;
+use crate::plan::{Compute, Computed, Features, Job, Work};
+use crate::spec::{self, Geometry, RunSpec, Settings};
+use crate::store::TensorDecl;
+
+/// Extracts the features of images.
+#[derive(Serialize)]
+pub(super) struct Extract<'a> {
+    /// Digest of the images' contents, in order.
+    images: String,
+    geometry: Settings<Geometry>,
+    backbone: &'a str,
+    backbone_version: u32,
+    /// Resolved, so that a default and the same thing spelled out are one stage.
+    layers: Vec<&'static str>,
+    weights: &'a str,
+    features: Settings<spec::Features>,
+    chunk: usize,
+    device: Chosen,
+    #[serde(skip)]
+    list: Vec<Image>,
+    #[serde(skip)]
+    session: &'a Session,
+    #[serde(skip)]
+    spec: &'a RunSpec,
+    #[serde(skip)]
+    shape: Shape,
+    #[serde(skip)]
+    label: String,
+    #[serde(skip)]
+    work: Work,
+}
+
+impl<'a> Extract<'a> {
+    /// The features of `list`, whose contents have the digest `images`.
+    pub fn new(
+        session: &'a Session,
+        spec: &'a RunSpec,
+        shape: Shape,
+        weights: &'a str,
+        list: Vec<Image>,
+        images: String,
+        label: &str,
+    ) -> Result<Self> {
+        let architecture = Architecture::find(&spec.backbone.name)?;
+        let taps = architecture.taps(&spec.backbone.layers)?;
+        let operations = architecture.operations(&taps, spec.image.size) * list.len() as f64;
+        let per_image = architecture.memory_bytes(&taps, spec.image.size) + 4 * shape.patches() * shape.dim;
+        let work = Work::matrix(list.len() * shape.patches(), shape.dim, operations)
+            .with_memory(per_image * features::images_in_flight(u64::MAX, per_image));
+        Ok(Extract {
+            images,
+            geometry: spec.image.clone().into(),
+            backbone: &spec.backbone.name,
+            backbone_version: backbone::CODE_VERSION,
+            layers: taps.iter().map(|tap| tap.name).collect(),
+            weights,
+            features: spec.features.clone().into(),
+            chunk: features::CHUNK_IMAGES,
+            device: session.device.clone(),
+            list,
+            session,
+            spec,
+            shape,
+            label: label.into(),
+            work,
+        })
+    }
+}
+
+impl Compute for Extract<'_> {
+    type Output = Features;
+    const KIND: &'static str = "features";
+    const VERSION: u32 = features::CODE_VERSION;
+
+    fn label(&self) -> String {
+        self.label.clone()
+    }
+
+    fn work(&self) -> Work {
+        self.work
+    }
+
+    fn compute(&self, job: &Job) -> Result<Computed> {
+        let (patches, dim, side) = (self.shape.patches(), self.shape.dim, self.geometry.size);
+        let backbone = self.session.backbone(&self.spec.backbone, self.spec.seed)?;
+        let mut writer = job.create(vec![TensorDecl::f32("features", &[self.list.len() * patches, dim])])?;
+        let load = |number: usize| Ok(load_rgb(&self.list[number], &self.geometry)?.data);
+        let mut written = 0;
+        let sink = |chunk: Matrix| {
+            written += chunk.len();
+            (job.progress)(written / patches, self.list.len());
+            writer.f32(chunk.view().data())
+        };
+        let per_image = backbone.architecture().memory_bytes(backbone.taps(), side) + 4 * patches * dim;
+        let in_flight = features::images_in_flight(job.memory_bytes, per_image);
+        features::extract(&backbone, &self.features, side, self.list.len(), in_flight, load, sink)?;
+        Ok(Computed::new(writer, json!({ "images": self.list.len(), "weights": backbone.source() })))
+    }
+}

@@ -1,0 +1,148 @@
+//! One run: what decides its numbers, and where in the file that was said.
+//!
+//! Owns: the recorded form of a run and its id. Does not own: how a file expands into runs (`experiment`).
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use super::diagnostic::Place;
+use super::method::Configured;
+use super::settings::{difference, digest, merge};
+use super::tree::Node;
+use super::types::{Backbone, Evaluation, Features, Geometry, Protocol};
+use crate::error::Error;
+
+/// Name of the base among the variants.
+pub const BASE_VARIANT: &str = "full";
+
+/// Version of what ids are made of. Raised when a default changes its meaning; a new key with a default needs no raise.
+pub const SPEC_VERSION: u32 = 1;
+
+/// One run with the tree it came from, so that later faults can point at the file.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Everything that decides its numbers.
+    pub spec: RunSpec,
+    /// Its method, parameters parsed.
+    pub method: Configured,
+    /// What its id is the digest of.
+    pub identity: Json,
+    pub(super) tree: Node,
+}
+
+/// A run that an experiment declared when it was recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declared {
+    /// Everything that decides its numbers.
+    pub spec: RunSpec,
+}
+
+/// Everything that decides the numbers of a run, all defaults filled in, as records hold it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// The first 12 hex digits of the digest of what differs from the defaults; records name it beside the settings.
+    #[serde(skip)]
+    pub id: String,
+    /// Row of the experiment ("full" = the base).
+    pub variant: String,
+    /// Dataset name.
+    pub dataset: String,
+    /// Only these classes; empty = all.
+    pub classes: Vec<String>,
+    /// The run's seed.
+    pub seed: u64,
+    /// Which images train, which test.
+    pub protocol: Protocol,
+    /// Geometry of the images.
+    pub image: Geometry,
+    /// The frozen network.
+    pub backbone: Backbone,
+    /// Patch features.
+    pub features: Features,
+    /// Method name and parameters.
+    pub method: Json,
+    /// How scores meet the truth.
+    pub evaluation: Evaluation,
+}
+
+impl RunSpec {
+    /// Name of the method.
+    pub fn method_name(&self) -> &str {
+        self.method["name"].as_str().unwrap_or_default()
+    }
+
+    /// The first 12 hex digits of the digest of what differs from the defaults.
+    pub fn id(&self) -> String {
+        self.id.clone()
+    }
+
+    /// What the id is the digest of: names and seed, and what differs from the defaults. `sections` are the method's own
+    /// defaults of sections, `method` what of its parameters differs from theirs.
+    pub(super) fn identity(&self, sections: &Json, method: &Json) -> Json {
+        let own = json!({
+            "protocol": self.protocol, "image": self.image, "backbone": self.backbone, "features": self.features,
+            "evaluation": self.evaluation,
+        });
+        let mut default = json!({
+            "protocol": Protocol::default(), "image": Geometry::default(), "backbone": Backbone::default(),
+            "features": Features::default(), "evaluation": Evaluation::default(),
+        });
+        merge(&mut default, sections);
+        let mut identity = difference(&own, &default);
+        let mut method = method.clone();
+        method["name"] = self.method_name().into();
+        merge(
+            &mut identity,
+            &json!({
+                "version": SPEC_VERSION, "variant": self.variant, "dataset": self.dataset, "classes": self.classes,
+                "seed": self.seed, "method": method,
+            }),
+        );
+        identity
+    }
+}
+
+/// The id that belongs to an identity.
+pub fn id_of(identity: &Json) -> String {
+    digest(identity, 12)
+}
+
+impl Run {
+    /// A run of these settings; its id is made here.
+    pub(super) fn new(mut spec: RunSpec, method: Configured, sections: &Json, tree: Node) -> Self {
+        let identity = spec.identity(sections, &method.difference);
+        spec.id = id_of(&identity);
+        Run { spec, method, identity, tree }
+    }
+
+    /// A fault at the dotted `key` of the experiment file: at the key itself, or at the deepest table above it that the
+    /// file writes down. The variant is named, because a key that several share may be wrong for one of them alone.
+    pub fn fault(&self, key: &str, message: impl Into<String>, help: Option<String>) -> Error {
+        let mut message = message.into();
+        if self.spec.variant != BASE_VARIANT {
+            message = format!("{message} (variant \"{}\")", self.spec.variant);
+        }
+        locate(&self.tree, key).fault(message, help.filter(|help| !help.is_empty()))
+    }
+}
+
+impl AsRef<RunSpec> for Run {
+    fn as_ref(&self) -> &RunSpec {
+        &self.spec
+    }
+}
+
+impl AsRef<RunSpec> for Declared {
+    fn as_ref(&self) -> &RunSpec {
+        &self.spec
+    }
+}
+
+/// The place of a dotted key: its value, or the deepest table above it that is written down.
+pub(super) fn locate<'a>(tree: &'a Node, key: &str) -> &'a Place {
+    let parts: Vec<&str> = key.split('.').collect();
+    (1..=parts.len())
+        .rev()
+        .find_map(|depth| tree.find(&parts[..depth]))
+        .map_or(&tree.place, |entry| if entry.node.table().is_some() { &entry.key } else { &entry.node.place })
+}
