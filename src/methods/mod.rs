@@ -249,6 +249,8 @@ pub fn of(run: &Run) -> &dyn Method {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{Compute, Computed, Job, Work};
+    use crate::spec::Settings;
 
     #[test]
     fn the_example_of_a_new_method_fits_the_registry() {
@@ -257,6 +259,71 @@ mod tests {
         let read = (entry.kind.parse)(&json!({ "dims": 7 }), &context).unwrap_or_else(|e| panic!("{}", e.message));
         assert_eq!((&read.parameters["sigma"], &read.difference), (&json!(4.0), &json!({ "dims": 7 })));
         assert!(METHODS.iter().all(|known| known.kind.name != entry.kind.name), "it is an example");
+    }
+
+    /// Padim as it would be with one key more.
+    #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(default, deny_unknown_fields)]
+    struct Newer {
+        dims: usize,
+        epsilon: f64,
+        sigma: f64,
+        shrink: Shrink,
+    }
+
+    #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(default, deny_unknown_fields)]
+    struct Shrink {
+        enabled: bool,
+        share: f64,
+    }
+
+    #[derive(Serialize)]
+    struct Keyed<P: Serialize> {
+        settings: Settings<P>,
+    }
+
+    impl<P: Serialize + Send + Sync> Compute for Keyed<P> {
+        type Output = Model;
+        const KIND: &'static str = "training";
+        const VERSION: u32 = 1;
+
+        fn label(&self) -> String {
+            String::new()
+        }
+
+        fn work(&self) -> Work {
+            Work::default()
+        }
+
+        fn compute(&self, _: &Job) -> Result<Computed> {
+            unreachable!("only its key is asked for")
+        }
+    }
+
+    #[test]
+    fn a_key_with_a_default_that_is_added_to_a_method_changes_no_id_and_no_stage_key() {
+        let default = padim::Params::default();
+        let newer = |own: padim::Params, shrink| Newer { dims: own.dims, epsilon: own.epsilon, sigma: own.sigma, shrink };
+        let newer_default = newer(default.clone(), Shrink::default());
+        for own in [default.clone(), padim::Params { dims: 7, ..default.clone() }] {
+            let same = newer(own.clone(), Shrink::default());
+            assert_eq!(params_difference(&own, &default), params_difference(&same, &newer_default), "the id's part");
+            let mut graph = Graph::default();
+            let key = graph.add(Keyed { settings: Settings::new(own.clone(), &default) });
+            assert_eq!(graph.add(Keyed { settings: Settings::new(same, &newer_default) }), key);
+            let other = newer(own, Shrink { enabled: true, share: 0.5 });
+            assert_ne!(params_difference(&other, &newer_default), params_difference(&newer_default, &newer_default));
+            assert_ne!(graph.add(Keyed { settings: Settings::new(other, &newer_default) }), key);
+        }
+    }
+
+    #[test]
+    fn every_stage_of_every_method_is_listed_with_its_method() {
+        for entry in METHODS {
+            assert!(entry.stages.iter().all(|stage| stage.method == entry.kind.name), "{}", entry.kind.name);
+            assert!(entry.stages.iter().any(|stage| stage.kind == "scores"), "{}", entry.kind.name);
+        }
     }
 
     #[test]

@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dmad::methods::{Scoring, Select};
 use dmad::metrics::{Options, image_metrics};
 use dmad::record::{
     ClassResult, Cost, ImageRow, MetricRow, Provenance, Record, Results, RunFolder, read_experiment, rebuild_views,
-    write,
+    write, write_experiment,
 };
 use dmad::spec::{Experiment, MetricName, RunSpec, load};
 use dmad::store::{Artifact, Lookup, Spent, Store, TensorDecl};
@@ -152,7 +153,8 @@ fn make(results: &Path) -> Experiment {
         load(&folder().join("judged.toml"), &dmad::methods::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
     let target = results.join(&experiment.name);
     std::fs::create_dir_all(&target).expect("a folder");
-    std::fs::write(target.join("experiment.toml"), &experiment.resolved).expect("written");
+    write_experiment(&target, &experiment).expect("written");
+    let scoring = Scoring { top_k: 1, sigma: 4.0, align_corners: false, select: Select::Last };
     let scratch = tempfile::tempdir().expect("a folder");
     let store = Store::open(scratch.path()).expect("a store");
     for run in experiment.runs.iter().filter(|run| is_recorded(&run.spec)) {
@@ -163,11 +165,12 @@ fn make(results: &Path) -> Experiment {
         let scores: Vec<_> = results.classes.iter().map(|class| artifact(&store, &run.spec.id(), class)).collect();
         let record = Record {
             experiment: &experiment,
-            spec: &run.spec,
+            run,
             key: &run.spec.id(),
             results: &results,
             scores: &scores,
             grid: (1, 1),
+            scoring,
             models: &[],
             provenance: &provenance(),
         };
@@ -188,7 +191,7 @@ fn the_committed_fixture_is_what_the_record_types_write_today() {
     let experiment = make(fresh.path());
     let name = &experiment.name;
     let again = "write it anew with DMAD_WRITE_FIXTURES=1";
-    read_experiment(&committed.join(name), &dmad::methods::kinds()).unwrap_or_else(|e| panic!("{e}; {again}"));
+    read_experiment(&committed.join(name)).unwrap_or_else(|e| panic!("{e}; {again}"));
     let mut files = vec![PathBuf::from("experiment.toml"), "metrics.parquet".into(), "images.parquet".into()];
     for run in experiment.runs.iter().filter(|run| is_recorded(&run.spec)) {
         files.push(Path::new("runs").join(run.spec.id()).join("metrics.parquet"));

@@ -101,8 +101,7 @@ pub const STUDIES: &[(&str, &str)] =
 /// The default of a method's key below `train`; `None` where it has no such key.
 pub fn train_default(method: &str, key: &str) -> Option<serde_json::Value> {
     let entry = METHODS.iter().find(|entry| entry.kind.name == method).expect("a method");
-    let filled = (entry.kind.fill)(serde_json::json!({})).unwrap_or_else(|fault| panic!("{}", fault.message));
-    filled.get("train")?.get(key).cloned()
+    (entry.kind.defaults)().get("train")?.get(key).cloned()
 }
 
 /// A row of an experiment with another method: `method` is a `[method]` table.
@@ -196,6 +195,6 @@ impl Lab {
 
     /// The records of a study.
     pub fn recorded(&self, experiment: &Experiment) -> Recorded {
-        read_experiment(&self.results(experiment), &dmad::methods::kinds()).unwrap_or_else(|e| panic!("{e}"))
+        read_experiment(&self.results(experiment)).unwrap_or_else(|e| panic!("{e}"))
     }
 }

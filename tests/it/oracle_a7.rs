@@ -3,8 +3,9 @@
 use burn::tensor::{Device, Gradients, Tensor};
 use dmad::bank::neighbours::nearest;
 use dmad::matrix::{Matrix, Rows};
+use dmad::methods::Parameters as _;
 use dmad::methods::dmad::{Network, Params, PatchRows, Trainer};
-use dmad::spec::{MethodContext, write_params};
+use dmad::spec::{MethodContext, to_json};
 use dmad::train::{BatchNormMode, Parameters, download, upload};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -107,10 +108,9 @@ fn params(attention: bool, seen: bool) -> Params {
         "attention": { "mode": if attention { "token" } else { "off" } },
         "mlp": { "hidden": HIDDEN },
     });
-    let context = MethodContext { seen_count: usize::from(seen) };
-    let resolve = dmad::methods::dmad::ENTRY.kind.resolve;
-    let resolved = resolve(written, &context).unwrap_or_else(|fault| panic!("{}", fault.message));
-    serde_json::from_value(resolved).expect("parameters")
+    let mut params: Params = dmad::spec::read_params(&written).unwrap_or_else(|fault| panic!("{}", fault.message));
+    params.resolve(&MethodContext { seen_count: usize::from(seen) });
+    params
 }
 
 /// One case of the oracle with everything it needs.
@@ -309,7 +309,7 @@ fn neighbours_in_both_banks_are_those_of_the_reference() {
 
 #[test]
 fn defaults_are_those_of_the_paper() {
-    let params = write_params(&Params::default());
+    let params = to_json(&Params::default());
     for (key, value) in [
         ("/bank/normal/ratio", json!(0.02)),
         ("/bank/outlier/beta", json!(0.6)),
@@ -336,6 +336,7 @@ fn defaults_are_those_of_the_paper() {
 }
 
 fn params_json(seen: bool) -> Json {
-    let context = MethodContext { seen_count: usize::from(seen) };
-    (dmad::methods::dmad::ENTRY.kind.resolve)(json!({}), &context).unwrap_or_else(|fault| panic!("{}", fault.message))
+    let mut params = Params::default();
+    params.resolve(&MethodContext { seen_count: usize::from(seen) });
+    to_json(&params)
 }

@@ -2,9 +2,10 @@
 
 use burn::tensor::{Device, Gradients, Tensor};
 use dmad::maps::upsample_corners;
+use dmad::methods::Parameters as _;
 use dmad::methods::uniad::{Dropout, ImageScore, Network, Params, Score, Trainer, image_score, token_scores};
 use dmad::random::{Purpose, stream};
-use dmad::spec::{Backbone, Features, MethodContext, write_params};
+use dmad::spec::{Backbone, Features, MethodContext, to_json};
 use dmad::train::{Parameters, clip_gradients, download, upload};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -408,7 +409,7 @@ fn dropout_drops_its_share_and_keeps_the_mean() {
 
 #[test]
 fn defaults_are_those_of_the_released_code() {
-    let params = write_params(&Params::default());
+    let params = to_json(&Params::default());
     for (key, value) in [
         ("/network/hidden", json!(256)),
         ("/network/heads", json!(8)),
@@ -433,7 +434,7 @@ fn defaults_are_those_of_the_released_code() {
     }
     let train = Params::default().train;
     assert_eq!([0, 800, 801].map(|epoch| train.learning_rate(epoch)), [1e-4, 1e-4, 1e-4 * 0.1]);
-    let sections = (dmad::methods::uniad::ENTRY.kind.sections)();
+    let sections = Params::sections();
     let backbone: Backbone = serde_json::from_value(sections["backbone"].clone()).expect("a backbone");
     let features: Features = serde_json::from_value(sections["features"].clone()).expect("features");
     let side = sections["image"]["size"].as_u64().expect("a size") as usize;
@@ -443,7 +444,8 @@ fn defaults_are_those_of_the_released_code() {
 
 #[test]
 fn settings_that_contradict_each_other_are_refused() {
-    let resolve = |json: Json| (dmad::methods::uniad::ENTRY.kind.resolve)(json, &MethodContext { seen_count: 0 });
+    let entry = dmad::methods::entry("uniad").expect("a method");
+    let resolve = |json: Json| (entry.kind.parse)(&json, &MethodContext { seen_count: 0 });
     let key = |json: Json| resolve(json).err().map(|fault| fault.key);
     assert_eq!(key(json!({ "network": { "hidden": 60, "heads": 8 } })), Some("network.hidden".into()));
     assert_eq!(key(json!({ "network": { "hidden": 9, "heads": 3 } })), Some("network.hidden".into()));

@@ -4,7 +4,7 @@ use burn::tensor::{Device, Gradients, Tensor};
 use dmad::maps::{gaussian, upsample};
 use dmad::methods::METHODS;
 use dmad::methods::simplenet::{Network, Params, Schedule, Train, Trainer};
-use dmad::spec::{MethodContext, write_params};
+use dmad::spec::{MethodContext, to_json};
 use dmad::train::{BatchNormMode, Parameters, download, upload};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
@@ -311,7 +311,7 @@ fn an_images_scores_do_not_depend_on_the_images_beside_it() {
 
 #[test]
 fn defaults_of_simplenet_are_those_of_its_sheet() {
-    let params = write_params(&Params::default());
+    let params = to_json(&Params::default());
     for (key, value) in [
         ("/adaptor/layers", json!(1)),
         ("/discriminator/blocks", json!(1)),
@@ -353,7 +353,7 @@ fn the_cosine_schedule_falls_from_the_rate_to_its_floor() {
 fn an_average_of_patches_and_the_maximum_of_the_map_exclude_each_other() {
     let entry = METHODS.iter().find(|entry| entry.kind.name == "simplenet").expect("a method");
     let written = json!({ "score": { "image": "map", "top_k": 5 } });
-    let fault = (entry.kind.resolve)(written, &MethodContext { seen_count: 0 }).expect_err("refused");
+    let fault = (entry.kind.parse)(&written, &MethodContext { seen_count: 0 }).expect_err("refused");
     assert_eq!(fault.key, "score.top_k");
     assert!(fault.help.is_some_and(|help| help.contains("method.score.image")));
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dmad::error::Error;
 use dmad::methods;
-use dmad::spec::{Experiment, RunSpec, load, names_variant, schema};
+use dmad::spec::{Experiment, RunSpec, canonical_json, load, names_variant, schema};
 use serde_json::{Value as Json, json};
 
 use crate::program::Sandbox;
@@ -209,19 +209,28 @@ fn run_ids_are_distinct_and_do_not_depend_on_order_comments_or_whitespace() {
 
 /// The id is a contract: recorded results are found by it.
 #[test]
-fn the_id_of_a_run_is_the_hash_of_its_canonical_form() {
+fn the_id_of_a_run_is_the_hash_of_what_differs_from_the_defaults() {
+    let id = |identity: &str| blake3::hash(identity.as_bytes()).to_hex()[..12].to_string();
     let found = experiment("dataset = \"mini\"\n[method]\nname = \"patchcore\"\n");
-    let canonical = "{\"backbone\":{\"layers\":[],\"name\":\"wide_resnet50_2\",\"weights\":\"imagenet\"},\"classes\":[],\
-        \"dataset\":\"mini\",\"evaluation\":{\"ap\":\"step\",\"mask_resize\":\"bilinear05\",\"pro\":\"exact\",\"size\":256},\
-        \"features\":{\"aggregation\":\"patchcore\",\"dim\":1024,\"patch\":3,\"pretrain_dim\":0},\
-        \"image\":{\"resize\":0,\"size\":256},\
-        \"method\":{\"bank\":{\"normal\":{\"projection\":128,\"projection_kind\":\"uniform\",\"ratio\":0.1,\"scope\":\"joint\",\"selection\":\"approximate\",\"starts\":10}},\
-        \"name\":\"patchcore\",\"score\":{\"neighbours\":1,\"reweight\":0,\"sigma\":4.0,\"squared\":true,\"top_k\":1}},\
-        \"protocol\":{\"seen\":{\"count\":0,\"exclude_classes\":[],\"sampler\":\"chacha\",\"seed\":0},\"setting\":\"unified\",\
-        \"test_defects_min\":0,\"test_good_per_class\":0,\"test_per_defect\":0,\"train_per_class\":0},\
-        \"seed\":0,\"variant\":\"full\"}";
-    assert_eq!(found.runs[0].spec.canonical(), canonical);
-    assert_eq!(found.runs[0].spec.id(), &blake3::hash(canonical.as_bytes()).to_hex()[..12]);
+    let plain = "{\"classes\":[],\"dataset\":\"mini\",\"method\":{\"name\":\"patchcore\"},\
+        \"seed\":0,\"variant\":\"full\",\"version\":1}";
+    assert_eq!(canonical_json(&found.runs[0].identity), plain);
+    assert_eq!(found.runs[0].spec.id(), id(plain));
+    // What is written and is the default anyway makes no other run, be it the method's, a section's or an `auto` resolved.
+    let spelled = "dataset = \"mini\"\nfeatures.dim = 1024\nimage.size = 256\n\
+        [method]\nname = \"patchcore\"\nbank.normal.ratio = 0.1\n";
+    assert_eq!(experiment(spelled).runs[0].spec.id(), id(plain));
+    let dmad = |rest: &str| {
+        let text = format!("dataset = \"mini\"\nprotocol.seen.count = 1\n[method]\nname = \"dmad\"\n{rest}");
+        experiment(&text).runs[0].spec.id()
+    };
+    assert_eq!(dmad("loss.lambda2 = 15.0\nattention.mode = \"off\"\n"), dmad(""));
+    assert_ne!(dmad("loss.lambda2 = 14.0\n"), dmad(""));
+    let other = "{\"backbone\":{\"weights\":\"random\"},\"classes\":[],\"dataset\":\"mini\",\
+        \"method\":{\"bank\":{\"normal\":{\"ratio\":0.2}},\"name\":\"patchcore\"},\
+        \"seed\":0,\"variant\":\"full\",\"version\":1}";
+    let text = "dataset = \"mini\"\nbackbone.weights = \"random\"\n[method]\nname = \"patchcore\"\nbank.normal.ratio = 0.2\n";
+    assert_eq!(experiment(text).runs[0].spec.id(), id(other));
 }
 
 /// The experiment as read from its own resolved copy.
