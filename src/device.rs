@@ -47,11 +47,6 @@ pub fn open(kind: DeviceKind) -> Result<Device> {
     Ok(device)
 }
 
-/// True for the processor, whose kernels may be replaced by our own.
-pub fn is_cpu(device: &Device) -> bool {
-    device.clone().inner() == Device::flex()
-}
-
 #[cfg(feature = "cuda")]
 fn first_cuda() -> Result<Device> {
     first(burn::tensor::DeviceType::Cuda, "cuda", "check that the NVIDIA driver is installed, or use --device cpu")

@@ -15,7 +15,7 @@ use crate::features::Shape;
 use crate::methods::{Scoring, Select};
 use crate::metrics::{self, Metric, Options, PixelImage, PixelSource, image_metrics, pixel_metrics};
 use crate::plan::{Computed, Graph, Job, Stage, StageId, Work};
-use crate::record::{ClassResult, ImageRow, MetricRow, Results};
+use crate::record::{ClassResult, ImageRow, MetricRow, RESULTS_VERSION, Results};
 use crate::spec::{MetricName, Run};
 use crate::store::{Artifact, TensorDecl};
 
@@ -67,7 +67,7 @@ pub fn stage<'a>(graph: &mut Graph<'a>, setting: Setting<'a>, scores: Vec<StageI
         version: EVALUATION_VERSION,
         params: json!({
             "evaluation": spec.evaluation, "image": spec.image, "classes": setting.split.classes.iter().map(|c| &c.name).collect::<Vec<_>>(),
-            "scoring": setting.scoring,
+            "scoring": setting.scoring, "results": RESULTS_VERSION,
         }),
         inputs: scores,
         images: setting.truth_digest.into(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::session::Session;
-use crate::backbone::Architecture;
+use crate::backbone::{self, Architecture};
 use crate::data::catalog::Layout;
 use crate::data::{Image, Index, MaskSource, Source, Split, check_geometry, list_digest, load_rgb, split};
 use crate::error::{Error, Result};
@@ -301,7 +301,7 @@ impl Environment for RunEnvironment<'_> {
             version: features::CODE_VERSION,
             params: json!({
                 "image": spec.image, "backbone": spec.backbone.name, "layers": layers, "features": spec.features,
-                "chunk": features::CHUNK_IMAGES,
+                "chunk": features::CHUNK_IMAGES, "maps": backbone::CODE_VERSION,
             }),
             inputs: Vec::new(),
             images: digest,
