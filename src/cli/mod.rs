@@ -2,7 +2,7 @@
 //!
 //! Owns: options, exit codes, what is printed where (results to stdout, messages to stderr). Does not own: any work.
 //!
-//! Exit codes: 0 done; 1 some runs failed or a check found something; 2 nothing could start.
+//! Exit codes: 0 done; 1 some runs failed, a report could not be made or a check found something; 2 nothing could start.
 
 pub mod audit;
 pub mod data;
@@ -21,6 +21,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::data::Catalog;
@@ -152,21 +153,8 @@ impl Common {
 
 /// A size such as 512MB, 2GB or 1.5GiB; B, KB, MB, GB, TB are powers of 1000, KiB and so on of 1024.
 fn bytes(text: &str) -> std::result::Result<u64, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = (text[..split].parse::<f64>(), text[split..].trim().to_ascii_uppercase());
-    let scale = match unit.as_str() {
-        "" | "B" => 1.0,
-        "K" | "KB" => 1e3,
-        "M" | "MB" => 1e6,
-        "G" | "GB" => 1e9,
-        "T" | "TB" => 1e12,
-        "KIB" => 1024.0,
-        "MIB" => 1_048_576.0,
-        "GIB" => 1_073_741_824.0,
-        _ => return Err("a size is a number and a unit, such as 512MB or 2GB".into()),
-    };
-    match number {
-        Ok(number) if number * scale >= 1e6 => Ok((number * scale) as u64),
+    match text.parse::<ByteSize>() {
+        Ok(size) if size >= ByteSize::mb(1) => Ok(size.as_u64()),
         Ok(_) => Err("at least 1MB is needed".into()),
         Err(_) => Err("a size is a number and a unit, such as 512MB or 2GB".into()),
     }

@@ -182,8 +182,7 @@ fn closing(session: &Session, forecast: &Forecast) -> String {
 }
 
 fn free_bytes(session: &Session) -> Option<u64> {
-    let found = rustix::fs::statvfs(session.store.root()).ok()?;
-    Some(found.f_bavail * found.f_frsize)
+    fs4::available_space(session.store.root()).ok()
 }
 
 fn as_json_text(experiment: &Experiment, forecast: &Forecast) -> String {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use wildmatch::WildMatchPattern;
+
 use super::Common;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -56,7 +58,7 @@ impl Choice {
 
     /// The chosen runs, in the experiment's order.
     pub(super) fn select(&self, experiment: &Experiment) -> Vec<Run> {
-        let named = |run: &Run, pattern: &str| matches(pattern, &run.spec.variant) || matches(pattern, &run.spec.id());
+        let named = |run: &Run, pattern: &str| glob(pattern, &run.spec.variant) || glob(pattern, &run.spec.id());
         let wanted = |run: &&Run| {
             self.seeds.as_ref().is_none_or(|seeds| seeds.contains(&run.spec.seed))
                 && self.only.as_ref().is_none_or(|pattern| named(run, pattern))
@@ -91,7 +93,7 @@ impl Shard {
     }
 }
 
-/// True when no run failed.
+/// True when no run failed and every report was made.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let methods = methods::kinds();
     let experiments = args
@@ -117,26 +119,48 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let mut fine = true;
     for (experiment, runs) in experiments.iter().zip(&selected) {
         let clock = Clock::start();
-        let summary = run::experiment(&session, experiment, runs, &options)?;
-        fine &= summary.failed.is_empty() && summary.skipped == 0;
+        let summary = match run::experiment(&session, experiment, runs, &options) {
+            // Its runs are recorded, or said to have failed; the other studies have nothing to do with it.
+            Err(fault) if !args.child && !fault.is_of_the_disk() => {
+                unreported(experiment, &fault);
+                fine = false;
+                continue;
+            }
+            summary => summary?,
+        };
+        let done = summary.failed.is_empty() && summary.skipped == 0;
+        fine &= done;
         if args.child {
             continue;
         }
-        if runs.is_empty() {
-            say(experiment, &summary, clock.wall_seconds(), common);
-            continue;
-        }
-        let recorded = record::read_experiment(&common.results.join(&experiment.name))?;
-        super::report::show(&recorded, json)?;
-        if !json && summary.done > 0 {
-            super::print(&report::stage_costs(&recorded))?;
-        }
+        let shown = if runs.is_empty() { Ok(()) } else { show(experiment, summary.done > 0, common, json) };
         say(experiment, &summary, clock.wall_seconds(), common);
-        if args.fail_fast && !fine {
+        if let Err(fault) = shown {
+            unreported(experiment, &fault);
+            fine = false;
+        }
+        if args.fail_fast && !done {
             break;
         }
     }
     Ok(fine)
+}
+
+/// Prints and writes what the experiment's records say, and what its stages took when some were computed now.
+fn show(experiment: &Experiment, computed: bool, common: &Common, json: bool) -> Result<()> {
+    let recorded = record::read_experiment(&common.results.join(&experiment.name))?;
+    super::report::show(&recorded, json)?;
+    if !json && computed {
+        super::print(&report::stage_costs(&recorded))?;
+    }
+    Ok(())
+}
+
+/// Says why an experiment has no report, or an old one.
+fn unreported(experiment: &Experiment, fault: &Error) {
+    super::print_error(fault);
+    let file = experiment.path.display();
+    eprintln!("  the runs of {} stay recorded; its report is made by `dmad report {file}`", experiment.name);
 }
 
 /// This program with these arguments, once for every run.
@@ -160,14 +184,9 @@ fn twice(experiments: &[Experiment]) -> Option<(&Experiment, &Experiment)> {
     pairs.into_iter().find(|(a, b)| a.name == b.name)
 }
 
-/// Shell-like match in which only * is special.
-fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((head, tail)) => text.strip_prefix(head).is_some_and(|rest| {
-            rest.char_indices().map(|(i, _)| i).chain([rest.len()]).any(|i| matches(tail, &rest[i..]))
-        }),
-    }
+/// A match in which only * is special: the names of swept variants hold brackets.
+fn glob(pattern: &str, text: &str) -> bool {
+    WildMatchPattern::<'*', '\0'>::new(pattern).matches(text)
 }
 
 fn say(experiment: &Experiment, summary: &Summary, seconds: f64, common: &Common) {
@@ -195,7 +214,7 @@ fn say(experiment: &Experiment, summary: &Summary, seconds: f64, common: &Common
 
 #[cfg(test)]
 mod tests {
-    use super::matches;
+    use super::glob;
 
     #[test]
     fn a_star_stands_for_anything() {
@@ -206,8 +225,10 @@ mod tests {
             ("*_s*n", "no_seen", true),
             ("*", "", true),
             ("a*b", "ac", false),
+            ("full[ratio=*]", "full[ratio=0.1]", true),
+            ("f?ll", "full", false),
         ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} against {text}");
+            assert_eq!(glob(pattern, text), expected, "{pattern} against {text}");
         }
     }
 }

@@ -7,9 +7,9 @@ use serde_json::{Value as Json, json};
 use super::Common;
 use crate::error::Result;
 use crate::record::{self, MEAN, Recorded, RecordedRun};
+use crate::report;
 use crate::report::diff::{self, Change, MetricDifference};
 use crate::spec::MetricName;
-use crate::report;
 
 /// Find, inspect and compare recorded runs.
 #[derive(clap::Args, Debug)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::backbone::weights::{self, CatalogEntry, Origin};
+use crate::backbone::weights::{self, Origin};
 use crate::backbone::{ARCHITECTURES, Architecture};
 use crate::error::{Error, Result};
 use crate::spec;
@@ -90,11 +90,11 @@ fn same_file(a: &Path, b: &Path) -> bool {
 fn list(weights_dir: &Path, json: bool) -> Result<()> {
     let mut rows = Vec::new();
     for architecture in ARCHITECTURES {
-        let entry = CatalogEntry::find(architecture.name);
+        let published = architecture.published;
         let backbone = spec::Backbone { name: architecture.name.into(), ..Default::default() };
         let found = match weights::origin(&backbone, weights_dir) {
             Ok(Origin::File(path)) => Some(path.display().to_string()),
-            Ok(Origin::Embedded) => Some("part of the program (up to stride16)".to_string()),
+            Ok(Origin::Embedded(own)) => Some(format!("part of the program (up to {})", own.deepest)),
             Ok(Origin::Random) | Err(_) => None,
         };
         rows.push(json!({
@@ -102,11 +102,11 @@ fn list(weights_dir: &Path, json: bool) -> Result<()> {
             "layers": architecture.taps.iter().map(|tap| tap.name).collect::<Vec<_>>(),
             "default_layers": architecture.default_layers,
             "imagenet": found,
-            "file": entry.map(|entry| entry.file),
-            "url": entry.map(|entry| entry.url),
-            "sha256": entry.map(|entry| entry.sha256),
-            "licence": entry.map(|entry| entry.licence),
-            "source": entry.map(|entry| entry.source),
+            "file": published.map(|own| own.file),
+            "url": published.map(|own| own.url),
+            "sha256": published.map(|own| own.sha256),
+            "licence": published.map(|own| own.licence),
+            "source": published.map(|own| own.source),
         }));
     }
     match json {

@@ -2,7 +2,7 @@
 //!
 //! Owns: the file's keys, their checks and the words of the messages. Does not own: what is on disk (`index`).
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, suggestion};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -227,7 +227,7 @@ impl Catalog {
     /// # Errors
     /// A usage error that lists the known names and the nearest.
     pub fn get(&self, name: &str) -> Result<&Entry> {
-        self.entries.get(name).ok_or_else(|| unknown("dataset", name, self.names()))
+        self.entries.get(name).ok_or_else(|| Error::unknown("dataset", name, self.names()))
     }
 
     /// All entries, sorted by name.
@@ -239,22 +239,6 @@ impl Catalog {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
-}
-
-/// The error for a name that is not among `known`.
-pub(crate) fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let known: Vec<&str> = known.collect();
-    let near = nearest(name, known.iter().copied()).map(|n| format!("did you mean `{n}`? ")).unwrap_or_default();
-    Error::usage(format!("there is no {kind} `{name}`"), format!("{near}known: {}", known.join(", ")))
-}
-
-/// The word of `known` that `word` most likely means; none when nothing is near.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= 1 + word.len().max(candidate.len()) / 3)
-        .map(|(_, candidate)| candidate)
 }
 
 /// The text being read, for positions in messages.
@@ -307,8 +291,7 @@ impl Source<'_> {
         for key in table.keys() {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
-                let near = nearest(name, known.iter().copied()).map(|n| format!("did you mean `{n}`? "));
-                let help = format!("{}keys there: {}", near.unwrap_or_default(), known.join(", "));
+                let help = suggestion(name, known.iter().copied());
                 return Err(self.at(key.span().start, &format!("unknown key `{name}` in {place}"), help));
             }
         }
@@ -344,12 +327,6 @@ fn check_values(entry: &Entry) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_nearest_word_is_close_or_none() {
-        assert_eq!(nearest("mvtec", ["mvtec_ad", "visa"].into_iter()), Some("mvtec_ad"));
-        assert_eq!(nearest("imagenet", ["mvtec_ad", "visa"].into_iter()), None);
-    }
 
     #[test]
     fn the_built_in_catalog_declares_the_published_totals() {

@@ -3,7 +3,7 @@
 //! Owns: the types of images and the checks common to all layouts. Does not own: how a layout arranges its files
 //! (`layouts`), pixels (`image`, `mask`), which images train or test (`protocol`).
 
-use crate::data::catalog::{self, Counts, Entry, Layout};
+use crate::data::catalog::{Counts, Entry, Layout};
 use crate::data::layouts::{folder, generated, mvtec, synthetic::SyntheticSpec, visa};
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -223,7 +223,7 @@ fn wanted(entry: &Entry, only: Option<&[String]>, found: impl FnOnce() -> Result
     let Some(only) = only else { return Ok(all) };
     if let Some(name) = only.iter().find(|name| !all.contains(name)) {
         let kind = format!("class of dataset `{}` called", entry.name);
-        return Err(catalog::unknown(&kind, name, all.iter().map(String::as_str)));
+        return Err(Error::unknown(&kind, name, all.iter().map(String::as_str)));
     }
     Ok(all.into_iter().filter(|name| only.contains(name)).collect())
 }

@@ -3,7 +3,6 @@
 //! Owns: subsets, the choice of seen anomalies, and the wall between test images and their truth: [`Truth`] is a type of
 //! its own, so code that is given images and seen anomalies cannot reach a test label. Does not own: pixels, scores.
 
-use crate::data::catalog;
 use crate::data::digest::{Digest, Digests};
 use crate::data::index::{ClassIndex, Image, Index, Labelled, MaskSource};
 use crate::data::python_random::PythonRandom;
@@ -79,7 +78,7 @@ pub fn split(index: &Index, protocol: &Protocol, seed: u64, digests: &mut Digest
     let Seen { exclude_classes, .. } = &protocol.seen;
     if let Some(name) = exclude_classes.iter().find(|name| index.class(name).is_none()) {
         let kind = format!("class of dataset `{}` (seen.exclude_classes) called", index.dataset);
-        return Err(catalog::unknown(&kind, name, index.classes.iter().map(|class| class.name.as_str())));
+        return Err(Error::unknown(&kind, name, index.classes.iter().map(|class| class.name.as_str())));
     }
     let mut drafts = Vec::with_capacity(index.classes.len());
     for class in &index.classes {

@@ -24,8 +24,7 @@ use crate::error::Result;
 use crate::maps::{gaussian, upsample, upsample_corners};
 use crate::plan::{Graph, Handle, Inputs, Model, RowsOf, Scores, StageKind};
 use crate::spec::{
-    Configured, MethodContext, MethodFault, MethodKind, Run, params_difference, read_params, schema_of,
-    to_json,
+    Configured, MethodContext, MethodFault, MethodKind, Run, params_difference, read_params, schema_of, to_json,
 };
 
 pub use neighbours::Search;
@@ -304,7 +303,8 @@ mod tests {
     #[test]
     fn a_key_with_a_default_that_is_added_to_a_method_changes_no_id_and_no_stage_key() {
         let default = padim::Params::default();
-        let newer = |own: padim::Params, shrink| Newer { dims: own.dims, epsilon: own.epsilon, sigma: own.sigma, shrink };
+        let newer =
+            |own: padim::Params, shrink| Newer { dims: own.dims, epsilon: own.epsilon, sigma: own.sigma, shrink };
         let newer_default = newer(default.clone(), Shrink::default());
         for own in [default.clone(), padim::Params { dims: 7, ..default.clone() }] {
             let same = newer(own.clone(), Shrink::default());

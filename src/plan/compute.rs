@@ -201,7 +201,7 @@ impl Job<'_> {
 
     /// The whole and undamaged checkpoint of an epoch (0-based) of this stage, if there is one.
     pub fn checkpoint(&self, epoch: usize) -> Option<Arc<Artifact>> {
-        match self.store.lookup(CHECKPOINTS, &checkpoint_key(self.key, epoch)) {
+        match self.store.lookup(CHECKPOINTS, &checkpoint_key(self.kind, self.key, epoch)) {
             Lookup::Found(artifact) => Some(artifact),
             Lookup::Absent => None,
             Lookup::Damaged(reason) => {
@@ -213,7 +213,7 @@ impl Job<'_> {
 
     /// Starts the checkpoint of an epoch.
     pub fn create_checkpoint(&self, epoch: usize, tensors: Vec<TensorDecl>) -> Result<Writer> {
-        self.store.create(CHECKPOINTS, &checkpoint_key(self.key, epoch), tensors)
+        self.store.create(CHECKPOINTS, &checkpoint_key(self.kind, self.key, epoch), tensors)
     }
 
     /// Removes the checkpoint of an epoch.
@@ -221,7 +221,7 @@ impl Job<'_> {
     /// # Errors
     /// The operating system's; a checkpoint that is not there is none.
     pub fn remove_checkpoint(&self, epoch: usize) -> Result<()> {
-        self.store.remove(CHECKPOINTS, &checkpoint_key(self.key, epoch))
+        self.store.remove(CHECKPOINTS, &checkpoint_key(self.kind, self.key, epoch))
     }
 }
 

@@ -81,19 +81,8 @@ pub(super) struct Environment {
 }
 
 impl Environment {
-    /// Looked at when a record is written. Without git, or outside a checkout, the revision is "unknown".
+    /// The program as it was built, on the machine it runs on.
     pub(super) fn now() -> Self {
-        let git = |arguments: &[&str]| {
-            let output = std::process::Command::new("git")
-                .args(arguments)
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .output()
-                .ok()?;
-            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
-        };
-        // Results dirty the tree by themselves, so only what decides numbers counts.
-        let status =
-            git(&["status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock", "experiments", "datasets.toml"]);
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let field = |name: &str| {
             let line = cpuinfo.lines().find(|line| line.starts_with(name))?;
@@ -103,8 +92,9 @@ impl Environment {
         let known = ["avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile", "neon"];
         Environment {
             crate_version: env!("CARGO_PKG_VERSION").into(),
-            git_revision: git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".into()),
-            git_dirty: status.is_none_or(|text| !text.is_empty()),
+            // The build script's: the source tree may have moved on since.
+            git_revision: env!("DMAD_GIT_REVISION").into(),
+            git_dirty: env!("DMAD_GIT_DIRTY") == "true",
             cargo_lock: blake3::hash(include_bytes!("../../Cargo.lock")).to_hex()[..16].to_string(),
             cpu: crate::clock::processor(),
             cpu_features: known

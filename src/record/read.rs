@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::frames::{MetricRecord, image_rows, metric_rows, read_parquet};
-use super::write::{DECLARED, RunFolder};
+use super::write::{DECLARED, FILES, RunFolder};
 use super::{ImageRow, StageLog, VERSION};
 use crate::error::{Error, Result};
 use crate::methods::Scoring;
@@ -246,11 +246,7 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
         }
         other => return Err(damaged(&path, format!("the record has status {other:?}"))),
     };
-    let needed: &[&str] = if failure.is_some() {
-        &["metrics.parquet"]
-    } else {
-        &["metrics.parquet", "images.parquet", "scores.safetensors", "log.jsonl"]
-    };
+    let needed: &[&str] = if failure.is_some() { &["metrics.parquet"] } else { &FILES };
     if let Some(name) = needed.iter().find(|name| !folder.file(name).is_file()) {
         return Err(damaged(&folder.file(name), "is missing, so the run's record is not whole"));
     }

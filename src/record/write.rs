@@ -18,6 +18,9 @@ use crate::store::{Artifact, write_atomically};
 /// Name of the row of unweighted means over classes.
 pub const MEAN: &str = "mean";
 
+/// What the record of a finished run consists of besides its `run.toml`.
+pub(super) const FILES: [&str; 4] = ["metrics.parquet", "images.parquet", "scores.safetensors", "log.jsonl"];
+
 /// The folder of one run.
 #[derive(Clone, Debug)]
 pub struct RunFolder(PathBuf);
@@ -62,7 +65,7 @@ impl RunFolder {
     }
 
     /// How the record in it stands to what a run would do today: a record is current when it was made from the same
-    /// stages, and all its tables are there.
+    /// stages, and all its files are there.
     pub fn standing(&self, key: &str, dataset_digest: &str, weights_digest: &str) -> Standing {
         let Ok(text) = std::fs::read_to_string(self.file("run.toml")) else { return Standing::Absent };
         let Ok(table) = text.parse::<toml::Table>() else { return Standing::Stale("its run.toml is damaged") };
@@ -71,8 +74,7 @@ impl RunFolder {
             let table = tables.iter().try_fold(&table, |table, name| table.get(*name)?.as_table())?;
             table.get(*last)?.as_str()
         };
-        let complete =
-            ["metrics.parquet", "images.parquet", "scores.safetensors"].iter().all(|f| self.file(f).is_file());
+        let complete = FILES.iter().all(|file| self.file(file).is_file());
         match text(&["status"]) {
             Some("error") => Standing::Failed,
             _ if text(&["key"]) == Some(key) && complete => Standing::Current,

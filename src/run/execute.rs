@@ -129,7 +129,7 @@ impl<'s, 'g> Executor<'s, 'g> {
             operations: stage.work.operations,
         };
         computed.writer.finish(computed.note, &spent)?;
-        session.store.remove_checkpoints(key)?;
+        session.store.remove_checkpoints(stage.kind, key)?;
         session.progress.stage_done(stage.kind, key, &stage.label, clock.wall_seconds());
         self.computed.push(id);
         Ok(())
@@ -139,7 +139,7 @@ impl<'s, 'g> Executor<'s, 'g> {
         match self.session.store.lookup(kind, key) {
             Lookup::Found(artifact) => {
                 // Left when a process was killed between a training and the end of its checkpoints; only room is at stake.
-                let _ = self.session.store.remove_checkpoints(key);
+                let _ = self.session.store.remove_checkpoints(kind, key);
                 self.session.remember(key, Arc::clone(&artifact));
                 Some(artifact)
             }

@@ -46,8 +46,8 @@ pub struct Session {
     pub progress: Progress,
     digests: Mutex<Digests>,
     indexes: Mutex<BTreeMap<String, Arc<Index>>>,
-    backbones: Mutex<BTreeMap<String, Arc<Backbone>>>,
-    weights_digests: Mutex<BTreeMap<String, String>>,
+    backbones: Mutex<BTreeMap<BackboneKey, Arc<Backbone>>>,
+    weights_digests: Mutex<BTreeMap<BackboneKey, String>>,
     artifacts: Mutex<BTreeMap<String, Arc<Artifact>>>,
 }
 
@@ -100,23 +100,23 @@ impl Session {
 
     /// Digest of the weights that a backbone uses, without building it.
     pub fn weights_digest(&self, backbone: &spec::Backbone, seed: u64) -> Result<String> {
-        let name = backbone_name(backbone, seed);
-        if let Some(known) = lock(&self.weights_digests).get(&name) {
+        let key = backbone_key(backbone, seed);
+        if let Some(known) = lock(&self.weights_digests).get(&key) {
             return Ok(known.clone());
         }
         let digest = crate::backbone::weights::weights_digest(backbone, &self.settings.weights, seed)?;
-        lock(&self.weights_digests).insert(name, digest.clone());
+        lock(&self.weights_digests).insert(key, digest.clone());
         Ok(digest)
     }
 
     /// A backbone, built once. It lives on the plain device, never on an autodiff one.
     pub fn backbone(&self, backbone: &spec::Backbone, seed: u64) -> Result<Arc<Backbone>> {
-        let name = backbone_name(backbone, seed);
-        if let Some(known) = lock(&self.backbones).get(&name) {
+        let key = backbone_key(backbone, seed);
+        if let Some(known) = lock(&self.backbones).get(&key) {
             return Ok(Arc::clone(known));
         }
         let built = Arc::new(Backbone::load(backbone, &self.settings.weights, seed, &self.device.get()?)?);
-        lock(&self.backbones).insert(name, Arc::clone(&built));
+        lock(&self.backbones).insert(key, Arc::clone(&built));
         Ok(built)
     }
 
@@ -163,7 +163,11 @@ fn writable(folder: &Path, what: &str, option: &str) -> Result<()> {
     })
 }
 
-fn backbone_name(backbone: &spec::Backbone, seed: u64) -> String {
-    let seed = if backbone.weights == "random" { seed } else { 0 };
-    format!("{} {} {:?} {seed}", backbone.name, backbone.weights, backbone.layers)
+/// What makes two backbones one: name, weights, layers, and the seed where the weights are drawn.
+type BackboneKey = (String, String, Vec<String>, u64);
+
+fn backbone_key(backbone: &spec::Backbone, seed: u64) -> BackboneKey {
+    let spec::Backbone { name, layers, weights } = backbone.clone();
+    let seed = if weights == "random" { seed } else { 0 };
+    (name, weights, layers, seed)
 }

@@ -5,6 +5,7 @@
 use serde_json::Value as Json;
 
 use super::tree::{Node, Value};
+pub use crate::error::suggestion;
 use crate::error::{Error, Result};
 
 /// Checks `node` against `schema`. `path` names the node in messages (empty for the whole file).
@@ -45,32 +46,13 @@ fn with_article(word: &str) -> String {
     format!("{article} {word}")
 }
 
-/// The key or word most like `word`, when one is like it at all.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let (distance, best) =
-        known.into_iter().map(|k| (strsim::damerau_levenshtein(word, k), k)).min_by_key(|&(distance, _)| distance)?;
-    (distance <= 2.max(word.chars().count() / 2)).then_some(best)
-}
-
-/// "did you mean …", or the whole list.
-pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
-    match nearest(word, known.clone()) {
-        Some(best) => format!("did you mean `{best}`?"),
-        None => format!("known: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
-    }
-}
-
 fn check_word(node: &Node, allowed: &[&str], path: &str) -> Result<()> {
     match node.text() {
         None => Err(wrong_type(node, "string", path)),
         Some(word) if allowed.contains(&word) => Ok(()),
         Some(word) => {
             let message = format!("`{path}` cannot be \"{word}\"");
-            let mut help = format!("one of: {}", allowed.join(", "));
-            if let Some(best) = nearest(word, allowed.iter().copied()) {
-                help = format!("did you mean \"{best}\"? {help}");
-            }
-            Err(node.place.fault(message, Some(help)))
+            Err(node.place.fault(message, Some(suggestion(word, allowed.iter().copied()))))
         }
     }
 }

@@ -5,8 +5,9 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use same_file::Handle;
 
 use super::disk::admit;
 use crate::error::{Error, Result};
@@ -19,18 +20,43 @@ pub struct Lock {
     file: Option<File>,
 }
 
+/// What came of asking for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Granted,
+    /// Someone else holds it.
+    Refused,
+    /// The file system knows no locks.
+    NoLocks,
+}
+
+/// Reads the system's answer. Network file systems without a lock service say "no locks available" (ENOLCK).
+fn answer(path: &Path, asked: Result<(), TryLockError>) -> Result<Answer> {
+    match asked {
+        Ok(()) => Ok(Answer::Granted),
+        Err(TryLockError::WouldBlock) => Ok(Answer::Refused),
+        Err(TryLockError::Error(fault))
+            if fault.kind() == ErrorKind::Unsupported || cfg!(unix) && fault.raw_os_error() == Some(libc::ENOLCK) =>
+        {
+            Ok(Answer::NoLocks)
+        }
+        Err(TryLockError::Error(fault)) => Err(Error::io("lock", path)(fault)),
+    }
+}
+
 impl Lock {
     /// Takes the lock `path`; `None` when someone else holds it.
     pub(super) fn attempt(path: &Path) -> Result<Option<Lock>> {
+        Lock::attempt_by(path, File::try_lock)
+    }
+
+    fn attempt_by(path: &Path, ask: fn(&File) -> Result<(), TryLockError>) -> Result<Option<Lock>> {
         loop {
             let mut file = open(path)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Ok(None),
-                Err(TryLockError::Error(fault)) if unsupported(&fault) => {
-                    return Ok(Some(Lock { path: path.into(), file: None }));
-                }
-                Err(TryLockError::Error(fault)) => return Err(Error::io("lock", path)(fault)),
+            match answer(path, ask(&file))? {
+                Answer::Granted => {}
+                Answer::Refused => return Ok(None),
+                Answer::NoLocks => return Ok(Some(Lock { path: path.into(), file: None })),
             }
             // Its last holder removed the file while we were waiting: this lock no longer has a name, take the new one.
             if names(path, &file) {
@@ -59,12 +85,8 @@ fn open(path: &Path) -> Result<File> {
 }
 
 fn names(path: &Path, file: &File) -> bool {
-    let (Ok(named), Ok(held)) = (std::fs::metadata(path), file.metadata()) else { return false };
-    (named.dev(), named.ino()) == (held.dev(), held.ino())
-}
-
-fn unsupported(fault: &std::io::Error) -> bool {
-    fault.kind() == ErrorKind::Unsupported
+    let held = file.try_clone().and_then(Handle::from_file);
+    matches!((Handle::from_path(path), held), (Ok(named), Ok(held)) if named == held)
 }
 
 /// A lock that many may share, held as long as the store is open; who cleans up needs it alone.
@@ -74,26 +96,60 @@ pub(super) struct Usage(#[expect(dead_code, reason = "held, not read")] Option<F
 impl Usage {
     /// Joins the users of the store.
     pub(super) fn shared(root: &Path) -> Result<Usage> {
-        let path = root.join("in-use");
-        let file = open(&path)?;
-        match file.lock_shared() {
-            Ok(()) => Ok(Usage(Some(file))),
-            Err(fault) if unsupported(&fault) => Ok(Usage(None)),
-            Err(fault) => Err(Error::io("lock", &path)(fault)),
-        }
+        Usage::by(root, |file| file.lock_shared().map_err(TryLockError::Error))
     }
 
     /// Becomes the only user.
     pub(super) fn alone(root: &Path) -> Result<Usage> {
+        Usage::by(root, File::try_lock)
+    }
+
+    fn by(root: &Path, ask: fn(&File) -> Result<(), TryLockError>) -> Result<Usage> {
         let path = root.join("in-use");
         let file = open(&path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Usage(Some(file))),
-            Err(TryLockError::WouldBlock) => {
+        match answer(&path, ask(&file))? {
+            Answer::Granted => Ok(Usage(Some(file))),
+            Answer::NoLocks => Ok(Usage(None)),
+            Answer::Refused => {
                 Err(Error::store(root, "the store is in use by another process", "wait until its run has ended"))
             }
-            Err(TryLockError::Error(fault)) if unsupported(&fault) => Ok(Usage(None)),
-            Err(TryLockError::Error(fault)) => Err(Error::io("lock", &path)(fault)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(fault: std::io::Error) -> Result<(), TryLockError> {
+        Err(TryLockError::Error(fault))
+    }
+
+    #[test]
+    fn a_file_system_without_locks_holds_nobody_up() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("locks/one");
+        let without: [fn(&File) -> Result<(), TryLockError>; 2] =
+            [|_| told(ErrorKind::Unsupported.into()), |_| told(std::io::Error::from_raw_os_error(libc::ENOLCK))];
+        for ask in without.into_iter().take(if cfg!(unix) { 2 } else { 1 }) {
+            for _ in 0..2 {
+                let lock = Lock::attempt_by(&path, ask).expect("no fault").expect("nobody holds it");
+                assert!(lock.file.is_none());
+                std::mem::forget(lock);
+            }
+            assert!(Usage::by(folder.path(), ask).is_ok());
+        }
+        let broken = |_: &File| told(ErrorKind::StorageFull.into());
+        assert!(Lock::attempt_by(&path, broken).is_err() && Usage::by(folder.path(), broken).is_err());
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_until_it_is_dropped() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("one");
+        let held = Lock::attempt(&path).expect("no fault").expect("free");
+        assert!(Lock::attempt(&path).expect("no fault").is_none());
+        drop(held);
+        assert!(!path.exists() && Lock::attempt(&path).expect("no fault").is_some());
     }
 }

@@ -29,12 +29,17 @@ use lock::Usage;
 /// Version of the artifact format; another version is never read.
 pub const FORMAT: u32 = 2;
 
-/// Kind of the checkpoints of trainings.
+/// Kind of the checkpoints of stages that go on where they were, such as trainings.
 pub const CHECKPOINTS: &str = "checkpoints";
 
-/// Key of the checkpoint after an epoch (0-based) of the training `key`.
-pub fn checkpoint_key(key: &str, epoch: usize) -> String {
-    format!("{key}.{epoch:05}")
+/// Key of the checkpoint after an epoch (0-based) of a stage: it names the stage by itself.
+pub fn checkpoint_key(kind: &str, key: &str, epoch: usize) -> String {
+    format!("{kind}-{key}.{epoch:05}")
+}
+
+/// Kind and key of the stage that a checkpoint is of; `None` for a name that no checkpoint has.
+fn stage_of(checkpoint: &str) -> Option<(&str, &str)> {
+    checkpoint.split_once('.')?.0.rsplit_once('-')
 }
 
 /// A folder of artifacts, in use as long as this lives.
@@ -114,17 +119,12 @@ impl Store {
         Ok(())
     }
 
-    /// Removes all checkpoints of a training.
-    pub fn remove_checkpoints(&self, key: &str) -> Result<()> {
-        let folder = self.root.join(CHECKPOINTS);
-        let Ok(entries) = std::fs::read_dir(&folder) else { return Ok(()) };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some((training, epoch)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
-            if training == key
-                && let Some(epoch) = epoch.split('.').next()
-            {
-                self.remove(CHECKPOINTS, &format!("{key}.{epoch}"))?;
+    /// Removes all checkpoints of a stage.
+    pub fn remove_checkpoints(&self, kind: &str, key: &str) -> Result<()> {
+        let Ok(entries) = std::fs::read_dir(self.root.join(CHECKPOINTS)) else { return Ok(()) };
+        for (_, checkpoint) in entries.flatten().filter_map(|entry| keep::artifact_of(&entry.path())) {
+            if stage_of(&checkpoint) == Some((kind, key)) {
+                self.remove(CHECKPOINTS, &checkpoint)?;
             }
         }
         Ok(())

@@ -5,8 +5,6 @@
 use std::path::Path;
 
 use memmap2::MmapMut;
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
 
 use super::disk::admit;
 use crate::error::{Error, Result};
@@ -36,9 +34,9 @@ impl Scratch {
                 let file =
                     admit().and_then(|()| tempfile::tempfile_in(folder)).map_err(Error::io("write into", folder))?;
                 // Its blocks are taken now: a full disk met later, through the mapping, would kill the process.
-                match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
-                    Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(bytes),
-                    done => done.map_err(Into::into),
+                match fs4::FileExt::allocate(&file, bytes) {
+                    Err(fault) if fault.kind() == std::io::ErrorKind::Unsupported => file.set_len(bytes),
+                    done => done,
                 }
                 .map_err(Error::io("make room in", folder))?;
                 // SAFETY: the file has no name, so nobody else can change it.

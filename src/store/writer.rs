@@ -165,9 +165,12 @@ fn header(tensors: &[TensorDecl]) -> Vec<u8> {
 }
 
 fn persist(file: NamedTempFile, path: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let open = std::fs::Permissions::from_mode(0o644);
-    file.as_file().set_permissions(open).map_err(Error::io("write", path))?;
+    // Temporary files are their maker's alone; results are there to be read.
+    #[cfg(unix)]
+    {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        file.as_file().set_permissions(open).map_err(Error::io("write", path))?;
+    }
     file.as_file().sync_all().map_err(Error::io("sync", path))?;
     admit().map_err(Error::io("rename to", path))?;
     file.persist(path).map_err(|fault| Error::io("rename to", path)(fault.error))?;

@@ -190,7 +190,8 @@ fn an_imported_file_loads_and_keeps_the_digest() {
     let layers = ["stride4".to_string(), "stride8".to_string()];
     let imported = import(&source, "efficientnet_lite0", &layers, folder.path()).expect("it fits");
     let spec = lite0("imagenet", &["stride4", "stride8"]);
-    assert_eq!(weights::origin(&spec, folder.path()).expect("found"), weights::Origin::File(imported.file.clone()));
+    let origin = weights::origin(&spec, folder.path()).expect("found");
+    assert!(matches!(&origin, weights::Origin::File(file) if *file == imported.file), "{origin:?}");
     assert_eq!(weights::weights_digest(&spec, folder.path(), 0).expect("readable"), imported.digest);
     let error = import(&source, "resnet18", &[], folder.path()).expect_err("another architecture").to_string();
     assert!(error.contains("conv1.weight"), "{error}");
@@ -201,11 +202,11 @@ fn an_imported_file_loads_and_keeps_the_digest() {
 #[test]
 fn unknown_backbones_and_layers_are_refused_with_the_nearest_name() {
     let error = Architecture::find("wide_resnet50").expect_err("unknown");
-    assert!(error.to_string().contains("did you mean \"wide_resnet50_2\"?"), "{error}");
-    assert!(error.help().expect("a list").contains("efficientnet_lite0"));
+    let help = error.help().expect("a list");
+    assert!(help.contains("did you mean `wide_resnet50_2`?") && help.contains("efficientnet_lite0"), "{help}");
     let resnet = Architecture::find("resnet18").expect("known");
     let error = resnet.taps(&["layer_2".into()]).expect_err("unknown");
-    assert!(error.to_string().contains("did you mean \"layer2\"?"), "{error}");
+    assert!(error.help().expect("a list").contains("did you mean `layer2`?"), "{error:?}");
     for layers in [["layer3", "layer2"], ["layer2", "layer2"]] {
         let error = resnet.taps(&layers.map(String::from)).expect_err("out of order");
         assert!(error.help().expect("advice").contains("shallow first"), "{error}");
@@ -240,4 +241,44 @@ fn random_weights_follow_the_seed_and_do_not_shift_with_the_depth() {
     let (deep, shallow) = (draw(&["stride16"], 7), draw(&["stride8"], 7));
     assert!(shallow.len() < deep.len() && shallow.iter().all(|(name, weight)| deep[name] == *weight));
     assert_ne!(weights::digest(&deep), weights::digest(&draw(&["stride16"], 8)));
+}
+
+#[test]
+fn rows_of_the_registry_agree_with_themselves() {
+    for architecture in ARCHITECTURES {
+        let name = architecture.name;
+        assert_eq!(ARCHITECTURES.iter().filter(|other| other.name == name).count(), 1, "{name} is there twice");
+        let taps = architecture.taps(&[]).unwrap_or_else(|fault| panic!("{name}: its default layers: {fault}"));
+        assert_eq!(taps.len(), architecture.default_layers.len(), "{name}");
+        assert!(architecture.tensors(architecture.taps).len() > taps.len(), "{name}: its plan reaches its deepest tap");
+        if let Some(published) = architecture.published {
+            let digest = published.sha256;
+            assert!(digest.len() >= 8 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}: {digest}");
+            assert!(published.url.starts_with("https://") && !published.licence.is_empty(), "{name}");
+        }
+        if let Some(embedded) = architecture.embedded {
+            let spec =
+                spec::Backbone { name: name.into(), layers: vec![embedded.deepest.into()], weights: "imagenet".into() };
+            let found = weights::resolve(&spec, Path::new("none"), 0).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            assert!(found.source.starts_with(embedded.file), "{}", found.source);
+        }
+    }
+}
+
+#[test]
+fn processes_that_write_one_weights_file_at_once_leave_a_whole_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("resnet18.safetensors");
+    let state = weights::resolve(&lite0("imagenet", &["stride8"]), Path::new("none"), 0).expect("embedded").state;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope
+                .spawn(|| (0..8).for_each(|_| weights::write(&path, &state).unwrap_or_else(|fault| panic!("{fault}"))));
+        }
+    });
+    let files: Vec<_> =
+        std::fs::read_dir(&folder).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(files, ["resnet18.safetensors"], "nothing else is left");
+    let spec = lite0(&path.display().to_string(), &["stride8"]);
+    assert_eq!(weights::weights_digest(&spec, folder.path(), 0).expect("whole"), weights::digest(&state));
 }

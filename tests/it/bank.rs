@@ -5,7 +5,6 @@ use dmad::bank::coreset::{Start, coreset_size, covering_radius, covering_radius_
 use dmad::bank::distance::squared_distance;
 use dmad::bank::neighbours::{NO_ROW, Nearest, k_nearest, nearest, nearest_in_parts};
 use dmad::bank::project::{Kind, Projection};
-use dmad::bank::tensor::nearest_on;
 use dmad::matrix::{Matrix, Rows};
 use dmad::random::{Purpose, Stream, stream};
 
@@ -124,7 +123,6 @@ fn rows_of_the_querys_own_group_are_left_out() {
     let expected = brute_force(asked.view(), bank.view(), 1, allowed);
     let groups = Some((query_groups.as_slice(), bank_groups.as_slice()));
     assert_eq!(nearest_in_parts(asked.view(), &[bank.view()], groups).unwrap(), expected);
-    assert_eq!(nearest_on(asked.view(), bank.view(), groups, &burn::tensor::Device::flex()).unwrap(), expected);
 
     let alone = vec![2; 2100];
     let found = nearest_in_parts(asked.view(), &[bank.view()], Some((&query_groups, &alone))).unwrap();
@@ -156,14 +154,6 @@ fn noise_around_a_centre_in_a_later_part_changes_nothing_but_the_time() {
 }
 
 #[test]
-fn the_device_search_agrees_with_the_exact_one() {
-    let bank = Matrix::new(features(5000, 96, 21), 96);
-    let asked = Matrix::new(features(4500, 96, 22), 96);
-    let expected = nearest(asked.view(), bank.view()).unwrap();
-    assert_eq!(nearest_on(asked.view(), bank.view(), None, &burn::tensor::Device::flex()).unwrap(), expected);
-}
-
-#[test]
 fn what_cannot_be_searched_is_refused_with_the_reason() {
     let bank = random_rows(10, 4, 0, 9);
     let mut broken = bank.clone();
@@ -171,15 +161,11 @@ fn what_cannot_be_searched_is_refused_with_the_reason() {
     broken.data_mut()[4 * 8] = f32::INFINITY;
     let empty = Matrix::new(vec![], 4);
     let narrow = random_rows(3, 3, 0, 9);
-    let device = burn::tensor::Device::flex();
     for (error, word) in [
         (nearest(bank.view(), empty.view()).unwrap_err(), "empty"),
-        (nearest_on(bank.view(), empty.view(), None, &device).unwrap_err(), "empty"),
         (nearest(narrow.view(), bank.view()).unwrap_err(), "3 dimensions but the bank has 4"),
-        (nearest_on(narrow.view(), bank.view(), None, &device).unwrap_err(), "3 dimensions but the bank has 4"),
         (nearest(bank.view(), broken.view()).unwrap_err(), "row 6 of the bank"),
         (nearest(broken.view(), bank.view()).unwrap_err(), "row 6 of the queries"),
-        (nearest_on(broken.view(), bank.view(), None, &device).unwrap_err(), "row 6 of the queries"),
         (k_nearest(bank.view(), bank.view(), 11).unwrap_err(), "11 neighbours"),
         (k_nearest(bank.view(), bank.view(), 0).unwrap_err(), "0 neighbours"),
         (greedy(broken.view(), 2, &Start::Row(0)).unwrap_err(), "row 6 of the features"),

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use crate::fixture;
-use crate::program::Sandbox;
+use crate::program::{self, Sandbox};
 
 fn judged() -> (Sandbox, Vec<Json>) {
     let sandbox = Sandbox::new();
@@ -78,4 +78,33 @@ fn a_diff_names_changed_keys_and_gives_paired_intervals_and_every_class() {
     let part = id(&rows, "part", 10, 0);
     let text = sandbox.dmad(&["runs", "diff", part, seen]).stdout;
     assert!(text.contains("bottle"), "{text}");
+}
+
+#[test]
+fn a_record_carries_the_revision_that_the_program_was_built_from() {
+    let sandbox = Sandbox::new();
+    // Neither git nor the source tree is asked when the program runs.
+    let run = program::command(&sandbox.path("."), &["run", "experiment.toml"]).env("PATH", "").output();
+    assert!(run.as_ref().is_ok_and(|run| run.status.success()), "{run:?}");
+    let run =
+        std::fs::read_dir(sandbox.path("results/experiment/runs")).expect("runs").flatten().next().expect("a run");
+    let record: toml::Table =
+        std::fs::read_to_string(run.path().join("run.toml")).expect("a record").parse().expect("TOML");
+    assert_eq!(record["environment"]["git_revision"].as_str(), Some(env!("DMAD_GIT_REVISION")));
+    assert_eq!(record["environment"]["git_dirty"].as_bool(), Some(env!("DMAD_GIT_DIRTY") == "true"));
+}
+
+#[test]
+fn a_record_that_lacks_any_of_its_files_is_made_again() {
+    let sandbox = Sandbox::new();
+    let run = || sandbox.dmad(&["run", "experiment.toml"]);
+    run().says(0, &["1 runs done"]);
+    let folder = std::fs::read_dir(sandbox.path("results/experiment/runs")).expect("runs").flatten().next();
+    let folder = folder.expect("a run").path();
+    for file in ["log.jsonl", "images.parquet", "scores.safetensors", "metrics.parquet"] {
+        std::fs::remove_file(folder.join(file)).expect("removed");
+        sandbox.dmad(&["report", "experiment.toml"]).says(2, &[file, "is missing"]);
+        run().says(0, &["1 runs done, 0 were up to date", "some of its files are gone"]);
+        run().says(0, &["0 runs done, 1 were up to date"]);
+    }
 }

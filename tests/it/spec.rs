@@ -229,7 +229,8 @@ fn the_id_of_a_run_is_the_hash_of_what_differs_from_the_defaults() {
     let other = "{\"backbone\":{\"weights\":\"random\"},\"classes\":[],\"dataset\":\"mini\",\
         \"method\":{\"bank\":{\"normal\":{\"ratio\":0.2}},\"name\":\"patchcore\"},\
         \"seed\":0,\"variant\":\"full\",\"version\":1}";
-    let text = "dataset = \"mini\"\nbackbone.weights = \"random\"\n[method]\nname = \"patchcore\"\nbank.normal.ratio = 0.2\n";
+    let text =
+        "dataset = \"mini\"\nbackbone.weights = \"random\"\n[method]\nname = \"patchcore\"\nbank.normal.ratio = 0.2\n";
     assert_eq!(experiment(text).runs[0].spec.id(), id(other));
 }
 

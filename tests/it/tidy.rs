@@ -61,7 +61,7 @@ fn imports_point_against_the_flow_of_the_data() {
 #[test]
 fn heavy_crates_have_one_home() {
     let homes: [(&str, &[&str]); 8] = [
-        ("burn::", &["backbone", "features", "bank", "embed", "train", "methods", "plan", "run", "device"]),
+        ("burn::", &["backbone", "features", "embed", "train", "methods", "plan", "run", "device"]),
         ("polars::", &["record"]),
         ("clap::", &["cli", "device"]),
         ("rand_chacha::", &["random"]),

@@ -1,9 +1,9 @@
 //! Weights of frozen networks: where they come from, what may be wrong with them, and their digest.
 //!
-//! Owns: the weights catalog, resolution of `backbone.weights`, the embedded weights, random weights. `read` and
-//! `write` own the file formats.
+//! Owns: resolution of `backbone.weights`, random weights. `read` and `write` own the file formats, `published` what is
+//! known of ImageNet weights.
 
-mod catalog;
+mod published;
 mod read;
 mod write;
 
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::random::{self, Purpose};
 use crate::spec;
 
-pub use catalog::{CATALOG, CatalogEntry};
+pub use published::{Embedded, Published};
 pub use read::read;
 pub use write::write;
 
@@ -32,11 +32,6 @@ pub struct Weight {
 /// Tensors by name.
 pub type StateDict = BTreeMap<String, Weight>;
 
-/// EfficientNet-Lite0 up to stride 16, ImageNet weights (Apache-2.0, licence beside it). Written by
-/// `dmad weights import efficientnet-lite0-57934424.pth --name efficientnet_lite0 --layers stride16`.
-const LITE0_STRIDE16: &[u8] = include_bytes!("../../../assets/efficientnet_lite0_stride16.safetensors");
-const LITE0_EMBEDDED: &str = "efficientnet_lite0_stride16.safetensors (part of the program)";
-
 /// What `resolve` found.
 pub struct Resolved {
     /// Exactly the tensors that the tapped part needs, in the right shapes, all finite.
@@ -48,12 +43,12 @@ pub struct Resolved {
 }
 
 /// Where weights are taken from.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub enum Origin {
     /// A file.
     File(PathBuf),
-    /// The weights inside the program.
-    Embedded,
+    /// Weights inside the program.
+    Embedded(Embedded),
     /// Drawn from the run's seed.
     Random,
 }
@@ -64,20 +59,13 @@ pub fn origin(spec: &spec::Backbone, weights_dir: &Path) -> Result<Origin> {
     match spec.weights.as_str() {
         "random" => Ok(Origin::Random),
         "imagenet" => {
-            let entry = CatalogEntry::find(architecture.name);
-            for path in [entry.map(|entry| entry.file.to_string()), Some(format!("{}.safetensors", architecture.name))]
-                .into_iter()
-                .flatten()
-                .map(|file| weights_dir.join(file))
-            {
-                if path.exists() {
-                    return Ok(Origin::File(path));
-                }
-            }
-            if architecture.name == "efficientnet_lite0" {
-                Ok(Origin::Embedded)
-            } else {
-                Err(absent(architecture, weights_dir))
+            let published = architecture.published.map(|published| published.file.to_string());
+            let imported = format!("{}.safetensors", architecture.name);
+            let mut paths = published.into_iter().chain([imported]).map(|file| weights_dir.join(file));
+            match (paths.find(|path| path.exists()), architecture.embedded) {
+                (Some(path), _) => Ok(Origin::File(path)),
+                (None, Some(embedded)) => Ok(Origin::Embedded(embedded)),
+                (None, None) => Err(absent(architecture, weights_dir)),
             }
         }
         path => {
@@ -96,8 +84,8 @@ pub fn origin(spec: &spec::Backbone, weights_dir: &Path) -> Result<Origin> {
 
 fn absent(architecture: &Architecture, weights_dir: &Path) -> Error {
     let name = architecture.name;
-    let (file, place) = match CatalogEntry::find(name) {
-        Some(entry) => (entry.file.to_string(), format!("download {} and put it there", entry.url)),
+    let (file, place) = match architecture.published {
+        Some(published) => (published.file.to_string(), format!("download {} and put it there", published.url)),
         None => (format!("{name}.safetensors"), "put the weights there".to_string()),
     };
     Error::weights(
@@ -119,16 +107,16 @@ pub fn resolve(spec: &spec::Backbone, weights_dir: &Path, seed: u64) -> Result<R
         Origin::Random => {
             Ok(Resolved { state: draw(&needed, seed), source: format!("random, seed {seed}"), random: true })
         }
-        Origin::Embedded => {
-            let state = read::safetensors(Path::new(LITE0_EMBEDDED), LITE0_STRIDE16, &needed)?;
-            Ok(Resolved { state, source: LITE0_EMBEDDED.to_string(), random: false })
+        Origin::Embedded(Embedded { file, bytes, .. }) => {
+            let source = format!("{file} (part of the program)");
+            Ok(Resolved { state: read::safetensors(Path::new(&source), bytes, &needed)?, source, random: false })
         }
         Origin::File(path) => {
-            if let Some(entry) = CatalogEntry::find(architecture.name)
+            if let Some(published) = architecture.published
                 && spec.weights == "imagenet"
-                && path.ends_with(entry.file)
+                && path.ends_with(published.file)
             {
-                entry.check(&path)?;
+                published.check(&path)?;
             }
             let source = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             Ok(Resolved { state: read(&path, &needed)?, source, random: false })

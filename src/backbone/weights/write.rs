@@ -1,6 +1,5 @@
 //! Writes a state dictionary as safetensors, tensors in order of names.
 
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::Dtype;
@@ -8,8 +7,10 @@ use safetensors::tensor::TensorView;
 
 use super::{StateDict, little_endian};
 use crate::error::{Error, Result};
+use crate::store::write_atomically;
 
-/// Writes `state` to `path` through a temporary file beside it, so that a crash leaves the old file or none.
+/// Writes `state` to `path` in one step, so that a crash leaves the old file or none, and several processes that import
+/// at once a whole one.
 pub fn write(path: &Path, state: &StateDict) -> Result<()> {
     let bytes: Vec<(&String, Vec<u8>)> =
         state.iter().map(|(name, weight)| (name, little_endian(&weight.values))).collect();
@@ -19,11 +20,5 @@ pub fn write(path: &Path, state: &StateDict) -> Result<()> {
         views.push((name.as_str(), TensorView::new(Dtype::F32, state[*name].shape.clone(), bytes).map_err(broken)?));
     }
     let file = safetensors::serialize(views, None).map_err(broken)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let part = path.with_extension("safetensors.part");
-    let mut out = std::fs::File::create(&part).map_err(Error::io("write", &part))?;
-    out.write_all(&file).and_then(|()| out.sync_all()).map_err(Error::io("write", &part))?;
-    std::fs::rename(&part, path).map_err(Error::io("write", path))?;
-    Ok(())
+    write_atomically(path, &file)
 }

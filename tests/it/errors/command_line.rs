@@ -109,3 +109,49 @@ fn a_dataset_of_which_only_a_part_is_there_is_listed_as_such() {
     std::fs::remove_dir_all(sandbox.path("data/parts/disc")).expect("removed");
     assert!(row(&sandbox).contains("in part"), "{}", row(&sandbox));
 }
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_and_the_other_studies_go_on() {
+    // The page, a table of the report, and the experiment's own table cannot replace a folder.
+    for name in ["report.html", "tables", "metrics.csv"] {
+        let sandbox = Sandbox::new();
+        sandbox.write("other.toml", EXPERIMENT);
+        match name {
+            "tables" => sandbox.write("results/experiment/tables", "a file"),
+            _ => sandbox.write(&format!("results/experiment/{name}/file"), ""),
+        }
+        let outcome = sandbox.dmad(&["run", "experiment.toml", "other.toml"]);
+        outcome.says(1, &[name, "the runs of experiment stay recorded", "dmad report experiment.toml"]);
+        outcome.says(1, &["other: 1 runs done, 0 were up to date, 0 failed"]);
+        assert!(sandbox.path("results/other/report.html").is_file());
+        let path = sandbox.path(&format!("results/experiment/{name}"));
+        if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.expect("removed");
+        let again = sandbox.dmad(&["run", "experiment.toml", "other.toml"]);
+        again.says(0, &["experiment: 0 runs done, 1 were up to date"]);
+    }
+}
+
+#[test]
+fn runs_are_chosen_by_patterns_in_which_only_a_star_is_special() {
+    let sandbox = Sandbox::new();
+    sandbox.write("experiment.toml", format!("{EXPERIMENT}\n[sweep]\n\"method.train.epochs\" = [1, 2]\n"));
+    for (pattern, runs) in [("full[*]", 2), ("full[epochs=2]", 1), ("*", 2)] {
+        let plan = sandbox.dmad(&["plan", "experiment.toml", "--only", pattern, "--format", "json"]);
+        plan.says(0, &[]);
+        let plan: serde_json::Value = serde_json::from_str(&plan.stdout).expect("JSON");
+        assert_eq!(plan["runs"].as_array().map(Vec::len), Some(runs), "{pattern}: {plan}");
+    }
+}
+
+#[test]
+fn sizes_are_read_with_their_units() {
+    let sandbox = Sandbox::new();
+    for size in ["512MB", "1.5GiB", "2 gb", "1000000"] {
+        sandbox.dmad(&["data", "list", "--memory", size]).says(0, &[]);
+    }
+    sandbox.dmad(&["data", "list", "--memory", "512"]).says(2, &["at least 1MB"]);
+    for size in ["much", "2 parsecs", "-1GB"] {
+        let option = format!("--memory={size}");
+        sandbox.dmad(&["data", "list", &option]).says(2, &["a number and a unit, such as 512MB or 2GB"]);
+    }
+}

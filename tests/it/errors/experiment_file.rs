@@ -32,7 +32,7 @@ fn a_wrong_type_says_which_is_wanted() {
     fault("size = 64", "size = \"64\"", "\"64\"", &["`image.size` must be an integer, not a string"]);
     fault("seeds = [0]", "seeds = 0", "0\nmetrics", &["`seeds` must be an array, not an integer"]);
     fault("seen.count = 1", "seen = 1", "1\n\n[image]", &["`protocol.seen` must be a table"]);
-    fault("mlp.hidden = 16", "loss.lambda1 = \"aut\"", "\"aut\"", &["`method.loss.lambda1`", "did you mean \"auto\"?"]);
+    fault("mlp.hidden = 16", "loss.lambda1 = \"aut\"", "\"aut\"", &["`method.loss.lambda1`", "did you mean `auto`?"]);
     fault(
         "mlp.hidden = 16",
         "mlp.hidden = 1979-05-27",
@@ -165,9 +165,9 @@ fn unknown_names_are_told_at_their_place_with_the_nearest() {
         "\"efficientnet_lite0\"",
         "\"efficientnet_lite\"",
         "\"efficientnet_lite\"",
-        &["there is no backbone", "did you mean \"efficientnet_lite0\"?"],
+        &["there is no backbone", "did you mean `efficientnet_lite0`?"],
     );
-    fault("\"stride16\"", "\"stride-16\"", "[\"stride8\"", &["no layer \"stride-16\"", "did you mean \"stride16\"?"]);
+    fault("\"stride16\"", "\"stride-16\"", "[\"stride8\"", &["no layer \"stride-16\"", "did you mean `stride16`?"]);
     fault(
         "dataset = \"cloth\"",
         "dataset = \"clothes\"",
