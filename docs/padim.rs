@@ -23,6 +23,7 @@ pub const ENTRY: Entry = Entry {
         fill: |json| Ok(write_params(&read_params::<Params>(json)?)),
         resolve: |json, _| Ok(json),
     },
+    parts: &[],
     build: |json, seed| {
         let params = read_params(json.clone()).map_err(|fault| Error::method(fault.message, fault.key))?;
         Ok(Box::new(Padim { params, seed }))

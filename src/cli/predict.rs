@@ -9,8 +9,8 @@ use image::{ImageFormat, Rgb, RgbImage};
 
 use super::Common;
 use crate::error::{Error, Result};
-use crate::methods;
 use crate::record;
+use crate::report;
 use crate::run::{self, Prediction, Progress, Request, Session};
 use crate::store::write_atomically;
 
@@ -47,7 +47,7 @@ pub struct Args {
 
 /// Writes scores and maps, and prints the scores.
 pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
-    let recorded = record::find_run(&common.results, &args.id, &methods::kinds())?;
+    let recorded = record::find_run(&common.results, &args.id, &report::kinds())?;
     let found = &recorded.runs[0];
     if let Some(message) = &found.failure {
         return Err(Error::usage(format!("run {} failed: {message}", found.id), "choose one that did not"));

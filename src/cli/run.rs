@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::run::{Failure, Isolate, Options, Progress, Session, Summary};
 use crate::spec::{self, Experiment, Run};
-use crate::{methods, record, report, run};
+use crate::{record, report, run};
 
 /// Run experiments.
 #[derive(clap::Args, Debug)]
@@ -93,11 +93,11 @@ impl Shard {
 
 /// True when no run failed.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
-    let methods = methods::kinds();
+    let kinds = report::kinds();
     let experiments = args
         .files
         .iter()
-        .map(|file| spec::load(file, &methods, args.choice.seeds()))
+        .map(|file| spec::load(file, &kinds, args.choice.seeds()))
         .collect::<Result<Vec<Experiment>>>()?;
     if let Some((a, b)) = twice(&experiments) {
         let (first, second) = (a.path.display(), b.path.display());
@@ -126,7 +126,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             say(experiment, &summary, clock.wall_seconds(), common);
             continue;
         }
-        let recorded = record::read_experiment(&common.results.join(&experiment.name), &methods)?;
+        let recorded = record::read_experiment(&common.results.join(&experiment.name), &kinds)?;
         super::report::show(&recorded, json)?;
         if !json && summary.done > 0 {
             super::print(&report::stage_costs(&recorded))?;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::BankPart;
 use crate::bank::coreset::{Start, coreset_size, greedy_in_parts};
 use crate::bank::neighbours::nearest_in_parts;
 use crate::bank::project::{Kind, Projection};
@@ -10,6 +11,10 @@ use crate::matrix::Rows;
 use crate::plan::{Computed, Graph, Inputs, Job, Stage, StageId, Work};
 use crate::random::{Purpose, name_index, stream};
 use crate::store::{Scratch, TensorDecl};
+
+/// What the normal bank holds.
+pub const NORMAL_PART: BankPart =
+    BankPart { name: "normal", label: "M_n (normal)", normal: true, stage: "normal_bank", rows: None };
 
 /// Which rows compete for a place in the normal bank, and how places are given.
 #[derive(Clone, Debug)]

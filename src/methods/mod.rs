@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::maps::{gaussian, upsample, upsample_corners};
 use crate::plan::{Graph, Inputs, StageId};
 use crate::spec::MethodKind;
+use crate::store::Artifact;
 
 /// A method with its parameters.
 pub trait Method: Send + Sync {
@@ -86,10 +87,27 @@ impl Scoring {
     }
 }
 
+/// Rows of a method's banks that figures tell apart from others.
+#[derive(Debug)]
+pub struct BankPart {
+    /// Name in experiment files.
+    pub name: &'static str,
+    /// Name in legends.
+    pub label: &'static str,
+    /// Whether they are normal patches, which figures show where they are asked for by name.
+    pub normal: bool,
+    /// Kind of the stages whose artifacts hold them as `rows`.
+    pub stage: &'static str,
+    /// Which rows of such an artifact they are; `None` = all.
+    pub rows: Option<fn(&Artifact) -> Result<Vec<bool>>>,
+}
+
 /// One row of the registry.
 pub struct Entry {
     /// What experiment files may say of it.
     pub kind: MethodKind,
+    /// What its banks hold; a part's place is its number in files.
+    pub parts: &'static [BankPart],
     /// Builds it from resolved parameters and the run's seed.
     pub build: fn(&Json, u64) -> Result<Box<dyn Method>>,
 }
@@ -100,6 +118,20 @@ pub const METHODS: &[Entry] = &[dmad::ENTRY, patchcore::ENTRY, simplenet::ENTRY,
 /// The parser's view of all methods.
 pub fn kinds() -> Vec<&'static MethodKind> {
     METHODS.iter().map(|entry| &entry.kind).collect()
+}
+
+/// What the banks of a method hold.
+pub fn bank_parts(method: &str) -> &'static [BankPart] {
+    METHODS.iter().find(|entry| entry.kind.name == method).map_or(&[], |entry| entry.parts)
+}
+
+/// The parts of a method's banks that are wanted by `names`; [] = all that are no normal patches.
+pub fn wanted_parts(method: &str, names: &[String]) -> Vec<&'static BankPart> {
+    let named = |part: &&BankPart| match names {
+        [] => !part.normal,
+        names => names.iter().any(|name| name == part.name),
+    };
+    bank_parts(method).iter().filter(named).collect()
 }
 
 /// Builds the method of a resolved run.

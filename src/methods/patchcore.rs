@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::common::{CoresetParams, NormalBankParams, normal_bank};
+use super::common::{CoresetParams, NORMAL_PART, NormalBankParams, normal_bank};
 use super::{Entry, Method, Outputs, Scoring, Select};
 use crate::bank::neighbours::k_nearest;
 use crate::bank::project::Kind;
@@ -27,6 +27,7 @@ pub const ENTRY: Entry = Entry {
         fill: |json| read_params::<Params>(json).map(|params| write_params(&params)),
         resolve: |json, _| resolve(json),
     },
+    parts: &[NORMAL_PART],
     build: |json, seed| {
         let params = read_params(json.clone()).map_err(|fault| Error::method(fault.message, fault.key))?;
         Ok(Box::new(PatchCore { params, seed }))

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::read::{Recorded, read_run_of};
 use crate::error::{Error, Result};
-use crate::spec::MethodKind;
+use crate::spec::Kinds;
 
 /// The folders of recorded experiments below `results`, sorted.
 ///
@@ -23,7 +23,7 @@ pub fn experiments(results: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// No such run, several, or one whose record is refused.
-pub fn find_run(results: &Path, name: &str, methods: &[&MethodKind]) -> Result<Recorded> {
+pub fn find_run(results: &Path, name: &str, kinds: &Kinds) -> Result<Recorded> {
     let (experiment, id) = match name.rsplit_once('/') {
         Some((experiment, id)) => (Some(experiment), id),
         None => (None, name),
@@ -45,7 +45,7 @@ pub fn find_run(results: &Path, name: &str, methods: &[&MethodKind]) -> Result<R
     }
     match &found[..] {
         // An id is the digest of all settings: several studies may share a run, and any of its records will do.
-        [(folder, id), others @ ..] if others.iter().all(|(_, other)| other == id) => read_run_of(folder, id, methods),
+        [(folder, id), others @ ..] if others.iter().all(|(_, other)| other == id) => read_run_of(folder, id, kinds),
         [] => Err(Error::usage(
             format!("no run `{name}` is recorded below {}", results.display()),
             "`dmad runs list` shows all of them",

@@ -15,28 +15,27 @@ use crate::data::{Labelled, evaluation_mask, load_rgb, thumbnail};
 use crate::embed::{self, Settings};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
-use crate::methods::{self, Outputs};
+use crate::methods::{self, BankPart, Outputs};
 use crate::plan::{Computed, Graph, Job, Stage, StageId, Work};
 use crate::random::{Purpose, stream};
 use crate::record::{self, Embedding, Picture, Recorded, RecordedRun, RunFolder};
-use crate::spec::{BankPart, Experiment, Figure, Maps, Run, RunSpec, Tsne};
-use crate::store::{Artifact, TensorDecl, write_atomically};
+use crate::spec::{Experiment, Need, Run, RunSpec, Selection, WantedEmbedding, WantedImages};
+use crate::store::{TensorDecl, write_atomically};
 
 /// Adds what the figures of an experiment need to the records that are there. What cannot be made is said and left out,
 /// unless the disk is to blame: the numbers do not depend on it.
 pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
-    let wants = |figure: &&Figure| matches!(figure, Figure::Maps(_) | Figure::Tsne(_));
-    if !experiment.figures.iter().any(|figure| wants(&figure)) {
+    if experiment.figures.iter().all(|figure| figure.need.is_none()) {
         return Ok(());
     }
     let _lock = session.wait_for(&session.results_lock(experiment, "gallery"))?;
     let folder = session.settings.results.join(&experiment.name);
-    let recorded = record::read_experiment(&folder, &methods::kinds())?;
+    let recorded = record::read_experiment(&folder, &experiment.kinds)?;
     for (number, figure) in experiment.figures.iter().enumerate() {
-        let made = match figure {
-            Figure::Maps(figure) => pictures(session, &recorded, figure),
-            Figure::Tsne(figure) => embeddings(session, &recorded, figure),
-            _ => Ok(()),
+        let made = match &figure.need {
+            Some(Need::Pictures(wanted)) => pictures(session, &recorded, &figure.selection, wanted),
+            Some(Need::Embedding(wanted)) => embeddings(session, &recorded, &figure.selection, wanted),
+            None => Ok(()),
         };
         match made {
             Err(fault @ Error::Io { .. }) if fault.is_of_the_disk() => return Err(fault),
@@ -48,8 +47,8 @@ pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
 }
 
 /// Leaves the pictures of the chosen images beside the first run shown.
-fn pictures(session: &Session, recorded: &Recorded, figure: &Maps) -> Result<()> {
-    for (run, chosen) in record::chosen_pictures(recorded, figure)? {
+fn pictures(session: &Session, recorded: &Recorded, selection: &Selection, wanted: &WantedImages) -> Result<()> {
+    for (run, chosen) in record::chosen_pictures(recorded, selection, wanted)? {
         let mut pictures = record::read_pictures(run)?;
         let new: Vec<&(String, String)> =
             chosen.iter().filter(|(_, path)| !pictures.pictures.iter().any(|picture| picture.path == *path)).collect();
@@ -85,12 +84,12 @@ fn picture(run: &RecordedRun, class: &str, labelled: &Labelled) -> Result<Pictur
 }
 
 /// Leaves the embeddings that a figure shows beside their runs.
-fn embeddings(session: &Session, recorded: &Recorded, figure: &Tsne) -> Result<()> {
-    for spec in figure.choice().of(&recorded.experiment.runs) {
+fn embeddings(session: &Session, recorded: &Recorded, selection: &Selection, wanted: &WantedEmbedding) -> Result<()> {
+    for spec in selection.of(&recorded.experiment.runs) {
         let Some(run) = recorded.finished(spec) else { continue };
-        if record::read_embedding(run, figure)?.is_none() {
-            let embedding = embedding(session, declared(recorded, spec)?, figure)?;
-            record::write_embedding(run, figure, &embedding)?;
+        if record::read_embedding(run, wanted)?.is_none() {
+            let embedding = embedding(session, declared(recorded, spec)?, wanted)?;
+            record::write_embedding(run, wanted, &embedding)?;
         }
     }
     Ok(())
@@ -114,18 +113,18 @@ pub(super) fn lacking(
 ) -> Vec<StageId> {
     let mut stages = Vec::new();
     for figure in &experiment.figures {
-        let Figure::Tsne(figure) = figure else { continue };
-        let shows = figure.choice().of(&experiment.runs).contains(&&run.spec);
-        if shows && !record.file(&record::embedding_name(figure)).is_file() {
-            stages.extend(stage(graph, outputs, run, figure).map(|(stage, _)| stage));
+        let Some(Need::Embedding(wanted)) = &figure.need else { continue };
+        let shows = figure.selection.of(&experiment.runs).contains(&&run.spec);
+        if shows && !record.file(&record::embedding_name(wanted)).is_file() {
+            stages.extend(stage(graph, outputs, run, wanted).map(|(stage, _)| stage));
         }
     }
     stages
 }
 
 /// Computes the embedding of a run's banks, from the store where it has them.
-fn embedding(session: &Session, run: &Run, figure: &Tsne) -> Result<Embedding> {
-    let more = |graph: &mut Graph, outputs: &[Outputs]| stage(graph, outputs, run, figure);
+fn embedding(session: &Session, run: &Run, wanted: &WantedEmbedding) -> Result<Embedding> {
+    let more = |graph: &mut Graph, outputs: &[Outputs]| stage(graph, outputs, run, wanted);
     build::with_more(session, run, more, |built: &Built, stage: Option<(StageId, Vec<StageId>)>| {
         let Some((stage, banks)) = stage else {
             let what = format!("method `{}` has no bank of the wanted parts", run.spec.method_name());
@@ -147,45 +146,51 @@ fn embedding(session: &Session, run: &Run, figure: &Tsne) -> Result<Embedding> {
 }
 
 /// Adds the stage of an embedding: the banks of all models together. `None` where there is no bank of the wanted parts.
-fn stage(graph: &mut Graph, outputs: &[Outputs], run: &Run, figure: &Tsne) -> Option<(StageId, Vec<StageId>)> {
-    let wanted =
-        |bank: &StageId| BankPart::of_stage(graph.stage(*bank).kind).iter().any(|part| figure.parts.contains(part));
-    let banks: Vec<StageId> = outputs.iter().flat_map(|output| &output.banks).copied().filter(wanted).collect();
+fn stage(
+    graph: &mut Graph,
+    outputs: &[Outputs],
+    run: &Run,
+    wanted: &WantedEmbedding,
+) -> Option<(StageId, Vec<StageId>)> {
+    let all = methods::bank_parts(run.spec.method_name());
+    let shown = methods::wanted_parts(run.spec.method_name(), &wanted.parts);
+    let holds = |bank: &StageId| shown.iter().any(|part| part.stage == graph.stage(*bank).kind);
+    let banks: Vec<StageId> = outputs.iter().flat_map(|output| &output.banks).copied().filter(holds).collect();
     if banks.is_empty() {
         return None;
     }
     let kinds: Vec<&'static str> = banks.iter().map(|&bank| graph.stage(bank).kind).collect();
     let dim = graph.stage(banks[0]).work.cols;
-    let (figure, seed) = (figure.clone(), run.spec.seed);
+    let (wanted, seed) = (wanted.clone(), run.spec.seed);
+    let names: Vec<&str> = shown.iter().map(|part| part.name).collect();
     // Neighbours, components, and a few thousand operations per point and step.
-    let operations = figure.points as f64 * (dim as f64).powi(2) * 3.0 + (figure.points * figure.epochs) as f64 * 5e3;
+    let operations = wanted.points as f64 * (dim as f64).powi(2) * 3.0 + (wanted.points * wanted.epochs) as f64 * 5e3;
     let id = graph.add(Stage {
         kind: "embedding",
         version: 1,
         params: json!({
-            "parts": figure.parts, "points": figure.points, "perplexity": figure.perplexity, "epochs": figure.epochs,
+            "parts": names, "points": wanted.points, "perplexity": wanted.perplexity, "epochs": wanted.epochs,
             "seed": seed,
         }),
         inputs: banks.clone(),
         images: String::new(),
         weights: String::new(),
         label: "t-SNE of the banks".into(),
-        work: Work::matrix(figure.points, 2, operations).with_memory(8 * figure.points * dim),
-        compute: Box::new(move |job| compute(job, &kinds, &figure, seed)),
+        work: Work::matrix(wanted.points, 2, operations).with_memory(8 * wanted.points * dim),
+        compute: Box::new(move |job| compute(job, &places(job, &kinds, all, &shown)?, all, &wanted, seed)),
     });
     Some((id, banks))
 }
 
-fn compute(job: &Job, kinds: &[&str], figure: &Tsne, seed: u64) -> Result<Computed> {
-    let places = places(job, kinds, &figure.parts)?;
-    let mut chosen = stream(seed, Purpose::Embedding, 2).choose(places.len(), figure.points);
+fn compute(job: &Job, places: &[Place], parts: &[BankPart], wanted: &WantedEmbedding, seed: u64) -> Result<Computed> {
+    let mut chosen = stream(seed, Purpose::Embedding, 2).choose(places.len(), wanted.points);
     chosen.sort_unstable();
     let mut rows = Matrix::zeros(0, job.inputs[0].rows("rows")?.cols());
     for &number in &chosen {
-        let (input, row, _) = places[number];
+        let Place { input, row, .. } = places[number];
         rows.extend(job.inputs[input].rows("rows")?.slice(row..row + 1));
     }
-    let settings = Settings { perplexity: figure.perplexity, epochs: figure.epochs, seed };
+    let settings = Settings { perplexity: wanted.perplexity, epochs: wanted.epochs, seed };
     let found = embed::tsne(rows.view(), &settings, job.progress)?;
     let count = found.points.len();
     let mut writer = job.create(vec![
@@ -194,39 +199,44 @@ fn compute(job: &Job, kinds: &[&str], figure: &Tsne, seed: u64) -> Result<Comput
         TensorDecl::u32("rows", &[count]),
     ])?;
     writer.f32(found.points.as_flattened())?;
-    writer.u32(&chosen.iter().map(|&number| places[number].2 as u32).collect::<Vec<_>>())?;
+    writer.u32(&chosen.iter().map(|&number| places[number].part as u32).collect::<Vec<_>>())?;
     writer.u32(&chosen.iter().map(|&number| number as u32).collect::<Vec<_>>())?;
+    let rows_of = |part: usize| places.iter().filter(|place| place.part == part).count();
+    let counts = parts.iter().enumerate().map(|(number, part)| json!({ "part": part.name, "rows": rows_of(number) }));
     let note = json!({
         "algorithm": "Barnes-Hut t-SNE (bhtsne 0.7.3, theta 0.5) after PCA", "points": count, "of": places.len(),
-        "components": found.components, "explained": found.explained, "perplexity": found.perplexity,
-        "epochs": figure.epochs, "exaggerated_epochs": figure.epochs / 4, "seed": seed,
-        "kl_divergence": found.divergence, "parts": counts(&places),
+        "components": found.components, "explained": found.explained, "perplexity": wanted.perplexity,
+        "epochs": wanted.epochs, "exaggerated_epochs": wanted.epochs / 4, "seed": seed,
+        "kl_divergence": found.divergence, "parts": counts.collect::<Json>(),
     });
     Ok(Computed::new(writer, note))
 }
 
-/// Input, row and part of every bank row that may be embedded.
-fn places(job: &Job, kinds: &[&str], wanted: &[BankPart]) -> Result<Vec<(usize, usize, BankPart)>> {
+/// A bank row that may be embedded: which input, which of its rows, which of the method's parts.
+#[derive(Clone, Copy)]
+struct Place {
+    input: usize,
+    row: usize,
+    part: usize,
+}
+
+/// Every bank row of the parts shown, bank after bank.
+fn places(job: &Job, kinds: &[&str], all: &[BankPart], shown: &[&BankPart]) -> Result<Vec<Place>> {
     let mut places = Vec::new();
     for (input, (artifact, kind)) in job.inputs.iter().zip(kinds).enumerate() {
-        let rows = artifact.rows("rows")?.len();
-        let parts = match *kind {
-            "seen_bank" => seen_parts(artifact)?,
-            other => vec![BankPart::of_stage(other)[0]; rows],
-        };
-        let own = parts.into_iter().enumerate().filter(|(_, part)| wanted.contains(part));
-        places.extend(own.map(|(row, part)| (input, row, part)));
+        let first = places.len();
+        for (part, declared) in all.iter().enumerate() {
+            if declared.stage != *kind || !shown.iter().any(|shown| shown.name == declared.name) {
+                continue;
+            }
+            let own = match declared.rows {
+                Some(rows) => rows(artifact)?,
+                None => vec![true; artifact.rows("rows")?.len()],
+            };
+            let own = own.into_iter().enumerate().filter(|(_, own)| *own);
+            places.extend(own.map(|(row, _)| Place { input, row, part }));
+        }
+        places[first..].sort_by_key(|place| place.row);
     }
     Ok(places)
-}
-
-/// The bank of seen anomalies says which image a row came from; rows around a centre came from none.
-fn seen_parts(bank: &Artifact) -> Result<Vec<BankPart>> {
-    let part = |&image: &u32| if image == u32::MAX { BankPart::Center } else { BankPart::Seen };
-    Ok(bank.u32("image")?.iter().map(part).collect())
-}
-
-fn counts(places: &[(usize, usize, BankPart)]) -> Json {
-    let count = |part: BankPart| places.iter().filter(|(_, _, own)| *own == part).count();
-    BankPart::ALL.iter().map(|&part| json!({ "part": part, "rows": count(part) })).collect()
 }

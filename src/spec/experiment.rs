@@ -12,9 +12,9 @@ use serde_json::Value as Json;
 use super::check::{check, suggestion};
 use super::claim::{Claim, Tolerances, check_claims, check_tables};
 use super::diagnostic::Place;
-use super::figure::{Figure, check_names};
+use super::figure::{self, Figure};
 use super::file::{ExperimentFile, MetricName, Names, Table as TableSpec};
-use super::method::{MethodContext, MethodFault, MethodKind, schema_of};
+use super::method::{Kinds, MethodContext, MethodFault, MethodKind, schema_of};
 use super::sweep::{sweep_points, swept_name};
 use super::tree::{self, Node, Table, Value};
 use super::types::{Backbone, Evaluation, Features, Image, Protocol};
@@ -53,6 +53,8 @@ pub struct Experiment {
     pub figures: Vec<Figure>,
     /// The runs in canonical order: variant, sweep, dataset, seed.
     pub runs: Vec<Run>,
+    /// What its file might name: what its records are read with again.
+    pub kinds: Kinds,
     /// The resolved experiment as TOML: reading it again gives the same runs.
     pub resolved: String,
 }
@@ -144,11 +146,12 @@ fn locate<'a>(tree: &'a Node, key: &str) -> &'a Place {
 }
 
 /// JSON Schema of experiment files, methods included.
-pub fn schema(methods: &[&MethodKind]) -> Json {
+pub fn schema(kinds: &Kinds) -> Json {
     let mut schema = schema_of::<ExperimentFile>();
-    let method = method_schema(methods);
+    let method = method_schema(&kinds.methods);
     schema["title"] = "dmad experiment".into();
     schema["properties"]["method"] = method.clone();
+    schema["properties"]["figure"]["items"] = figure::schema(&kinds.figures);
     schema["properties"]["variant"]["items"]["properties"]["method"] = method;
     schema["properties"]["variant"]["items"]["required"] = serde_json::json!(["name"]);
     schema
@@ -169,13 +172,13 @@ fn method_schema(methods: &[&MethodKind]) -> Json {
 }
 
 /// Reads, checks and resolves an experiment file. `more_seeds` run beside the file's own.
-pub fn load(path: &Path, methods: &[&MethodKind], more_seeds: &[u64]) -> Result<Experiment> {
+pub fn load(path: &Path, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
     let tree = tree::read(path)?;
-    resolve(path, tree, methods, more_seeds)
+    resolve(path, tree, kinds, more_seeds)
 }
 
-fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64]) -> Result<Experiment> {
-    let mut schema = schema(methods);
+fn resolve(path: &Path, base: Node, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
+    let mut schema = schema(kinds);
     // The method table is checked against its own method's schema, once variants and sweeps are laid over it.
     schema["properties"]["method"] = serde_json::json!({ "type": "object" });
     schema["properties"]["variant"]["items"]["properties"]["method"] = serde_json::json!({ "type": "object" });
@@ -196,14 +199,15 @@ fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64])
     let trees = variant_trees(&base)?;
     // Where a sweep changes the method, its own defaults change with it; writing out those of one method would pin them.
     let keep_written = trees.iter().any(|(_, tree)| sweeps_method(tree));
-    let mut resolver = Resolver { methods, schema: &schema, seeds: &seeds, keep_written, runs: Vec::new() };
+    let mut resolver =
+        Resolver { methods: &kinds.methods, schema: &schema, seeds: &seeds, keep_written, runs: Vec::new() };
     let mut rows = Vec::new();
     for (variant, tree) in trees {
         rows.push((variant.clone(), resolver.expand(&variant, tree)?));
     }
     check_claims(&base, &file.claim, &resolver.runs)?;
     check_tables(&base, &file.table, &resolver.runs)?;
-    check_names(&base, &file.figure, &resolver.runs)?;
+    let figures = figure::read(&base, &file.figure, &kinds.figures, &resolver.runs)?;
     Ok(Experiment {
         path: path.into(),
         title: if file.title.is_empty() { name.clone() } else { file.title.clone() },
@@ -212,7 +216,8 @@ fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64])
         tables: file.table.clone(),
         claims: file.claim.clone(),
         tolerances: file.tolerance,
-        figures: file.figure.clone(),
+        figures,
+        kinds: kinds.clone(),
         resolved: resolved_toml(&base, &name, &seeds, rows),
         runs: resolver.runs,
         name,

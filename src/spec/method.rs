@@ -2,7 +2,19 @@
 
 use serde_json::Value as Json;
 
+use super::figure::FigureKind;
+
+/// What experiment files may name, from the registries that come after the parser (`report::kinds` has all of it).
+#[derive(Clone, Debug)]
+pub struct Kinds {
+    /// Methods.
+    pub methods: Vec<&'static MethodKind>,
+    /// Kinds of figures.
+    pub figures: Vec<&'static FigureKind>,
+}
+
 /// One method as experiment files see it. The registry is a const slice of these (`methods::METHODS`).
+#[derive(Debug)]
 pub struct MethodKind {
     /// Value of `method.name`.
     pub name: &'static str,

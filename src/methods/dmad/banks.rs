@@ -7,10 +7,36 @@ use super::params::{Bank, Center, CenterBank, Filter, OutlierBank, Params, Selec
 use crate::data::training_mask;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
-use crate::methods::common::{CoresetParams, offsets};
+use crate::methods::BankPart;
+use crate::methods::common::{CoresetParams, NORMAL_PART, offsets};
 use crate::plan::{Computed, Graph, Inputs, Job, Stage, StageId, Work};
 use crate::random::{Purpose, name_index, stream};
-use crate::store::TensorDecl;
+use crate::store::{Artifact, TensorDecl};
+
+/// What the banks hold, for figures.
+pub const PARTS: &[BankPart] = &[
+    NORMAL_PART,
+    BankPart { name: "outlier", label: "M_o (outliers)", normal: false, stage: "outlier_bank", rows: None },
+    BankPart {
+        name: "seen",
+        label: "M_as (seen anomalies)",
+        normal: false,
+        stage: "seen_bank",
+        rows: Some(|bank| scattered(bank, false)),
+    },
+    BankPart {
+        name: "center",
+        label: "M_p (around their centre)",
+        normal: false,
+        stage: "seen_bank",
+        rows: Some(|bank| scattered(bank, true)),
+    },
+];
+
+/// The bank of seen anomalies says which image a row came from; rows around a centre came from none.
+fn scattered(bank: &Artifact, wanted: bool) -> Result<Vec<bool>> {
+    Ok(bank.u32("image")?.iter().map(|&image| (image == u32::MAX) == wanted).collect())
+}
 
 /// M_o: textures mixed position by position with a random normal image each, thinned by a coreset.
 pub fn outlier_bank<'a>(

@@ -57,6 +57,7 @@ pub const ENTRY: Entry = Entry {
         fill: params::fill,
         resolve: params::resolve,
     },
+    parts: banks::PARTS,
     build: |json, seed| {
         let params =
             read_params(json.clone()).map_err(|fault| crate::error::Error::method(fault.message, fault.key))?;

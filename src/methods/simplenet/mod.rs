@@ -47,6 +47,7 @@ pub const ENTRY: Entry = Entry {
         fill: |json| read_params::<Params>(json).map(|params| write_params(&params)),
         resolve: |json, _| params::resolve(json),
     },
+    parts: &[],
     build: |json, seed| {
         let params = read_params(json.clone()).map_err(|fault| Error::method(fault.message, fault.key))?;
         Ok(Box::new(SimpleNet { params, seed }))

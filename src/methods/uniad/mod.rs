@@ -47,6 +47,7 @@ pub const ENTRY: Entry = Entry {
         fill: params::fill,
         resolve: params::resolve,
     },
+    parts: &[],
     build: |json, seed| {
         let params = read_params(json.clone()).map_err(|fault| Error::method(fault.message, fault.key))?;
         Ok(Box::new(UniAd { params, seed }))
