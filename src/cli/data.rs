@@ -2,7 +2,7 @@
 //!
 //! Owns: this command's arguments and output. Does not own: any check (`data`).
 
-use crate::data::catalog::{Catalog, Counts, Entry, Layout};
+use crate::data::catalog::{Catalog, Counts, Declared, Entry};
 use crate::data::digest::Digests;
 use crate::data::index::{self, Image, Index, Source};
 use crate::data::{image as images, verify};
@@ -104,12 +104,13 @@ fn list_row(entry: &Entry, data_root: &Path) -> Value {
         (index.classes.len(), images)
     });
     let whole = found.is_some();
-    let declared = (!entry.counts.is_empty()).then(|| (entry.counts.len(), entry.counts.values().map(total).sum()));
+    let Declared { layout, counts, licence, url, cite, note, .. } = &entry.declared;
+    let declared = (!counts.is_empty()).then(|| (counts.len(), counts.values().map(total).sum()));
     let (classes, images) = found.or(declared).unzip();
     json!({
-        "name": entry.name, "layout": entry.layout.name(), "present": entry.is_present(data_root),
-        "whole": whole, "classes": classes, "images": images, "licence": entry.licence, "url": entry.url, "cite": entry.cite,
-        "note": entry.note,
+        "name": entry.name, "layout": layout, "present": entry.is_present(data_root),
+        "whole": whole, "classes": classes, "images": images, "licence": licence, "url": url, "cite": cite,
+        "note": note,
     })
 }
 
@@ -224,7 +225,7 @@ fn leaks(index: &Index) -> Result<Vec<String>> {
 
 /// Writes all images and masks of a synthetic dataset; returns the number of files.
 fn synthesize(entry: &Entry, out: &Path) -> Result<usize> {
-    if entry.layout != Layout::Synthetic {
+    if entry.layout.root().is_some() {
         let help = "name a dataset of layout synthetic (see `dmad data list`)";
         return Err(Error::usage(format!("`{}` is not drawn, but read from files", entry.name), help));
     }

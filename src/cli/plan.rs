@@ -7,9 +7,9 @@ use serde_json::json;
 use super::{Common, run::Choice};
 use crate::error::Result;
 use crate::record::Standing;
+use crate::report;
 use crate::run::{self, Forecast, Progress, RunForecast, Session, StageForecast, duration};
 use crate::spec::{self, Experiment};
-use crate::{methods, report};
 
 /// Show what a run would do.
 #[derive(clap::Args, Debug)]
@@ -31,11 +31,11 @@ pub struct Args {
 
 /// True when nothing is missing.
 pub fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
-    let methods = methods::kinds();
+    let kinds = report::kinds();
     let experiments = args
         .files
         .iter()
-        .map(|file| spec::load(file, &methods, args.choice.seeds()))
+        .map(|file| spec::load(file, &kinds, args.choice.seeds()))
         .collect::<Result<Vec<Experiment>>>()?;
     let session = Session::open(common.settings(), common.catalog()?, Progress::silent())?;
     let mut fine = true;

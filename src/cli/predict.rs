@@ -9,8 +9,8 @@ use image::{ImageFormat, Rgb, RgbImage};
 
 use super::Common;
 use crate::error::{Error, Result};
-use crate::methods;
 use crate::record;
+use crate::report;
 use crate::run::{self, Prediction, Progress, Request, Session};
 use crate::spec;
 use crate::store::write_atomically;
@@ -48,14 +48,15 @@ pub struct Args {
 
 /// Writes scores and maps, and prints the scores.
 pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
-    let recorded = record::find_run(&common.results, &args.id)?;
+    let kinds = report::kinds();
+    let recorded = record::find_run(&common.results, &args.id, &kinds)?;
     let found = &recorded.runs[0];
     if let Some(message) = &found.failure {
         return Err(Error::usage(format!("run {} failed: {message}", found.id), "choose one that did not"));
     }
     let paths = files(&args.images)?;
     let session = Session::open(common.settings(), common.catalog()?, Progress::new())?;
-    let experiment = spec::load(&recorded.folder.join("experiment.toml"), &methods::kinds(), &[])?;
+    let experiment = spec::load(&recorded.folder.join("experiment.toml"), &kinds, &[])?;
     let declared = experiment.runs.iter().find(|run| run.spec.id == found.id).ok_or_else(|| {
         let what =
             format!("run {} is recorded, but this program's defaults make another run of its settings", found.id);

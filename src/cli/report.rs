@@ -11,7 +11,7 @@ use crate::record::Recorded;
 use crate::report::Checked;
 use crate::spec::Declared;
 use crate::store::write_atomically;
-use crate::{methods, record, report, run, spec};
+use crate::{record, report, run, spec};
 
 /// Print the tables and claims of recorded experiments, and write them as Markdown, CSV, LaTeX and one page.
 #[derive(clap::Args, Debug)]
@@ -58,9 +58,9 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
 /// The records of an experiment file or of a folder. What a file shows and asks may have been edited since its runs were
 /// recorded, and runs may have been added: these count as missing.
 pub(super) fn read(target: &Path, common: &Common) -> Result<Recorded> {
-    let mut recorded = record::read_experiment(&folder(target, common)?)?;
+    let mut recorded = record::read_experiment(&folder(target, common)?, &report::kinds())?;
     if target.is_file() {
-        let declared = spec::load(target, &methods::kinds(), &[])?;
+        let declared = spec::load(target, &report::kinds(), &[])?;
         let known: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.spec.id()).collect();
         let experiment = &mut recorded.experiment;
         experiment.title = declared.title;
@@ -157,5 +157,5 @@ pub(super) fn folder(target: &Path, common: &Common) -> Result<PathBuf> {
     if target.is_dir() {
         return Ok(target.into());
     }
-    Ok(common.results.join(spec::load(target, &methods::kinds(), &[])?.name))
+    Ok(common.results.join(spec::load(target, &report::kinds(), &[])?.name))
 }

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::run::{Failure, Isolate, Options, Progress, Session, Summary};
 use crate::spec::{self, Experiment, Run};
-use crate::{methods, record, report, run};
+use crate::{record, report, run};
 
 /// Run experiments.
 #[derive(clap::Args, Debug)]
@@ -95,11 +95,11 @@ impl Shard {
 
 /// True when no run failed and every report was made.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
-    let methods = methods::kinds();
+    let kinds = report::kinds();
     let experiments = args
         .files
         .iter()
-        .map(|file| spec::load(file, &methods, args.choice.seeds()))
+        .map(|file| spec::load(file, &kinds, args.choice.seeds()))
         .collect::<Result<Vec<Experiment>>>()?;
     if let Some((a, b)) = twice(&experiments) {
         let (first, second) = (a.path.display(), b.path.display());
@@ -148,7 +148,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
 
 /// Prints and writes what the experiment's records say, and what its stages took when some were computed now.
 fn show(experiment: &Experiment, computed: bool, common: &Common, json: bool) -> Result<()> {
-    let recorded = record::read_experiment(&common.results.join(&experiment.name))?;
+    let recorded = record::read_experiment(&common.results.join(&experiment.name), &experiment.kinds)?;
     super::report::show(&recorded, json)?;
     if !json && computed {
         super::print(&report::stage_costs(&recorded))?;

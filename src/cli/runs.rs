@@ -73,7 +73,7 @@ fn list(targets: &[PathBuf], common: &Common, as_json: bool) -> Result<bool> {
     };
     let (mut rows, mut fine) = (Vec::new(), true);
     for folder in folders {
-        match record::read_experiment(&folder) {
+        match record::read_experiment(&folder, &report::kinds()) {
             Ok(recorded) => rows.extend(recorded.runs.iter().map(|run| summary(&recorded, run))),
             Err(fault) => {
                 super::print_error(&fault);
@@ -115,7 +115,7 @@ fn summary(recorded: &Recorded, run: &RecordedRun) -> Json {
 }
 
 fn show(name: &str, common: &Common, as_json: bool) -> Result<()> {
-    let recorded = record::find_run(&common.results, name)?;
+    let recorded = record::find_run(&common.results, name, &report::kinds())?;
     let run = &recorded.runs[0];
     if as_json {
         let classes: Vec<Json> = recorded
@@ -172,7 +172,7 @@ fn classes(recorded: &Recorded) -> String {
 }
 
 fn compare(first: &str, second: &str, common: &Common, as_json: bool) -> Result<()> {
-    let [first, second] = [first, second].map(|name| record::find_run(&common.results, name));
+    let [first, second] = [first, second].map(|name| record::find_run(&common.results, name, &report::kinds()));
     let (first, second) = (first?, second?);
     let (a, b) = (&first.runs[0], &second.runs[0]);
     let (settings, origins) = (diff::settings(a, b), diff::origins(a, b));

@@ -9,7 +9,7 @@ use super::Common;
 use crate::error::{Error, Result};
 use crate::run::{self, Progress, Session};
 use crate::store::Store;
-use crate::{methods, report, spec};
+use crate::{report, spec};
 
 /// Look after the store of cached artifacts.
 #[derive(clap::Args, Debug)]
@@ -126,11 +126,11 @@ fn gc(files: &[PathBuf], delete: bool, common: &Common, as_json: bool) -> Result
 
 /// Artifacts that the experiments use. One that cannot be planned is an error: everything of it would be lost.
 fn needed(files: &[PathBuf], common: &Common) -> Result<BTreeSet<(String, String)>> {
-    let methods = methods::kinds();
+    let kinds = report::kinds();
     let session = Session::open(common.settings(), common.catalog()?, Progress::silent())?;
     let mut needed = BTreeSet::new();
     for file in files {
-        let experiment = spec::load(file, &methods, &[])?;
+        let experiment = spec::load(file, &kinds, &[])?;
         let forecast = run::forecast(&session, &experiment, &experiment.runs);
         if let Some(fault) = forecast.runs.iter().find_map(|run| run.fault.as_ref()) {
             let what = format!("{} cannot be planned: {fault}", file.display());

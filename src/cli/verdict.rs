@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::paper::Published;
 use crate::paper::verdict::{Outcome, Tally, Verdict, tally};
 use crate::report::verdicts::{because, compare, doubt, not_run};
-use crate::{methods, report, spec};
+use crate::{report, spec};
 
 /// What recorded numbers say of the published ones.
 #[derive(Clone, Debug, clap::Args)]
@@ -95,7 +95,7 @@ fn board<'a>(
     // The names of the paper's tables live as long as its values.
     let place = |table: &str| published.cells().iter().map(|cell| cell.key.table.as_str()).find(|name| *name == table);
     if !target.is_dir() && !folder.is_dir() {
-        let experiment = spec::load(target, &methods::kinds(), &[])?;
+        let experiment = spec::load(target, &report::kinds(), &[])?;
         let table = named(&experiment.reproduces);
         if table.is_empty() && args.targets.len() > 1 {
             return Ok(None);

@@ -2,75 +2,22 @@
 //!
 //! Owns: the file's keys, their checks and the words of the messages. Does not own: what is on disk (`index`).
 
+use crate::data::layouts::{LAYOUTS, Layout, Row, keys_of};
 use crate::error::{Error, Result, suggestion};
+use schemars::JsonSchema;
 use serde::Deserialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use toml::de::{DeTable, DeValue};
+use std::path::Path;
+use std::sync::Arc;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer};
 
 const BUILT_IN: &str = include_str!("../../datasets.toml");
 const FILE_NAME: &str = "datasets.toml";
-/// Keys of every entry, then of layouts on disk, then of the synthetic layout.
-const COMMON_KEYS: &[&str] = &["layout", "classes", "counts", "url", "sha256", "licence", "cite", "note"];
-const DISK_KEYS: &[&str] = &["root", "images"];
-const VISA_KEYS: &[&str] = &["split", "split_csv"];
-const SYNTHETIC_KEYS: &[&str] = &["seed", "side", "train", "test_good", "test_per_defect", "textures"];
-const COUNT_KEYS: &[&str] = &["train", "train_bad", "test_good", "test_bad"];
-
-/// How the files of a dataset are arranged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Layout {
-    /// `CLASS/train/good`, `CLASS/test/DEFECT`, `CLASS/ground_truth/DEFECT/NNN_mask.png`.
-    Mvtec,
-    /// `CLASS/Data/Images/…`, split by an official CSV.
-    Visa,
-    /// `CATEGORY/*.jpg`: images without labels, for outliers.
-    Folder,
-    /// Drawn by this program.
-    Synthetic,
-}
-
-impl Layout {
-    /// The word used in `datasets.toml`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Layout::Mvtec => "mvtec",
-            Layout::Visa => "visa",
-            Layout::Folder => "folder",
-            Layout::Synthetic => "synthetic",
-        }
-    }
-}
-
-/// The official splits of VisA.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub enum VisaSplit {
-    /// Normal training images only.
-    #[serde(rename = "1cls")]
-    OneClass,
-    /// 20 training anomalies per class.
-    #[default]
-    #[serde(rename = "2cls_fewshot")]
-    FewShot,
-    /// 60 training anomalies per class.
-    #[serde(rename = "2cls_highshot")]
-    HighShot,
-}
-
-impl VisaSplit {
-    /// The word used in `datasets.toml` and the stem of the official CSV.
-    pub fn name(self) -> &'static str {
-        match self {
-            VisaSplit::OneClass => "1cls",
-            VisaSplit::FewShot => "2cls_fewshot",
-            VisaSplit::HighShot => "2cls_highshot",
-        }
-    }
-}
 
 /// Images of one class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Counts {
     /// Normal training images.
@@ -93,97 +40,54 @@ impl std::fmt::Display for Counts {
     }
 }
 
-/// One dataset of the catalog. Empty strings and lists mean "not given".
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Entry {
-    /// Name by which experiments call it.
-    #[serde(skip)]
-    pub name: String,
+/// What an entry may say whatever its layout. Empty strings and lists mean "not given".
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Declared {
     /// Arrangement of the files.
-    pub layout: Layout,
-    /// Folder, relative to the data folder.
-    #[serde(default)]
-    pub root: String,
+    pub layout: String,
     /// Classes in order; empty = those found, sorted.
-    #[serde(default)]
     pub classes: Vec<String>,
-    /// VisA: which split.
-    #[serde(default)]
-    pub split: VisaSplit,
-    /// VisA: the CSV, relative to the root; empty = `split_csv/SPLIT.csv`.
-    #[serde(default)]
-    pub split_csv: String,
-    /// `visa` and `folder`: folder of the images, relative to the root; empty = the root.
-    #[serde(default)]
-    pub images: String,
     /// Declared counts, asserted on load.
-    #[serde(default)]
     pub counts: BTreeMap<String, Counts>,
     /// Where it can be had.
-    #[serde(default)]
     pub url: String,
     /// SHA-256 of the archive behind `url`.
-    #[serde(default)]
     pub sha256: String,
     /// Licence in a few words.
-    #[serde(default)]
     pub licence: String,
     /// Whom to cite.
-    #[serde(default)]
     pub cite: String,
     /// What one should know of it.
-    #[serde(default)]
     pub note: String,
-    /// Synthetic: seed of the drawings.
-    #[serde(default)]
-    pub seed: u64,
-    /// Synthetic: side in pixels.
-    #[serde(default)]
-    pub side: u32,
-    /// Synthetic: training images per class.
-    #[serde(default)]
-    pub train: usize,
-    /// Synthetic: normal test images per class.
-    #[serde(default)]
-    pub test_good: usize,
-    /// Synthetic: test images per defect kind.
-    #[serde(default)]
-    pub test_per_defect: usize,
-    /// Synthetic: when above 0, the set is outlier textures, so many per category, in place of classes.
-    #[serde(default)]
-    pub textures: usize,
+}
+
+/// One dataset of the catalog.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Name by which experiments call it.
+    pub name: String,
+    /// What it says whatever its layout.
+    pub declared: Declared,
+    /// What it says of its layout.
+    pub layout: Arc<dyn Layout>,
 }
 
 impl Entry {
-    /// The dataset's folder.
-    pub fn root_path(&self, data_root: &Path) -> PathBuf {
-        data_root.join(&self.root)
-    }
-
-    /// The folder that image paths start from.
-    pub fn images_path(&self, data_root: &Path) -> PathBuf {
-        let root = self.root_path(data_root);
-        if self.images.is_empty() { root } else { root.join(&self.images) }
-    }
-
-    /// The VisA split file.
-    pub fn split_csv_path(&self, data_root: &Path) -> PathBuf {
-        let root = self.root_path(data_root);
-        if self.split_csv.is_empty() {
-            root.join("split_csv").join(format!("{}.csv", self.split.name()))
-        } else {
-            root.join(&self.split_csv)
-        }
-    }
-
     /// True when nothing has to be on disk, or it is there.
     pub fn is_present(&self, data_root: &Path) -> bool {
-        self.layout == Layout::Synthetic || self.images_path(data_root).is_dir()
+        self.layout.root().is_none() || self.layout.images_path(data_root).is_dir()
+    }
+
+    /// The files that its layout wants, for messages.
+    pub fn files(&self) -> String {
+        let row = LAYOUTS.iter().find(|row| row.name == self.declared.layout);
+        row.map(|row| format!("layout {}: {}", row.name, row.files)).unwrap_or_default()
     }
 }
 
 /// All known datasets.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Catalog {
     entries: BTreeMap<String, Entry>,
 }
@@ -206,18 +110,12 @@ impl Catalog {
     fn parse(text: &str, path: &Path) -> Result<Catalog> {
         let source = Source { text, path };
         let document = DeTable::parse(text).map_err(|e| source.toml_error(&e))?;
-        source.check_keys(document.get_ref())?;
-        #[derive(Deserialize)]
-        struct Document {
-            #[serde(default)]
-            dataset: BTreeMap<String, Entry>,
-        }
-        let mut entries = toml::from_str::<Document>(text).map_err(|e| source.toml_error(&e))?.dataset;
-        for (name, entry) in &mut entries {
-            entry.name.clone_from(name);
-            check_values(entry).map_err(|what| {
-                Error::data(path, format!("dataset `{name}`: {what}"), "correct the entry of that dataset")
-            })?;
+        source.check_keys(document.get_ref(), &["dataset".into()], "the top level", &[])?;
+        let mut entries = BTreeMap::new();
+        if let Some(datasets) = document.get_ref().get("dataset") {
+            for (name, value) in source.table(datasets, "`dataset`")? {
+                entries.insert(name.get_ref().to_string(), source.entry(name, value)?);
+            }
         }
         Ok(Catalog { entries })
     }
@@ -259,74 +157,95 @@ impl Source<'_> {
         self.at(error.span().map_or(0, |span| span.start), error.message(), "correct the file there")
     }
 
-    fn check_keys(&self, document: &DeTable) -> Result<()> {
-        self.check_table(document, &["dataset"], "the top level")?;
-        let Some(datasets) = document.get("dataset").and_then(|v| v.get_ref().as_table()) else { return Ok(()) };
-        for (name, value) in datasets.iter() {
-            let Some(table) = value.get_ref().as_table() else { continue };
-            let layout = match table.get("layout").map(|v| v.get_ref()) {
-                Some(DeValue::String(layout)) => layout.as_ref(),
-                _ => "",
-            };
-            let mut keys = COMMON_KEYS.to_vec();
-            keys.extend(match layout {
-                "synthetic" => SYNTHETIC_KEYS.to_vec(),
-                "visa" => [DISK_KEYS, VISA_KEYS].concat(),
-                "mvtec" => vec!["root"],
-                "folder" => DISK_KEYS.to_vec(),
-                _ => [DISK_KEYS, VISA_KEYS, SYNTHETIC_KEYS].concat(),
-            });
-            let place = format!("[dataset.{}] (layout {layout})", name.get_ref());
-            self.check_table(table, &keys, &place)?;
-            let Some(counts) = table.get("counts").and_then(|v| v.get_ref().as_table()) else { continue };
-            for (class, count) in counts.iter() {
-                let Some(count) = count.get_ref().as_table() else { continue };
-                self.check_table(count, COUNT_KEYS, &format!("the counts of `{}`", class.get_ref()))?;
-            }
-        }
-        Ok(())
+    fn table<'t, 'i>(&self, value: &'t Spanned<DeValue<'i>>, what: &str) -> Result<&'t DeTable<'i>> {
+        let fault = || self.at(value.span().start, &format!("{what} must be a table"), "correct the file there");
+        value.get_ref().as_table().ok_or_else(fault)
     }
 
-    fn check_table(&self, table: &DeTable, known: &[&str], place: &str) -> Result<()> {
-        for key in table.keys() {
-            let name: &str = key.get_ref();
-            if !known.contains(&name) {
-                let help = suggestion(name, known.iter().copied());
-                return Err(self.at(key.span().start, &format!("unknown key `{name}` in {place}"), help));
+    /// One entry: its keys are its layout's, or those that every entry may have.
+    fn entry(&self, name: &Spanned<Cow<str>>, value: &Spanned<DeValue>) -> Result<Entry> {
+        let table = self.table(value, &format!("`dataset.{}`", name.get_ref()))?;
+        let layout = self.layout(name, table)?;
+        let own = (layout.keys)();
+        let mut known = keys_of::<Declared>();
+        known.extend(own.iter().cloned());
+        let place = format!("[dataset.{}] (layout {})", name.get_ref(), layout.name);
+        self.check_keys(table, &known, &place, LAYOUTS)?;
+        if let Some(counts) = table.get("counts").and_then(|counts| counts.get_ref().as_table()) {
+            for (class, count) in counts {
+                let Some(count) = count.get_ref().as_table() else { continue };
+                let place = format!("the counts of `{}`", class.get_ref());
+                self.check_keys(count, &keys_of::<Counts>(), &place, &[])?;
             }
         }
-        Ok(())
+        let is_own = |(key, _): &(Spanned<Cow<str>>, Spanned<DeValue>)| own.iter().any(|own| own == key.get_ref());
+        let (own, common): (DeTable, DeTable) = table.clone().into_iter().partition(is_own);
+        let spanned = |table| Spanned::new(value.span(), table);
+        let declared = Declared::deserialize(Deserializer::from(spanned(common))).map_err(|e| self.toml_error(&e))?;
+        let layout = (layout.parse)(spanned(own)).map_err(|e| self.toml_error(&e))?;
+        let entry = Entry { name: name.get_ref().to_string(), declared, layout };
+        check_values(&entry).map_err(|what| {
+            let what = format!("dataset `{}`: {what}", entry.name);
+            Error::data(self.path, what, "correct the entry of that dataset")
+        })?;
+        Ok(entry)
+    }
+
+    /// The layout that an entry names.
+    fn layout(&self, name: &Spanned<Cow<str>>, table: &DeTable) -> Result<&'static Row> {
+        let names = || LAYOUTS.iter().map(|row| row.name);
+        let Some(value) = table.get("layout") else {
+            let what = format!("[dataset.{}] lacks `layout`", name.get_ref());
+            return Err(self.at(name.span().start, &what, suggestion("", names())));
+        };
+        let word = value.get_ref().as_str().unwrap_or_default();
+        LAYOUTS.iter().find(|row| row.name == word).ok_or_else(|| {
+            self.at(value.span().start, &format!("there is no layout `{word}`"), suggestion(word, names()))
+        })
+    }
+
+    /// Refuses keys of a table that are not `known`, and says which of the `others` they are of.
+    fn check_keys(&self, table: &DeTable, known: &[String], place: &str, others: &[Row]) -> Result<()> {
+        let Some(key) = table.keys().find(|key| !known.iter().any(|known| known == key.get_ref())) else {
+            return Ok(());
+        };
+        let name: &str = key.get_ref();
+        let of = others.iter().filter(|row| (row.keys)().iter().any(|key| key == name)).map(|row| row.name);
+        let of = of.collect::<Vec<_>>().join(", ");
+        let of = if of.is_empty() { of } else { format!("`{name}` is a key of layout {of}; ") };
+        let help = of + &suggestion(name, known.iter().map(String::as_str));
+        Err(self.at(key.span().start, &format!("unknown key `{name}` in {place}"), help))
     }
 }
 
-fn check_values(entry: &Entry) -> Result<(), String> {
-    let mut sorted: Vec<&String> = entry.classes.iter().collect();
+fn check_values(Entry { declared, layout, .. }: &Entry) -> Result<(), String> {
+    let mut sorted: Vec<&String> = declared.classes.iter().collect();
     sorted.sort_unstable();
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(format!("class `{}` is listed twice", pair[0]));
     }
-    if let Some(class) = entry.classes.iter().find(|c| c.is_empty() || c.contains(['/', '\\']) || *c == "..") {
+    if let Some(class) = declared.classes.iter().find(|c| c.is_empty() || c.contains(['/', '\\']) || *c == "..") {
         return Err(format!("`{class}` cannot be the name of a class folder"));
     }
-    if let Some(class) = entry.counts.keys().find(|c| !entry.classes.is_empty() && !entry.classes.contains(c)) {
+    if let Some(class) = declared.counts.keys().find(|c| !declared.classes.is_empty() && !declared.classes.contains(c))
+    {
         return Err(format!("counts are declared for `{class}`, which is not among its classes"));
     }
-    if entry.layout == Layout::Synthetic {
-        if !(32..=4096).contains(&entry.side) {
-            return Err(format!("side = {} is outside 32 to 4096 pixels", entry.side));
-        }
-        if entry.textures == 0 && (entry.train == 0 || entry.test_good == 0 || entry.test_per_defect == 0) {
-            return Err("train, test_good and test_per_defect must be above 0 (or textures, for outliers)".into());
-        }
-    } else if entry.root.is_empty() {
+    if layout.root() == Some("") {
         return Err("`root` is missing".into());
     }
-    Ok(())
+    layout.check()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_built_in_catalog_names_every_layout() {
+        let known = LAYOUTS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
+        assert!(BUILT_IN.contains(&format!("a known layout ({known})")), "{known}");
+    }
 
     #[test]
     fn the_built_in_catalog_declares_the_published_totals() {
@@ -339,8 +258,8 @@ mod tests {
             ("dtd", 47, [5640, 0, 0, 0]),
         ] {
             let entry = catalog.get(name).unwrap();
-            let sum = |f: fn(&Counts) -> usize| entry.counts.values().map(f).sum::<usize>();
-            assert_eq!((entry.classes.len(), entry.counts.len()), (classes, classes), "{name}");
+            let sum = |f: fn(&Counts) -> usize| entry.declared.counts.values().map(f).sum::<usize>();
+            assert_eq!((entry.declared.classes.len(), entry.declared.counts.len()), (classes, classes), "{name}");
             let sums = [sum(|c| c.train), sum(|c| c.train_bad), sum(|c| c.test_good), sum(|c| c.test_bad)];
             assert_eq!(sums, total, "{name}");
         }

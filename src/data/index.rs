@@ -3,8 +3,9 @@
 //! Owns: the types of images and the checks common to all layouts. Does not own: how a layout arranges its files
 //! (`layouts`), pixels (`image`, `mask`), which images train or test (`protocol`).
 
-use crate::data::catalog::{Counts, Entry, Layout};
-use crate::data::layouts::{folder, generated, mvtec, synthetic::SyntheticSpec, visa};
+use crate::data::catalog::{Counts, Entry};
+use crate::data::layouts::Wanted;
+use crate::data::layouts::synthetic::SyntheticSpec;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -145,12 +146,15 @@ pub struct Survey {
 
 /// What the layouts fill in.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
+pub struct Findings {
+    /// Faults.
     pub faults: Vec<Error>,
+    /// Hidden and foreign files and folders that were passed over.
     pub skipped: Vec<PathBuf>,
 }
 
 impl Findings {
+    /// Adds a fault.
     pub fn fault(&mut self, path: impl AsRef<Path>, what: impl Into<String>, help: impl Into<String>) {
         self.faults.push(Error::data(path, what, help));
     }
@@ -182,50 +186,23 @@ pub fn first_fault(dataset: &str, faults: Vec<Error>) -> Option<Error> {
 /// # Errors
 /// Only when nothing can be read: the root or the split file is missing, or `only_classes` names an unknown class.
 pub fn survey(entry: &Entry, data_root: &Path, only_classes: Option<&[String]>) -> Result<Survey> {
-    let root = entry.images_path(data_root);
-    if entry.layout != Layout::Synthetic && !root.is_dir() {
-        return Err(missing_root(entry, &root));
+    let root = entry.layout.images_path(data_root);
+    if let Some(folder) = entry.layout.root()
+        && !root.is_dir()
+    {
+        return Err(missing_root(entry, folder, &root));
     }
     let mut findings = Findings::default();
-    let classes = match entry.layout {
-        Layout::Mvtec => {
-            let names = wanted(entry, only_classes, || mvtec::classes(&root, &mut findings))?;
-            names.iter().filter_map(|name| mvtec::read(&root, name, &mut findings)).collect()
-        }
-        Layout::Folder => {
-            let names = wanted(entry, only_classes, || folder::categories(&root, &mut findings))?;
-            names.iter().filter_map(|name| folder::read(&root, name, &mut findings)).collect()
-        }
-        Layout::Visa => {
-            let csv = entry.split_csv_path(data_root);
-            let rows = visa::read_csv(&csv)?;
-            let names = wanted(entry, only_classes, || Ok(visa::classes(&rows)))?;
-            names.iter().filter_map(|name| visa::read(&root, &csv, &rows, name, &mut findings)).collect()
-        }
-        Layout::Synthetic => {
-            let names = wanted(entry, only_classes, || Ok(generated::names(entry)))?;
-            names.iter().map(|name| generated::read(entry, name)).collect::<Result<_>>()?
-        }
-    };
+    let classes = entry.layout.read(data_root, &Wanted { entry, only: only_classes }, &mut findings)?;
     let mut index = Index { dataset: entry.name.clone(), root, classes, skipped: findings.skipped };
     index.skipped.sort_unstable();
     let mut faults = findings.faults;
     faults.extend(wrong_counts(entry, &index));
     if index.classes.is_empty() && faults.is_empty() {
-        faults.push(Error::data(&index.root, "no class found in it", layout_help(entry)));
+        let help = entry.files();
+        faults.push(Error::data(&index.root, "no class found in it", help));
     }
     Ok(Survey { index, faults })
-}
-
-/// Class names in order: declared or discovered, then narrowed.
-fn wanted(entry: &Entry, only: Option<&[String]>, found: impl FnOnce() -> Result<Vec<String>>) -> Result<Vec<String>> {
-    let all = if entry.classes.is_empty() { found()? } else { entry.classes.clone() };
-    let Some(only) = only else { return Ok(all) };
-    if let Some(name) = only.iter().find(|name| !all.contains(name)) {
-        let kind = format!("class of dataset `{}` called", entry.name);
-        return Err(Error::unknown(&kind, name, all.iter().map(String::as_str)));
-    }
-    Ok(all.into_iter().filter(|name| only.contains(name)).collect())
 }
 
 fn wrong_counts(entry: &Entry, index: &Index) -> Option<Error> {
@@ -233,7 +210,7 @@ fn wrong_counts(entry: &Entry, index: &Index) -> Option<Error> {
         .classes
         .iter()
         .filter_map(|class| {
-            let (expected, found) = (entry.counts.get(&class.name)?, class.counts());
+            let (expected, found) = (entry.declared.counts.get(&class.name)?, class.counts());
             (*expected != found).then(|| format!("{}: expected {expected}; found {found}", class.name))
         })
         .collect();
@@ -247,22 +224,12 @@ fn wrong_counts(entry: &Entry, index: &Index) -> Option<Error> {
     })
 }
 
-fn missing_root(entry: &Entry, root: &Path) -> Error {
-    let source = match (entry.url.as_str(), entry.licence.as_str()) {
+fn missing_root(entry: &Entry, folder: &str, root: &Path) -> Error {
+    let source = match (entry.declared.url.as_str(), entry.declared.licence.as_str()) {
         ("", _) => String::new(),
         (url, "") => format!("get it from {url} and "),
         (url, licence) => format!("get it from {url} (licence: {licence}) and "),
     };
-    let help =
-        format!("{source}put it there, or name the folder that holds `{}` with --data DIR (or DMAD_DATA)", entry.root);
+    let help = format!("{source}put it there, or name the folder that holds `{folder}` with --data DIR (or DMAD_DATA)");
     Error::data(root, format!("no such folder; dataset `{}` is expected there", entry.name), help)
-}
-
-fn layout_help(entry: &Entry) -> &'static str {
-    match entry.layout {
-        Layout::Mvtec => "layout mvtec: CLASS/train/good, CLASS/test/DEFECT, CLASS/ground_truth/DEFECT/NNN_mask.png",
-        Layout::Folder => "layout folder: CATEGORY/*.jpg",
-        Layout::Visa => "layout visa: CLASS/Data/Images, CLASS/Data/Masks, split_csv/SPLIT.csv",
-        Layout::Synthetic => "",
-    }
 }

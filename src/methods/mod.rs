@@ -24,11 +24,12 @@ use crate::error::Result;
 use crate::maps::{gaussian, upsample, upsample_corners};
 use crate::plan::{Graph, Handle, Inputs, Model, RowsOf, Scores, StageKind};
 use crate::spec::{
-    Configured, MethodContext, MethodFault, MethodKind, Run, params_difference, read_params, schema_of, to_json,
+    Configured, MethodContext, MethodFault, MethodKind, Run, params_difference, params_schema, read_params, to_json,
 };
+use crate::store::Artifact;
 
 pub use neighbours::Search;
-pub use normal_bank::{Coreset, NormalBank, Scope, Selection, offsets};
+pub use normal_bank::{Coreset, NORMAL_PART, NormalBank, Scope, Selection, offsets};
 
 /// A method with its parameters.
 pub trait Method: Send + Sync {
@@ -103,6 +104,9 @@ pub trait Parameters: Default + Clone + Serialize + DeserializeOwned + JsonSchem
 
     /// The stages that are its own.
     const STAGES: &'static [StageKind];
+
+    /// What its banks hold, for figures; a part's place is its number in files.
+    const PARTS: &'static [BankPart] = &[];
 
     /// The method's own defaults of `image`, `backbone`, `features` where they differ from the general ones.
     fn sections() -> Json {
@@ -188,6 +192,21 @@ impl Scoring {
     }
 }
 
+/// Rows of a method's banks that figures tell apart from others.
+#[derive(Debug)]
+pub struct BankPart {
+    /// Name in experiment files.
+    pub name: &'static str,
+    /// Name in legends.
+    pub label: &'static str,
+    /// Whether they are normal patches, which figures show where they are asked for by name.
+    pub normal: bool,
+    /// Kind of the stages whose artifacts hold them as `rows`.
+    pub stage: &'static str,
+    /// Which rows of such an artifact they are; `None` = all.
+    pub rows: Option<fn(&Artifact) -> Result<Vec<bool>>>,
+}
+
 /// One row of the registry.
 pub struct Entry {
     /// What experiment files may say of it.
@@ -196,6 +215,8 @@ pub struct Entry {
     pub backbone: &'static str,
     /// The stages that are its own.
     pub stages: &'static [StageKind],
+    /// What its banks hold; a part's place is its number in files.
+    pub parts: &'static [BankPart],
 }
 
 impl Entry {
@@ -205,13 +226,14 @@ impl Entry {
             kind: MethodKind {
                 name: P::NAME,
                 about: P::ABOUT,
-                schema: schema_of::<P>,
+                schema: params_schema::<P>,
                 defaults: || to_json(&P::default()),
                 sections: P::sections,
                 parse: parse::<P>,
             },
             backbone: P::BACKBONE,
             stages: P::STAGES,
+            parts: P::PARTS,
         }
     }
 }
@@ -235,6 +257,20 @@ pub const SHARED_STAGES: &[StageKind] = &[StageKind::of::<normal_bank::SelectNor
 /// The row of a method.
 pub fn entry(name: &str) -> Option<&'static Entry> {
     METHODS.iter().find(|entry| entry.kind.name == name)
+}
+
+/// What the banks of a method hold.
+pub fn bank_parts(method: &str) -> &'static [BankPart] {
+    entry(method).map_or(&[], |entry| entry.parts)
+}
+
+/// The parts of a method's banks that are wanted by `names`; [] = all that are no normal patches.
+pub fn wanted_parts(method: &str, names: &[String]) -> Vec<&'static BankPart> {
+    let named = |part: &&BankPart| match names {
+        [] => !part.normal,
+        names => names.iter().any(|name| name == part.name),
+    };
+    bank_parts(method).iter().filter(named).collect()
 }
 
 /// The method of a run.

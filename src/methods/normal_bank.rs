@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Given;
+use super::{BankPart, Given};
 use crate::bank::coreset::{Start, coreset_size, greedy_in_parts};
 use crate::bank::project::{Kind, Projection};
 use crate::error::Result;
@@ -13,6 +13,15 @@ use crate::plan::{self, Compute, Computed, Features, Graph, Handle, Inputs, Job,
 use crate::random::{Purpose, name_index, stream};
 use crate::spec::{MethodFault, Settings};
 use crate::store::{Scratch, TensorDecl};
+
+/// What the normal bank holds.
+pub const NORMAL_PART: BankPart = BankPart {
+    name: "normal",
+    label: "M_n (normal)",
+    normal: true,
+    stage: <SelectNormal as Compute>::KIND,
+    rows: None,
+};
 
 /// Which rows compete for a place in a bank.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::{Given, Method, NormalBank, Outputs, Parameters, Scoring, Select};
+use super::{BankPart, Given, Method, NORMAL_PART, NormalBank, Outputs, Parameters, Scoring, Select};
 use crate::bank::neighbours::k_nearest;
 use crate::error::Result;
 use crate::matrix::Rows;
@@ -67,6 +67,7 @@ impl Parameters for Params {
         "PatchCore: nearest neighbour in a coreset of normal patches, no training (arXiv 2106.08265)";
     const BACKBONE: &'static str = "wide_resnet50_2 imagenet";
     const STAGES: &'static [StageKind] = &[StageKind::of::<ScorePatches>()];
+    const PARTS: &'static [BankPart] = &[NORMAL_PART];
 
     fn sections() -> Json {
         json!({ "features": { "dim": 1024 } })

@@ -180,7 +180,8 @@ impl Job<'_> {
         self.artifact(of.id()).u32("image")
     }
 
-    fn artifact(&self, stage: StageId) -> &Artifact {
+    /// The artifact of an input.
+    pub(crate) fn artifact(&self, stage: StageId) -> &Artifact {
         self.inputs.get(&stage).unwrap_or_else(|| unreachable!("a handle that is part of no key was opened"))
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use super::ImageRow;
 use super::read::{Recorded, RecordedRun};
 use crate::error::{Error, Result};
-use crate::spec::{Maps, Tsne, canonical_json};
+use crate::spec::{Selection, WantedEmbedding, WantedImages, canonical_json};
 use crate::store::write_atomically;
 
 impl RecordedRun {
@@ -50,7 +50,7 @@ fn whole(bytes: &[u8]) -> Vec<u32> {
 pub struct Embedding {
     /// x and y of each point.
     pub points: Vec<[f32; 2]>,
-    /// Number of each point's part in `BankPart::ALL`.
+    /// Number of each point's part among those of its method.
     pub parts: Vec<u32>,
     /// Number of each point's row among the rows of all parts.
     pub rows: Vec<u32>,
@@ -60,22 +60,15 @@ pub struct Embedding {
     pub banks: Vec<String>,
 }
 
-/// What a t-SNE figure wants of a run, as JSON: its settings without its looks.
-fn embedding_settings(figure: &Tsne) -> Json {
-    json!({
-        "parts": figure.parts, "points": figure.points, "perplexity": figure.perplexity, "epochs": figure.epochs,
-    })
-}
-
-/// Name of the file with the embedding that `figure` shows.
-pub fn embedding_name(figure: &Tsne) -> String {
-    let digest = blake3::hash(canonical_json(&embedding_settings(figure)).as_bytes()).to_hex();
+/// Name of the file with the embedding that a figure wants.
+pub fn embedding_name(wanted: &WantedEmbedding) -> String {
+    let digest = blake3::hash(canonical_json(&json!(wanted)).as_bytes()).to_hex();
     format!("embedding-{}.safetensors", &digest[..8])
 }
 
 /// Writes an embedding beside the record.
-pub fn write_embedding(run: &RecordedRun, figure: &Tsne, embedding: &Embedding) -> Result<()> {
-    let path = run.file(&embedding_name(figure));
+pub fn write_embedding(run: &RecordedRun, wanted: &WantedEmbedding, embedding: &Embedding) -> Result<()> {
+    let path = run.file(&embedding_name(wanted));
     let fault = |e: safetensors::SafeTensorError| {
         Error::store(&path, format!("cannot be made ({e})"), "report this as a fault of the program")
     };
@@ -84,18 +77,18 @@ pub fn write_embedding(run: &RecordedRun, figure: &Tsne, embedding: &Embedding) 
     let parts = TensorView::new(Dtype::U32, vec![count], bytemuck::cast_slice(&embedding.parts)).map_err(fault)?;
     let rows = TensorView::new(Dtype::U32, vec![count], bytemuck::cast_slice(&embedding.rows)).map_err(fault)?;
     // One entry, because the order of several is not fixed.
-    let about = json!({ "settings": embedding_settings(figure), "banks": embedding.banks, "note": embedding.note });
+    let about = json!({ "settings": wanted, "banks": embedding.banks, "note": embedding.note });
     let about = HashMap::from([("dmad".to_string(), canonical_json(&about))]);
     let tensors = [("parts", parts), ("points", points), ("rows", rows)];
     write_atomically(&path, &safetensors::serialize(tensors, Some(about)).map_err(fault)?)
 }
 
-/// The embedding that `figure` shows of a run; `None` where there is none, or one of banks that the run no longer has.
+/// The embedding that a figure wants of a run; `None` where there is none, or one of banks that the run no longer has.
 ///
 /// # Errors
 /// A file that is there and cannot be read.
-pub fn read_embedding(run: &RecordedRun, figure: &Tsne) -> Result<Option<Embedding>> {
-    let path = run.file(&embedding_name(figure));
+pub fn read_embedding(run: &RecordedRun, wanted: &WantedEmbedding) -> Result<Option<Embedding>> {
+    let path = run.file(&embedding_name(wanted));
     if !path.is_file() {
         return Ok(None);
     }
@@ -192,8 +185,12 @@ pub type ChosenPictures<'a> = (&'a RecordedRun, Vec<(String, String)>);
 ///
 /// # Errors
 /// A table of images that cannot be read.
-pub fn chosen_pictures<'a>(recorded: &'a Recorded, figure: &Maps) -> Result<Vec<ChosenPictures<'a>>> {
-    let shown = figure.choice().of(&recorded.experiment.runs);
+pub fn chosen_pictures<'a>(
+    recorded: &'a Recorded,
+    selection: &Selection,
+    wanted: &WantedImages,
+) -> Result<Vec<ChosenPictures<'a>>> {
+    let shown = selection.of(&recorded.experiment.runs);
     let mut known = BTreeSet::new();
     let datasets = shown.iter().map(|spec| spec.dataset.as_str()).filter(|dataset| known.insert(*dataset));
     let mut out = Vec::new();
@@ -202,33 +199,33 @@ pub fn chosen_pictures<'a>(recorded: &'a Recorded, figure: &Maps) -> Result<Vec<
         let own: Vec<&RecordedRun> = of_dataset.filter_map(|spec| recorded.finished(spec)).collect();
         let images = own.iter().map(|run| run.images()).collect::<Result<Vec<_>>>()?;
         if let Some(first) = own.first() {
-            out.push((*first, choose(&images, figure)));
+            out.push((*first, choose(&images, wanted)));
         }
     }
     Ok(out)
 }
 
 /// Class and path of the chosen images; `images` are those of each run.
-fn choose(images: &[&[ImageRow]], figure: &Maps) -> Vec<(String, String)> {
+fn choose(images: &[&[ImageRow]], wanted: &WantedImages) -> Vec<(String, String)> {
     let Some((first, others)) = images.split_first() else { return Vec::new() };
     let named = |row: &ImageRow| (row.class.clone(), row.path.clone());
-    if !figure.images.is_empty() {
+    if !wanted.images.is_empty() {
         let of = |path: &String| first.iter().find(|row| row.path == *path).map(named);
-        return figure.images.iter().filter_map(of).collect();
+        return wanted.images.iter().filter_map(of).collect();
     }
     let everywhere: Vec<BTreeSet<&str>> =
         others.iter().map(|rows| rows.iter().map(|row| row.path.as_str()).collect()).collect();
     let mut classes: Vec<&str> = first.iter().map(|row| row.class.as_str()).collect();
     classes.dedup();
-    let shown = |class: &&str| figure.classes.is_empty() || figure.classes.iter().any(|name| name == class);
+    let shown = |class: &&str| wanted.classes.is_empty() || wanted.classes.iter().any(|name| name == class);
     let mut out = Vec::new();
     for class in classes.into_iter().filter(shown) {
         let common = |row: &&ImageRow| everywhere.iter().all(|paths| paths.contains(row.path.as_str()));
         let mut ranked: Vec<&ImageRow> =
             first.iter().filter(|row| row.class == class && row.label).filter(common).collect();
         ranked.sort_by(|a, b| a.score.total_cmp(&b.score).then_with(|| a.path.cmp(&b.path)));
-        let wanted = figure.per_class.min(ranked.len());
-        out.extend((0..wanted).map(|i| named(ranked[(2 * i + 1) * ranked.len() / (2 * wanted)])));
+        let count = wanted.per_class.min(ranked.len());
+        out.extend((0..count).map(|i| named(ranked[(2 * i + 1) * ranked.len() / (2 * count)])));
     }
     out
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::read::{Recorded, read_run_of};
 use crate::error::{Error, Result};
+use crate::spec::Kinds;
 
 /// The folders of recorded experiments below `results`, sorted.
 ///
@@ -22,7 +23,7 @@ pub fn experiments(results: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// No such run, several, or one whose record is refused.
-pub fn find_run(results: &Path, name: &str) -> Result<Recorded> {
+pub fn find_run(results: &Path, name: &str, kinds: &Kinds) -> Result<Recorded> {
     let (experiment, id) = match name.rsplit_once('/') {
         Some((experiment, id)) => (Some(experiment), id),
         None => (None, name),
@@ -44,7 +45,7 @@ pub fn find_run(results: &Path, name: &str) -> Result<Recorded> {
     }
     match &found[..] {
         // An id is the digest of all settings: several studies may share a run, and any of its records will do.
-        [(folder, id), others @ ..] if others.iter().all(|(_, other)| other == id) => read_run_of(folder, id),
+        [(folder, id), others @ ..] if others.iter().all(|(_, other)| other == id) => read_run_of(folder, id, kinds),
         [] => Err(Error::usage(
             format!("no run `{name}` is recorded below {}", results.display()),
             "`dmad runs list` shows all of them",

@@ -25,9 +25,6 @@ pub use write::{MEAN, Record, RunFolder, Standing, rebuild_views, write, write_e
 /// Version of the record's files; part of every record's key.
 pub const VERSION: u32 = 3;
 
-/// Version of [`Results`] as the store keeps them; part of the key of a run's metrics.
-pub const RESULTS_VERSION: u32 = 1;
-
 /// Version of [`Results`] as JSON, which the store keeps: part of the key of every stage that writes it, so that another
 /// form is made again and not misread.
 pub const RESULTS_VERSION: u32 = 1;

@@ -9,7 +9,7 @@ use super::write::{DECLARED, FILES, RunFolder};
 use super::{ImageRow, StageLog, VERSION};
 use crate::error::{Error, Result};
 use crate::methods::Scoring;
-use crate::spec::{Declared, Experiment, RunSpec, id_of, load_recorded};
+use crate::spec::{Declared, Experiment, Kinds, RunSpec, id_of, load_recorded};
 
 /// An experiment as recorded.
 #[derive(Debug)]
@@ -127,20 +127,20 @@ fn damaged(path: &Path, what: impl Into<String>) -> Error {
 /// # Errors
 /// A folder without experiment or without any recorded run; a record of another version of the format, that is damaged,
 /// lacks one of its files, or is there twice.
-pub fn read_experiment(folder: &Path) -> Result<Recorded> {
+pub fn read_experiment(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
     let there = refuse_strangers(folder)?;
-    let mut recorded = read(folder, &|_| true)?;
+    let mut recorded = read(folder, kinds, &|_| true)?;
     let declared: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.spec.id()).collect();
     recorded.others = there.into_iter().filter(|id| !declared.contains(id)).collect();
     Ok(recorded)
 }
 
 /// Reads one recorded run of the experiment in `folder`, whatever may be wrong with the others.
-pub(super) fn read_run_of(folder: &Path, id: &str) -> Result<Recorded> {
-    read(folder, &|own| own == id)
+pub(super) fn read_run_of(folder: &Path, id: &str, kinds: &Kinds) -> Result<Recorded> {
+    read(folder, kinds, &|own| own == id)
 }
 
-fn read(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Recorded> {
+fn read(folder: &Path, kinds: &Kinds, wanted: &dyn Fn(&str) -> bool) -> Result<Recorded> {
     let copy = folder.join("experiment.toml");
     if !copy.is_file() {
         return Err(Error::store(
@@ -149,7 +149,7 @@ fn read(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Recorded> {
             "name a folder below results/, or run the experiment first",
         ));
     }
-    let experiment = load_recorded(&copy, declared(&folder.join(DECLARED))?)?;
+    let experiment = load_recorded(&copy, declared(&folder.join(DECLARED))?, kinds)?;
     let mut recorded = Recorded {
         folder: folder.into(),
         experiment,

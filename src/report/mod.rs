@@ -19,17 +19,23 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::methods;
 use crate::metrics::{self, Options};
 use crate::record::{Recorded, RecordedRun};
-use crate::spec::{Dimension, MetricName, Table, lists_variant};
+use crate::spec::{Dimension, Kinds, MetricName, Table, lists_variant};
 use crate::store::write_atomically;
 
 pub use claims::Checked;
-pub use figures::{Figures, draw_figures, write_figures};
+pub use figures::{FIGURES, Figures, draw_figures, write_figures};
 pub use html::page;
 pub use pivot::{Cell, Pivot};
 pub use ranking::Ranking;
 pub use render::plain;
+
+/// All that experiment files may name.
+pub fn kinds() -> Kinds {
+    Kinds { methods: methods::kinds(), figures: FIGURES.iter().map(|entry| &entry.kind).collect() }
+}
 
 /// A finished table.
 #[derive(Debug)]

@@ -139,7 +139,7 @@ fn variant(recorded: &Recorded, key: &Key) -> Result<Option<String>> {
 
 fn paper_conditions(key: &Key, catalog: &Catalog) -> PaperConditions {
     let weights = BACKBONES.iter().filter(|(method, _)| *method == key.method).map(|(_, weights)| weights.to_string());
-    let counts = catalog.get(&key.dataset).ok().map(|entry| &entry.counts).filter(|counts| !counts.is_empty());
+    let counts = catalog.get(&key.dataset).ok().map(|entry| &entry.declared.counts).filter(|counts| !counts.is_empty());
     let test_images = counts.map(|counts| {
         let own = counts.iter().filter(|(class, _)| key.class == MEAN || **class == key.class);
         own.fold((0, 0), |(anomalous, normal), (_, count)| {

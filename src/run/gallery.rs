@@ -16,28 +16,27 @@ use crate::data::{Labelled, evaluation_mask, load_rgb, thumbnail};
 use crate::embed::{self, Settings};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
-use crate::methods::Outputs;
-use crate::plan::{Compute, Computed, Graph, Handle, Job, RowsOf, StageId, Work};
+use crate::methods::{self, BankPart, Outputs};
+use crate::plan::{self, Compute, Computed, Graph, Handle, Job, RowsOf, StageId, Work};
 use crate::random::{Purpose, stream};
 use crate::record::{self, Embedding, Picture, Recorded, RecordedRun, RunFolder};
-use crate::spec::{BankPart, Experiment, Figure, Maps, Run, RunSpec, Tsne};
+use crate::spec::{Experiment, Need, Run, RunSpec, Selection, WantedEmbedding, WantedImages};
 use crate::store::{TensorDecl, write_atomically};
 
 /// Adds what the figures of an experiment need to the records that are there. What cannot be made is said and left out,
 /// unless the disk is to blame: the numbers do not depend on it.
 pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
-    let wants = |figure: &&Figure| matches!(figure, Figure::Maps(_) | Figure::Tsne(_));
-    if !experiment.figures.iter().any(|figure| wants(&figure)) {
+    if experiment.figures.iter().all(|figure| figure.need.is_none()) {
         return Ok(());
     }
     let _lock = session.wait_for(&session.results_lock(experiment, "gallery"))?;
     let folder = session.settings.results.join(&experiment.name);
-    let recorded = record::read_experiment(&folder)?;
+    let recorded = record::read_experiment(&folder, &experiment.kinds)?;
     for (number, figure) in experiment.figures.iter().enumerate() {
-        let made = match figure {
-            Figure::Maps(figure) => pictures(session, experiment, &recorded, figure),
-            Figure::Tsne(figure) => embeddings(session, experiment, &recorded, figure),
-            _ => Ok(()),
+        let made = match &figure.need {
+            Some(Need::Pictures(wanted)) => pictures(session, experiment, &recorded, &figure.selection, wanted),
+            Some(Need::Embedding(wanted)) => embeddings(session, experiment, &recorded, &figure.selection, wanted),
+            None => Ok(()),
         };
         match made {
             Err(fault @ Error::Io { .. }) if fault.is_of_the_disk() => return Err(fault),
@@ -49,8 +48,14 @@ pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
 }
 
 /// Leaves the pictures of the chosen images beside the first run shown.
-fn pictures(session: &Session, experiment: &Experiment, recorded: &Recorded, figure: &Maps) -> Result<()> {
-    for (run, chosen) in record::chosen_pictures(recorded, figure)? {
+fn pictures(
+    session: &Session,
+    experiment: &Experiment,
+    recorded: &Recorded,
+    selection: &Selection,
+    wanted: &WantedImages,
+) -> Result<()> {
+    for (run, chosen) in record::chosen_pictures(recorded, selection, wanted)? {
         let mut pictures = record::read_pictures(run)?;
         let new: Vec<&(String, String)> =
             chosen.iter().filter(|(_, path)| !pictures.pictures.iter().any(|picture| picture.path == *path)).collect();
@@ -86,12 +91,18 @@ fn picture(run: &RecordedRun, class: &str, labelled: &Labelled) -> Result<Pictur
 }
 
 /// Leaves the embeddings that a figure shows beside their runs.
-fn embeddings(session: &Session, experiment: &Experiment, recorded: &Recorded, figure: &Tsne) -> Result<()> {
-    for spec in figure.choice().of(&recorded.experiment.runs) {
+fn embeddings(
+    session: &Session,
+    experiment: &Experiment,
+    recorded: &Recorded,
+    selection: &Selection,
+    wanted: &WantedEmbedding,
+) -> Result<()> {
+    for spec in selection.of(&recorded.experiment.runs) {
         let Some(run) = recorded.finished(spec) else { continue };
-        if record::read_embedding(run, figure)?.is_none() {
-            let embedding = embedding(session, declared(experiment, spec)?, figure)?;
-            record::write_embedding(run, figure, &embedding)?;
+        if record::read_embedding(run, wanted)?.is_none() {
+            let embedding = embedding(session, declared(experiment, spec)?, wanted)?;
+            record::write_embedding(run, wanted, &embedding)?;
         }
     }
     Ok(())
@@ -113,41 +124,36 @@ pub(super) fn lacking(
 ) -> Vec<StageId> {
     let mut stages = Vec::new();
     for figure in &experiment.figures {
-        let Figure::Tsne(figure) = figure else { continue };
-        let shows = figure.choice().of(&experiment.runs).contains(&&run.spec);
-        if shows && !record.file(&record::embedding_name(figure)).is_file() {
-            stages.extend(stage(graph, outputs, run, figure).map(|(stage, _)| stage.id()));
+        let Some(Need::Embedding(wanted)) = &figure.need else { continue };
+        let shows = figure.selection.of(&experiment.runs).contains(&&run.spec);
+        if shows && !record.file(&record::embedding_name(wanted)).is_file() {
+            stages.extend(stage(graph, outputs, run, wanted).map(|(stage, _)| stage.id()));
         }
     }
     stages
 }
 
 /// Computes the embedding of a run's banks, from the store where it has them.
-fn embedding(session: &Session, run: &Run, figure: &Tsne) -> Result<Embedding> {
-    let more = |graph: &mut Graph, outputs: &[Outputs]| stage(graph, outputs, run, figure);
-    build::with_more(
-        session,
-        run,
-        more,
-        |built: &Built, stage: Option<(Handle<crate::plan::Embedding>, Vec<StageId>)>| {
-            let Some((stage, banks)) = stage else {
-                let what = format!("method `{}` has no bank of the wanted parts", run.spec.method_name());
-                return Err(Error::method(what, "name other `parts` or `variants` in the figure"));
-            };
-            let mut executor = Executor::new(session, built.graph, Patience::Wait);
-            let artifact = executor.ensure(stage.id())?.ok_or_else(|| {
-                Error::method("another process is computing what the figure needs", "run again when it has finished")
-            })?;
-            let points = artifact.f32("points")?.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
-            Ok(Embedding {
-                points,
-                parts: artifact.u32("parts")?.to_vec(),
-                rows: artifact.u32("rows")?.to_vec(),
-                note: artifact.manifest().note.clone(),
-                banks: banks.iter().map(|&bank| built.graph.stage(bank).key.to_string()).collect(),
-            })
-        },
-    )
+fn embedding(session: &Session, run: &Run, wanted: &WantedEmbedding) -> Result<Embedding> {
+    let more = |graph: &mut Graph, outputs: &[Outputs]| stage(graph, outputs, run, wanted);
+    build::with_more(session, run, more, |built: &Built, stage: Option<(Handle<plan::Embedding>, Vec<StageId>)>| {
+        let Some((stage, banks)) = stage else {
+            let what = format!("method `{}` has no bank of the wanted parts", run.spec.method_name());
+            return Err(Error::method(what, "name other `parts` or `variants` in the figure"));
+        };
+        let mut executor = Executor::new(session, built.graph, Patience::Wait);
+        let artifact = executor.ensure(stage.id())?.ok_or_else(|| {
+            Error::method("another process is computing what the figure needs", "run again when it has finished")
+        })?;
+        let points = artifact.f32("points")?.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
+        Ok(Embedding {
+            points,
+            parts: artifact.u32("parts")?.to_vec(),
+            rows: artifact.u32("rows")?.to_vec(),
+            note: artifact.manifest().note.clone(),
+            banks: banks.iter().map(|&bank| built.graph.stage(bank).key.to_string()).collect(),
+        })
+    })
 }
 
 /// Adds the stage of an embedding: the banks of all models together. `None` where there is no bank of the wanted parts.
@@ -155,34 +161,48 @@ fn stage(
     graph: &mut Graph,
     outputs: &[Outputs],
     run: &Run,
-    figure: &Tsne,
-) -> Option<(Handle<crate::plan::Embedding>, Vec<StageId>)> {
+    wanted: &WantedEmbedding,
+) -> Option<(Handle<plan::Embedding>, Vec<StageId>)> {
+    let shown = methods::wanted_parts(run.spec.method_name(), &wanted.parts);
     let kind = |bank: &RowsOf| graph.stage(bank.id()).kind;
-    let wanted = |bank: &&RowsOf| BankPart::of_stage(kind(bank)).iter().any(|part| figure.parts.contains(part));
-    let banks: Vec<RowsOf> = outputs.iter().flat_map(|output| &output.banks).filter(wanted).cloned().collect();
+    let holds = |bank: &&RowsOf| shown.iter().any(|part| part.stage == kind(bank));
+    let banks: Vec<RowsOf> = outputs.iter().flat_map(|output| &output.banks).filter(holds).cloned().collect();
+    if banks.is_empty() {
+        return None;
+    }
     let ids = banks.iter().map(RowsOf::id).collect();
     let kinds = banks.iter().map(kind).collect();
-    (!banks.is_empty()).then(|| (graph.add(Embed { figure: figure.clone(), seed: run.spec.seed, banks, kinds }), ids))
+    let embed = Embed {
+        parts: shown.iter().map(|part| part.name).collect(),
+        points: wanted.points,
+        perplexity: wanted.perplexity,
+        epochs: wanted.epochs,
+        seed: run.spec.seed,
+        banks,
+        kinds,
+        known: methods::bank_parts(run.spec.method_name()),
+    };
+    Some((graph.add(embed), ids))
 }
 
 /// Embeds rows of banks in a plane.
 #[derive(Serialize)]
 struct Embed {
-    #[serde(serialize_with = "drawn")]
-    figure: Tsne,
+    parts: Vec<&'static str>,
+    points: usize,
+    perplexity: f64,
+    epochs: usize,
     seed: u64,
     banks: Vec<RowsOf>,
     #[serde(skip)]
     kinds: Vec<&'static str>,
-}
-
-/// What of a figure decides its points.
-fn drawn<S: serde::Serializer>(figure: &Tsne, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    (&figure.parts, figure.points, figure.perplexity, figure.epochs).serialize(serializer)
+    /// All parts that the method has.
+    #[serde(skip)]
+    known: &'static [BankPart],
 }
 
 impl Compute for Embed {
-    type Output = crate::plan::Embedding;
+    type Output = plan::Embedding;
     const KIND: &'static str = "embedding";
     const VERSION: u32 = 1;
 
@@ -191,24 +211,22 @@ impl Compute for Embed {
     }
 
     fn work(&self) -> Work {
-        let (figure, dim) = (&self.figure, self.banks[0].work().cols);
+        let dim = self.banks[0].work().cols;
         // Neighbours, components, and a few thousand operations per point and step.
-        let operations =
-            figure.points as f64 * (dim as f64).powi(2) * 3.0 + (figure.points * figure.epochs) as f64 * 5e3;
-        Work::matrix(figure.points, 2, operations).with_memory(8 * figure.points * dim)
+        let operations = self.points as f64 * (dim as f64).powi(2) * 3.0 + (self.points * self.epochs) as f64 * 5e3;
+        Work::matrix(self.points, 2, operations).with_memory(8 * self.points * dim)
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
-        let Tsne { points, perplexity, epochs, .. } = self.figure;
         let places = self.places(job)?;
-        let mut chosen = stream(self.seed, Purpose::Embedding, 2).choose(places.len(), points);
+        let mut chosen = stream(self.seed, Purpose::Embedding, 2).choose(places.len(), self.points);
         chosen.sort_unstable();
         let mut rows = Matrix::zeros(0, job.rows(&self.banks[0])?.cols());
         for &number in &chosen {
-            let (bank, row, _) = places[number];
+            let Place { bank, row, .. } = places[number];
             rows.extend(job.rows(&self.banks[bank])?.slice(row..row + 1));
         }
-        let settings = Settings { perplexity, epochs, seed: self.seed };
+        let settings = Settings { perplexity: self.perplexity, epochs: self.epochs, seed: self.seed };
         let found = embed::tsne(rows.view(), &settings, job.progress)?;
         let count = found.points.len();
         let mut writer = job.create(vec![
@@ -217,41 +235,48 @@ impl Compute for Embed {
             TensorDecl::u32("rows", &[count]),
         ])?;
         writer.f32(found.points.as_flattened())?;
-        writer.u32(&chosen.iter().map(|&number| places[number].2 as u32).collect::<Vec<_>>())?;
+        writer.u32(&chosen.iter().map(|&number| places[number].part as u32).collect::<Vec<_>>())?;
         writer.u32(&chosen.iter().map(|&number| number as u32).collect::<Vec<_>>())?;
+        let rows_of = |part: usize| places.iter().filter(|place| place.part == part).count();
+        let parts = self.known.iter().enumerate();
+        let parts: Json = parts.map(|(number, part)| json!({ "part": part.name, "rows": rows_of(number) })).collect();
         let note = json!({
             "algorithm": "Barnes-Hut t-SNE (bhtsne 0.7.3, theta 0.5) after PCA", "points": count, "of": places.len(),
-            "components": found.components, "explained": found.explained, "perplexity": perplexity,
-            "epochs": epochs, "exaggerated_epochs": epochs / 4, "seed": self.seed,
-            "kl_divergence": found.divergence, "parts": counts(&places),
+            "components": found.components, "explained": found.explained, "perplexity": self.perplexity,
+            "epochs": self.epochs, "exaggerated_epochs": self.epochs / 4, "seed": self.seed,
+            "kl_divergence": found.divergence, "parts": parts,
         });
         Ok(Computed::new(writer, note))
     }
 }
 
+/// A bank row that may be embedded: of which bank, which of its rows, which of the method's parts.
+#[derive(Clone, Copy)]
+struct Place {
+    bank: usize,
+    row: usize,
+    part: usize,
+}
+
 impl Embed {
-    /// Bank, row and part of every bank row that may be embedded.
-    fn places(&self, job: &Job) -> Result<Vec<(usize, usize, BankPart)>> {
+    /// Every bank row of the parts shown, bank after bank.
+    fn places(&self, job: &Job) -> Result<Vec<Place>> {
         let mut places = Vec::new();
-        for (number, (bank, kind)) in self.banks.iter().zip(&self.kinds).enumerate() {
-            let parts = match *kind {
-                "seen_bank" => seen_parts(job.images(bank)?),
-                other => vec![BankPart::of_stage(other)[0]; job.rows(bank)?.len()],
-            };
-            let own = parts.into_iter().enumerate().filter(|(_, part)| self.figure.parts.contains(part));
-            places.extend(own.map(|(row, part)| (number, row, part)));
+        for (bank, (rows, kind)) in self.banks.iter().zip(&self.kinds).enumerate() {
+            let first = places.len();
+            for (part, declared) in self.known.iter().enumerate() {
+                if declared.stage != *kind || !self.parts.contains(&declared.name) {
+                    continue;
+                }
+                let own = match declared.rows {
+                    Some(own) => own(job.artifact(rows.id()))?,
+                    None => vec![true; job.rows(rows)?.len()],
+                };
+                let own = own.into_iter().enumerate().filter(|(_, own)| *own);
+                places.extend(own.map(|(row, _)| Place { bank, row, part }));
+            }
+            places[first..].sort_by_key(|place| place.row);
         }
         Ok(places)
     }
-}
-
-/// The bank of seen anomalies says which image a row came from; rows around a centre came from none.
-fn seen_parts(images: &[u32]) -> Vec<BankPart> {
-    let part = |&image: &u32| if image == u32::MAX { BankPart::Center } else { BankPart::Seen };
-    images.iter().map(part).collect()
-}
-
-fn counts(places: &[(usize, usize, BankPart)]) -> Json {
-    let count = |part: BankPart| places.iter().filter(|(_, _, own)| *own == part).count();
-    BankPart::ALL.iter().map(|&part| json!({ "part": part, "rows": count(part) })).collect()
 }

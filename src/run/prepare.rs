@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::extract::Extract;
 use super::session::Session;
 use crate::backbone::Architecture;
-use crate::data::catalog::Layout;
 use crate::data::{Image, Index, MaskSource, Source, Split, check_geometry, list_digest, split};
 use crate::error::{Error, Result};
 use crate::features::{Shape, feature_shape};
@@ -196,9 +195,8 @@ impl Prepared {
         if spec.protocol.is_subsampled() {
             labels.push("subsampled images".into());
         }
-        if session.catalog.get(&spec.dataset).is_ok_and(|entry| entry.layout == Layout::Synthetic) {
-            labels.push("synthetic images".into());
-        }
+        let label = session.catalog.get(&spec.dataset).map_or("", |entry| entry.layout.label());
+        labels.extend((!label.is_empty()).then(|| label.into()));
         if !spec.classes.is_empty() {
             labels.push(format!("only {} classes of the dataset", spec.classes.len()));
         }

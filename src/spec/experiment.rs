@@ -10,9 +10,9 @@ use serde_json::Value as Json;
 
 use super::check::{check, suggestion};
 use super::claim::{Claim, Tolerances, check_claims, check_tables};
-use super::figure::{Figure, check_names};
+use super::figure::{self, Figure};
 use super::file::{ExperimentFile, MetricName, Names, Table as TableSpec};
-use super::method::{Configured, MethodContext, MethodFault, MethodKind, schema_of};
+use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind, schema_of};
 use super::resolved::{keep_run_keys, keep_written, resolved_toml};
 use super::run::{BASE_VARIANT, Declared, Run, RunSpec, locate};
 use super::settings::{merge, to_json};
@@ -47,16 +47,19 @@ pub struct Experiment<R = Run> {
     pub figures: Vec<Figure>,
     /// The runs in canonical order: variant, sweep, dataset, seed.
     pub runs: Vec<R>,
+    /// What its file might name: what its records are read with again.
+    pub kinds: Kinds,
     /// The resolved experiment as TOML: reading it again gives the same runs.
     pub resolved: String,
 }
 
 /// JSON Schema of experiment files, methods included.
-pub fn schema(methods: &[&MethodKind]) -> Json {
+pub fn schema(kinds: &Kinds) -> Json {
     let mut schema = schema_of::<ExperimentFile>();
-    let method = method_schema(methods);
+    let method = method_schema(&kinds.methods);
     schema["title"] = "dmad experiment".into();
     schema["properties"]["method"] = method.clone();
+    schema["properties"]["figure"]["items"] = figure::schema(&kinds.figures);
     schema["properties"]["variant"]["items"]["properties"]["method"] = method;
     schema["properties"]["variant"]["items"]["required"] = serde_json::json!(["name"]);
     schema
@@ -77,16 +80,16 @@ fn method_schema(methods: &[&MethodKind]) -> Json {
 }
 
 /// Reads, checks and resolves an experiment file. `more_seeds` run beside the file's own.
-pub fn load(path: &Path, methods: &[&MethodKind], more_seeds: &[u64]) -> Result<Experiment> {
+pub fn load(path: &Path, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
     let tree = tree::read(path)?;
-    resolve(path, tree, methods, more_seeds)
+    resolve(path, tree, kinds, more_seeds)
 }
 
 /// Reads what an experiment shows and asks from the resolved copy beside its records; `runs` were recorded with it.
-pub fn load_recorded(path: &Path, runs: Vec<Declared>) -> Result<Experiment<Declared>> {
+pub fn load_recorded(path: &Path, runs: Vec<Declared>, kinds: &Kinds) -> Result<Experiment<Declared>> {
     let base = tree::read(path)?;
     let file = read_file(&base)?;
-    Ok(assemble(path, file, runs, String::new()))
+    assemble(path, &base, file, runs, kinds)
 }
 
 fn read_file(base: &Node) -> Result<ExperimentFile> {
@@ -94,10 +97,16 @@ fn read_file(base: &Node) -> Result<ExperimentFile> {
         .map_err(|fault| base.place.fault(format!("`{}`: {}", fault.path(), fault.inner()), None))
 }
 
-fn assemble<R>(path: &Path, file: ExperimentFile, runs: Vec<R>, resolved: String) -> Experiment<R> {
+fn assemble<R: AsRef<RunSpec>>(
+    path: &Path,
+    base: &Node,
+    file: ExperimentFile,
+    runs: Vec<R>,
+    kinds: &Kinds,
+) -> Result<Experiment<R>> {
     let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let name = file.name.unwrap_or_else(stem);
-    Experiment {
+    Ok(Experiment {
         path: path.into(),
         title: if file.title.is_empty() { name.clone() } else { file.title },
         reproduces: file.reproduces,
@@ -105,15 +114,16 @@ fn assemble<R>(path: &Path, file: ExperimentFile, runs: Vec<R>, resolved: String
         tables: file.table,
         claims: file.claim,
         tolerances: file.tolerance,
-        figures: file.figure,
+        figures: figure::read(base, &file.figure, &kinds.figures, &runs)?,
         runs,
-        resolved,
+        kinds: kinds.clone(),
+        resolved: String::new(),
         name,
-    }
+    })
 }
 
-fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64]) -> Result<Experiment> {
-    let mut schema = schema(methods);
+fn resolve(path: &Path, base: Node, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
+    let mut schema = schema(kinds);
     // The method table is checked against its own method's schema, once variants and sweeps are laid over it.
     schema["properties"]["method"] = serde_json::json!({ "type": "object" });
     schema["properties"]["variant"]["items"]["properties"]["method"] = serde_json::json!({ "type": "object" });
@@ -128,15 +138,15 @@ fn resolve(path: &Path, base: Node, methods: &[&MethodKind], more_seeds: &[u64])
     let trees = variant_trees(&base)?;
     // Where a sweep changes the method, its own defaults change with it; writing out those of one method would pin them.
     let keep_written = trees.iter().any(|(_, tree)| sweeps_method(tree));
-    let mut resolver = Resolver { methods, schema: &schema, seeds: &seeds, keep_written, runs: Vec::new() };
+    let mut resolver =
+        Resolver { methods: &kinds.methods, schema: &schema, seeds: &seeds, keep_written, runs: Vec::new() };
     let mut rows = Vec::new();
     for (variant, tree) in trees {
         rows.push((variant.clone(), resolver.expand(&variant, tree)?));
     }
     check_claims(&base, &file.claim, &resolver.runs)?;
     check_tables(&base, &file.table, &resolver.runs)?;
-    check_names(&base, &file.figure, &resolver.runs)?;
-    let mut experiment = assemble(path, file, resolver.runs, String::new());
+    let mut experiment = assemble(path, &base, file, resolver.runs, kinds)?;
     check_name(&base, &experiment.name)?;
     experiment.resolved = resolved_toml(&base, &experiment.name, &seeds, rows);
     Ok(experiment)

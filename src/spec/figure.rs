@@ -1,160 +1,63 @@
-//! What a `[[figure]]` may say: one type per kind, so that a key of another kind is an error.
+//! What a `[[figure]]` may say: the keys that kinds of figures share, declared once, and the seam to the kinds.
+//!
+//! Owns: which runs a figure shows, its place in the schema, faults that point at its line. Does not own: the kinds with
+//! the keys of their own (`report::figures`), or what they need beyond numbers being there (`run::gallery`).
 
+use std::any::Any;
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
+use std::fmt::Debug;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json, json};
 
 use super::check::suggestion;
-use super::file::{Dimension, MetricName};
-use super::run::{BASE_VARIANT, Run, RunSpec};
+use super::method::{MethodFault, read_table, schema_of};
+use super::run::RunSpec;
+use super::settings::to_json;
 use super::sweep::{lists_variant, names_variant};
 use super::tree::{Node, Value};
 use crate::error::Result;
 
-/// One figure of a study.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Figure {
-    /// A metric against the number of seen anomalies, or against another dimension.
-    Curve(Curve),
-    /// A metric by variant, as bars.
-    Bars(Bars),
-    /// Losses per epoch, and image AUROC per epoch where the runs scored every epoch.
-    Learning(Learning),
-    /// Image scores of normal and anomalous test images of a class.
-    Histogram(Histogram),
-    /// Test images with their truth and anomaly maps.
-    Maps(Maps),
-    /// t-SNE of the rows of a run's banks, coloured by part.
-    Tsne(Tsne),
+/// One kind of figure as experiment files see it. The registry is a const slice (`report::figures::FIGURES`).
+#[derive(Debug)]
+pub struct FigureKind {
+    /// Value of `kind`.
+    pub name: &'static str,
+    /// One sentence.
+    pub about: &'static str,
+    /// Keys of [`Selection`] that it takes besides [`COMMON`], and those that mean something of their own in it, each with
+    /// its words in the schema; "" = the words of [`Selection`].
+    pub shared: &'static [(&'static str, &'static str)],
+    /// Variants shown where a figure names none; [] = all.
+    pub variants: &'static [&'static str],
+    /// JSON Schema of its own keys.
+    pub schema: fn() -> Json,
+    /// Reads its own keys, defaults filled in, and checks what one key alone cannot tell.
+    pub parse: fn(Json) -> Result<Keys, MethodFault>,
 }
 
-/// A metric against a dimension: one line per variant, one panel per dataset and metric.
+/// A kind's own keys, and what they ask for.
+pub type Keys = (Arc<dyn FigureKeys>, Option<Need>);
+
+/// The keys of some kind; its drawing knows which.
+pub trait FigureKeys: Any + Debug + Send + Sync {}
+
+impl<T: Any + Debug + Send + Sync> FigureKeys for T {}
+
+/// Shared keys that every kind takes.
+const COMMON: &[&str] = &["title", "datasets", "variants", "width_cm"];
+
+/// Keys that kinds of figures share.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Curve {
+pub struct Selection {
     /// Text above the figure.
     pub title: String,
-    /// One panel each; [] = the first of the experiment's.
-    pub metrics: Vec<MetricName>,
-    /// What runs along the horizontal axis.
-    pub x: Dimension,
-    /// What a line stands for.
-    pub lines: Dimension,
-    /// The class shown, unless `x` or `lines` is "class".
-    pub class: String,
     /// Only these datasets; [] = all.
     pub datasets: Vec<String>,
     /// Only these variants; [] = all.
-    pub variants: Vec<String>,
-    /// Width of the figure in centimetres.
-    #[schemars(range(min = 4.0, max = 60.0))]
-    pub width_cm: f64,
-}
-
-impl Default for Curve {
-    fn default() -> Self {
-        Curve {
-            title: String::new(),
-            metrics: Vec::new(),
-            x: Dimension::SeenAnomalies,
-            lines: Dimension::Variant,
-            class: "mean".into(),
-            datasets: Vec::new(),
-            variants: Vec::new(),
-            width_cm: COLUMN_CM,
-        }
-    }
-}
-
-/// A metric as horizontal bars, one panel per dataset and metric.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Bars {
-    /// Text above the figure.
-    pub title: String,
-    /// One panel each; [] = the first of the experiment's.
-    pub metrics: Vec<MetricName>,
-    /// What a bar stands for.
-    pub bars: Dimension,
-    /// The class shown, unless `bars` is "class".
-    pub class: String,
-    /// Where the axis begins, in percent.
-    #[schemars(range(min = 0.0, max = 99.0))]
-    pub from: f64,
-    /// Only these datasets; [] = all.
-    pub datasets: Vec<String>,
-    /// Only these variants; [] = all.
-    pub variants: Vec<String>,
-    /// Width of the figure in centimetres.
-    #[schemars(range(min = 4.0, max = 60.0))]
-    pub width_cm: f64,
-}
-
-impl Default for Bars {
-    fn default() -> Self {
-        Bars {
-            title: String::new(),
-            metrics: Vec::new(),
-            bars: Dimension::Variant,
-            class: "mean".into(),
-            from: 0.0,
-            datasets: Vec::new(),
-            variants: Vec::new(),
-            width_cm: COLUMN_CM,
-        }
-    }
-}
-
-/// Losses per epoch, and image AUROC per epoch where it is recorded; one line per variant, or one per loss term where
-/// there is one variant.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Learning {
-    /// Text above the figure.
-    pub title: String,
-    /// Loss terms, as the method names them; [] = all of one variant, the total of several.
-    pub terms: Vec<String>,
-    /// Only these datasets; [] = all.
-    pub datasets: Vec<String>,
-    /// Only these variants; [] = all that train.
-    pub variants: Vec<String>,
-    /// Only these numbers of seen anomalies; [] = all.
-    pub seen_anomalies: Vec<usize>,
-    /// Width of the figure in centimetres.
-    #[schemars(range(min = 4.0, max = 60.0))]
-    pub width_cm: f64,
-}
-
-impl Default for Learning {
-    fn default() -> Self {
-        Learning {
-            title: String::new(),
-            terms: Vec::new(),
-            datasets: Vec::new(),
-            variants: Vec::new(),
-            seen_anomalies: Vec::new(),
-            width_cm: COLUMN_CM,
-        }
-    }
-}
-
-/// Image scores of normal and anomalous test images, one panel per run and class.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Histogram {
-    /// Text above the figure.
-    pub title: String,
-    /// Classes shown; [] = all.
-    pub classes: Vec<String>,
-    /// Number of bins.
-    #[schemars(range(min = 2, max = 200))]
-    pub bins: usize,
-    /// Only these datasets; [] = all.
-    pub datasets: Vec<String>,
-    /// Variants shown; [] = the base.
     pub variants: Vec<String>,
     /// Numbers of seen anomalies; [] = each variant's largest.
     pub seen_anomalies: Vec<usize>,
@@ -165,214 +68,76 @@ pub struct Histogram {
     pub width_cm: f64,
 }
 
-impl Default for Histogram {
+impl Default for Selection {
     fn default() -> Self {
-        Histogram {
+        Selection {
             title: String::new(),
-            classes: Vec::new(),
-            bins: 20,
             datasets: Vec::new(),
             variants: Vec::new(),
             seen_anomalies: Vec::new(),
             seed: None,
-            width_cm: COLUMN_CM,
+            width_cm: 8.5, // a column of a paper
         }
     }
 }
 
-/// A grid of test images: the image, the outline of its truth, and the anomaly map of each run.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Maps {
-    /// Text above the figure.
-    pub title: String,
-    /// Classes shown; [] = all.
+/// One figure of a study.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    /// Name of its kind.
+    pub kind: &'static str,
+    /// What it shows, in the keys that kinds share.
+    pub selection: Selection,
+    /// The keys of its kind.
+    pub keys: Arc<dyn FigureKeys>,
+    /// What it shows beyond numbers.
+    pub need: Option<Need>,
+}
+
+/// What a figure shows beyond numbers: `run` leaves it beside the records.
+#[derive(Clone, Debug)]
+pub enum Need {
+    /// Pictures of test images with their truth, beside the first of the runs shown.
+    Pictures(WantedImages),
+    /// Rows of the banks of each run shown as points of a plane.
+    Embedding(WantedEmbedding),
+}
+
+/// Which test images.
+#[derive(Clone, Debug)]
+pub struct WantedImages {
+    /// Of these classes; [] = all.
     pub classes: Vec<String>,
-    /// Test images, as paths relative to the dataset's root; [] = anomalous images evenly through the ranks of their
-    /// scores in the first run shown, which for one image per class is that of median score.
+    /// Paths relative to the dataset's root; [] = anomalous images evenly through the ranks of their scores.
     pub images: Vec<String>,
-    /// How many images of each class, where `images` names none.
-    #[schemars(range(min = 1, max = 20))]
+    /// How many of each class, where `images` names none.
     pub per_class: usize,
-    /// Only these datasets; [] = all.
-    pub datasets: Vec<String>,
-    /// Variants shown, one column each, in this order; [] = all.
-    pub variants: Vec<String>,
-    /// Numbers of seen anomalies, one column each; [] = each variant's largest.
-    pub seen_anomalies: Vec<usize>,
-    /// Seed shown; default: the first.
-    pub seed: Option<u64>,
-    /// Width of the figure in centimetres.
-    #[schemars(range(min = 4.0, max = 60.0))]
-    pub width_cm: f64,
 }
 
-impl Default for Maps {
-    fn default() -> Self {
-        Maps {
-            title: String::new(),
-            classes: Vec::new(),
-            images: Vec::new(),
-            per_class: 1,
-            datasets: Vec::new(),
-            variants: Vec::new(),
-            seen_anomalies: Vec::new(),
-            seed: None,
-            width_cm: COLUMN_CM,
-        }
-    }
-}
-
-/// A part of a run's banks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum BankPart {
-    /// M_n: normal patches.
-    Normal,
-    /// M_o: outlier textures.
-    Outlier,
-    /// M_as: patches of seen anomalies.
-    Seen,
-    /// M_p: samples around the centre of the seen patches.
-    Center,
-}
-
-impl BankPart {
-    /// All parts; a part's place is its number in files.
-    pub const ALL: [BankPart; 4] = [BankPart::Normal, BankPart::Outlier, BankPart::Seen, BankPart::Center];
-
-    /// Parts that the artifact of a kind of stage may hold.
-    pub fn of_stage(kind: &str) -> &'static [BankPart] {
-        match kind {
-            "normal_bank" => &[BankPart::Normal],
-            "outlier_bank" => &[BankPart::Outlier],
-            "seen_bank" => &[BankPart::Seen, BankPart::Center],
-            _ => &[],
-        }
-    }
-}
-
-/// t-SNE of bank rows after PCA to 50 dimensions, one panel per run.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tsne {
-    /// Text above the figure.
-    pub title: String,
-    /// Parts of the banks that are embedded.
-    #[schemars(length(min = 1))]
-    pub parts: Vec<BankPart>,
+/// Which embedding.
+#[derive(Clone, Debug, Serialize)]
+pub struct WantedEmbedding {
+    /// Names of parts of the method's banks; [] = all that are not of normal patches.
+    pub parts: Vec<String>,
     /// At most this many rows, drawn at random.
-    #[schemars(range(min = 10, max = 5000))]
     pub points: usize,
     /// Effective number of neighbours.
-    #[schemars(range(min = 2.0, max = 200.0))]
     pub perplexity: f64,
-    /// Steps of gradient descent, the first quarter with exaggerated affinities.
-    #[schemars(range(min = 50, max = 20000))]
+    /// Steps of gradient descent.
     pub epochs: usize,
-    /// Only these datasets; [] = all.
-    pub datasets: Vec<String>,
-    /// Variants shown, one panel each; [] = the base.
-    pub variants: Vec<String>,
-    /// Numbers of seen anomalies, one panel each; [] = each variant's largest.
-    pub seen_anomalies: Vec<usize>,
-    /// Seed shown; default: the first.
-    pub seed: Option<u64>,
-    /// Width of the figure in centimetres.
-    #[schemars(range(min = 4.0, max = 60.0))]
-    pub width_cm: f64,
 }
 
-impl Default for Tsne {
-    fn default() -> Self {
-        Tsne {
-            title: String::new(),
-            parts: vec![BankPart::Outlier, BankPart::Seen, BankPart::Center],
-            points: 5000,
-            perplexity: 30.0,
-            epochs: 1000,
-            datasets: Vec::new(),
-            variants: Vec::new(),
-            seen_anomalies: Vec::new(),
-            seed: None,
-            width_cm: COLUMN_CM,
-        }
-    }
-}
-
-/// Width of a column of a paper.
-const COLUMN_CM: f64 = 8.5;
-
-/// The named variants, or the base where none is named.
-fn or_base(named: &[String]) -> &[String] {
-    static BASE: LazyLock<[String; 1]> = LazyLock::new(|| [BASE_VARIANT.to_string()]);
-    if named.is_empty() { BASE.as_slice() } else { named }
-}
-
-impl Histogram {
-    /// The runs it shows.
-    pub fn choice(&self) -> Choice<'_> {
-        Choice {
-            datasets: &self.datasets,
-            variants: or_base(&self.variants),
-            seen_anomalies: &self.seen_anomalies,
-            seed: self.seed,
-        }
-    }
-}
-
-impl Maps {
-    /// The runs it shows.
-    pub fn choice(&self) -> Choice<'_> {
-        Choice {
-            datasets: &self.datasets,
-            variants: &self.variants,
-            seen_anomalies: &self.seen_anomalies,
-            seed: self.seed,
-        }
-    }
-}
-
-impl Tsne {
-    /// The runs it shows.
-    pub fn choice(&self) -> Choice<'_> {
-        Choice {
-            datasets: &self.datasets,
-            variants: or_base(&self.variants),
-            seen_anomalies: &self.seen_anomalies,
-            seed: self.seed,
-        }
-    }
-}
-
-/// Which runs a figure of single runs shows.
-#[derive(Clone, Copy, Debug)]
-pub struct Choice<'a> {
-    /// Only these datasets; [] = all.
-    pub datasets: &'a [String],
-    /// Only these variants; [] = all.
-    pub variants: &'a [String],
-    /// Numbers of seen anomalies; [] = each variant's largest.
-    pub seen_anomalies: &'a [usize],
-    /// Seed; None = the first.
-    pub seed: Option<u64>,
-}
-
-impl Choice<'_> {
+impl Selection {
     /// One run per dataset, variant and number of seen anomalies: as `variants` lists them, else in the experiment's order.
     pub fn of<'r, R: AsRef<RunSpec>>(&self, runs: &'r [R]) -> Vec<&'r RunSpec> {
-        let listed = |list: &[String], value: &String| list.is_empty() || list.contains(value);
-        let kept: Vec<&RunSpec> = runs
-            .iter()
-            .map(AsRef::as_ref)
-            .filter(|spec| listed(self.datasets, &spec.dataset) && lists_variant(self.variants, &spec.variant))
-            .collect();
+        let specs = runs.iter().map(AsRef::as_ref);
+        let kept: Vec<&RunSpec> = specs.filter(|spec| self.lists(&spec.dataset, &spec.variant)).collect();
         let mut shown = BTreeSet::new();
         let wanted = |spec: &&&RunSpec| {
             let own = kept.iter().filter(|other| other.variant == spec.variant && other.dataset == spec.dataset);
             let largest = own.map(|other| other.protocol.seen.count).max();
             let count = spec.protocol.seen.count;
-            let counts = match self.seen_anomalies {
+            let counts = match self.seen_anomalies.as_slice() {
                 [] => Some(count) == largest,
                 list => list.contains(&count),
             };
@@ -383,54 +148,97 @@ impl Choice<'_> {
         out.sort_by_key(|spec| self.variants.iter().position(|name| names_variant(name, &spec.variant)));
         out
     }
-}
 
-impl Figure {
-    /// Text above it.
-    pub fn title(&self) -> &str {
-        match self {
-            Figure::Curve(f) => &f.title,
-            Figure::Bars(f) => &f.title,
-            Figure::Learning(f) => &f.title,
-            Figure::Histogram(f) => &f.title,
-            Figure::Maps(f) => &f.title,
-            Figure::Tsne(f) => &f.title,
-        }
-    }
-
-    /// Datasets and variants that it names.
-    fn names(&self) -> (&[String], &[String]) {
-        match self {
-            Figure::Curve(f) => (&f.datasets, &f.variants),
-            Figure::Bars(f) => (&f.datasets, &f.variants),
-            Figure::Learning(f) => (&f.datasets, &f.variants),
-            Figure::Histogram(f) => (&f.datasets, &f.variants),
-            Figure::Maps(f) => (&f.datasets, &f.variants),
-            Figure::Tsne(f) => (&f.datasets, &f.variants),
-        }
+    /// Whether it shows this variant on this dataset.
+    pub fn lists(&self, dataset: &String, variant: &str) -> bool {
+        (self.datasets.is_empty() || self.datasets.contains(dataset)) && lists_variant(&self.variants, variant)
     }
 }
 
-/// Holds the names in figures against the runs of the experiment, and refuses figures that no run could fill.
-pub(super) fn check_names(base: &Node, figures: &[Figure], runs: &[Run]) -> Result<()> {
-    let of = |value: fn(&Run) -> &str| runs.iter().map(value).collect::<BTreeSet<_>>();
-    let (datasets, variants) = (of(|run| &run.spec.dataset), of(|run| &run.spec.variant));
-    for (number, figure) in figures.iter().enumerate() {
-        let (named_datasets, named_variants) = figure.names();
-        for (key, named, known) in [("datasets", named_datasets, &datasets), ("variants", named_variants, &variants)] {
-            let unknown = |name: &&String| !known.iter().any(|known| names_variant(name, known));
-            let Some(wrong) = named.iter().find(unknown) else { continue };
-            let message = format!("`figure[{number}].{key}`: the experiment has no \"{wrong}\"");
-            return Err(place_of(base, number, key)
-                .place
-                .fault(message, Some(suggestion(wrong, known.iter().copied()))));
+impl FigureKind {
+    /// JSON Schema of a whole figure of this kind.
+    fn whole(&self) -> Json {
+        let mut shared = schema_of::<Selection>()["properties"].take();
+        let mut properties = json!({ "kind": { "type": "string", "const": self.name } });
+        let mut add = |key: &str, property: Json| properties[key] = property;
+        add("title", shared["title"].take());
+        for (key, property) in (self.schema)()["properties"].as_object().into_iter().flatten() {
+            add(key, property.clone());
         }
-        if let Figure::Curve(curve) = figure
-            && curve.x == curve.lines
-        {
-            let message = format!("`figure[{number}].lines` is what `x` is, so every line would be a point");
-            return Err(place_of(base, number, "lines").place.fault(message, Some("choose another dimension".into())));
+        for (key, property) in shared.as_object().into_iter().flatten().filter(|(key, _)| *key != "title") {
+            let own = self.shared.iter().find(|(name, _)| name == key);
+            if own.is_none() && !COMMON.contains(&key.as_str()) {
+                continue;
+            }
+            let mut property = property.clone();
+            if let Some((_, words)) = own.filter(|(_, words)| !words.is_empty()) {
+                property["description"] = (*words).into();
+            }
+            add(key, property);
         }
+        json!({
+            "description": self.about, "type": "object", "properties": properties, "additionalProperties": false,
+            "required": ["kind"],
+        })
+    }
+
+    /// Reads a figure of this kind that fits its schema.
+    fn read(&self, mut own: Map<String, Json>) -> Result<Figure, MethodFault> {
+        own.remove("kind");
+        let mut shared = Map::new();
+        for key in to_json(&Selection::default()).as_object().into_iter().flatten().map(|(key, _)| key) {
+            shared.extend(own.remove_entry(key));
+        }
+        let mut selection: Selection = read_table(shared.into())?;
+        if selection.variants.is_empty() {
+            selection.variants = self.variants.iter().map(|name| name.to_string()).collect();
+        }
+        let (keys, need) = (self.parse)(own.into())?;
+        Ok(Figure { kind: self.name, selection, keys, need })
+    }
+}
+
+/// JSON Schema of a `[[figure]]`: one alternative per kind.
+pub(super) fn schema(kinds: &[&FigureKind]) -> Json {
+    let options: Vec<Json> = kinds.iter().map(|kind| kind.whole()).collect();
+    json!({ "description": "One figure of a study.", "oneOf": options })
+}
+
+/// Reads the figures of a file that fits the schema, holds the names in them against the runs of the experiment, and
+/// refuses those that no run could fill.
+pub(super) fn read<R: AsRef<RunSpec>>(
+    base: &Node,
+    figures: &[Json],
+    kinds: &[&FigureKind],
+    runs: &[R],
+) -> Result<Vec<Figure>> {
+    let read = |(number, json): (usize, &Json)| {
+        let fault = |fault: MethodFault| {
+            let message = format!("`figure[{number}].{}` {}", fault.key, fault.message);
+            place_of(base, number, &fault.key).place.fault(message, fault.help)
+        };
+        let Some(kind) = kinds.iter().find(|kind| json["kind"] == kind.name) else {
+            let known = kinds.iter().map(|kind| kind.name);
+            let message = format!("`figure[{number}].kind` cannot be {}", json["kind"]);
+            return Err(place_of(base, number, "kind").place.fault(message, Some(suggestion("", known))));
+        };
+        let figure = kind.read(json.as_object().cloned().unwrap_or_default()).map_err(fault)?;
+        check_names(base, number, &figure.selection, runs)?;
+        Ok(figure)
+    };
+    figures.iter().enumerate().map(read).collect()
+}
+
+fn check_names<R: AsRef<RunSpec>>(base: &Node, number: usize, selection: &Selection, runs: &[R]) -> Result<()> {
+    let of = |value: fn(&RunSpec) -> &str| runs.iter().map(AsRef::as_ref).map(value).collect::<BTreeSet<_>>();
+    let (datasets, variants) = (of(|spec| &spec.dataset), of(|spec| &spec.variant));
+    for (key, named, known) in
+        [("datasets", &selection.datasets, &datasets), ("variants", &selection.variants, &variants)]
+    {
+        let unknown = |name: &&String| !known.iter().any(|known| names_variant(name, known));
+        let Some(wrong) = named.iter().find(unknown) else { continue };
+        let message = format!("`figure[{number}].{key}`: the experiment has no \"{wrong}\"");
+        return Err(place_of(base, number, key).place.fault(message, Some(suggestion(wrong, known.iter().copied()))));
     }
     Ok(())
 }

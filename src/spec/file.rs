@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::claim::{Claim, Tolerances};
-use super::figure::Figure;
 use super::types::{Backbone, Evaluation, Features, Geometry, Protocol};
 
 /// An experiment: one TOML file that expands into runs.
@@ -55,7 +54,7 @@ pub struct ExperimentFile {
     /// How far our numbers may be from published ones.
     pub tolerance: Tolerances,
     /// Figures to draw.
-    pub figure: Vec<Figure>,
+    pub figure: Vec<serde_json::Value>,
 }
 
 /// A named row of an experiment: what differs from the base.

@@ -6,9 +6,20 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+use super::figure::FigureKind;
 use super::settings::{difference, merge, to_json};
 
+/// What experiment files may name, from the registries that come after the parser (`report::kinds` has all of it).
+#[derive(Clone, Debug)]
+pub struct Kinds {
+    /// Methods.
+    pub methods: Vec<&'static MethodKind>,
+    /// Kinds of figures.
+    pub figures: Vec<&'static FigureKind>,
+}
+
 /// One method as experiment files see it. The registry is a const slice of rows that hold these (`methods::METHODS`).
+#[derive(Debug)]
 pub struct MethodKind {
     /// Value of `method.name`.
     pub name: &'static str,
@@ -70,10 +81,15 @@ impl MethodFault {
     }
 }
 
-/// JSON Schema of a parameter type, references inlined, every key with the default that it has in this place.
-pub fn schema_of<T: schemars::JsonSchema + serde::Serialize + Default>() -> Json {
+/// JSON Schema of a type, references inlined.
+pub fn schema_of<T: schemars::JsonSchema>() -> Json {
     let settings = schemars::generate::SchemaSettings::draft2020_12().with(|s| s.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    settings.into_generator().into_root_schema_for::<T>().to_value()
+}
+
+/// JSON Schema of a method's parameters, every key with the default that it has in this place.
+pub fn params_schema<T: schemars::JsonSchema + serde::Serialize + Default>() -> Json {
+    let mut schema = schema_of::<T>();
     state_defaults(&mut schema, &to_json(&T::default()));
     schema
 }
@@ -89,15 +105,20 @@ fn state_defaults(schema: &mut Json, defaults: &Json) {
     }
 }
 
-/// Reads `params` laid over the defaults of their type; the schema has been checked before.
+/// Reads a table of settings; the schema has been checked before.
+pub fn read_table<T: serde::de::DeserializeOwned>(table: Json) -> Result<T, MethodFault> {
+    serde_path_to_error::deserialize(table)
+        .map_err(|fault| MethodFault::new(&fault.path().to_string(), fault.inner().to_string()))
+}
+
+/// Reads a method's parameters laid over the defaults of their type; the schema has been checked before.
 pub fn read_params<T>(params: &Json) -> Result<T, MethodFault>
 where
     T: serde::de::DeserializeOwned + serde::Serialize + Default,
 {
     let mut all = to_json(&T::default());
     merge(&mut all, params);
-    serde_path_to_error::deserialize(all)
-        .map_err(|fault| MethodFault::new(&fault.path().to_string(), fault.inner().to_string()))
+    read_table(all)
 }
 
 /// What of parameters differs from the defaults of the same context.

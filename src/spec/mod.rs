@@ -20,9 +20,12 @@ mod types;
 pub use claim::{Claim, Comparison, NarrowedSide, Side, Tolerances};
 pub use diagnostic::{Diagnostic, Place, Source};
 pub use experiment::{Experiment, load, load_recorded, schema};
-pub use figure::{BankPart, Bars, Choice, Curve, Figure, Histogram, Learning, Maps, Tsne};
+pub use figure::{Figure, FigureKeys, FigureKind, Keys, Need, Selection, WantedEmbedding, WantedImages};
 pub use file::{Dimension, ExperimentFile, MetricName, Names, Table, VariantFile};
-pub use method::{Configured, MethodContext, MethodFault, MethodKind, params_difference, read_params, schema_of};
+pub use method::{
+    Configured, Kinds, MethodContext, MethodFault, MethodKind, params_difference, params_schema, read_params,
+    read_table, schema_of,
+};
 pub use run::{BASE_VARIANT, Declared, Run, RunSpec, SPEC_VERSION, id_of};
 pub use settings::{Settings, canonical_json, difference, digest, merge, to_json};
 pub use sweep::{lists_variant, names_variant};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use dmad::record::Recorded;
 use dmad::report::{Figures, draw_figures, write_figures};
-use dmad::spec::{Experiment, Figure, load};
+use dmad::spec::{Experiment, Need, load};
 
 use crate::lab::{BASE, DMAD, Lab, with};
 
@@ -256,14 +256,20 @@ fn faults_in_figures_point_at_their_line() {
         ("kind = \"tsne\"\nperplexty = 5.0", "did you mean `perplexity`?"),
         ("kind = \"tsne\"\npoints = 6000", "`figure[0].points` = 6000 is out of range"),
         ("kind = \"tsne\"\nparts = [\"centre\"]", "`figure[0].parts[0]` cannot be \"centre\""),
-        ("kind = \"tsne\"\nparts = []", "`figure[0].parts` must not be empty"),
+        (
+            "kind = \"tsne\"\nparts = [\"seen\", \"normals\"]",
+            "did you mean \"normal\"? one of: normal, outlier, seen, center",
+        ),
+        ("kind = \"curve\"\nseed = 1", "unknown key `figure[0].seed`"),
+        ("kind = \"learning\"\nseed = 1", "unknown key `figure[0].seed`"),
+        ("kind = \"bars\"\nseen_anomalies = [1]", "unknown key `figure[0].seen_anomalies`"),
         ("kind = \"bars\"\nvariants = [\"ful\"]", "did you mean `full`?"),
         ("kind = \"maps\"\ndatasets = [\"other\"]", "the experiment has no \"other\""),
         ("kind = \"curve\"\nlines = \"seen_anomalies\"", "`figure[0].lines` is what `x` is"),
     ] {
         let path = folder.path().join("study.toml");
         std::fs::write(&path, document(&format!("[[figure]]\n{figure}\n"))).expect("written");
-        let fault = load(&path, &dmad::methods::kinds(), &[]).map(|_| ()).expect_err(figure);
+        let fault = load(&path, &dmad::report::kinds(), &[]).map(|_| ()).expect_err(figure);
         let shown = match &fault {
             dmad::error::Error::Spec(diagnostic) => diagnostic.render(),
             other => panic!("{figure}: {other}"),
@@ -277,11 +283,13 @@ fn keys_of_a_figure_reach_the_program() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("study.toml");
     std::fs::write(&path, document("[[figure]]\nkind = \"tsne\"\npoints = 77\nparts = [\"seen\"]\n")).expect("written");
-    let experiment = load(&path, &dmad::methods::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
-    let [Figure::Tsne(figure)] = experiment.figures.as_slice() else { panic!("{:?}", experiment.figures) };
-    assert_eq!((figure.points, figure.parts.len(), figure.perplexity), (77, 1, 30.0));
+    let experiment = load(&path, &dmad::report::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
+    let [figure] = experiment.figures.as_slice() else { panic!("{:?}", experiment.figures) };
+    let Some(Need::Embedding(wanted)) = &figure.need else { panic!("{figure:?}") };
+    assert_eq!((wanted.points, wanted.parts.as_slice(), wanted.perplexity), (77, &["seen".to_string()][..], 30.0));
+    assert_eq!(figure.selection.variants, ["full"], "the base where none is named");
     let text = &experiment.resolved;
     std::fs::write(&path, text).expect("written");
-    let again = load(&path, &dmad::methods::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
+    let again = load(&path, &dmad::report::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(format!("{:?}", again.figures), format!("{:?}", experiment.figures));
 }

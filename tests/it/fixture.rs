@@ -149,8 +149,7 @@ fn artifact(store: &Store, run: &str, class: &ClassResult) -> Arc<Artifact> {
 
 /// Writes the records of the fixture's experiment below `results`.
 fn make(results: &Path) -> Experiment {
-    let experiment =
-        load(&folder().join("judged.toml"), &dmad::methods::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
+    let experiment = load(&folder().join("judged.toml"), &dmad::report::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
     let target = results.join(&experiment.name);
     std::fs::create_dir_all(&target).expect("a folder");
     write_experiment(&target, &experiment).expect("written");
@@ -191,7 +190,7 @@ fn the_committed_fixture_is_what_the_record_types_write_today() {
     let experiment = make(fresh.path());
     let name = &experiment.name;
     let again = "write it anew with DMAD_WRITE_FIXTURES=1";
-    read_experiment(&committed.join(name)).unwrap_or_else(|e| panic!("{e}; {again}"));
+    read_experiment(&committed.join(name), &dmad::report::kinds()).unwrap_or_else(|e| panic!("{e}; {again}"));
     let mut files = vec![PathBuf::from("experiment.toml"), "metrics.parquet".into(), "images.parquet".into()];
     for run in experiment.runs.iter().filter(|run| is_recorded(&run.spec)) {
         files.push(Path::new("runs").join(run.spec.id()).join("metrics.parquet"));

@@ -187,7 +187,7 @@ impl Lab {
     pub fn try_run(&self, name: &str, text: &str) -> Result<(Experiment, Summary)> {
         let path = self.folder.path().join(format!("{name}.toml"));
         std::fs::write(&path, text).expect("written");
-        let experiment = load(&path, &dmad::methods::kinds(), &[])?;
+        let experiment = load(&path, &dmad::report::kinds(), &[])?;
         run::check(&self.session, &experiment, &experiment.runs)?;
         let summary = run::experiment(&self.session, &experiment, &experiment.runs, &Options::default())?;
         Ok((experiment, summary))
@@ -195,6 +195,6 @@ impl Lab {
 
     /// The records of a study.
     pub fn recorded(&self, experiment: &Experiment) -> Recorded {
-        read_experiment(&self.results(experiment)).unwrap_or_else(|e| panic!("{e}"))
+        read_experiment(&self.results(experiment), &dmad::report::kinds()).unwrap_or_else(|e| panic!("{e}"))
     }
 }

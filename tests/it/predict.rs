@@ -7,7 +7,7 @@ use crate::program::Sandbox;
 /// The only run's id and its image scores by path.
 fn recorded(sandbox: &Sandbox) -> Vec<(String, BTreeMap<String, f64>)> {
     let folder = sandbox.path("results/experiment");
-    let recorded = dmad::record::read_experiment(&folder).unwrap_or_else(|e| panic!("{e}"));
+    let recorded = dmad::record::read_experiment(&folder, &dmad::report::kinds()).unwrap_or_else(|e| panic!("{e}"));
     let scores = |run: &dmad::record::RecordedRun| {
         run.images().expect("images").iter().map(|row| (row.path.clone(), row.score)).collect()
     };

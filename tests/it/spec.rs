@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use dmad::error::Error;
-use dmad::methods;
+use dmad::report;
 use dmad::spec::{Experiment, RunSpec, canonical_json, load, names_variant, schema};
 use serde_json::{Value as Json, json};
 
@@ -29,7 +29,7 @@ impl Files {
     }
 
     fn load(&self, name: &str) -> Experiment {
-        load(&self.path(name), &methods::kinds(), &[]).unwrap_or_else(|fault| panic!("{fault}"))
+        load(&self.path(name), &report::kinds(), &[]).unwrap_or_else(|fault| panic!("{fault}"))
     }
 }
 
@@ -39,7 +39,7 @@ fn experiment(text: &str) -> Experiment {
 
 fn refused(text: &str) -> String {
     let files = Files::new(&[("e.toml", text)]);
-    load(&files.path("e.toml"), &methods::kinds(), &[])
+    load(&files.path("e.toml"), &report::kinds(), &[])
         .err()
         .unwrap_or_else(|| panic!("this passed:\n{text}"))
         .to_string()
@@ -86,7 +86,7 @@ fn of_several_includes_the_later_wins_and_the_file_itself_wins_over_all() {
         (2, &json!(1), &json!(2), &json!(3))
     );
     let files = Files::new(&[("top.toml", "include = [\"first.toml\", 3]\n"), ("first.toml", first)]);
-    let Err(fault) = load(&files.path("top.toml"), &methods::kinds(), &[]) else { panic!("3 is no file") };
+    let Err(fault) = load(&files.path("top.toml"), &report::kinds(), &[]) else { panic!("3 is no file") };
     assert!(fault.to_string().contains("top.toml:1:26"), "{fault}");
 }
 
@@ -253,7 +253,7 @@ fn the_resolved_copy_gives_the_same_runs() {
         "{paths:?}"
     );
     for path in paths {
-        let found = load(&path, &methods::kinds(), &[]).unwrap_or_else(|fault| panic!("{fault}"));
+        let found = load(&path, &report::kinds(), &[]).unwrap_or_else(|fault| panic!("{fault}"));
         assert_eq!(ids(&reread(&found)), ids(&found), "{}", path.display());
     }
     let rivals = "dataset = [\"mini\", \"smoke\"]\n[features]\npatch = 5\n[method]\nname = \"dmad\"\n[sweep]\n\"protocol.seen.count\" = [0, 1]\n\
@@ -332,7 +332,7 @@ fn a_file_that_cannot_be_is_refused_without_a_stop() {
     }
     let deep = format!("dataset = \"mini\"\nclasses = {}{}\n", "[".repeat(100_000), "]".repeat(100_000));
     assert!(refused(&deep).contains("e.toml:2"));
-    assert!(matches!(load(Path::new("none.toml"), &methods::kinds(), &[]), Err(Error::Usage { .. })));
+    assert!(matches!(load(Path::new("none.toml"), &report::kinds(), &[]), Err(Error::Usage { .. })));
 }
 
 /// Walks the properties of a schema: dotted path and schema of each, tables before what they hold.
@@ -361,16 +361,16 @@ fn toml_at(path: &[String], value: &Json) -> String {
 
 #[test]
 fn every_property_of_the_schema_is_accepted_with_its_default() {
-    let full = schema(&methods::kinds());
+    let full = schema(&report::kinds());
     let choices = full["properties"]["method"]["anyOf"].as_array().expect("a choice of methods").clone();
-    assert_eq!(choices.len(), methods::kinds().len());
+    assert_eq!(choices.len(), report::kinds().methods.len());
     for method in &choices {
         let name = method["properties"]["name"]["const"].as_str().expect("a name");
         let one = schema_of_method(&full, method);
         let mut tried = 0;
         let mut attempt = |text: String| {
             let files = Files::new(&[("e.toml", &text)]);
-            if let Err(fault) = load(&files.path("e.toml"), &methods::kinds(), &[]) {
+            if let Err(fault) = load(&files.path("e.toml"), &report::kinds(), &[]) {
                 panic!("the schema allows what the parser refuses: {fault}\n{text}");
             }
             tried += 1;
@@ -403,14 +403,14 @@ fn every_property_of_the_schema_is_accepted_with_its_default() {
 
 #[test]
 fn every_key_of_a_resolved_experiment_is_in_the_schema_and_described() {
-    let full = schema(&methods::kinds());
+    let full = schema(&report::kinds());
     assert!(
         full["$schema"].as_str().is_some_and(|s| s.starts_with("https://json-schema.org/draft/2020-12")),
         "{}",
         full["$schema"]
     );
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/real/mini.toml");
-    let mini = load(&path, &methods::kinds(), &[]).unwrap_or_else(|fault| panic!("{fault}"));
+    let mini = load(&path, &report::kinds(), &[]).unwrap_or_else(|fault| panic!("{fault}"));
     let resolved: Json = serde_json::to_value(mini.resolved.parse::<toml::Table>().expect("TOML")).expect("JSON");
     for method in full["properties"]["method"]["anyOf"].as_array().expect("methods") {
         let one = schema_of_method(&full, method);
@@ -445,7 +445,7 @@ fn the_schema_that_the_program_prints_is_that_of_the_library() {
     let printed = sandbox.dmad(&["schema"]);
     printed.says(0, &[]);
     let printed: Json = serde_json::from_str(&printed.stdout).expect("JSON");
-    assert_eq!(printed, schema(&methods::kinds()));
+    assert_eq!(printed, schema(&report::kinds()));
 }
 
 #[test]
@@ -453,6 +453,6 @@ fn the_committed_schema_is_the_one_that_the_program_prints() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/experiment.schema.json");
     let committed: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(&path).expect("the schema is there")).expect("JSON");
-    let printed = dmad::spec::schema(&dmad::methods::kinds());
+    let printed = dmad::spec::schema(&dmad::report::kinds());
     assert_eq!(committed, printed, "run `dmad schema > experiments/experiment.schema.json`");
 }

@@ -260,7 +260,7 @@ fn numbers_under_the_papers_conditions_are_judged_by_class_and_mean() {
     sandbox.write("experiment.toml", experiment);
     let out = sandbox.dmad(&["run", "experiment.toml"]);
     assert_eq!(out.code, 0, "{}", out.stderr);
-    let recorded = read_experiment(&sandbox.path("results/experiment")).expect("records");
+    let recorded = read_experiment(&sandbox.path("results/experiment"), &dmad::report::kinds()).expect("records");
     let mean = |class: &str| {
         let own = |row: &&dmad::record::MetricRecord| {
             (row.variant.as_str(), row.class.as_str(), row.metric.as_str()) == ("full", class, "image_auroc")

@@ -1,19 +1,47 @@
 //! Images without labels: `CATEGORY/*.jpg`. Each category becomes a class with training images only.
 
-use super::{file, image_names, list};
+use super::{Layout, Wanted, file, image_names, list};
 use crate::data::index::{ClassIndex, Findings};
 use crate::error::Result;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use std::path::Path;
 
+/// A dataset in this layout.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Folder {
+    /// Folder, relative to the data folder.
+    root: String,
+    /// Folder of the images, relative to the root; empty = the root.
+    images: String,
+}
+
+impl Layout for Folder {
+    fn root(&self) -> Option<&str> {
+        Some(&self.root)
+    }
+
+    fn images(&self) -> &str {
+        &self.images
+    }
+
+    fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>> {
+        let root = (self as &dyn Layout).images_path(data);
+        let names = wanted.of(|| categories(&root, findings))?;
+        Ok(names.iter().filter_map(|name| read(&root, name, findings)).collect())
+    }
+}
+
 /// All folders of `root`; files there are foreign.
-pub(crate) fn categories(root: &Path, findings: &mut Findings) -> Result<Vec<String>> {
+fn categories(root: &Path, findings: &mut Findings) -> Result<Vec<String>> {
     let listing = list(root, findings)?;
     findings.skipped.extend(listing.files.iter().map(|name| root.join(name)));
     Ok(listing.folders)
 }
 
 /// One category, or `None` with a fault when its folder is missing or empty.
-pub(crate) fn read(root: &Path, category: &str, findings: &mut Findings) -> Option<ClassIndex> {
+fn read(root: &Path, category: &str, findings: &mut Findings) -> Option<ClassIndex> {
     let names = image_names(&root.join(category), findings);
     let train: Vec<_> = names.into_iter().map(|name| file(root, format!("{category}/{name}"))).collect();
     (!train.is_empty()).then(|| ClassIndex {

@@ -1,22 +1,63 @@
 //! Lists the images that the generator (`synthetic`) draws: the catalog says how many, nothing is rendered here.
 
 use super::synthetic::{self, SyntheticSpec};
-use crate::data::catalog::Entry;
-use crate::data::index::{ClassIndex, Drawing, GOOD, Image, Labelled, MaskSource, Source};
+use super::{Layout, Wanted};
+use crate::data::index::{ClassIndex, Drawing, Findings, GOOD, Image, Labelled, MaskSource, Source};
 use crate::error::{Error, Result};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::path::Path;
 
-/// Classes, or categories of outlier textures.
-pub(crate) fn names(entry: &Entry) -> Vec<String> {
-    let names = if entry.textures > 0 { synthetic::categories() } else { synthetic::classes() };
-    names.into_iter().map(String::from).collect()
+/// A dataset that is drawn.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Synthetic {
+    /// Seed of the drawings.
+    seed: u64,
+    /// Side in pixels.
+    side: u32,
+    /// Training images per class.
+    train: usize,
+    /// Normal test images per class.
+    test_good: usize,
+    /// Test images per defect kind.
+    test_per_defect: usize,
+    /// When above 0, the set is outlier textures, so many per category, in place of classes.
+    textures: usize,
+}
+
+impl Layout for Synthetic {
+    fn root(&self) -> Option<&str> {
+        None
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !(32..=4096).contains(&self.side) {
+            return Err(format!("side = {} is outside 32 to 4096 pixels", self.side));
+        }
+        if self.textures == 0 && (self.train == 0 || self.test_good == 0 || self.test_per_defect == 0) {
+            return Err("train, test_good and test_per_defect must be above 0 (or textures, for outliers)".into());
+        }
+        Ok(())
+    }
+
+    fn label(&self) -> &'static str {
+        "synthetic images"
+    }
+
+    fn read(&self, _: &Path, wanted: &Wanted, _: &mut Findings) -> Result<Vec<ClassIndex>> {
+        let known: Vec<&str> = if self.textures > 0 { synthetic::categories() } else { synthetic::classes() };
+        let names = wanted.of(|| Ok(known.iter().map(|name| name.to_string()).collect()))?;
+        if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+            let what = format!("the generator draws no class `{name}` (dataset `{}`)", wanted.entry.name);
+            return Err(Error::usage(what, format!("it draws: {}", known.join(", "))));
+        }
+        Ok(names.iter().map(|name| read(self, name)).collect())
+    }
 }
 
 /// One class of drawings, or one category of textures.
-pub(crate) fn read(entry: &Entry, class: &str) -> Result<ClassIndex> {
-    if !names(entry).iter().any(|name| name == class) {
-        let help = format!("it draws: {}", names(entry).join(", "));
-        return Err(Error::usage(format!("the generator draws no class `{class}` (dataset `{}`)", entry.name), help));
-    }
+fn read(entry: &Synthetic, class: &str) -> ClassIndex {
     let drawing = |split, defect, index| Drawing {
         spec: SyntheticSpec { seed: entry.seed, side: entry.side },
         class: class.into(),
@@ -49,5 +90,5 @@ pub(crate) fn read(entry: &Entry, class: &str) -> Result<ClassIndex> {
         }
     }
     test.sort_by_cached_key(Labelled::sort_key);
-    Ok(ClassIndex { name: class.into(), train, train_anomalies: Vec::new(), test })
+    ClassIndex { name: class.into(), train, train_anomalies: Vec::new(), test }
 }

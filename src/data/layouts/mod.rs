@@ -1,4 +1,7 @@
-//! One file per arrangement of a dataset's files, and the sorted, checked folder listing they share.
+//! How the files of a dataset are arranged: one file and one row of `LAYOUTS` each.
+//!
+//! Owns: what a layout must offer, the registry, and the sorted, checked folder listing that layouts share. Does not own:
+//! the keys that every dataset has (`catalog`), the checks common to all layouts (`index`).
 
 pub mod folder;
 pub mod generated;
@@ -6,9 +9,113 @@ pub mod mvtec;
 pub mod synthetic;
 pub mod visa;
 
-use crate::data::index::{Findings, Image, Source};
+use crate::data::catalog::Entry;
+use crate::data::index::{ClassIndex, Findings, Image, Source};
 use crate::error::{Error, Result};
-use std::path::Path;
+use crate::spec::schema_of;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use toml::Spanned;
+use toml::de::{DeTable, Deserializer};
+
+/// One row of the registry.
+pub struct Row {
+    /// Value of `layout`.
+    pub name: &'static str,
+    /// The files it wants, for messages.
+    pub files: &'static str,
+    /// Keys of its own.
+    pub keys: fn() -> Vec<String>,
+    /// Reads them.
+    pub parse: fn(Spanned<DeTable>) -> Result<Arc<dyn Layout>, toml::de::Error>,
+}
+
+/// All layouts.
+pub const LAYOUTS: &[Row] = &[
+    Row::of::<mvtec::Mvtec>("mvtec", "CLASS/train/good, CLASS/test/DEFECT, CLASS/ground_truth/DEFECT/NNN_mask.png"),
+    Row::of::<visa::Visa>("visa", "CLASS/Data/Images, CLASS/Data/Masks, split_csv/SPLIT.csv"),
+    Row::of::<folder::Folder>("folder", "CATEGORY/*.jpg"),
+    Row::of::<generated::Synthetic>("synthetic", "none, its images are drawn by this program"),
+];
+
+impl Row {
+    const fn of<L: Layout + DeserializeOwned + JsonSchema + 'static>(name: &'static str, files: &'static str) -> Self {
+        Row { name, files, keys: keys_of::<L>, parse: |table| Ok(Arc::new(L::deserialize(Deserializer::from(table))?)) }
+    }
+}
+
+/// Names of the keys that a type of `datasets.toml` has.
+pub(crate) fn keys_of<T: JsonSchema>() -> Vec<String> {
+    let schema = schema_of::<T>();
+    schema["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+}
+
+/// A dataset in a layout. The type holds the keys that the layout alone has in `datasets.toml`.
+pub trait Layout: Debug + Send + Sync {
+    /// The dataset's folder, relative to the data folder; `None` where nothing has to be on disk.
+    fn root(&self) -> Option<&str>;
+
+    /// The folder that image paths start from, relative to the root; empty = the root.
+    fn images(&self) -> &str {
+        ""
+    }
+
+    /// Says what is wrong with the values of its keys.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// What labels numbers on its images; empty = nothing.
+    fn label(&self) -> &'static str {
+        ""
+    }
+
+    /// Reads the wanted classes. Faults go to `findings`, and what is left is read on.
+    ///
+    /// # Errors
+    /// Only when nothing can be read.
+    fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>>;
+}
+
+impl dyn Layout {
+    /// The folder that image paths start from, below the data folder.
+    pub fn images_path(&self, data: &Path) -> PathBuf {
+        below(&data.join(self.root().unwrap_or_default()), self.images())
+    }
+}
+
+/// A folder, or one in it where a name is given.
+fn below(folder: &Path, name: &str) -> PathBuf {
+    if name.is_empty() { folder.into() } else { folder.join(name) }
+}
+
+/// Which classes of a dataset are read.
+pub struct Wanted<'a> {
+    /// The dataset.
+    pub entry: &'a Entry,
+    /// Only these; `None` = all.
+    pub only: Option<&'a [String]>,
+}
+
+impl Wanted<'_> {
+    /// Class names in order: declared or `found`, then narrowed.
+    ///
+    /// # Errors
+    /// A name that is not among them, or whatever `found` meets.
+    pub fn of(&self, found: impl FnOnce() -> Result<Vec<String>>) -> Result<Vec<String>> {
+        let declared = &self.entry.declared.classes;
+        let all = if declared.is_empty() { found()? } else { declared.clone() };
+        let Some(only) = self.only else { return Ok(all) };
+        if let Some(name) = only.iter().find(|name| !all.contains(name)) {
+            let kind = format!("class of dataset `{}` called", self.entry.name);
+            return Err(Error::unknown(&kind, name, all.iter().map(String::as_str)));
+        }
+        Ok(all.into_iter().filter(|name| only.contains(name)).collect())
+    }
+}
 
 /// Endings of image files, in lower case.
 const IMAGE_ENDINGS: &[&str] = &["png", "jpg", "jpeg", "bmp", "tif", "tiff"];

@@ -1,13 +1,35 @@
 //! MVTec AD's arrangement: `CLASS/train/good`, `CLASS/test/{good,DEFECT}`, `CLASS/ground_truth/DEFECT/NNN_mask.png`.
 
-use super::{file, image_names, list};
+use super::{Layout, Wanted, file, image_names, list};
 use crate::data::index::{ClassIndex, Findings, GOOD, Image, Labelled, MaskSource};
 use crate::error::Result;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+/// A dataset in this layout.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Mvtec {
+    /// Folder, relative to the data folder.
+    root: String,
+}
+
+impl Layout for Mvtec {
+    fn root(&self) -> Option<&str> {
+        Some(&self.root)
+    }
+
+    fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>> {
+        let root = data.join(&self.root);
+        let names = wanted.of(|| classes(&root, findings))?;
+        Ok(names.iter().filter_map(|name| read(&root, name, findings)).collect())
+    }
+}
+
 /// Folders of `root` that look like a class; the others are foreign.
-pub(crate) fn classes(root: &Path, findings: &mut Findings) -> Result<Vec<String>> {
+fn classes(root: &Path, findings: &mut Findings) -> Result<Vec<String>> {
     let listing = list(root, findings)?;
     let is_class = |name: &String| root.join(name).join("train").is_dir() || root.join(name).join("test").is_dir();
     let (classes, foreign): (Vec<_>, Vec<_>) = listing.folders.into_iter().partition(is_class);
@@ -16,7 +38,7 @@ pub(crate) fn classes(root: &Path, findings: &mut Findings) -> Result<Vec<String
 }
 
 /// One class, or `None` with a fault when its folder is missing.
-pub(crate) fn read(root: &Path, class: &str, findings: &mut Findings) -> Option<ClassIndex> {
+fn read(root: &Path, class: &str, findings: &mut Findings) -> Option<ClassIndex> {
     let folder = root.join(class);
     if !folder.is_dir() {
         findings.fault(&folder, format!("class `{class}` is missing"), "restore it, or narrow `classes`");

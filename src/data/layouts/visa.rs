@@ -1,17 +1,83 @@
 //! VisA's arrangement: a CSV (`object,split,label,image,mask`) says which files train and which test; the paths in it
 //! start from the images folder, as in the official archive.
 
-use super::file;
+use super::{Layout, Wanted, below, file};
 use crate::data::catalog::Counts;
 use crate::data::index::{ClassIndex, Findings, GOOD, Labelled, MaskSource};
 use crate::error::{Error, Result};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 /// Columns of the official files.
 const COLUMNS: [&str; 5] = ["object", "split", "label", "image", "mask"];
 /// The one kind of defect that the CSV knows.
 const ANOMALY: &str = "anomaly";
+
+/// The official splits.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+enum OfficialSplit {
+    /// Normal training images only.
+    #[serde(rename = "1cls")]
+    OneClass,
+    /// 20 training anomalies per class.
+    #[default]
+    #[serde(rename = "2cls_fewshot")]
+    FewShot,
+    /// 60 training anomalies per class.
+    #[serde(rename = "2cls_highshot")]
+    HighShot,
+}
+
+impl OfficialSplit {
+    /// The official file.
+    fn file(self) -> &'static str {
+        match self {
+            OfficialSplit::OneClass => "split_csv/1cls.csv",
+            OfficialSplit::FewShot => "split_csv/2cls_fewshot.csv",
+            OfficialSplit::HighShot => "split_csv/2cls_highshot.csv",
+        }
+    }
+}
+
+/// A dataset in this layout.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Visa {
+    /// Folder, relative to the data folder.
+    root: String,
+    /// Folder of the images, relative to the root; empty = the root.
+    images: String,
+    /// Which split.
+    split: OfficialSplit,
+    /// The CSV, relative to the root; empty = `split_csv/SPLIT.csv`.
+    split_csv: String,
+}
+
+impl Visa {
+    fn csv(&self, data: &Path) -> PathBuf {
+        let name = if self.split_csv.is_empty() { self.split.file() } else { &self.split_csv };
+        below(&data.join(&self.root), name)
+    }
+}
+
+impl Layout for Visa {
+    fn root(&self) -> Option<&str> {
+        Some(&self.root)
+    }
+
+    fn images(&self) -> &str {
+        &self.images
+    }
+
+    fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>> {
+        let (root, csv) = ((self as &dyn Layout).images_path(data), self.csv(data));
+        let rows = read_csv(&csv)?;
+        let names = wanted.of(|| Ok(classes(&rows)))?;
+        Ok(names.iter().filter_map(|name| read(&root, &csv, &rows, name, findings)).collect())
+    }
+}
 
 /// One line of a split file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +183,7 @@ pub fn counts(rows: &[Row]) -> BTreeMap<String, Counts> {
 }
 
 /// One class, or `None` with a fault when the split file does not know it.
-pub(crate) fn read(root: &Path, csv: &Path, rows: &[Row], class: &str, findings: &mut Findings) -> Option<ClassIndex> {
+fn read(root: &Path, csv: &Path, rows: &[Row], class: &str, findings: &mut Findings) -> Option<ClassIndex> {
     if rows.iter().any(|row| row.object == class) && !root.join(class).is_dir() {
         findings.fault(root.join(class), format!("class `{class}` is missing"), "restore it, or narrow `classes`");
         return None;

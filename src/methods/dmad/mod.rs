@@ -48,7 +48,7 @@ use self::memory::{Memory, Own, Queries};
 use self::score::Score;
 use self::seen::{SeenBank, SeenPatches};
 use self::train::Train as TrainStage;
-use super::{ExtraDataset, Given, Method, Outputs, Parameters, Scoring, Select};
+use super::{BankPart, ExtraDataset, Given, Method, Outputs, Parameters, Scoring, Select};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, RowsOf, StageKind};
 use crate::spec::{MethodContext, MethodFault, Settings};
@@ -78,6 +78,7 @@ impl Parameters for Params {
         StageKind::of::<TrainStage>(),
         StageKind::of::<Score>(),
     ];
+    const PARTS: &'static [BankPart] = seen::PARTS;
 
     fn resolve(&mut self, context: &MethodContext) {
         let seen = context.seen_count > 0;

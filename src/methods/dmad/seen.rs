@@ -3,18 +3,50 @@
 use serde::Serialize;
 use serde_json::json;
 
+use super::banks::OutlierBank;
 use super::filter::abnormal_patches;
 use super::params::{self, Center, CenterBank, Filter};
 use crate::data::training_mask;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
-use crate::methods::Parameters as _;
+use crate::methods::{BankPart, NORMAL_PART, Parameters as _};
 use crate::plan::{
     Compute, Computed, Content, Handle, HasImages, HasRows, ImageRows, Inputs, Job, NormalBank, SeenInput, Work,
 };
 use crate::random::{Purpose, stream};
 use crate::spec::{Geometry, Settings};
 use crate::store::{Artifact, TensorDecl};
+
+/// What the banks hold, for figures.
+pub const PARTS: &[BankPart] = &[
+    NORMAL_PART,
+    BankPart {
+        name: "outlier",
+        label: "M_o (outliers)",
+        normal: false,
+        stage: <OutlierBank as Compute>::KIND,
+        rows: None,
+    },
+    BankPart {
+        name: "seen",
+        label: "M_as (seen anomalies)",
+        normal: false,
+        stage: <SeenBank as Compute>::KIND,
+        rows: Some(|bank| scattered(bank, false)),
+    },
+    BankPart {
+        name: "center",
+        label: "M_p (around their centre)",
+        normal: false,
+        stage: <SeenBank as Compute>::KIND,
+        rows: Some(|bank| scattered(bank, true)),
+    },
+];
+
+/// The bank of seen anomalies says which image a row came from; rows around a centre came from none.
+fn scattered(bank: &Artifact, wanted: bool) -> Result<Vec<bool>> {
+    Ok(bank.u32("image")?.iter().map(|&image| (image == u32::MAX) == wanted).collect())
+}
 
 /// What the stage of seen anomalies leaves: rows, and the image and the class each came from.
 #[derive(Debug)]

@@ -1,13 +1,16 @@
 //! A metric by variant, or another dimension, as horizontal bars: names of any length fit beside them.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::canvas::{Align, Scene, text_width};
 use super::panel::{Axis, fit, footnote, heading};
 use super::series::{self, POINT_COLUMNS, Point, Query, distinct, point_csv};
 use super::style::{BLACK, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, WHITE, colour, metric_label};
-use super::{Drawing, Notes, grid, quoted};
+use super::{Drawing, Kind, Notes, grid, quoted};
 use crate::error::Result;
 use crate::record::{MetricRecord, Recorded};
-use crate::spec::{Bars, Dimension, MetricName};
+use crate::spec::{Dimension, MetricName, Selection};
 
 /// Height of a bar.
 const BAR: f64 = 34.0;
@@ -19,45 +22,73 @@ struct Part {
     bars: Vec<(String, Point)>,
 }
 
-/// Draws the figure; None where nothing is recorded.
-pub fn draw(recorded: &Recorded, figure: &Bars, notes: &mut Notes) -> Result<Option<Drawing>> {
-    let shown = [figure.bars];
-    let query = Query {
-        metrics: &figure.metrics,
-        class: &figure.class,
-        datasets: &figure.datasets,
-        variants: &figure.variants,
-        shown: &shown,
-    };
-    let rows = series::select(recorded, &query);
-    let parts = parts(recorded, &rows, figure);
-    if !recorded.missing.is_empty() {
-        notes.run_makes(format!("{} of the experiment's runs are not recorded", recorded.missing.len()));
+/// A metric as horizontal bars, one panel per dataset and metric.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bars {
+    /// One panel each; [] = the first of the experiment's.
+    metrics: Vec<MetricName>,
+    /// What a bar stands for.
+    bars: Dimension,
+    /// The class shown, unless `bars` is "class".
+    class: String,
+    /// Where the axis begins, in percent.
+    #[schemars(range(min = 0.0, max = 99.0))]
+    from: f64,
+}
+
+impl Default for Bars {
+    fn default() -> Self {
+        Bars { metrics: Vec::new(), bars: Dimension::Variant, class: "mean".into(), from: 0.0 }
     }
-    if parts.is_empty() {
-        notes.say(format!("no value of class \"{}\" is recorded", figure.class));
-        return Ok(None);
-    }
-    let mut scene = Scene::new(figure.width_cm);
-    heading(&mut scene, &figure.title, GAP);
-    let several = parts.iter().any(|part| part.dataset != parts[0].dataset);
-    grid(&mut scene, &parts, (figure.width_cm / 7.5) as usize, |scene, part| {
-        let title = if several { part.dataset.as_str() } else { "" };
-        panel(scene, part, figure.from, title);
-    });
-    let points: Vec<&Point> = parts.iter().flat_map(|part| part.bars.iter().map(|(_, point)| point)).collect();
-    footnote(&mut scene, &series::spread_note(&points).replace("Bars:", "Whiskers:").replace("Bands:", "Pale ends:"));
-    if figure.from > 0.0 {
-        footnote(&mut scene, &format!("The axis begins at {} %.", figure.from));
-    }
-    let mut csv = format!("dataset,metric,bar,{POINT_COLUMNS}\n");
-    for part in &parts {
-        for (label, point) in &part.bars {
-            let (dataset, label) = (quoted(&part.dataset), quoted(label));
-            csv += &format!("{dataset},{},{label},{}\n", part.metric.as_str(), point_csv(point));
+}
+
+impl Kind for Bars {
+    const NAME: &'static str = "bars";
+    const ABOUT: &'static str = "A metric by variant, as bars.";
+
+    fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
+        let shown = [self.bars];
+        let query = Query {
+            metrics: &self.metrics,
+            class: &self.class,
+            datasets: &selection.datasets,
+            variants: &selection.variants,
+            shown: &shown,
+        };
+        let rows = series::select(recorded, &query);
+        let parts = parts(recorded, &rows, self);
+        if !recorded.missing.is_empty() {
+            notes.run_makes(format!("{} of the experiment's runs are not recorded", recorded.missing.len()));
         }
+        if parts.is_empty() {
+            notes.say(format!("no value of class \"{}\" is recorded", self.class));
+            return Ok(None);
+        }
+        let mut scene = Scene::new(selection.width_cm);
+        heading(&mut scene, &selection.title, GAP);
+        let several = parts.iter().any(|part| part.dataset != parts[0].dataset);
+        grid(&mut scene, &parts, (selection.width_cm / 7.5) as usize, |scene, part| {
+            let title = if several { part.dataset.as_str() } else { "" };
+            panel(scene, part, self.from, title);
+        });
+        let points: Vec<&Point> = parts.iter().flat_map(|part| part.bars.iter().map(|(_, point)| point)).collect();
+        footnote(
+            &mut scene,
+            &series::spread_note(&points).replace("Bars:", "Whiskers:").replace("Bands:", "Pale ends:"),
+        );
+        if self.from > 0.0 {
+            footnote(&mut scene, &format!("The axis begins at {} %.", self.from));
+        }
+        let mut csv = format!("dataset,metric,bar,{POINT_COLUMNS}\n");
+        for part in &parts {
+            for (label, point) in &part.bars {
+                let (dataset, label) = (quoted(&part.dataset), quoted(label));
+                csv += &format!("{dataset},{},{label},{}\n", part.metric.as_str(), point_csv(point));
+            }
+        }
+        Ok(Some(Drawing::new(scene, csv)))
     }
-    Ok(Some(Drawing::new(scene, csv)))
 }
 
 fn parts(recorded: &Recorded, rows: &[&MetricRecord], figure: &Bars) -> Vec<Part> {

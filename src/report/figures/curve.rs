@@ -1,13 +1,16 @@
 //! A metric against the number of seen anomalies, or another dimension.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::canvas::{Scene, text_width};
 use super::panel::{Axis, Key, Panel, footnote, heading, legend};
 use super::series::{self, POINT_COLUMNS, Point, Query, distinct, name, point_csv, value};
 use super::style::{GAP, Ink, SMALL, colour, metric_label};
-use super::{Drawing, Notes, grid, quoted};
+use super::{Drawing, Kind, Notes, grid, quoted};
 use crate::error::Result;
 use crate::record::{MetricRecord, Recorded};
-use crate::spec::{Curve, Dimension, MetricName};
+use crate::spec::{Dimension, MethodFault, MetricName, Selection};
 
 /// One panel: a dataset and a metric, with the points of each line.
 struct Part {
@@ -17,48 +20,83 @@ struct Part {
     lines: Vec<(usize, Vec<(f64, Point)>)>,
 }
 
-/// Draws the figure; None where nothing is recorded.
-pub fn draw(recorded: &Recorded, figure: &Curve, notes: &mut Notes) -> Result<Option<Drawing>> {
-    let shown = [figure.x, figure.lines];
-    let query = Query {
-        metrics: &figure.metrics,
-        class: &figure.class,
-        datasets: &figure.datasets,
-        variants: &figure.variants,
-        shown: &shown,
-    };
-    let rows = series::select(recorded, &query);
-    let mut named = vec![figure.lines];
-    named.extend(series::varying(recorded, &rows, &shown));
-    let lines = labels(&rows, &named);
-    let places = distinct(&rows, figure.x);
-    let metrics = series::metrics(recorded, query.metrics);
-    let parts = parts(recorded, &rows, &metrics, figure, &named, &lines, &places);
-    if !recorded.missing.is_empty() {
-        notes.run_makes(format!("{} of the experiment's runs are not recorded", recorded.missing.len()));
+/// A metric against a dimension: one line per variant, one panel per dataset and metric.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Curve {
+    /// One panel each; [] = the first of the experiment's.
+    metrics: Vec<MetricName>,
+    /// What runs along the horizontal axis.
+    x: Dimension,
+    /// What a line stands for.
+    lines: Dimension,
+    /// The class shown, unless `x` or `lines` is "class".
+    class: String,
+}
+
+impl Default for Curve {
+    fn default() -> Self {
+        Curve { metrics: Vec::new(), x: Dimension::SeenAnomalies, lines: Dimension::Variant, class: "mean".into() }
     }
-    if parts.is_empty() {
-        notes.say(format!("no value of class \"{}\" is recorded", figure.class));
-        return Ok(None);
+}
+
+impl Kind for Curve {
+    const NAME: &'static str = "curve";
+    const ABOUT: &'static str = "A metric against the number of seen anomalies, or against another dimension.";
+
+    fn check(&self) -> std::result::Result<(), MethodFault> {
+        if self.x != self.lines {
+            return Ok(());
+        }
+        let fault = MethodFault::new("lines", "is what `x` is, so every line would be a point");
+        Err(MethodFault { help: Some("choose another dimension".into()), ..fault })
     }
-    let mut scene = Scene::new(figure.width_cm);
-    heading(&mut scene, &figure.title, GAP);
-    if lines.len() > 1 {
-        let key = |number: usize| Key::Line { number, ink: colour(number) };
-        legend(&mut scene, &lines.iter().enumerate().map(|(i, l)| (key(i), l.clone())).collect::<Vec<_>>());
-    } else {
-        scene.height += 0.5 * GAP;
+
+    fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
+        let shown = [self.x, self.lines];
+        let query = Query {
+            metrics: &self.metrics,
+            class: &self.class,
+            datasets: &selection.datasets,
+            variants: &selection.variants,
+            shown: &shown,
+        };
+        let rows = series::select(recorded, &query);
+        let mut named = vec![self.lines];
+        named.extend(series::varying(recorded, &rows, &shown));
+        let lines = labels(&rows, &named);
+        let places = distinct(&rows, self.x);
+        let metrics = series::metrics(recorded, query.metrics);
+        let parts = parts(recorded, &rows, &metrics, self, &named, &lines, &places);
+        if !recorded.missing.is_empty() {
+            notes.run_makes(format!("{} of the experiment's runs are not recorded", recorded.missing.len()));
+        }
+        if parts.is_empty() {
+            notes.say(format!("no value of class \"{}\" is recorded", self.class));
+            return Ok(None);
+        }
+        let mut scene = Scene::new(selection.width_cm);
+        heading(&mut scene, &selection.title, GAP);
+        if lines.len() > 1 {
+            let key = |number: usize| Key::Line { number, ink: colour(number) };
+            legend(&mut scene, &lines.iter().enumerate().map(|(i, l)| (key(i), l.clone())).collect::<Vec<_>>());
+        } else {
+            scene.height += 0.5 * GAP;
+        }
+        let several = parts.iter().any(|part| part.dataset != parts[0].dataset);
+        grid(&mut scene, &parts, (selection.width_cm / 7.5) as usize, |scene, part| {
+            let title = if several { part.dataset.as_str() } else { "" };
+            panel(scene, part, self.x, &places, title);
+        });
+        let points: Vec<&Point> = parts
+            .iter()
+            .flat_map(|part| &part.lines)
+            .flat_map(|(_, line)| line.iter().map(|(_, point)| point))
+            .collect();
+        footnote(&mut scene, &series::spread_note(&points));
+        let csv = csv(&parts, self.x, &places, &lines);
+        Ok(Some(Drawing::new(scene, csv)))
     }
-    let several = parts.iter().any(|part| part.dataset != parts[0].dataset);
-    grid(&mut scene, &parts, (figure.width_cm / 7.5) as usize, |scene, part| {
-        let title = if several { part.dataset.as_str() } else { "" };
-        panel(scene, part, figure.x, &places, title);
-    });
-    let points: Vec<&Point> =
-        parts.iter().flat_map(|part| &part.lines).flat_map(|(_, line)| line.iter().map(|(_, point)| point)).collect();
-    footnote(&mut scene, &series::spread_note(&points));
-    let csv = csv(&parts, figure.x, &places, &lines);
-    Ok(Some(Drawing::new(scene, csv)))
 }
 
 /// Distinct names in the order in which they are recorded.

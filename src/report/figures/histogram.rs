@@ -1,12 +1,15 @@
 //! Image scores of normal and anomalous test images.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::canvas::{Mark, Scene};
 use super::panel::{Axis, Key, Panel, heading, legend};
 use super::style::{Dash, GAP, HAIR, Ink, colour};
-use super::{Drawing, Notes, grid, quoted, run_label};
+use super::{Drawing, Kind, Notes, Shared, grid, quoted, run_label};
 use crate::error::Result;
 use crate::record::{Recorded, RecordedRun};
-use crate::spec::{Histogram, RunSpec};
+use crate::spec::{BASE_VARIANT, RunSpec, Selection};
 
 /// One panel: the images of a class in a run.
 struct Part {
@@ -21,38 +24,58 @@ struct Part {
 
 const NAMES: [&str; 2] = ["normal", "anomalous"];
 
-/// Draws the figure; None where no image of the wanted classes is recorded.
-pub fn draw(recorded: &Recorded, figure: &Histogram, notes: &mut Notes) -> Result<Option<Drawing>> {
-    let shown = figure.choice().of(&recorded.experiment.runs);
-    if shown.is_empty() {
-        notes.say("the experiment has no run of that dataset, variant, number of seen anomalies and seed");
+/// Image scores of normal and anomalous test images, one panel per run and class.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Histogram {
+    /// Classes shown; [] = all.
+    classes: Vec<String>,
+    /// Number of bins.
+    #[schemars(range(min = 2, max = 200))]
+    bins: usize,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram { classes: Vec::new(), bins: 20 }
     }
-    let mut parts = Vec::new();
-    for &spec in &shown {
-        match recorded.finished(spec) {
-            Some(run) => parts.extend(of_run(run, figure, &shown)?),
-            None => notes.run_makes(format!("run {} ({}) is not recorded", spec.id(), spec.variant)),
+}
+
+impl Kind for Histogram {
+    const NAME: &'static str = "histogram";
+    const ABOUT: &'static str = "Image scores of normal and anomalous test images of a class.";
+    const SHARED: Shared = &[("variants", "Variants shown; [] = the base."), ("seen_anomalies", ""), ("seed", "")];
+    const VARIANTS: &'static [&'static str] = &[BASE_VARIANT];
+
+    fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
+        let shown = notes.shown(selection);
+        let mut parts = Vec::new();
+        for &spec in &shown {
+            match recorded.finished(spec) {
+                Some(run) => parts.extend(of_run(run, self, &shown)?),
+                None => notes.run_makes(format!("run {} ({}) is not recorded", spec.id(), spec.variant)),
+            }
         }
-    }
-    for class in figure.classes.iter().filter(|class| !parts.iter().any(|part| part.class == **class)) {
-        notes.say(format!("no recorded run shown has images of class \"{class}\""));
-    }
-    if parts.is_empty() {
-        return Ok(None);
-    }
-    let mut scene = Scene::new(figure.width_cm);
-    heading(&mut scene, &figure.title, GAP);
-    legend(&mut scene, &[0, 1].map(|i| (Key::Field { ink: fill(i) }, NAMES[i].to_string())));
-    grid(&mut scene, &parts, (figure.width_cm / 4.2) as usize, panel);
-    let mut csv = String::from("run,class,from,to,normal,anomalous\n");
-    for part in &parts {
-        for (bin, edges) in part.edges.windows(2).enumerate() {
-            let (normal, anomalous) = (part.counts[0][bin], part.counts[1][bin]);
-            let (run, class) = (quoted(&part.run), quoted(&part.class));
-            csv += &format!("{run},{class},{},{},{normal},{anomalous}\n", edges[0], edges[1]);
+        for class in self.classes.iter().filter(|class| !parts.iter().any(|part| part.class == **class)) {
+            notes.say(format!("no recorded run shown has images of class \"{class}\""));
         }
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        let mut scene = Scene::new(selection.width_cm);
+        heading(&mut scene, &selection.title, GAP);
+        legend(&mut scene, &[0, 1].map(|i| (Key::Field { ink: fill(i) }, NAMES[i].to_string())));
+        grid(&mut scene, &parts, (selection.width_cm / 4.2) as usize, panel);
+        let mut csv = String::from("run,class,from,to,normal,anomalous\n");
+        for part in &parts {
+            for (bin, edges) in part.edges.windows(2).enumerate() {
+                let (normal, anomalous) = (part.counts[0][bin], part.counts[1][bin]);
+                let (run, class) = (quoted(&part.run), quoted(&part.class));
+                csv += &format!("{run},{class},{},{},{normal},{anomalous}\n", edges[0], edges[1]);
+            }
+        }
+        Ok(Some(Drawing::new(scene, csv)))
     }
-    Ok(Some(Drawing::new(scene, csv)))
 }
 
 fn fill(number: usize) -> Ink {

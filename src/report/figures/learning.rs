@@ -1,12 +1,15 @@
 //! Losses per epoch, and image AUROC per epoch where runs scored every epoch.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::canvas::Scene;
 use super::panel::{Axis, Key, Panel, footnote, heading, legend};
 use super::style::{GAP, colour};
-use super::{Drawing, Notes, quoted, run_label};
+use super::{Drawing, Kind, Notes, Shared, quoted, run_label};
 use crate::error::Result;
 use crate::record::{Recorded, RecordedRun};
-use crate::spec::{self, Learning, RunSpec};
+use crate::spec::{RunSpec, Selection};
 
 /// What one run tells: losses by term, one value per epoch, and image AUROC per epoch.
 struct Told {
@@ -21,36 +24,51 @@ struct Line {
     epochs: Vec<(f64, f64, f64)>,
 }
 
-/// Draws the figure; None where no run has trained.
-pub fn draw(recorded: &Recorded, figure: &Learning, notes: &mut Notes) -> Result<Option<Drawing>> {
-    let listed = |list: &[String], value: &String| list.is_empty() || list.contains(value);
-    let wanted = |run: &&RecordedRun| {
-        let count = run.spec.protocol.seen.count;
-        listed(&figure.datasets, &run.spec.dataset)
-            && spec::lists_variant(&figure.variants, &run.spec.variant)
-            && run.failure.is_none()
-            && (figure.seen_anomalies.is_empty() || figure.seen_anomalies.contains(&count))
-    };
-    let runs: Vec<&RecordedRun> = recorded.runs.iter().filter(wanted).collect();
-    let specs: Vec<&RunSpec> = runs.iter().map(|run| &run.spec).collect();
-    let mut told = Vec::new();
-    for &run in &runs {
-        let losses = losses(run);
-        if !losses.is_empty() {
-            let curve = run.curve().into_iter().map(|value| 100.0 * value).collect();
-            told.push(Told { label: run_label(&run.spec, &specs), losses, curve });
+/// Losses per epoch, and image AUROC per epoch where it is recorded; one line per variant, or one per loss term where
+/// there is one variant.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Learning {
+    /// Loss terms, as the method names them; [] = all of one variant, the total of several.
+    terms: Vec<String>,
+}
+
+impl Kind for Learning {
+    const NAME: &'static str = "learning";
+    const ABOUT: &'static str = "Losses per epoch, and image AUROC per epoch where the runs scored every epoch.";
+    const SHARED: Shared = &[
+        ("variants", "Only these variants; [] = all that train."),
+        ("seen_anomalies", "Only these numbers of seen anomalies; [] = all."),
+    ];
+
+    fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
+        let wanted = |run: &&RecordedRun| {
+            let count = run.spec.protocol.seen.count;
+            selection.lists(&run.spec.dataset, &run.spec.variant)
+                && run.failure.is_none()
+                && (selection.seen_anomalies.is_empty() || selection.seen_anomalies.contains(&count))
+        };
+        let runs: Vec<&RecordedRun> = recorded.runs.iter().filter(wanted).collect();
+        let specs: Vec<&RunSpec> = runs.iter().map(|run| &run.spec).collect();
+        let mut told = Vec::new();
+        for &run in &runs {
+            let losses = losses(run);
+            if !losses.is_empty() {
+                let curve = run.curve().into_iter().map(|value| 100.0 * value).collect();
+                told.push(Told { label: run_label(&run.spec, &specs), losses, curve });
+            }
         }
+        if !recorded.missing.is_empty() {
+            notes.run_makes(format!("{} of the experiment's runs are not recorded", recorded.missing.len()));
+        }
+        let losses = loss_lines(&told, &self.terms);
+        if losses.is_empty() {
+            notes.say("no recorded run has a loss per epoch: a method without training leaves none");
+            return Ok(None);
+        }
+        let curves = lines(&told, |told| vec![(told.label.clone(), told.curve.clone())]);
+        Ok(Some(drawing(selection, &losses, &curves)))
     }
-    if !recorded.missing.is_empty() {
-        notes.run_makes(format!("{} of the experiment's runs are not recorded", recorded.missing.len()));
-    }
-    let losses = loss_lines(&told, &figure.terms);
-    if losses.is_empty() {
-        notes.say("no recorded run has a loss per epoch: a method without training leaves none");
-        return Ok(None);
-    }
-    let curves = lines(&told, |told| vec![(told.label.clone(), told.curve.clone())]);
-    Ok(Some(drawing(figure, &losses, &curves)))
 }
 
 /// Mean losses of a run's trainings (one per class in the per-class setting), by term.
@@ -114,12 +132,12 @@ fn loss_lines(told: &[Told], terms: &[String]) -> Vec<Line> {
     })
 }
 
-fn drawing(figure: &Learning, losses: &[Line], curves: &[Line]) -> Drawing {
+fn drawing(selection: &Selection, losses: &[Line], curves: &[Line]) -> Drawing {
     let mut names: Vec<&str> = losses.iter().map(|line| line.name.as_str()).collect();
     names.extend(curves.iter().map(|line| line.name.as_str()).filter(|name| !names.contains(name)).collect::<Vec<_>>());
     let number = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
-    let mut scene = Scene::new(figure.width_cm);
-    heading(&mut scene, &figure.title, GAP);
+    let mut scene = Scene::new(selection.width_cm);
+    heading(&mut scene, &selection.title, GAP);
     let key = |number: usize| Key::Line { number, ink: colour(number) };
     legend(&mut scene, &names.iter().enumerate().map(|(i, name)| (key(i), name.to_string())).collect::<Vec<_>>());
     panel(&mut scene, losses, &number, "loss", |low, high| Axis::round(low.min(0.0), high, 4));

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::canvas::{Align, Mark, Picture, Scene};
 use super::panel::{fit, footnote, heading};
 use super::style::{BLACK, Dash, GAP, GREY, HAIR, PALE, SMALL, heat};
-use super::{Drawing, NO_BREAK, Notes, Strip, quoted, run_label};
+use super::{Drawing, Kind, NO_BREAK, Notes, Shared, Strip, quoted, run_label};
 use crate::data::decode::{self, Pixels};
 use crate::data::thumbnail::png;
 use crate::error::{Error, Result};
 use crate::record::{self, ImageRow, Recorded, RecordedRun};
-use crate::spec::{Maps, RunSpec};
+use crate::spec::{Need, RunSpec, Selection, WantedImages};
 
 /// Shares of a class's patch scores that have the darkest and the brightest colour.
 const RANGE: (f64, f64) = (0.02, 0.998);
@@ -33,41 +36,80 @@ struct Row {
     truth: Pixels,
 }
 
-/// Draws the figure; None where no picture is recorded.
-pub fn draw(recorded: &Recorded, figure: &Maps, notes: &mut Notes) -> Result<Option<Drawing>> {
-    let shown = figure.choice().of(&recorded.experiment.runs);
-    if shown.is_empty() {
-        notes.say("the experiment has no run of that dataset, variant, number of seen anomalies and seed");
+/// A grid of test images: the image, the outline of its truth, and the anomaly map of each run.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Maps {
+    /// Classes shown; [] = all.
+    classes: Vec<String>,
+    /// Test images, as paths relative to the dataset's root; [] = anomalous images evenly through the ranks of their
+    /// scores in the first run shown, which for one image per class is that of median score.
+    images: Vec<String>,
+    /// How many images of each class, where `images` names none.
+    #[schemars(range(min = 1, max = 20))]
+    per_class: usize,
+}
+
+impl Default for Maps {
+    fn default() -> Self {
+        Maps { classes: Vec::new(), images: Vec::new(), per_class: 1 }
     }
-    for spec in shown.iter().filter(|spec| recorded.finished(spec).is_none()) {
-        notes.run_makes(format!("run {} ({}) is not recorded", spec.id(), spec.variant));
+}
+
+impl Maps {
+    fn wanted(&self) -> WantedImages {
+        WantedImages { classes: self.classes.clone(), images: self.images.clone(), per_class: self.per_class }
     }
-    let mut scene = Scene::new(figure.width_cm);
-    heading(&mut scene, &figure.title, GAP);
-    let mut csv = String::from("class,path,run,variant,seen_anomalies,image_score,darkest,brightest\n");
-    let mut strips = Vec::new();
-    for (first, chosen) in record::chosen_pictures(recorded, figure)? {
-        let rows = rows(first, &chosen, figure, notes)?;
-        let columns = columns(recorded, &first.spec.dataset, &shown)?;
-        if !rows.is_empty() {
-            section(&mut scene, &rows, &columns, &mut csv, &mut strips)?;
+}
+
+impl Kind for Maps {
+    const NAME: &'static str = "maps";
+    const ABOUT: &'static str = "Test images with their truth and anomaly maps.";
+    const SHARED: Shared = &[
+        ("variants", "Variants shown, one column each, in this order; [] = all."),
+        ("seen_anomalies", "Numbers of seen anomalies, one column each; [] = each variant's largest."),
+        ("seed", ""),
+    ];
+
+    fn need(&self) -> Option<Need> {
+        Some(Need::Pictures(self.wanted()))
+    }
+
+    fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
+        let shown = notes.shown(selection);
+        for spec in shown.iter().filter(|spec| recorded.finished(spec).is_none()) {
+            notes.run_makes(format!("run {} ({}) is not recorded", spec.id(), spec.variant));
         }
-    }
-    for class in &figure.classes {
-        if !strips.iter().any(|strip: &Strip| strip.class == *class) {
-            notes.say(format!("no picture of class \"{class}\" can be shown"));
+        let mut scene = Scene::new(selection.width_cm);
+        heading(&mut scene, &selection.title, GAP);
+        let mut csv = String::from("class,path,run,variant,seen_anomalies,image_score,darkest,brightest\n");
+        let mut strips = Vec::new();
+        for (first, chosen) in record::chosen_pictures(recorded, selection, &self.wanted())? {
+            let rows = rows(first, &chosen, &self.images, notes)?;
+            let columns = columns(recorded, &first.spec.dataset, &shown)?;
+            if !rows.is_empty() {
+                section(&mut scene, &rows, &columns, &mut csv, &mut strips)?;
+            }
         }
+        for class in &self.classes {
+            if !strips.iter().any(|strip: &Strip| strip.class == *class) {
+                notes.say(format!("no picture of class \"{class}\" can be shown"));
+            }
+        }
+        if strips.is_empty() {
+            return Ok(None);
+        }
+        footnote(
+            &mut scene,
+            "Colour: anomaly score, from the 2nd to the 99.8th percentile of the class in each column.",
+        );
+        Ok(Some(Drawing { scene, csv, strips }))
     }
-    if strips.is_empty() {
-        return Ok(None);
-    }
-    footnote(&mut scene, "Colour: anomaly score, from the 2nd to the 99.8th percentile of the class in each column.");
-    Ok(Some(Drawing { scene, csv, strips }))
 }
 
 /// The chosen images whose pictures are recorded.
-fn rows(first: &RecordedRun, chosen: &[(String, String)], figure: &Maps, notes: &mut Notes) -> Result<Vec<Row>> {
-    for path in figure.images.iter().filter(|path| !chosen.iter().any(|(_, known)| known == *path)) {
+fn rows(first: &RecordedRun, chosen: &[(String, String)], named: &[String], notes: &mut Notes) -> Result<Vec<Row>> {
+    for path in named.iter().filter(|path| !chosen.iter().any(|(_, known)| known == *path)) {
         notes.say(format!("{path} is no test image of run {}", first.id));
     }
     let recorded = record::read_pictures(first)?;

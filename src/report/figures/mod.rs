@@ -14,8 +14,15 @@ mod series;
 mod style;
 mod tsne;
 
+use std::any::Any;
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 
 use self::canvas::{RESOLUTION, Scene};
 use self::style::GAP;
@@ -23,8 +30,79 @@ use super::pivot::common_labels;
 use super::remove_others;
 use crate::error::Result;
 use crate::record::Recorded;
-use crate::spec::{Figure, RunSpec};
+use crate::spec::{Figure, FigureKind, Keys, MethodFault, Need, RunSpec, Selection, read_table, schema_of};
 use crate::store::write_atomically;
+
+/// One row of the registry.
+pub struct Entry {
+    /// What experiment files may say of it.
+    pub kind: FigureKind,
+    draw: fn(&Figure, &Recorded, &mut Notes) -> Result<Option<Drawing>>,
+}
+
+/// All kinds of figures.
+pub const FIGURES: &[Entry] = &[
+    Entry::of::<curve::Curve>(),
+    Entry::of::<bars::Bars>(),
+    Entry::of::<learning::Learning>(),
+    Entry::of::<histogram::Histogram>(),
+    Entry::of::<maps::Maps>(),
+    Entry::of::<tsne::Tsne>(),
+];
+
+/// Keys of [`Selection`], each with its words in the schema.
+type Shared = &'static [(&'static str, &'static str)];
+
+/// A kind of figure. The type holds the kind's own keys: those that other kinds share are in [`Selection`].
+trait Kind: Debug + DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    /// Value of `kind`.
+    const NAME: &'static str;
+    /// One sentence.
+    const ABOUT: &'static str;
+    /// See [`FigureKind::shared`].
+    const SHARED: Shared = &[];
+    /// Variants shown where a figure names none; [] = all.
+    const VARIANTS: &'static [&'static str] = &[];
+
+    /// JSON Schema of its own keys.
+    fn schema() -> Json {
+        schema_of::<Self>()
+    }
+
+    /// Refuses keys that do not fit each other.
+    fn check(&self) -> std::result::Result<(), MethodFault> {
+        Ok(())
+    }
+
+    /// What it shows beyond numbers.
+    fn need(&self) -> Option<Need> {
+        None
+    }
+
+    /// Draws the figure; `None` where nothing of it is recorded.
+    fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>>;
+}
+
+impl Entry {
+    const fn of<K: Kind>() -> Self {
+        let (name, about, shared, variants) = (K::NAME, K::ABOUT, K::SHARED, K::VARIANTS);
+        let kind = FigureKind { name, about, shared, variants, schema: K::schema, parse: parse::<K> };
+        Entry { kind, draw: draw::<K> }
+    }
+}
+
+fn parse<K: Kind>(json: Json) -> std::result::Result<Keys, MethodFault> {
+    let keys: K = read_table(json)?;
+    keys.check()?;
+    let need = keys.need();
+    Ok((Arc::new(keys), need))
+}
+
+fn draw<K: Kind>(figure: &Figure, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
+    let keys: &dyn Any = &*figure.keys;
+    let Some(keys) = keys.downcast_ref::<K>() else { unreachable!("a figure has the keys of its kind") };
+    keys.draw(&figure.selection, recorded, notes)
+}
 
 /// Dots of the highest figure that is drawn, about 130 cm: its dots are all in memory at once.
 const HIGHEST: f64 = 15_000.0;
@@ -87,14 +165,8 @@ pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
     let Figures { mut drawn, mut missing } = Figures::default();
     for (place, figure) in recorded.experiment.figures.iter().enumerate() {
         let mut notes = Notes { recorded, list: Vec::new() };
-        let drawing = match figure {
-            Figure::Curve(figure) => curve::draw(recorded, figure, &mut notes)?,
-            Figure::Bars(figure) => bars::draw(recorded, figure, &mut notes)?,
-            Figure::Learning(figure) => learning::draw(recorded, figure, &mut notes)?,
-            Figure::Histogram(figure) => histogram::draw(recorded, figure, &mut notes)?,
-            Figure::Maps(figure) => maps::draw(recorded, figure, &mut notes)?,
-            Figure::Tsne(figure) => tsne::draw(recorded, figure, &mut notes)?,
-        };
+        let Some(entry) = FIGURES.iter().find(|entry| entry.kind.name == figure.kind) else { continue };
+        let drawing = (entry.draw)(figure, recorded, &mut notes)?;
         let number = place + 1;
         missing.extend(notes.list.into_iter().map(|note| format!("figure {number}: {note}")));
         if let Some(Drawing { mut scene, csv, strips }) = drawing {
@@ -106,7 +178,7 @@ pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
                 missing.push(format!("figure {number}: it would be {cm:.0} cm high; show fewer images or classes"));
                 continue;
             }
-            let (title, svg, png) = (figure.title().to_string(), scene.svg()?, scene.png()?);
+            let (title, svg, png) = (figure.selection.title.clone(), scene.svg()?, scene.png()?);
             drawn.push(DrawnFigure { number, title, svg, png, csv, strips });
         }
     }
@@ -157,7 +229,16 @@ struct Notes<'a> {
     list: Vec<String>,
 }
 
-impl Notes<'_> {
+impl<'a> Notes<'a> {
+    /// The runs that a figure of single runs shows.
+    fn shown(&mut self, selection: &Selection) -> Vec<&'a RunSpec> {
+        let shown = selection.of(&self.recorded.experiment.runs);
+        if shown.is_empty() {
+            self.say("the experiment has no run of that dataset, variant, number of seen anomalies and seed");
+        }
+        shown
+    }
+
     /// Something that running the experiment again would make.
     fn run_makes(&mut self, what: impl std::fmt::Display) {
         let file = self.recorded.folder.join("experiment.toml");
@@ -204,4 +285,23 @@ fn run_label(run: &RunSpec, shown: &[&RunSpec]) -> String {
         label += &format!(", {}", run.dataset);
     }
     label
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_kind_declares_a_key_that_all_kinds_share() {
+        let shared = schema_of::<Selection>();
+        for kind in FIGURES.iter().map(|entry| &entry.kind) {
+            for (key, property) in (kind.schema)()["properties"].as_object().into_iter().flatten() {
+                assert!(shared["properties"].get(key).is_none(), "{}: `{key}`", kind.name);
+                assert!(property["description"].is_string(), "{}: `{key}` has no description", kind.name);
+            }
+            for (key, _) in kind.shared {
+                assert!(shared["properties"].get(key).is_some(), "{}: `{key}` is no shared key", kind.name);
+            }
+        }
+    }
 }

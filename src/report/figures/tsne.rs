@@ -1,98 +1,168 @@
 //! t-SNE of the rows of a run's banks, coloured by part.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
 use super::canvas::Scene;
 use super::panel::{Key, footnote, heading, legend};
 use super::style::{Dash, GAP, HAIR, Ink, MARKER, PALE, SMALL, colour, marker};
-use super::{Drawing, Notes, grid, quoted, run_label};
+use super::{Drawing, Kind, Notes, Shared, grid, quoted, run_label};
 use crate::error::Result;
+use crate::methods::{BankPart, METHODS, bank_parts, wanted_parts};
 use crate::record::{self, Embedding, Recorded, RecordedRun};
-use crate::spec::{BankPart, Tsne};
+use crate::spec::{BASE_VARIANT, Need, Selection, WantedEmbedding, schema_of};
+
+/// t-SNE of bank rows after PCA to 50 dimensions, one panel per run.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tsne {
+    /// Parts of the banks that are embedded; [] = all but normal patches.
+    parts: Vec<String>,
+    /// At most this many rows, drawn at random.
+    #[schemars(range(min = 10, max = 5000))]
+    points: usize,
+    /// Effective number of neighbours.
+    #[schemars(range(min = 2.0, max = 200.0))]
+    perplexity: f64,
+    /// Steps of gradient descent, the first quarter with exaggerated affinities.
+    #[schemars(range(min = 50, max = 20000))]
+    epochs: usize,
+}
+
+impl Default for Tsne {
+    fn default() -> Self {
+        Tsne { parts: Vec::new(), points: 5000, perplexity: 30.0, epochs: 1000 }
+    }
+}
 
 /// One panel: the embedding of a run.
 struct Part {
     title: String,
     run: String,
+    /// What the numbers of its parts mean.
+    parts: &'static [BankPart],
     embedding: Embedding,
 }
 
-fn name(part: BankPart) -> &'static str {
-    match part {
-        BankPart::Normal => "M_n (normal)",
-        BankPart::Outlier => "M_o (outliers)",
-        BankPart::Seen => "M_as (seen anomalies)",
-        BankPart::Center => "M_p (around their centre)",
+/// The distinct parts of banks, as methods declare them.
+fn distinct(lists: impl Iterator<Item = &'static [BankPart]>) -> Vec<&'static BankPart> {
+    let mut parts: Vec<&BankPart> = Vec::new();
+    for part in lists.flatten() {
+        if !parts.iter().any(|known| known.name == part.name) {
+            parts.push(part);
+        }
     }
+    parts
 }
 
-/// Number of a part's colour and of its marker.
-fn look(part: BankPart) -> (usize, usize) {
-    match part {
-        BankPart::Normal => (6, 3),
-        BankPart::Outlier => (0, 0),
-        BankPart::Seen => (1, 2),
-        BankPart::Center => (2, 1),
+/// Number of a part's colour and of its marker: normal patches are black, the others take the colours in their order.
+fn look(all: &[&BankPart], part: &BankPart) -> (usize, usize) {
+    const MARKERS: [usize; 4] = [0, 2, 1, 4];
+    if part.normal {
+        return (6, 3);
     }
+    let place = all.iter().filter(|part| !part.normal).position(|known| known.name == part.name).unwrap_or_default();
+    (place, MARKERS[place % MARKERS.len()])
 }
 
 /// Whether a run made a bank that may hold some of the parts.
-fn has_banks(run: &RecordedRun, parts: &[BankPart]) -> bool {
-    run.stages.iter().any(|stage| BankPart::of_stage(&stage.kind).iter().any(|part| parts.contains(part)))
+fn has_banks(run: &RecordedRun, parts: &[&BankPart]) -> bool {
+    run.stages.iter().any(|stage| parts.iter().any(|part| part.stage == stage.kind))
 }
 
-/// Draws the figure; None where no embedding is recorded.
-pub fn draw(recorded: &Recorded, figure: &Tsne, notes: &mut Notes) -> Result<Option<Drawing>> {
-    let shown = figure.choice().of(&recorded.experiment.runs);
-    if shown.is_empty() {
-        notes.say("the experiment has no run of that dataset, variant, number of seen anomalies and seed");
+impl Kind for Tsne {
+    const NAME: &'static str = "tsne";
+    const ABOUT: &'static str = "t-SNE of the rows of a run's banks, coloured by part.";
+    const SHARED: Shared = &[
+        ("variants", "Variants shown, one panel each; [] = the base."),
+        ("seen_anomalies", "Numbers of seen anomalies, one panel each; [] = each variant's largest."),
+        ("seed", ""),
+    ];
+    const VARIANTS: &'static [&'static str] = &[BASE_VARIANT];
+
+    fn schema() -> Json {
+        let mut schema = schema_of::<Self>();
+        let known = distinct(METHODS.iter().map(|entry| entry.parts)).into_iter();
+        let words = known.map(|part| json!({ "description": part.label, "type": "string", "const": part.name }));
+        let words: Vec<Json> = words.collect();
+        schema["properties"]["parts"]["items"] = json!({ "description": "A part of a run's banks.", "oneOf": words });
+        schema
     }
-    let mut parts = Vec::new();
-    for &spec in &shown {
-        let found = match recorded.finished(spec) {
-            Some(run) => record::read_embedding(run, figure)?,
-            None => None,
+
+    fn need(&self) -> Option<Need> {
+        Some(Need::Embedding(self.wanted()))
+    }
+
+    fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
+        let panels = self.panels(selection, recorded, notes)?;
+        if panels.is_empty() {
+            return Ok(None);
+        }
+        let all = distinct(panels.iter().map(|panel| panel.parts));
+        let mut scene = Scene::new(selection.width_cm);
+        heading(&mut scene, &selection.title, GAP);
+        let present = |part: &&&BankPart| panels.iter().any(|panel| panel.rows_of(part.name).next().is_some());
+        let key = |part: &&BankPart| {
+            let (ink, number) = look(&all, part);
+            (Key::Marker { number, ink: colour(ink) }, part.label.to_string())
         };
-        let id = spec.id();
-        match found {
-            Some(embedding) => {
-                let title = if shown.len() > 1 { run_label(spec, &shown) } else { String::new() };
-                parts.push(Part { title, run: id, embedding });
+        legend(&mut scene, &all.iter().filter(present).map(key).collect::<Vec<_>>());
+        grid(&mut scene, &panels, (selection.width_cm / 5.5) as usize, |scene, part| panel(scene, part, &all));
+        let mut csv = String::from("run,part,row,x,y,kl_divergence\n");
+        for panel in &panels {
+            let Embedding { points, parts: numbers, rows, note, .. } = &panel.embedding;
+            for ((point, &number), row) in points.iter().zip(numbers).zip(rows) {
+                let name = panel.parts.get(number as usize).map_or("", |part| part.name);
+                let run = quoted(&panel.run);
+                csv += &format!("{run},{name},{row},{},{},{}\n", point[0], point[1], note["kl_divergence"]);
             }
-            None if recorded.finished(spec).is_some_and(|run| !has_banks(run, &figure.parts)) => {
-                notes.say(format!("run {id} ({}) has no bank of the wanted parts", spec.variant));
-            }
-            None => notes.run_makes(format!("the embedding of run {id} ({}) is not recorded", spec.variant)),
         }
+        Ok(Some(Drawing::new(scene, csv)))
     }
-    if parts.is_empty() {
-        return Ok(None);
-    }
-    let mut scene = Scene::new(figure.width_cm);
-    heading(&mut scene, &figure.title, GAP);
-    let present = |part: &BankPart| {
-        let number = *part as u32;
-        figure.parts.contains(part) && parts.iter().any(|p| p.embedding.parts.contains(&number))
-    };
-    let key = |part: &BankPart| {
-        let (ink, number) = look(*part);
-        (Key::Marker { number, ink: colour(ink) }, name(*part).to_string())
-    };
-    legend(&mut scene, &BankPart::ALL.iter().filter(|part| present(part)).map(key).collect::<Vec<_>>());
-    grid(&mut scene, &parts, (figure.width_cm / 5.5) as usize, panel);
-    let mut csv = String::from("run,part,row,x,y,kl_divergence\n");
-    for part in &parts {
-        let Embedding { points, parts: numbers, rows, note, .. } = &part.embedding;
-        for ((point, &number), row) in points.iter().zip(numbers).zip(rows) {
-            let name = BankPart::ALL.get(number as usize).map(|part| format!("{part:?}").to_lowercase());
-            let (run, name) = (quoted(&part.run), name.unwrap_or_default());
-            csv += &format!("{run},{name},{row},{},{},{}\n", point[0], point[1], note["kl_divergence"]);
-        }
-    }
-    Ok(Some(Drawing::new(scene, csv)))
 }
 
-fn panel(scene: &mut Scene, part: &Part) {
+impl Tsne {
+    fn wanted(&self) -> WantedEmbedding {
+        let Tsne { parts, points, perplexity, epochs } = self.clone();
+        WantedEmbedding { parts, points, perplexity, epochs }
+    }
+
+    /// The embeddings that are there.
+    fn panels(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Vec<Part>> {
+        let shown = notes.shown(selection);
+        let mut panels = Vec::new();
+        for &spec in &shown {
+            let (run, id) = (recorded.finished(spec), spec.id());
+            let wanted = wanted_parts(spec.method_name(), &self.parts);
+            let found = run.map(|run| record::read_embedding(run, &self.wanted())).transpose()?.flatten();
+            match found {
+                Some(embedding) => {
+                    let title = if shown.len() > 1 { run_label(spec, &shown) } else { String::new() };
+                    panels.push(Part { title, run: id, parts: bank_parts(spec.method_name()), embedding });
+                }
+                None if run.is_some_and(|run| !has_banks(run, &wanted)) => {
+                    notes.say(format!("run {id} ({}) has no bank of the wanted parts", spec.variant));
+                }
+                None => notes.run_makes(format!("the embedding of run {id} ({}) is not recorded", spec.variant)),
+            }
+        }
+        Ok(panels)
+    }
+}
+
+impl Part {
+    /// The points of a part.
+    fn rows_of(&self, name: &str) -> impl Iterator<Item = &[f32; 2]> {
+        let number = self.parts.iter().position(|part| part.name == name).map(|number| number as u32);
+        let Embedding { points, parts: numbers, .. } = &self.embedding;
+        points.iter().zip(numbers).filter(move |(_, own)| Some(**own) == number).map(|(point, _)| point)
+    }
+}
+
+fn panel(scene: &mut Scene, part: &Part, all: &[&BankPart]) {
     heading(scene, &part.title, GAP);
-    let Embedding { points, parts: numbers, note, .. } = &part.embedding;
+    let Embedding { points, note, .. } = &part.embedding;
     let (left, top) = (GAP, scene.height + GAP);
     let (wide, high) = (scene.width - 2.0 * GAP, (scene.width - 2.0 * GAP) * 0.8);
     let range = |axis: usize| {
@@ -110,12 +180,12 @@ fn panel(scene: &mut Scene, part: &Part) {
     scene.line(corners.to_vec(), PALE, HAIR, Dash::SOLID);
     let half = (180.0 / (points.len() as f64).sqrt()).clamp(4.0, MARKER);
     // Small parts lie over large ones.
-    let mut order = BankPart::ALL;
-    order.sort_by_key(|part| std::cmp::Reverse(numbers.iter().filter(|n| **n == *part as u32).count()));
+    let mut order = all.to_vec();
+    order.sort_by_key(|own| std::cmp::Reverse(part.rows_of(own.name).count()));
     for own in order {
-        let (ink, shape) = look(own);
+        let (ink, shape) = look(all, own);
         let ink: Ink = colour(ink).faint(0.7);
-        for (point, _) in points.iter().zip(numbers).filter(|(_, number)| **number == own as u32) {
+        for point in part.rows_of(own.name) {
             let x = left + wide / 2.0 + (f64::from(point[0]) - middle.0) * scale;
             let y = top + high / 2.0 - (f64::from(point[1]) - middle.1) * scale;
             marker(scene, shape, (x, y), half, ink);

@@ -1,6 +1,6 @@
 //! `datasets.toml`.
 
-use super::{catalog, data_error, entry, usage_error};
+use super::{catalog, data_error, usage_error};
 
 #[test]
 fn an_unknown_key_is_refused_with_file_line_and_the_nearest_key() {
@@ -16,11 +16,17 @@ fn an_unknown_key_is_refused_with_file_line_and_the_nearest_key() {
 
 #[test]
 fn a_key_of_another_layout_a_wrong_word_and_broken_toml_are_refused() {
+    let text = "[dataset.a]\nlayout = \"mvtec\"\nroot = \"a\"\nside = 64\n";
+    let (_, what, help) = data_error(catalog(text).unwrap_err());
+    assert!(what.contains("line 4, column 1: unknown key `side` in [dataset.a] (layout mvtec)"), "{what}");
+    assert!(help.contains("`side` is a key of layout synthetic"), "{help}");
     for (body, expected) in [
         ("layout = \"mvtec\"\nroot = \"a\"\nside = 64", "`side`"),
         ("layout = \"synthetic\"\nroot = \"a\"\nside = 64", "`root`"),
         ("layout = \"mvtek\"\nroot = \"a\"", "mvtek"),
-        ("layout = \"visa\"\nroot = \"a\"\nsplit = \"3cls\"", "3cls"),
+        ("layout = \"visa\"\nroot = \"a\"\nsplit = \"3cls\"", "line 4, column 9: unknown variant `3cls`"),
+        ("layout = \"synthetic\"\nside = \"64\"", "line 3, column 8"),
+        ("layout = \"mvtec\"\nroot = \"a\"\nclasses = 3", "line 4, column 11"),
         ("root = \"a\"", "layout"),
         ("layout = ", "line 2"),
         ("layout = \"mvtec\"", "`root` is missing"),
@@ -51,6 +57,5 @@ fn an_unknown_dataset_is_refused_with_the_known_names_and_the_nearest() {
 fn a_second_dataset_of_a_known_layout_is_one_entry() {
     let catalog = catalog("[dataset.mine]\nlayout = \"mvtec\"\nroot = \"mine\"\n").unwrap();
     assert_eq!(catalog.names().collect::<Vec<_>>(), ["mine"]);
-    assert!(catalog.get("mine").unwrap().counts.is_empty());
-    assert_eq!(entry("visa").split.name(), "2cls_fewshot");
+    assert!(catalog.get("mine").unwrap().declared.counts.is_empty());
 }

@@ -1,6 +1,6 @@
 //! Content digests and their memory.
 
-use super::{copy_of, entry, real};
+use super::{catalog, copy_of, entry, real};
 use crate::util;
 use dmad::data::digest::{Digests, list_digest};
 use dmad::data::index::{self, Image};
@@ -72,8 +72,9 @@ fn drawings_have_digests_without_being_drawn() {
     let list = digests.of(&here).unwrap();
     let distinct: std::collections::BTreeSet<_> = list.iter().collect();
     assert_eq!((distinct.len(), digests.hashed()), (here.len(), 0));
-    let other = dmad::data::catalog::Entry { seed: 1, ..entry };
-    let there = training(&index::index(&other, Path::new(""), None).unwrap());
+    let text = "[dataset.other]\nlayout = \"synthetic\"\nseed = 1\nside = 256\ntrain = 64\ntest_good = 12\ntest_per_defect = 8\n";
+    let other = catalog(text).unwrap();
+    let there = training(&index::index(other.get("other").unwrap(), Path::new(""), None).unwrap());
     assert_ne!(list[0], digests.of(&there).unwrap()[0]);
 }
 
