@@ -1,4 +1,4 @@
-//! The abnormal side of DMAD's memory: M_o, M_as, M_p (paper §3.2, Eq. 4–6; sheet §4, §5, §10).
+//! The abnormal side of DMAD's memory: M_o, M_as, M_p (paper §3.2, Eq. 4–6; docs/methods/dmad.md, Banks).
 
 use serde_json::{Value as Json, json};
 

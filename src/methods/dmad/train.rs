@@ -1,4 +1,4 @@
-//! DMAD's training and scoring stages (paper §3.3–3.4, Eq. 9–12; sheet §4).
+//! DMAD's training and scoring stages (paper §3.3–3.4, Eq. 9–12; docs/methods/dmad.md, Computation).
 
 use std::sync::Arc;
 
@@ -333,7 +333,8 @@ impl Trainer {
     /// A trainer that starts from given parameters (on an autodiff device).
     pub fn with(params: &Params, network: Network, parameters: Parameters) -> Self {
         let train = &params.train;
-        // The knowledge's batch normalisation belongs to the attention's group where there is attention (sheet §10).
+        // The knowledge's batch normalisation belongs to the attention's group where there is attention
+        // (docs/methods/dmad.md, Training).
         let mut front: Vec<String> = vec!["proj".into()];
         if params.attention.train {
             front.push("attn.".into());
