@@ -6,7 +6,7 @@
 //! Plain algorithm: m = distance of each row to the nearest selected row (f64); repeat: select the first row of largest
 //! m, update m. m only ever shrinks, so the rows of largest m (the pool) can be worked on alone for as long as the best
 //! of them stays ahead of every row outside; then all rows are brought up to date with the whole block of new picks in
-//! one blocked product (method sheet of PatchCore, section 10).
+//! one blocked product (docs/methods/patchcore.md, Coreset).
 
 use super::distance::{narrow_error, narrow_squared_distance, squared_distance};
 use super::parts::Parts;

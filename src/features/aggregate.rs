@@ -1,8 +1,8 @@
 //! From maps of several layers to one feature vector per patch.
 //!
-//! Owns: PatchCore's binned aggregation (sheet `patchcore` §3) and plain concatenation. Both are linear, and what they
-//! do to channels does not touch what they do to positions; so each output is summed up at its layer's own resolution
-//! first and only then interpolated, which gives the same numbers for a fraction of the work.
+//! Owns: PatchCore's binned aggregation (docs/methods/patchcore.md, Features) and plain concatenation. Both are
+//! linear, and what they do to channels does not touch what they do to positions; so each output is summed up at its
+//! layer's own resolution first and only then interpolated, which gives the same numbers for a fraction of the work.
 
 use crate::matrix::Matrix;
 use crate::spec;
@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bins_of_the_paper_are_the_ones_the_sheet_tables() {
+    fn bins_of_the_paper_are_the_ones_on_its_page() {
         assert_eq!([0, 1, 2, 3].map(|i| bin(i, 1024, 4608)), [0..5, 4..9, 9..14, 13..18]);
         assert_eq!([0, 1].map(|i| bin(i, 1536, 9216)), [0..6, 6..12]);
     }

@@ -1,7 +1,7 @@
-//! PatchCore (CVPR 2022, arXiv 2106.08265): distance to the nearest patch of a coreset of normal patches.
+//! PatchCore (CVPR 2022, arXiv 2106.08265): distance to the nearest patch of a coreset of normal patches. Its page,
+//! docs/methods/patchcore.md:
 //!
-//! Without training, this is also the 1-nearest-neighbour baseline of every other method's features. The released code
-//! returns squared distances and has no re-weighting of image scores; the paper's Eq. 7 is `score.reweight`.
+#![doc = include_str!("../../docs/methods/patchcore.md")]
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::plan::{self, Compute, Computed, Features, Graph, Handle, Inputs, Job,
 use crate::spec::{MethodFault, Settings};
 use crate::store::TensorDecl;
 
-/// PatchCore's parameters (sheet §2, §6, §7).
+/// PatchCore's parameters (docs/methods/patchcore.md, Keys).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Params {

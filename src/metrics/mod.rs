@@ -3,6 +3,8 @@
 //! Owns: definitions, their names, exact ways to compute them over images that stream by, and bootstrap intervals. Does
 //! not own: reading images or tensors, resizing masks, rounding, and which numbers a table shows. All arithmetic is f64 or
 //! integer, and no result depends on the number of threads.
+//!
+#![doc = include_str!("../../docs/metrics.md")]
 
 pub mod bootstrap;
 mod gaps;

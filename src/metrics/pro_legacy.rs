@@ -1,7 +1,7 @@
 //! The two forms of PRO that published tables of SimpleNet and ADer hold. Kept to check such tables, not to compare
 //! methods: both take few equal-width thresholds and stretch the false positive rate instead of stopping at a limit.
 //!
-//! Owns: both forms (sheet `metrics.md` §1, §3). Does not own: regions, and AUPRO proper.
+//! Owns: both forms (docs/metrics.md, What other code computes). Does not own: regions, and AUPRO proper.
 
 use rayon::prelude::*;
 

@@ -39,7 +39,7 @@ pub struct ExperimentFile {
     pub backbone: Backbone,
     /// Patch features.
     pub features: Features,
-    /// The method and its parameters; defaults come from the method's sheet.
+    /// The method and its parameters; defaults are those of its page in docs/methods.
     pub method: BTreeMap<String, serde_json::Value>,
     /// How scores meet the truth.
     pub evaluation: Evaluation,

@@ -7,6 +7,7 @@ mod bootstrap;
 mod claims;
 mod data;
 mod declared;
+mod docs;
 mod errors;
 mod faults;
 mod features;

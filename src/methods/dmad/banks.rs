@@ -1,4 +1,4 @@
-//! M_o, the outlier side of DMAD's memory (paper §3.2, Eq. 4; sheet §4, §5).
+//! M_o, the outlier side of DMAD's memory (paper §3.2, Eq. 4; docs/methods/dmad.md, Banks).
 
 use serde::Serialize;
 use serde_json::json;

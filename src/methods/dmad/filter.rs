@@ -1,4 +1,4 @@
-//! The Filter: which patches of a seen anomaly are abnormal (paper §3.2; sheet §5).
+//! The Filter: which patches of a seen anomaly are abnormal (paper §3.2; docs/methods/dmad.md, Filter).
 
 use super::params::{Filter, FilterResize, OnEmpty};
 

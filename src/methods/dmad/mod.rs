@@ -1,31 +1,7 @@
-//! DMAD: dual memory bank (arXiv 2403.12362).
+//! DMAD: dual memory bank (arXiv 2403.12362). Backbone and banks are frozen and nothing is augmented, so features and
+//! neighbours are stages computed once. Its page, docs/methods/dmad.md:
 //!
-//! Patches of a frozen network; a bank of normal patches M_n and one of abnormal patches M_a (textures M_o; with seen
-//! anomalies also their patches M_as and noisy copies of their centre M_p); knowledge = difference to the nearest
-//! neighbour in each bank, plus attention; a small network judges [P(q), P(k_n), P(k_a)] and is trained by hinge losses
-//! against noise and seen anomalies. Backbone and banks are frozen and nothing is augmented, so features and neighbours
-//! are stages computed once.
-//!
-//! Where paper and released code part, both are reachable. What to know of the released code:
-//! - It does not run as shipped (missing files, undefined names); its configuration holds SimpleNet's defaults.
-//! - `attention.mode = "token"`: every patch is its own sequence, the softmax of one logit is 1, so A = W_v q + b_v; query
-//!   and key layers have no effect, and A is the same for both banks. `image` is what the text describes, `literal` the
-//!   formula as printed.
-//! - Its attention optimiser is never stepped (`attention.train = false`), and its batch normalisation stays in training
-//!   mode at test, which is not offered.
-//! - With seen anomalies its normals use attention and its anomalies do not, which makes the two streams separable by
-//!   construction; here attention is the same for all streams.
-//! - It does not mix outliers with normals (`bank.outlier.beta = 1`), takes 0.015 for the centre's noise
-//!   (`bank.center.std`), Adam for the scoring network (`mlp.optimizer`), the maximum for the image score
-//!   (`score.top_k = 1`) and the best epoch on the test set (`train.select = "best_test"`).
-//! - Every patch of a seen anomaly finds itself in M_as, so d_a = 0 for all of them in training
-//!   (`neighbours.exclude_same_image`); 2 % of the normal patches find themselves in M_n (`neighbours.exclude_self`).
-//! - `mlp.*.linear.bias`, `proj.bias`, `bn_k.bias` and (in `token` and `image` mode) `attn.value.bias` have a true gradient
-//!   of zero: a shift of every row, removed by the next batch normalisation. It is set to zero, since AdamW would turn
-//!   rounding noise into steps of the learning rate.
-//! - M_p with a standard deviation of 0.01 is in effect one point, |M_as| times (`bank.center.relative` scales it).
-//! - `attention.mode = "image"` and `"literal"` attend over those patches of an image that are in the step: all of them
-//!   when scoring, `train.patches_per_image` when training.
+#![doc = include_str!("../../../docs/methods/dmad.md")]
 
 mod banks;
 mod filter;

@@ -1,4 +1,5 @@
-//! DMAD's learned part: knowledge, projection and scoring network (paper §3.2–3.3, Eq. 7–12; sheet §2, §4).
+//! DMAD's learned part: knowledge, projection and scoring network (paper §3.2–3.3, Eq. 7–12;
+//! docs/methods/dmad.md, Computation).
 
 use burn::tensor::{Device, Tensor, activation};
 
@@ -67,7 +68,7 @@ impl Network {
     }
 
     /// Parameters whose gradient is zero but for rounding: a shift common to all rows is removed by the batch
-    /// normalisation that follows (sheet §10).
+    /// normalisation that follows (docs/methods/dmad.md, Fixed).
     pub fn zero_gradient(&self) -> Vec<String> {
         let mut names: Vec<String> = self.projection_names().iter().map(|name| format!("{name}.bias")).collect();
         if self.params.knowledge.uses_batch_norm() {

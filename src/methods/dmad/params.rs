@@ -1,4 +1,5 @@
-//! DMAD's parameters: every choice of the paper, and every choice it leaves open (sheet §3, §5), with its default.
+//! DMAD's parameters: every choice of the paper, and every choice it leaves open, with its default
+//! (docs/methods/dmad.md, Keys).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -290,7 +291,7 @@ table! {
 table! {
     /// Pseudo-anomalies.
     Noise {
-        /// Standard deviation; 0.015 belongs to the scale of WideResNet50-2's features (sheet §10).
+        /// Standard deviation; 0.015 belongs to the scale of WideResNet50-2's features (docs/methods/dmad.md, Scale).
         #[schemars(range(min = 0.0))]
         std: f64 = 0.015,
         /// `std` is a share of the normal bank's own standard deviation.

@@ -1,4 +1,4 @@
-//! DMAD's scoring stage: score = −Ψ (paper §3.4; sheet §4).
+//! DMAD's scoring stage: score = −Ψ (paper §3.4; docs/methods/dmad.md, Computation).
 
 use rayon::prelude::*;
 use serde::Serialize;

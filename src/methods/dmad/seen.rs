@@ -1,4 +1,4 @@
-//! What DMAD remembers of seen anomalies: M_as and M_p (paper §3.2, Eq. 5–6; sheet §4, §5, §10).
+//! What DMAD remembers of seen anomalies: M_as and M_p (paper §3.2, Eq. 5–6; docs/methods/dmad.md, Banks).
 
 use serde::Serialize;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! DMAD's training stage (paper §3.3–3.4, Eq. 9–12; sheet §4).
+//! DMAD's training stage (paper §3.3–3.4, Eq. 9–12; docs/methods/dmad.md, Computation).
 
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! One model of DMAD in training: a step, its losses, its optimisers (paper §3.4, Eq. 9–12; sheet §4).
+//! One model of DMAD in training: a step, its losses, its optimisers (paper §3.4, Eq. 9–12; docs/methods/dmad.md, Computation).
 
 use burn::tensor::{Device, Tensor, activation};
 
@@ -46,7 +46,7 @@ impl Trainer {
     /// A trainer that starts from given parameters (on an autodiff device).
     pub fn with(params: &Params, network: Network, parameters: Parameters) -> Self {
         let train = &params.train;
-        // The knowledge's batch normalisation belongs to the attention's group where there is attention (sheet §10).
+        // The knowledge's batch normalisation belongs to the attention's group where there is attention (docs/methods/dmad.md, Training).
         let mut front: Vec<String> = vec!["proj".into()];
         if params.attention.train {
             front.push("attn.".into());

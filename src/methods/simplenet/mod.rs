@@ -1,24 +1,6 @@
-//! SimpleNet (CVPR 2023, arXiv 2303.15140): real features against noisy ones.
+//! SimpleNet (CVPR 2023, arXiv 2303.15140): real features against noisy ones. Its page, docs/methods/simplenet.md:
 //!
-//! Patches of a frozen network pass a linear adaptor; Gaussian noise on the adapted features makes fake ones; a small
-//! discriminator D learns to tell them apart with a truncated L1 loss. A patch's anomaly score is −D. No synthetic images,
-//! no memory bank, no seen anomalies: where a study has some, they only leave the test set, as they do for every method.
-//! Backbone features are stages computed once.
-//!
-//! Where paper and released code part, both are reachable. What to know:
-//! - The released code crops (`image = { size = 288, resize = 329 }`) and trains one model per class for 160 epochs with
-//!   batches of 8 (the paper's text: 4), reporting the best epoch on the test set (`train.select = "best_test"`; it looks
-//!   at every fourth epoch, here at each). Multi-class baselines use 256 × 256 and batches of 32: the defaults here.
-//! - Its command line has other defaults (noise 0.05, margin 0.8) than its run script (0.015, 0.5), whose are the defaults.
-//! - Trained longer on several classes it can collapse (published: 95.4 image AUROC after 100 epochs, 79.2 after 300), so
-//!   runs with different `train.epochs` are not comparable; `train.curve` makes the course visible.
-//! - The cosine schedule, off by default, is the discriminator's alone.
-//! - A reimplementation steps adaptor and discriminator after a backward pass each, but both passes go through the graph
-//!   of one forward pass: the gradients, and so the steps, are those of the one pass here.
-//! - Its own scaling of scores and maps over the test set is one increasing map for all images, and changes no ranking.
-//! - `adaptor.*.bias` and `discriminator.*.linear.bias` have a true gradient of zero: a shift of all rows, removed by the
-//!   next batch normalisation. It is set to zero, since Adam would turn rounding noise into steps of the learning rate.
-//!   Adam's coupled weight decay still moves the latter by almost the learning rate in every step.
+#![doc = include_str!("../../../docs/methods/simplenet.md")]
 
 mod network;
 mod params;

@@ -1,4 +1,4 @@
-//! SimpleNet's learned part: adaptor and discriminator (paper §3.2–3.4; sheet §2, §3).
+//! SimpleNet's learned part: adaptor and discriminator (paper §3.2–3.4; docs/methods/simplenet.md, Computation).
 
 use burn::tensor::{Device, Tensor};
 

@@ -1,5 +1,5 @@
-//! SimpleNet's parameters: every choice of paper and released code, and every choice they leave open (sheet §3, §4, §6),
-//! with its default.
+//! SimpleNet's parameters: every choice of paper and released code, and every choice they leave open, with its default
+//! (docs/methods/simplenet.md, Keys).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! SimpleNet's training and scoring stages (paper §3.3–3.5; sheet §3, §5).
+//! SimpleNet's training and scoring stages (paper §3.3–3.5; docs/methods/simplenet.md, Computation).
 
 use burn::tensor::{Device, Tensor, activation};
 use rayon::prelude::*;

@@ -1,19 +1,7 @@
-//! UniAD: a unified model for multi-class anomaly detection (NeurIPS 2022; arXiv 2206.03687). Not the driving one.
+//! UniAD: a unified model for multi-class anomaly detection (NeurIPS 2022; arXiv 2206.03687). Not the driving one. Its page,
+//! docs/methods/uniad.md:
 //!
-//! Patches of a frozen network are tokens; a transformer reconstructs those of normal images from noisy ones; a token's
-//! score is its distance to its reconstruction. It cannot copy its input, because no token may look at its neighbourhood
-//! or itself, and because every decoder layer starts from a learned query. Seen anomalies play no role.
-//!
-//! The method's own features are EfficientNet-B4's stages of strides 2 to 16 on the coarsest grid; any backbone and any
-//! `[features]` will do, but is then a variant. What to know of the released code:
-//! - It scales gradients to a norm of 0.1, so almost every step is clipped and Adam's ε counts.
-//! - Its learning rate drops one epoch later than its configuration says (`train.lr_drop_epoch = 801` for 800).
-//! - It reports the epoch with the best pixel AUROC on the test set; `train.select = "best_test"` takes the image AUROC.
-//! - It turns an AUROC below 0.5 into one minus itself; that is not offered.
-//! - Its image labels come from masks resized with nearest neighbours, where small defects vanish; here the lists decide.
-//! - `*.key.bias` has a true gradient of zero (it shifts all logits of a query alike). It is set to zero, since AdamW would
-//!   turn rounding noise into steps of the learning rate.
-//! - ADer's benchmark differs: 256 pixels, a mask of 9, 100 or 300 epochs with a drop after 80 % of them.
+#![doc = include_str!("../../../docs/methods/uniad.md")]
 
 mod network;
 mod params;
@@ -139,7 +127,8 @@ impl Method for Params {
     fn labels(&self) -> Vec<String> {
         let train = &self.train;
         let mut labels = Vec::new();
-        // Training a tenth as long costs points (sheet §6), so short runs must not pass for the published setting.
+        // Training a tenth as long costs points (docs/methods/uniad.md, Published), so short runs must not pass
+        // for the published setting.
         if train.epochs < Train::default().epochs {
             labels.push(format!("{} of {} epochs", train.epochs, Train::default().epochs));
         }

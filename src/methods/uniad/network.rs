@@ -1,4 +1,5 @@
-//! UniAD's transformer: neighbour-masked attention, layers with a learned query each (paper §3; sheet §2, §4).
+//! UniAD's transformer: neighbour-masked attention, layers with a learned query each (paper §3;
+//! docs/methods/uniad.md, Computation).
 //!
 //! Tokens are matrices: images one below the other, `grid` positions each in row-major order.
 
@@ -84,7 +85,7 @@ impl Network {
     }
 
     /// Freshly drawn parameters: Xavier-uniform weights (queries, keys and values as one matrix), zero biases, standard
-    /// normal queries, positions uniform in [0, 1) (sheet §3).
+    /// normal queries, positions uniform in [0, 1) (docs/methods/uniad.md, Fixed).
     pub fn initial(&self, seed: u64, device: &Device) -> Parameters {
         let NetworkParams { hidden, feed_forward, .. } = self.params;
         let mut initial = Initial { parameters: Parameters::default(), seed, device: device.clone() };

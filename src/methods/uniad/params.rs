@@ -1,4 +1,5 @@
-//! UniAD's parameters: the released configuration (sheet §3) and every choice the sources leave open (sheet §6).
+//! UniAD's parameters: the released configuration and every choice the sources leave open
+//! (docs/methods/uniad.md, Keys).
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! UniAD's training and scoring stages (paper §3; sheet §2–§4).
+//! UniAD's training and scoring stages (paper §3; docs/methods/uniad.md, Computation).
 
 use burn::tensor::{Device, Gradients, Tensor};
 use rayon::prelude::*;
