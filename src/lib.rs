@@ -1,31 +1,35 @@
 //! `dmad`: an experiment-tracking benchmark harness for industrial image anomaly detection.
 //!
-//! A study is one TOML file. It expands into runs; a run is a graph of cached stages; what it leaves is a record; reports
-//! are made from records alone. The modules, in the order in which data flows through them:
+//! An experiment is one TOML file. It expands into runs; a run is a graph of cached stages; what it leaves is a record; reports
+//! are made from records alone. `docs/glossary.md` fixes the words, ARCHITECTURE.md says how the pieces meet. The modules, each
+//! of which may use those above it:
 //!
 //! | module | what it owns |
 //! |---|---|
+//! | [`error`], [`clock`], [`memory`], [`random`], [`matrix`] | errors with their help, time and machine, allocation, named streams of draws, rows of numbers |
+//! | [`metrics`] | from scores and truth to numbers; knows no images and no tensors |
 //! | [`spec`] | experiment files: TOML in, typed and resolved runs out, faults that point at the line |
-//! | [`plan`] | stages and their keys; what a method is given |
 //! | [`store`] | artifacts on disk: atomic, checksummed, mapped |
 //! | [`data`] | datasets: catalog, layouts, decoding, masks, splits, seen anomalies |
+//! | [`maps`] | from patch scores to maps |
+//! | [`paper`] | what the paper printed, whether it agrees with itself, and what a comparison with it comes to |
+//! | [`device`] | which device computes, opened when something is computed |
 //! | [`backbone`] | frozen networks and their weights |
 //! | [`features`] | maps to patch features |
 //! | [`bank`] | coresets and exact nearest neighbours |
 //! | [`embed`] | rows as points of a plane: PCA and t-SNE |
+//! | [`plan`] | what a stage is, stages and their keys, what a method is given |
 //! | [`train`] | parameters, layers, optimisers and the loop over epochs that trained methods share |
 //! | [`methods`] | the compared systems, one row of a registry each |
-//! | [`maps`], [`metrics`] | from patch scores to maps and numbers |
-//! | [`paper`] | what the paper printed, whether it agrees with itself, and what a comparison with it comes to |
-//! | [`run`] | doing it all, foretelling it, and the one place where scores meet the truth |
 //! | [`record`] | what a run leaves in `results/` |
+//! | [`run`] | doing it all, foretelling it, and the place where scores meet the truth |
 //! | [`report`] | tables, figures, rankings, claims, verdicts, differences and one page, from records alone |
 //! | [`cli`] | one file per command |
 //!
 //! Invariants:
-//! - Imports point up this list, never down. `metrics` knows no images and no tensors.
-//! - A method has no path to the labels or masks of test images: they are in `data::Truth`, which only `run::evaluate` opens.
-//! - `report` never runs a model.
+//! - Imports point up this list, never down (a test reads them); `error` alone knows the diagnostics of `spec`.
+//! - No type that a method is given leads to the labels or masks of test images.
+//! - `report` opens no dataset, no weights and no device, and runs no model.
 //! - All randomness comes from [`random`]; nothing depends on threads, time or file-system order.
 
 pub mod backbone;
