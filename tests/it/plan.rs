@@ -99,18 +99,52 @@ fn a_plan_names_what_is_missing() {
 }
 
 #[test]
-fn a_stale_record_is_named_by_plan_and_report_and_done_again_by_run() {
+fn a_stale_record_is_named_by_plan_and_done_again_by_run() {
     let sandbox = Sandbox::new();
     assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
     std::fs::copy(sandbox.path("data/parts/disc/test/good/000.png"), sandbox.path("data/parts/disc/test/good/001.png"))
         .expect("copied");
     let planned = plan(&sandbox, &[]);
     assert_eq!(planned["runs"][0]["record"], "stale: its images have changed");
-    let report = sandbox.dmad(&["report", "experiment.toml"]);
-    assert!(report.stderr.contains("stale:") && report.stderr.contains("its images have changed"), "{}", report.stderr);
     let run = sandbox.dmad(&["run", "experiment.toml"]);
     assert!(run.stderr.contains("was stale:") && run.stderr.contains("1 runs done"), "{}", run.stderr);
     assert_eq!(plan(&sandbox, &[])["runs"][0]["record"], "up to date");
+}
+
+#[test]
+fn a_report_needs_no_data_no_store_and_no_device_and_names_records_of_older_code() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    let before = sandbox.dmad(&["report", "results/experiment"]);
+    for folder in ["data", ".dmad-store"] {
+        std::fs::remove_dir_all(sandbox.path(folder)).expect("removed");
+    }
+    let after = sandbox.dmad(&["report", "results/experiment", "--device", "cuda"]);
+    assert_eq!((after.code, &after.stdout), (0, &before.stdout), "{}", after.stderr);
+    assert!(!after.stderr.contains("stale") && !sandbox.path(".dmad-store").exists(), "{}", after.stderr);
+    let runs = std::fs::read_dir(sandbox.path("results/experiment/runs")).expect("runs");
+    let log = runs.flatten().next().expect("a run").path().join("log.jsonl");
+    let text = std::fs::read_to_string(&log).expect("a log");
+    std::fs::write(&log, text.replacen("\"version\":1", "\"version\":0", 1)).expect("written");
+    let older = sandbox.dmad(&["report", "results/experiment"]);
+    assert!(older.stderr.contains("stale:") && older.stderr.contains("the code of `features`"), "{}", older.stderr);
+}
+
+/// What only the stages of a run can tell: no mask of that size leaves a token anything to look at.
+#[test]
+fn run_stops_before_the_first_stage_at_whatever_plan_calls_wrong() {
+    let sandbox = Sandbox::new();
+    let text = std::fs::read_to_string(sandbox.path("experiment.toml")).expect("an experiment");
+    let base = text.split("[method]").next().expect("a base");
+    let text = format!("{base}[method]\nname = \"uniad\"\nmask.size = 99\n");
+    std::fs::write(sandbox.path("experiment.toml"), text).expect("written");
+    let planned = sandbox.dmad(&["plan", "experiment.toml"]);
+    assert!(planned.code == 1 && planned.stdout.contains("hides all"), "{} {}", planned.stdout, planned.stderr);
+    let run = sandbox.dmad(&["run", "experiment.toml"]);
+    run.says(2, &["experiment.toml:", "hides all", "larger images"]);
+    assert!(!sandbox.path(".dmad-store/features").exists(), "nothing was computed");
+    // The forecast looks for no device; only what computes does.
+    assert_eq!(Sandbox::new().dmad(&["plan", "experiment.toml", "--device", "cuda"]).code, 0);
 }
 
 #[test]
