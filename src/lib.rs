@@ -5,6 +5,7 @@
 //!
 //! | module | what it owns |
 //! |---|---|
+//! | [`metrics`] | from scores to numbers: definitions, exact ways to compute them, intervals |
 //! | [`spec`] | experiment files: TOML in, typed and resolved runs out, faults that point at the line |
 //! | [`plan`] | stages and their keys; what a method is given |
 //! | [`store`] | artifacts on disk: atomic, checksummed, mapped |
@@ -15,7 +16,7 @@
 //! | [`embed`] | rows as points of a plane: PCA and t-SNE |
 //! | [`train`] | parameters, layers, optimisers and the loop over epochs that trained methods share |
 //! | [`methods`] | the compared systems, one row of a registry each |
-//! | [`maps`], [`metrics`] | from patch scores to maps and numbers |
+//! | [`maps`] | from patch scores to maps |
 //! | [`paper`] | what the paper printed, whether it agrees with itself, and what a comparison with it comes to |
 //! | [`run`] | doing it all, foretelling it, and the one place where scores meet the truth |
 //! | [`record`] | what a run leaves in `results/` |

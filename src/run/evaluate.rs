@@ -13,7 +13,7 @@ use crate::data::{ClassSplit, MaskSource, Split, evaluation_mask, mask};
 use crate::error::{Error, Result};
 use crate::features::Shape;
 use crate::methods::{Scoring, Select};
-use crate::metrics::{self, Metric, Options, PixelImage, PixelSource, image_metrics, pixel_metrics};
+use crate::metrics::{self, Definitions, Metric, PixelImage, PixelSource, image_metrics, pixel_metrics};
 use crate::plan::{Computed, Graph, Job, Stage, StageId, Work};
 use crate::record::{ClassResult, ImageRow, MetricRow, Results};
 use crate::spec::{MetricName, Run};
@@ -152,7 +152,7 @@ impl Evaluation<'_> {
             let mut aurocs = Vec::new();
             for (class, artifact) in &self.classes {
                 let scores = self.image_scores(artifact, epoch)?;
-                let metrics = image_metrics(&scores, &class.truth.labels(), &self.options())?;
+                let metrics = image_metrics(&scores, &class.truth.labels(), &self.definitions())?;
                 aurocs.push(metrics[0].value.ok());
             }
             Ok(metrics::class_mean(aurocs).mean)
@@ -172,8 +172,8 @@ impl Evaluation<'_> {
         })
     }
 
-    fn options(&self) -> Options {
-        Options { ap: self.setting.run.spec.evaluation.ap, pro: self.setting.run.spec.evaluation.pro }
+    fn definitions(&self) -> Definitions {
+        self.setting.run.spec.evaluation.definitions()
     }
 
     fn class(&self, class: &ClassSplit, artifact: &Artifact, epoch: usize) -> Result<ClassResult> {
@@ -191,8 +191,8 @@ impl Evaluation<'_> {
         let image_scores = self.image_scores(artifact, epoch)?;
         let labels = class.truth.labels();
         let source = Source { evaluation: self, class, scores };
-        let pixels = pixel_metrics(&source, &self.options())?;
-        let found = image_metrics(&image_scores, &labels, &self.options())?.into_iter().chain(pixels.metrics);
+        let pixels = pixel_metrics(&source, &self.definitions())?;
+        let found = image_metrics(&image_scores, &labels, &self.definitions())?.into_iter().chain(pixels.metrics);
         let images = class.truth.images().iter().zip(&image_scores).map(|(labelled, &score)| ImageRow {
             class: class.name.clone(),
             path: labelled.image.path.clone(),
@@ -212,7 +212,7 @@ impl Evaluation<'_> {
 
 fn metric_row(metric: Metric) -> MetricRow {
     MetricRow {
-        metric: metric.name.into(),
+        metric: metric.name.as_str().into(),
         value: metric.value.ok(),
         reason: metric.value.err().unwrap_or_default().into(),
         positives: metric.n_pos,

@@ -13,12 +13,13 @@ use super::check::{check, suggestion};
 use super::claim::{Claim, Tolerances, check_claims, check_tables};
 use super::diagnostic::Place;
 use super::figure::{Figure, check_names};
-use super::file::{ExperimentFile, MetricName, Names, Table as TableSpec};
+use super::file::{ExperimentFile, Names, Table as TableSpec};
 use super::method::{MethodContext, MethodFault, MethodKind, schema_of};
 use super::sweep::{sweep_points, swept_name};
 use super::tree::{self, Node, Table, Value};
 use super::types::{Backbone, Evaluation, Features, Image, Protocol};
 use crate::error::{Error, Result};
+use crate::metrics::MetricName;
 
 /// Name of the base among the variants.
 pub const BASE_VARIANT: &str = "full";

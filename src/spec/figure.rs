@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::check::suggestion;
 use super::experiment::{BASE_VARIANT, Run, RunSpec};
-use super::file::{Dimension, MetricName};
+use super::file::Dimension;
 use super::sweep::{lists_variant, names_variant};
 use super::tree::{Node, Value};
 use crate::error::Result;
+use crate::metrics::MetricName;
 
 /// One figure of a study.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

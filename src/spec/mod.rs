@@ -14,11 +14,12 @@ mod sweep;
 pub mod tree;
 mod types;
 
-pub use claim::{Claim, Comparison, NarrowedSide, Side, Tolerances};
+pub use crate::metrics::{Ap, MetricName, Pro};
+pub use claim::{Arm, Claim, NarrowedSide, Side, Tolerances};
 pub use diagnostic::{Diagnostic, Place, Source};
 pub use experiment::{BASE_VARIANT, Experiment, Run, RunSpec, canonical_json, load, schema};
 pub use figure::{BankPart, Bars, Choice, Curve, Figure, Histogram, Learning, Maps, Tsne};
-pub use file::{Dimension, ExperimentFile, MetricName, Names, Table, VariantFile};
+pub use file::{Dimension, ExperimentFile, Names, Table, VariantFile};
 pub use method::{MethodContext, MethodFault, MethodKind, read_params, schema_of, write_params};
 pub use sweep::{lists_variant, names_variant};
 pub use types::*;
