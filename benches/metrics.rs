@@ -2,7 +2,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use dmad::maps::{gaussian, upsample};
-use dmad::metrics::{Options, image_metrics, pixel_metrics, regions};
+use dmad::metrics::{Definitions, image_metrics, pixel_metrics, regions};
 use dmad::spec::Pro;
 
 #[path = "../tests/it/gen_oracle.rs"]
@@ -19,9 +19,9 @@ fn pixels(criterion: &mut Criterion) {
         for pro in [Pro::Exact, Pro::Simplenet, Pro::Ader] {
             // The legacy forms are there to check tables made at 256 × 256.
             if pro == Pro::Exact || side == 256 {
-                let options = Options { pro, ..Options::default() };
+                let definitions = Definitions { pro, ..Definitions::default() };
                 let name = BenchmarkId::new(format!("bottle{side}"), format!("{pro:?}"));
-                group.bench_function(name, |b| b.iter(|| pixel_metrics(&maps, &options)));
+                group.bench_function(name, |b| b.iter(|| pixel_metrics(&maps, &definitions)));
             }
         }
     }
@@ -34,7 +34,8 @@ fn small_parts(criterion: &mut Criterion) {
     criterion.bench_function("regions/256", |b| b.iter(|| regions(&last.mask, last.width)));
     let scores: Vec<f64> = gen_oracle::uniforms(1, 1, 0, 167);
     let labels: Vec<bool> = (0..167).map(|image| image >= 26).collect();
-    criterion.bench_function("image_metrics/167", |b| b.iter(|| image_metrics(&scores, &labels, &Options::default())));
+    criterion
+        .bench_function("image_metrics/167", |b| b.iter(|| image_metrics(&scores, &labels, &Definitions::default())));
     let patches: Vec<f32> = gen_oracle::uniforms(31, 0, 0, 1024).iter().map(|&v| v as f32).collect();
     criterion.bench_function("upsample/32to256", |b| b.iter(|| upsample(&patches, (32, 32), (256, 256))));
     let map = upsample(&patches, (32, 32), (256, 256));

@@ -4,13 +4,13 @@
 
 use std::path::PathBuf;
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde_json::json;
 
 use crate::error::Result;
 use crate::paper::Published;
 use crate::paper::audit::{self, Audit, Checked, Finding};
 use crate::paper::statements::Statements;
+use crate::report;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,22 +70,15 @@ fn text(audit: &Audit) -> String {
     format!("{head}\n{}", checked(&audit.checked))
 }
 
-fn table(found: &[Finding]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["what", "where", "printed", "recomputed", "difference", "evidence"]);
-    for finding in found {
-        let right = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
-        table.add_row([
-            Cell::new(finding.kind.as_str()),
-            Cell::new(&finding.place),
-            right(finding.printed.clone()),
-            right(format!("{:.2}", finding.recomputed)),
-            right(format!("{:+.2}", finding.difference)),
-            Cell::new(&finding.evidence),
-        ]);
-    }
-    table
+fn table(found: &[Finding]) -> String {
+    let head = ["what", "where", "printed", "recomputed", "difference", "evidence"];
+    let row = |finding: &Finding| {
+        let kind = finding.kind.as_str().to_string();
+        let (recomputed, difference) = (format!("{:.2}", finding.recomputed), format!("{:+.2}", finding.difference));
+        let Finding { place, printed, evidence, .. } = finding;
+        vec![kind, place.clone(), printed.clone(), recomputed, difference, evidence.clone()]
+    };
+    report::ruled(&head, 2..5, found.iter().map(row))
 }
 
 fn checked(checked: &Checked) -> String {
@@ -104,27 +97,5 @@ fn checked(checked: &Checked) -> String {
 }
 
 fn as_json(audit: &Audit) -> String {
-    let findings: Vec<_> = audit
-        .findings
-        .iter()
-        .map(|finding| {
-            json!({
-                "kind": finding.kind.as_str(),
-                "where": finding.place,
-                "printed": finding.printed,
-                "recomputed": finding.recomputed,
-                "difference": finding.difference,
-                "evidence": finding.evidence,
-            })
-        })
-        .collect();
-    let Checked { means, means_without_rows, repeated, statements, statements_without_values } = audit.checked;
-    let checked = json!({
-        "means": means,
-        "means_without_rows": means_without_rows,
-        "repeated": repeated,
-        "statements": statements,
-        "statements_without_values": statements_without_values,
-    });
-    format!("{:#}", json!({ "findings": findings, "checked": checked }))
+    format!("{:#}", json!({ "findings": audit.findings, "checked": audit.checked }))
 }

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, json};
 
 use crate::error::{Error, Result};
-use crate::metrics::{self, Metric, Options, PixelImage, PixelReport, PixelSource, Score};
-use crate::spec::{Ap, Pro};
+use crate::metrics::{self, Ap, Definitions, Metric, PixelImage, PixelReport, PixelSource, Pro, Score};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,23 +37,16 @@ pub struct Args {
     #[arg(long, value_name = "L.npy")]
     pub labels: Option<PathBuf>,
     /// Average precision: sum of steps, or area under the precision-recall polyline.
-    #[arg(long, default_value = "step", value_parser = PossibleValuesParser::new(["step", "trapezoid"]).map(|name| ap(&name)))]
+    #[arg(long, default_value = "step", value_parser = PossibleValuesParser::new(["step", "trapezoid"]).map(|name| named::<Ap>(&name)))]
     pub ap: Ap,
     /// Per-region overlap: AUPRO@0.3, or the form of another code base.
-    #[arg(long, default_value = "exact", value_parser = PossibleValuesParser::new(["exact", "simplenet", "ader"]).map(|name| pro(&name)))]
+    #[arg(long, default_value = "exact", value_parser = PossibleValuesParser::new(["exact", "simplenet", "ader"]).map(|name| named::<Pro>(&name)))]
     pub pro: Pro,
 }
 
-fn ap(name: &str) -> Ap {
-    if name == "trapezoid" { Ap::Trapezoid } else { Ap::Step }
-}
-
-fn pro(name: &str) -> Pro {
-    match name {
-        "simplenet" => Pro::Simplenet,
-        "ader" => Pro::Ader,
-        _ => Pro::Exact,
-    }
+/// A definition by its name in experiment files; clap has looked at the name.
+fn named<T: DeserializeOwned + Default>(name: &str) -> T {
+    serde_json::from_value(name.into()).unwrap_or_default()
 }
 
 /// Computes and prints to standard output: a table in percent, or (`json`) one object keyed by the metric names, in
@@ -74,21 +67,21 @@ pub fn render(args: &Args, as_json: bool) -> Result<String> {
     let (maps, masks) = (Array::open(&args.maps)?, Array::open(&args.masks)?);
     check_shapes(&maps, &masks)?;
     let labels = args.labels.as_deref().map(|path| read_labels(path, &maps)).transpose()?;
-    let options = Options { ap: args.ap, pro: args.pro };
+    let definitions = Definitions { ap: args.ap, pro: args.pro };
     let (image, pixel) = match (maps.kind, maps.item_bytes) {
-        (TypeChar::Float, 4) => compute(&Files::<f32> { maps, masks, labels, score: PhantomData }, &options)?,
-        (TypeChar::Float, 8) => compute(&Files::<f64> { maps, masks, labels, score: PhantomData }, &options)?,
+        (TypeChar::Float, 4) => compute(&Files::<f32> { maps, masks, labels, score: PhantomData }, &definitions)?,
+        (TypeChar::Float, 8) => compute(&Files::<f64> { maps, masks, labels, score: PhantomData }, &definitions)?,
         _ => {
             let what = format!("maps of type {}", maps.type_name);
             return Err(Error::data(&args.maps, what, "save them as float32 or float64: maps.astype(numpy.float32)"));
         }
     };
-    let all: Vec<Metric> = image.into_iter().chain(pixel.metrics).collect();
-    Ok(if as_json { json(&all, &pixel, &options) } else { text(&all, &pixel, &options) })
+    let all: Vec<Metric> = image.iter().chain(&pixel.metrics).copied().collect();
+    Ok(if as_json { json(&all, &pixel, &definitions) } else { text(&all, &pixel, &definitions) })
 }
 
-fn compute<S: Decode>(files: &Files<S>, options: &Options) -> Result<([Metric; 3], PixelReport)> {
-    let pixel = metrics::pixel_metrics(files, options)?;
+fn compute<S: Decode>(files: &Files<S>, definitions: &Definitions) -> Result<(Vec<Metric>, PixelReport)> {
+    let pixel = metrics::pixel_metrics(files, definitions)?;
     let scores: Vec<f64> = pixel.images.iter().map(|facts| facts.highest).collect();
     let labels: Vec<bool> = pixel.images.iter().map(|facts| facts.anomalous).collect();
     let contradiction = pixel.images.iter().position(|facts| facts.defect_pixels > 0 && !facts.anomalous);
@@ -99,11 +92,11 @@ fn compute<S: Decode>(files: &Files<S>, options: &Options) -> Result<([Metric; 3
             "check that labels and masks are in the same order",
         ));
     }
-    Ok((metrics::image_metrics(&scores, &labels, options)?, pixel))
+    Ok((metrics::image_metrics(&scores, &labels, definitions)?, pixel))
 }
 
-fn text(all: &[Metric], pixel: &PixelReport, options: &Options) -> String {
-    let name_width = all.iter().map(|metric| metric.name.len()).max().unwrap_or(0);
+fn text(all: &[Metric], pixel: &PixelReport, definitions: &Definitions) -> String {
+    let name_width = all.iter().map(|metric| metric.name.as_str().len()).max().unwrap_or(0);
     let (positives, negatives) = (all[0].n_pos, all[0].n_neg);
     let (defects, normals) = (all[all.len() - 1].n_pos, all[all.len() - 1].n_neg);
     let mut lines = vec![
@@ -119,17 +112,18 @@ fn text(all: &[Metric], pixel: &PixelReport, options: &Options) -> String {
             Ok(value) => format!("{:8.4} %", 100.0 * value),
             Err(_) => format!("{:>8}  ", "–"),
         };
-        let definition = metrics::definition(metric.name, options).unwrap_or_default();
+        let definition = metric.name.definition(definitions);
         let note = metric.value.err().map_or(definition.to_string(), |reason| format!("undefined: {reason}"));
-        lines.push(format!("{:<name_width$}  {value}  {note}", metric.name));
+        lines.push(format!("{:<name_width$}  {value}  {note}", metric.name.as_str()));
     }
     lines.join("\n") + "\n"
 }
 
-fn json(all: &[Metric], pixel: &PixelReport, options: &Options) -> String {
-    let mut object: Map<_, _> = all.iter().map(|metric| (metric.name.to_string(), json!(metric.value.ok()))).collect();
+fn json(all: &[Metric], pixel: &PixelReport, definitions: &Definitions) -> String {
+    let mut object: Map<_, _> =
+        all.iter().map(|metric| (metric.name.as_str().to_string(), json!(metric.value.ok()))).collect();
     let reasons: Map<_, _> =
-        all.iter().filter_map(|metric| Some((metric.name.to_string(), json!(metric.value.err()?)))).collect();
+        all.iter().filter_map(|metric| Some((metric.name.as_str().to_string(), json!(metric.value.err()?)))).collect();
     object.insert("reasons".into(), reasons.into());
     object.insert(
         "counts".into(),
@@ -142,7 +136,7 @@ fn json(all: &[Metric], pixel: &PixelReport, options: &Options) -> String {
             "empty_masks": pixel.empty_masks,
         }),
     );
-    object.insert("options".into(), json!({ "ap": options.ap, "pro": options.pro }));
+    object.insert("options".into(), json!({ "ap": definitions.ap, "pro": definitions.pro }));
     format!("{:#}\n", serde_json::Value::Object(object))
 }
 

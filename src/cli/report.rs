@@ -8,7 +8,7 @@ use crate::data::Catalog;
 use crate::error::{Error, Result};
 use crate::paper::Published;
 use crate::record::Recorded;
-use crate::report::Checked;
+use crate::report::{Checked, Exporter, Text};
 use crate::spec::Declared;
 use crate::store::write_atomically;
 use crate::{record, report, run, spec};
@@ -89,10 +89,10 @@ pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
     if json {
         super::print(&as_json(recorded, &claims))?;
     } else {
-        let width = width();
-        tables.iter().try_for_each(|table| super::print(&table.text(width)))?;
+        let text = Text { width: width() };
+        tables.iter().try_for_each(|table| super::print(&text.table(table)))?;
         if !claims.is_empty() {
-            super::print(&report::claims::text(&claims))?;
+            super::print(&text.claims(&claims))?;
         }
     }
     let (published, catalog) = (Published::embedded()?, Catalog::load(None)?);

@@ -6,10 +6,11 @@ use serde_json::{Value as Json, json};
 
 use super::Common;
 use crate::error::Result;
+use crate::metrics::MetricName;
 use crate::record::{self, MEAN, Recorded, RecordedRun};
 use crate::report;
 use crate::report::diff::{self, Change, MetricDifference};
-use crate::spec::MetricName;
+use crate::report::frame::{distinct, value};
 
 /// Find, inspect and compare recorded runs.
 #[derive(clap::Args, Debug)]
@@ -54,12 +55,6 @@ pub(super) fn run(args: &Arguments, common: &Common, as_json: bool) -> Result<bo
         Command::Show { run } => show(run, common, as_json).map(|()| true),
         Command::Diff { first, second } => compare(first, second, common, as_json).map(|()| true),
     }
-}
-
-/// The mean over classes of a metric, in [0, 1].
-fn mean(recorded: &Recorded, run: &RecordedRun, metric: MetricName) -> Option<f64> {
-    let own = |row: &&record::MetricRecord| row.run == run.id && row.class == MEAN && row.metric == metric.as_str();
-    recorded.metrics.iter().find(own)?.value
 }
 
 fn percent(value: Option<f64>) -> String {
@@ -109,7 +104,7 @@ fn summary(recorded: &Recorded, run: &RecordedRun) -> Json {
         "labels": run.labels, "folder": run.file("").display().to_string(),
     });
     for metric in MetricName::ALL {
-        json[metric.as_str()] = mean(recorded, run, metric).into();
+        json[metric.as_str()] = value(recorded, &run.id, MEAN, metric).into();
     }
     json
 }
@@ -138,7 +133,7 @@ fn show(name: &str, common: &Common, as_json: bool) -> Result<()> {
         super::print(&format!("failed: {message}"))?;
     }
     run.labels.iter().try_for_each(|label| super::print(&format!("label: {label}")))?;
-    super::print(&classes(&recorded))?;
+    super::print(&classes(&recorded, run))?;
     super::print(&format!("{}\n{}", run.file("run.toml").display(), toml_text(run)))
 }
 
@@ -153,22 +148,14 @@ fn toml_text(run: &RecordedRun) -> String {
 }
 
 /// Classes × metrics of the only run.
-fn classes(recorded: &Recorded) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for row in &recorded.metrics {
-        if !names.contains(&row.class.as_str()) {
-            names.push(&row.class);
-        }
-    }
-    let value = |class: &str, metric: MetricName| {
-        let own = recorded.metrics.iter().find(|row| row.class == class && row.metric == metric.as_str());
-        percent(own.and_then(|row| row.value))
-    };
+fn classes(recorded: &Recorded, run: &RecordedRun) -> String {
+    let names = distinct(recorded.metrics.iter().map(|row| row.class.as_str()));
     let head: Vec<&str> = std::iter::once("class").chain(MetricName::ALL.map(MetricName::as_str)).collect();
     let row = |class: &str| {
-        std::iter::once(class.to_string()).chain(MetricName::ALL.map(|metric| value(class, metric))).collect()
+        let values = MetricName::ALL.map(|metric| percent(value(recorded, &run.id, class, metric)));
+        std::iter::once(class.to_string()).chain(values).collect()
     };
-    report::plain(&head, names.iter().map(|class| row(class)))
+    report::plain(&head, names.into_iter().map(row))
 }
 
 fn compare(first: &str, second: &str, common: &Common, as_json: bool) -> Result<()> {

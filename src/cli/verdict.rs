@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use comfy_table::{Cell as TextCell, CellAlignment, ContentArrangement, Table, presets};
 use serde_json::json;
 
 use super::Common;
@@ -13,7 +12,8 @@ use crate::data::Catalog;
 use crate::error::Result;
 use crate::paper::Published;
 use crate::paper::verdict::{Outcome, Tally, Verdict, tally};
-use crate::report::verdicts::{because, compare, doubt, not_run};
+use crate::record::Recorded;
+use crate::report::verdicts::{HEAD, because, compare, doubt, not_run, texts};
 use crate::{report, spec};
 
 /// What recorded numbers say of the published ones.
@@ -90,73 +90,44 @@ fn board<'a>(
     published: &'a Published,
     catalog: &Catalog,
 ) -> Result<Option<Board<'a>>> {
-    let folder = super::report::folder(target, common)?;
-    let named = |own: &str| args.table.clone().unwrap_or_else(|| own.to_string());
-    // The names of the paper's tables live as long as its values.
-    let place = |table: &str| published.cells().iter().map(|cell| cell.key.table.as_str()).find(|name| *name == table);
-    if !target.is_dir() && !folder.is_dir() {
-        let experiment = spec::load(target, &report::kinds(), &[])?;
-        let table = named(&experiment.reproduces);
-        if table.is_empty() && args.targets.len() > 1 {
-            return Ok(None);
+    let is_recorded = target.is_dir() || super::report::folder(target, common)?.is_dir();
+    let recorded = is_recorded.then(|| super::report::read(target, common)).transpose()?;
+    let (name, reproduces, tolerances) = match &recorded {
+        Some(Recorded { experiment, .. }) => {
+            (experiment.name.clone(), experiment.reproduces.clone(), experiment.tolerances)
         }
-        let verdicts = match place(&table) {
-            Some(known) => not_run(published, known, &experiment.name, &experiment.tolerances)?,
-            None => return Err(report::verdicts::unknown_table(published, &table, &experiment.name)),
-        };
-        return Ok(Some(Board { experiment: experiment.name, table, verdicts }));
-    }
-    let recorded = super::report::read(target, common)?;
-    let table = named(&recorded.experiment.reproduces);
+        None => {
+            let declared = spec::load(target, &report::kinds(), &[])?;
+            (declared.name, declared.reproduces, declared.tolerances)
+        }
+    };
+    let table = args.table.clone().unwrap_or(reproduces);
     if table.is_empty() && args.targets.len() > 1 {
         return Ok(None);
     }
-    let Some(known) = place(&table) else {
-        return Err(report::verdicts::unknown_table(published, &table, &recorded.experiment.name));
+    // The names of the paper's tables live as long as its values.
+    let mut names = published.cells().iter().map(|cell| cell.key.table.as_str());
+    let Some(known) = names.find(|name| *name == table) else {
+        return Err(report::verdicts::unknown_table(published, &table, &name));
     };
-    let verdicts = compare(&recorded, published, known, catalog, &recorded.experiment.tolerances)?;
-    Ok(Some(Board { experiment: recorded.experiment.name.clone(), table, verdicts }))
+    let verdicts = match &recorded {
+        Some(recorded) => compare(recorded, published, known, catalog, &tolerances)?,
+        None => not_run(published, known, &name, &tolerances)?,
+    };
+    Ok(Some(Board { experiment: name, table, verdicts }))
 }
 
 fn text(board: &Board, published: &Published, all: bool) -> String {
-    let verdicts = &board.verdicts;
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header([
-        "printed value",
-        "printed",
-        "ours",
-        "seeds",
-        "95 %",
-        "difference",
-        "tolerance",
-        "verdict",
-        "because",
-    ]);
-    let mut shown = 0;
-    for verdict in verdicts.iter().filter(|verdict| all || verdict.outcome != Outcome::NotRun) {
-        let right = |text: String| TextCell::new(text).set_alignment(CellAlignment::Right);
-        let mean = match (verdict.mean, verdict.sd) {
-            (Some(mean), Some(sd)) => format!("{mean:.1} ± {sd:.1}"),
-            (Some(mean), None) => format!("{mean:.1}"),
-            (None, _) => "–".into(),
-        };
+    let shown = || board.verdicts.iter().filter(|verdict| all || verdict.outcome != Outcome::NotRun);
+    let row = |verdict: &Verdict| {
         let because = because(verdict).into_iter().chain(doubt(published, verdict.cell)).collect::<Vec<_>>();
-        table.add_row([
-            TextCell::new(&verdict.cell.key),
-            right(verdict.cell.value.to_string()),
-            right(mean),
-            right(verdict.seeds.to_string()),
-            right(verdict.interval.map_or("–".into(), |i| format!("[{:.1}, {:.1}]", i.low, i.high))),
-            right(verdict.difference.map_or("–".into(), |difference| format!("{difference:+.1}"))),
-            right(format!("{:.1}", verdict.tolerance)),
-            TextCell::new(verdict.outcome.as_str()),
-            TextCell::new(because.join("\n")),
-        ]);
-        shown += 1;
-    }
+        [&texts(verdict)[..], &[because.join("\n")]].concat()
+    };
     let line = format!("{}: {}", board.table, count(board));
-    if shown == 0 { line } else { format!("{}. {NOTE}\n{table}\n{line}", board.experiment) }
+    match shown().count() {
+        0 => line,
+        _ => format!("{}. {NOTE}\n{}\n{line}", board.experiment, report::ruled(&HEAD, 1..7, shown().map(row))),
+    }
 }
 
 fn count(board: &Board) -> Tally {

@@ -6,90 +6,62 @@
 //!
 #![doc = include_str!("../../docs/metrics.md")]
 
+mod ap;
+mod auroc;
 pub mod bootstrap;
+mod f1max;
 mod gaps;
+mod images;
 mod pixels;
+mod pro;
 mod pro_legacy;
-mod ranking;
 mod regions;
+mod registry;
 mod source;
 mod sum;
+mod walk;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use images::image_metrics;
 pub use pixels::{ImageFacts, PixelReport, pixel_metrics};
-pub use ranking::image_metrics;
 pub use regions::{Regions, Run, regions};
+pub use registry::{Level, MetricKind, MetricName, REGISTRY};
 pub use source::{PixelImage, PixelSource, Score};
+pub use walk::{Step, Totals, Walk};
 
-use crate::spec::{Ap, Pro};
-
-/// A metric and the sentence that tables print beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Definition {
-    /// Name in records, tables and JSON.
-    pub name: &'static str,
-    /// What it is under the default options.
-    pub sentence: &'static str,
+/// Which AUPRO is computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pro {
+    /// All thresholds, FPR over all normal pixels, interpolated at 0.3, divided by 0.3.
+    #[default]
+    Exact,
+    /// SimpleNet's: 200 equal-width thresholds, predictions dilated by 5×5, FPR below 0.3 rescaled by its maximum.
+    Simplenet,
+    /// ADer's: 100 equal-width thresholds, FPR below 0.3 rescaled to [0, 1].
+    Ader,
 }
 
-/// All metrics, in the order in which tables show them.
-pub const REGISTRY: &[Definition] = &[
-    Definition {
-        name: "image_auroc",
-        sentence: "Share of (anomalous, normal) image pairs in which the anomalous one scores higher, ties counting half.",
-    },
-    Definition {
-        name: "image_ap",
-        sentence: "Average precision over images: precision at each distinct score, weighted by the recall it adds.",
-    },
-    Definition {
-        name: "image_f1max",
-        sentence: "Highest F1 of the anomalous images over all distinct image scores taken as threshold.",
-    },
-    Definition {
-        name: "pixel_auroc",
-        sentence: "Share of (defect, normal) pixel pairs, over all test images together, in which the defect pixel scores higher, ties counting half.",
-    },
-    Definition {
-        name: "pixel_ap",
-        sentence: "Average precision over all pixels of all test images: precision at each distinct score, weighted by the recall it adds.",
-    },
-    Definition {
-        name: "pixel_f1max",
-        sentence: "Highest F1 of the defect pixels of all test images over all distinct scores taken as threshold.",
-    },
-    Definition {
-        name: "pixel_pro",
-        sentence: "AUPRO@0.3: mean overlap of the 8-connected defect regions of all images against the false positive rate over all normal pixels, all thresholds, integrated to 0.3 (interpolated there) and divided by 0.3.",
-    },
-];
+/// Area under the precision-recall curve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ap {
+    /// Step-wise average precision.
+    #[default]
+    Step,
+    /// Trapezoids, starting at recall 0, precision 1.
+    Trapezoid,
+}
 
-/// Which variant of the metrics that have variants.
+/// By which definition the metrics that have several are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct Definitions {
     /// Average precision of images and pixels.
     pub ap: Ap,
     /// Per-region overlap.
     pub pro: Pro,
-}
-
-/// The sentence that says what `name` is under these options; `None` for a name that the registry does not hold.
-pub fn definition(name: &str, options: &Options) -> Option<&'static str> {
-    let default = REGISTRY.iter().find(|entry| entry.name == name)?.sentence;
-    Some(match (name, options.ap, options.pro) {
-        ("image_ap", Ap::Trapezoid, _) => {
-            "Area under the precision-recall polyline over images, from recall 0 and precision 1 (optimistic between points)."
-        }
-        ("pixel_ap", Ap::Trapezoid, _) => {
-            "Area under the precision-recall polyline over all pixels of all test images, from recall 0 and precision 1 (optimistic between points)."
-        }
-        ("pixel_pro", _, Pro::Simplenet) => {
-            "SimpleNet's PRO: 200 equal-width thresholds, predictions widened by 5 × 5 pixels before the overlap (not for the false positive rate), rates below 0.3 divided by their maximum. Not comparable with AUPRO@0.3."
-        }
-        ("pixel_pro", _, Pro::Ader) => {
-            "ADer's PRO: 100 equal-width thresholds, false positive rates below 0.3 stretched to [0, 1]. Not comparable with AUPRO@0.3."
-        }
-        _ => default,
-    })
 }
 
 /// A number, or why there is none.
@@ -103,16 +75,14 @@ pub const NO_NEGATIVE: &str = "nothing is labelled normal";
 /// One metric of one class.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metric {
-    /// Its name in the registry.
-    pub name: &'static str,
+    /// Which.
+    pub name: MetricName,
     /// In [0, 1], or the reason why it is undefined.
     pub value: Value,
     /// Anomalous images, or defect pixels.
     pub n_pos: u64,
     /// Normal images, or normal pixels.
     pub n_neg: u64,
-    /// Defect regions, for the metrics that know regions.
-    pub regions: Option<u64>,
 }
 
 /// Mean over classes, each with the same weight.
@@ -120,8 +90,6 @@ pub struct Metric {
 pub struct ClassMean {
     /// Mean of the defined values; `None` when there is none.
     pub mean: Option<f64>,
-    /// Classes that entered the mean.
-    pub classes: usize,
     /// Classes left out because the metric is undefined there.
     pub undefined: usize,
 }
@@ -130,13 +98,20 @@ pub struct ClassMean {
 pub fn class_mean(values: impl IntoIterator<Item = Option<f64>>) -> ClassMean {
     let (mut total, mut classes, mut undefined) = (sum::Sum::default(), 0, 0);
     for value in values {
-        match value {
-            Some(value) => {
-                total.add(value);
-                classes += 1;
-            }
-            None => undefined += 1,
-        }
+        value.into_iter().for_each(|value| total.add(value));
+        *(if value.is_some() { &mut classes } else { &mut undefined }) += 1;
     }
-    ClassMean { mean: (classes > 0).then(|| total.value() / classes as f64), classes, undefined }
+    ClassMean { mean: (classes > 0).then(|| total.value() / classes as f64), undefined }
+}
+
+/// Mean of at least one value, such as those of several seeds.
+pub fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Their standard deviation (n − 1); `None` for one value.
+pub fn deviation(values: &[f64]) -> Option<f64> {
+    let mean = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
 }

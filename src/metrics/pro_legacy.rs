@@ -5,12 +5,12 @@
 
 use rayon::prelude::*;
 
-use super::Value;
-use super::pixels::{FPR_LIMIT, ImageFacts};
+use super::pixels::ImageFacts;
+use super::pro::FPR_LIMIT;
 use super::regions::regions;
 use super::source::{self, PixelSource, Score};
+use super::{Pro, Value};
 use crate::error::Result;
-use crate::spec::Pro;
 
 const CONSTANT: &str = "all scores are equal, so there are no thresholds";
 const NO_CURVE: &str = "fewer than two false positive rates below 0.3 among the thresholds";

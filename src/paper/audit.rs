@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use super::statements::{Difference, Order, Statements};
 use super::{Cell, Key, MEAN, Published};
 use crate::error::{Error, Result};
@@ -18,7 +20,8 @@ pub const MEAN_THRESHOLD: f64 = 0.1;
 const EXACT: f64 = 1e-9;
 
 /// What kind of disagreement it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A printed mean is not the mean of its rows.
     Mean,
@@ -40,11 +43,12 @@ impl Kind {
 }
 
 /// One disagreement. Numbers are in percent.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
     /// Its kind.
     pub kind: Kind,
     /// Where it is printed.
+    #[serde(rename = "where")]
     pub place: String,
     /// The number as printed.
     pub printed: String,
@@ -57,7 +61,7 @@ pub struct Finding {
 }
 
 /// What an audit looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Checked {
     /// Printed means held against their rows.
     pub means: usize,

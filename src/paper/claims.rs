@@ -62,7 +62,7 @@ impl std::fmt::Display for Why {
 
 /// What is said of a claim.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Standing {
+pub enum Answer {
     /// The whole interval is above the claimed gain.
     Supported,
     /// The whole interval is below it.
@@ -71,30 +71,38 @@ pub enum Standing {
     Undecided(Why),
 }
 
-impl Standing {
+impl Answer {
     /// The words used in output.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Standing::Supported => "supported",
-            Standing::NotSupported => "not supported",
-            Standing::Undecided(_) => "undecided",
+            Answer::Supported => "supported",
+            Answer::NotSupported => "not supported",
+            Answer::Undecided(_) => "undecided",
+        }
+    }
+
+    /// Why it is undecided; empty otherwise.
+    pub fn because(&self) -> String {
+        match self {
+            Answer::Undecided(why) => why.to_string(),
+            _ => String::new(),
         }
     }
 }
 
 /// Decides the claim that the difference is more than `gain` (percent; 0 for plain "better").
-pub fn decide(evidence: &Evidence, gain: f64) -> Standing {
+pub fn decide(evidence: &Evidence, gain: f64) -> Answer {
     let undecided = match evidence.interval {
         _ if evidence.seeds == 0 => Why::NothingInCommon,
         _ if !evidence.missing.is_empty() => Why::Missing(evidence.missing.clone()),
         None => Why::NoSpread,
         _ if evidence.seeds < FEWEST_SEEDS => Why::OneSeed,
-        Some(interval) if interval.low > gain => return Standing::Supported,
-        Some(interval) if interval.high < gain => return Standing::NotSupported,
+        Some(interval) if interval.low > gain => return Answer::Supported,
+        Some(interval) if interval.high < gain => return Answer::NotSupported,
         Some(interval) if interval.low == gain && interval.high == gain => Why::Tie,
         Some(_) => Why::Straddles,
     };
-    Standing::Undecided(undecided)
+    Answer::Undecided(undecided)
 }
 
 /// Evidence from an image metric, images resampled. `classes` are those that the claim is about; what else is given is

@@ -8,7 +8,7 @@
 
 use super::{Cell, MEAN};
 use crate::metrics::bootstrap::Interval;
-use crate::spec::MetricName;
+use crate::metrics::{self, MetricName};
 pub use crate::spec::Tolerances;
 
 impl Tolerances {
@@ -177,10 +177,8 @@ pub fn judge<'a>(cell: &'a Cell, ours: Option<&Ours>, tolerances: &Tolerances) -
     let values = ours.map_or(&[][..], |ours| &ours.values);
     assert!(values.iter().all(|value| value.is_finite()), "{}: {values:?}", cell.key);
     let seeds = values.len();
-    let mean = (seeds > 0).then(|| values.iter().sum::<f64>() / seeds as f64);
-    let sd = mean
-        .filter(|_| seeds > 1)
-        .map(|mean| (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (seeds - 1) as f64).sqrt());
+    let mean = (seeds > 0).then(|| metrics::mean(values));
+    let sd = metrics::deviation(values);
     let difference = mean.map(|mean| mean - cell.value.value());
     let outcome = match (ours, difference) {
         (None, _) => Outcome::NotRun,

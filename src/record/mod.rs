@@ -17,7 +17,7 @@ pub use detail::{
     write_embedding, write_pictures,
 };
 pub use find::{experiments, find_run};
-pub use frames::{METRIC_COLUMNS, MetricRecord};
+pub use frames::MetricRecord;
 pub use provenance::{Cost, Provenance, StageLog};
 pub use read::{Recorded, RecordedRun, RunCost, read_experiment};
 pub use write::{MEAN, Record, RunFolder, Standing, rebuild_views, write, write_experiment, write_failure};

@@ -162,7 +162,7 @@ pub fn write_failure(
         remove(&folder.file(name))?;
     }
     let base = base_row(&experiment.name, &run.spec);
-    let rows: Vec<MetricRecord> = crate::spec::MetricName::ALL
+    let rows: Vec<MetricRecord> = crate::metrics::MetricName::ALL
         .iter()
         .map(|name| MetricRecord {
             class: MEAN.into(),

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::evidence::{other_definition, scored, values};
+use super::evidence::{other_definition, paired, values};
+use super::frame::distinct;
 use crate::error::Result;
-use crate::metrics::bootstrap::{
-    ClassValue, ImageStatistic, Interval, Resampling, ScoredClass, paired_class_interval, paired_image_interval,
-};
+use crate::metrics::MetricName;
+use crate::metrics::bootstrap::{ClassValue, Interval};
+use crate::paper::claims::Evidence;
 use crate::record::{MEAN, Recorded, RecordedRun};
-use crate::spec::MetricName;
 
 /// Something with another value in the second run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,17 +58,10 @@ pub fn settings(first: &RecordedRun, second: &RecordedRun) -> Vec<Change> {
 pub fn origins(first: &RecordedRun, second: &RecordedRun) -> Vec<Change> {
     let flat = |run: &RecordedRun| {
         let mut out = BTreeMap::new();
-        for (table, key) in [
-            ("environment", "crate_version"),
-            ("environment", "git_revision"),
-            ("environment", "git_dirty"),
-            ("environment", "cargo_lock"),
-            ("environment", "cpu"),
-            ("provenance", "device"),
-            ("provenance", "dataset_digest"),
-            ("provenance", "weights_digest"),
-            ("provenance", "labels"),
-        ] {
+        let environment =
+            ["crate_version", "git_revision", "git_dirty", "cargo_lock", "cpu"].map(|key| ("environment", key));
+        let provenance = ["device", "dataset_digest", "weights_digest", "labels"].map(|key| ("provenance", key));
+        for (table, key) in environment.into_iter().chain(provenance) {
             if let Some(value) = run.value(&[table, key]) {
                 let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
                 out.insert(format!("{table}.{key}"), text);
@@ -120,67 +113,37 @@ fn metric_differences(
     metric: MetricName,
 ) -> Result<Vec<MetricDifference>> {
     // Seeds may differ: it is one run against one run.
-    let of = |(recorded, run): (&Recorded, &RecordedRun)| -> Vec<(String, f64)> {
-        values(recorded, &[run], metric).iter().map(|value| (value.class.to_string(), value.value)).collect()
-    };
-    let (left, right) = (of(first), of(second));
-    let find = |list: &[(String, f64)], class: &str| list.iter().find(|(own, _)| own == class).map(|(_, value)| *value);
-    let mut classes: Vec<&str> = left.iter().map(|(class, _)| class.as_str()).collect();
-    classes.extend(right.iter().map(|(class, _)| class.as_str()).filter(|class| find(&left, class).is_none()));
-    let common: Vec<&str> =
-        classes.iter().copied().filter(|c| find(&left, c).is_some() && find(&right, c).is_some()).collect();
+    let (left, right) = (values(first.0, &[first.1], metric), values(second.0, &[second.1], metric));
+    let classes = distinct(left.iter().chain(&right).map(|own| own.class));
+    let there = |own: &[ClassValue], class: &str| own.iter().any(|value| value.class == class);
+    let common: Vec<&str> = classes.iter().copied().filter(|c| there(&left, c) && there(&right, c)).collect();
     let remark = match other_definition(&[first.1], &[second.1], metric) {
         Some(what) => format!("missing: {what}"),
         None if common.is_empty() => "no class in common".into(),
         None => String::new(),
     };
     let mut out = Vec::new();
-    for class in std::iter::once(MEAN).chain(classes.iter().copied()) {
+    for class in std::iter::once(MEAN).chain(classes) {
         let wanted: Vec<&str> = if class == MEAN { common.clone() } else { vec![class] };
-        let mean = |list: &[(String, f64)]| {
-            let own: Vec<f64> = wanted.iter().filter_map(|class| find(list, class)).collect();
-            (!own.is_empty()).then(|| 100.0 * own.iter().sum::<f64>() / own.len() as f64)
+        let mean_of = |own: &[ClassValue]| {
+            let find = |class: &&str| own.iter().find(|value| value.class == *class).map(|own| own.value);
+            let values: Vec<f64> = wanted.iter().filter_map(find).collect();
+            (!values.is_empty()).then(|| 100.0 * values.iter().sum::<f64>() / values.len() as f64)
         };
         let comparable = remark.is_empty() && (class == MEAN || common.contains(&class));
-        let (interval, left_out) = match comparable {
-            true => paired(first, second, metric, &wanted)?,
-            false => (None, 0),
+        let evidence = match comparable {
+            true => paired(&wanted, (second.0, &[second.1]), (first.0, &[first.1]), metric, |_| 0)?,
+            false => Evidence::default(),
         };
         out.push(MetricDifference {
             class: class.into(),
             metric,
-            first: mean(&left),
-            second: mean(&right),
-            interval: interval.map(|interval| interval.times(100.0)),
-            left_out,
-            remark: remark.clone(),
+            first: mean_of(&left),
+            second: mean_of(&right),
+            interval: evidence.interval,
+            left_out: evidence.left_out,
+            remark: if remark.is_empty() { evidence.missing.join("; ") } else { remark.clone() },
         });
     }
     Ok(out)
-}
-
-/// The interval of second minus first; images are resampled for image metrics, classes for pixel metrics.
-fn paired(
-    first: (&Recorded, &RecordedRun),
-    second: (&Recorded, &RecordedRun),
-    metric: MetricName,
-    classes: &[&str],
-) -> Result<(Option<Interval>, usize)> {
-    match ImageStatistic::of(metric, first.1.spec.evaluation.ap) {
-        Some(statistic) => {
-            let of = |(recorded, run)| -> Result<Vec<ScoredClass>> {
-                let all = scored(recorded, &[run], metric)?.into_iter();
-                Ok(all.filter(|own| classes.contains(&own.class)).map(|own| ScoredClass { seed: 0, ..own }).collect())
-            };
-            let paired = paired_image_interval(&of(second)?, &of(first)?, statistic, Resampling::default())?;
-            Ok((Some(paired.interval), paired.left_out))
-        }
-        None => {
-            let of = |(recorded, run)| -> Vec<ClassValue> {
-                let all = values(recorded, &[run], metric).into_iter();
-                all.filter(|own| classes.contains(&own.class)).map(|own| ClassValue { seed: 0, ..own }).collect()
-            };
-            Ok((paired_class_interval(&of(second), &of(first), Resampling::default())?, 0))
-        }
-    }
 }

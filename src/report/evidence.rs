@@ -5,36 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use super::frame::{classes, groups, runs_of};
 use crate::error::Result;
 use crate::metrics::bootstrap::{
     ClassValue, ImageStatistic, Interval, Resampling, ScoredClass, ScoredImage, class_interval, image_interval,
 };
+use crate::metrics::{Level, MetricName};
 use crate::paper::claims::{Evidence, class_evidence, image_evidence};
-use crate::record::{MEAN, Recorded, RecordedRun};
-use crate::spec::MetricName;
-
-/// The recorded runs of one variant that differ in nothing but their seeds.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Arm {
-    /// Row of the experiment.
-    pub variant: String,
-    /// Dataset.
-    pub dataset: String,
-    /// Seen anomalies per class.
-    pub seen: usize,
-}
-
-impl Arm {
-    /// The arm that a run belongs to.
-    pub fn of(run: &RecordedRun) -> Self {
-        Arm { variant: run.spec.variant.clone(), dataset: run.spec.dataset.clone(), seen: run.spec.protocol.seen.count }
-    }
-
-    /// Its runs that have numbers.
-    pub fn runs<'a>(&self, recorded: &'a Recorded) -> Vec<&'a RecordedRun> {
-        recorded.runs.iter().filter(|run| run.failure.is_none() && Arm::of(run) == *self).collect()
-    }
-}
+use crate::record::{ImageRow, MEAN, MetricRecord, Recorded, RecordedRun};
+use crate::spec::Arm;
 
 /// The classes in which a metric is defined, by run: values in [0, 1].
 pub fn values<'a>(recorded: &'a Recorded, runs: &[&'a RecordedRun], metric: MetricName) -> Vec<ClassValue<'a>> {
@@ -48,38 +27,16 @@ pub fn values<'a>(recorded: &'a Recorded, runs: &[&'a RecordedRun], metric: Metr
 ///
 /// # Errors
 /// A damaged table of images.
-pub fn scored<'a>(
-    recorded: &'a Recorded,
-    runs: &[&'a RecordedRun],
-    metric: MetricName,
-) -> Result<Vec<ScoredClass<'a>>> {
+fn scored<'a>(recorded: &'a Recorded, runs: &[&'a RecordedRun], metric: MetricName) -> Result<Vec<ScoredClass<'a>>> {
     let mut found = Vec::new();
     for run in runs {
-        let mut classes: BTreeMap<&str, Vec<ScoredImage>> = BTreeMap::new();
-        for row in run.images()? {
-            let image = ScoredImage { path: &row.path, anomalous: row.label, score: row.score };
-            classes.entry(&row.class).or_default().push(image);
-        }
         let defined = values(recorded, &[run], metric);
-        found.extend(
-            classes
-                .into_iter()
-                .filter(|(class, _)| defined.iter().any(|value| value.class == *class))
-                .map(|(class, images)| ScoredClass { class, seed: run.spec.seed, images }),
-        );
+        let rows = run.images()?.iter().filter(|row| defined.iter().any(|value| value.class == row.class));
+        let image = |row: &'a ImageRow| ScoredImage { path: &row.path, anomalous: row.label, score: row.score };
+        let classes = groups(rows.map(|row| (row.class.as_str(), image(row))));
+        found.extend(classes.into_iter().map(|(class, images)| ScoredClass { class, seed: run.spec.seed, images }));
     }
     Ok(found)
-}
-
-/// The classes of runs in the order of their records.
-pub fn classes<'a>(recorded: &'a Recorded, runs: &[&RecordedRun]) -> Vec<&'a str> {
-    let mut found: Vec<&str> = Vec::new();
-    for row in recorded.metrics.iter().filter(|row| row.class != MEAN && runs.iter().any(|run| run.id == row.run)) {
-        if !found.contains(&row.class.as_str()) {
-            found.push(&row.class);
-        }
-    }
-    found
 }
 
 /// What the records say of a difference, first minus second; `only` narrows the classes when it names any.
@@ -87,46 +44,57 @@ pub fn classes<'a>(recorded: &'a Recorded, runs: &[&RecordedRun]) -> Vec<&'a str
 /// # Errors
 /// A damaged table of images, or scores that contradict each other.
 pub fn compare(recorded: &Recorded, arms: [&Arm; 2], metric: MetricName, only: &[String]) -> Result<Evidence> {
-    let [first, second] = arms.map(|arm| arm.runs(recorded));
-    compare_runs(recorded, &first, &second, metric, only)
+    let [first, second] = arms.map(|arm| runs_of(recorded, arm));
+    let is_theirs = |row: &&MetricRecord| first.iter().chain(&second).any(|run| run.id == row.run);
+    let classes: Vec<&str> = match only.is_empty() {
+        true => classes(recorded.metrics.iter().filter(is_theirs)),
+        false => only.iter().map(String::as_str).collect(),
+    };
+    match other_definition(&first, &second, metric) {
+        Some(what) => Ok(Evidence { seeds: 1, missing: vec![what], ..Evidence::default() }),
+        None => paired(&classes, (recorded, &first), (recorded, &second), metric, |seed| seed),
+    }
 }
 
-/// The same for runs that need not be of one arm.
+/// One side of a comparison: runs, and the records they are in.
+pub type Side<'a> = (&'a Recorded, &'a [&'a RecordedRun]);
+
+/// The paired difference in `classes`, first minus second: images resampled for image metrics, classes and seeds for
+/// pixel metrics. What has the same `seed` is paired.
 ///
 /// # Errors
 /// As `compare`.
-pub fn compare_runs(
-    recorded: &Recorded,
-    first: &[&RecordedRun],
-    second: &[&RecordedRun],
+pub fn paired(
+    classes: &[&str],
+    first: Side,
+    second: Side,
     metric: MetricName,
-    only: &[String],
+    seed: fn(u64) -> u64,
 ) -> Result<Evidence> {
-    let classes: Vec<&str> = match only.is_empty() {
-        true => classes(recorded, &[first, second].concat()),
-        false => only.iter().map(String::as_str).collect(),
-    };
-    if let Some(what) = other_definition(first, second, metric) {
-        return Ok(Evidence { seeds: 1, missing: vec![what], ..Evidence::default() });
-    }
-    match first.first().and_then(|run| ImageStatistic::of(metric, run.spec.evaluation.ap)) {
+    match first.1.first().and_then(|run| ImageStatistic::of(metric, run.spec.evaluation.definitions())) {
         Some(statistic) => {
-            let (first, second) = (scored(recorded, first, metric)?, scored(recorded, second, metric)?);
-            image_evidence(&classes, &first, &second, statistic, Resampling::default())
+            let [first, second] = [first, second].map(|(recorded, runs)| -> Result<Vec<_>> {
+                let all = scored(recorded, runs, metric)?.into_iter();
+                Ok(all.map(|own| ScoredClass { seed: seed(own.seed), ..own }).collect())
+            });
+            image_evidence(classes, &first?, &second?, statistic, Resampling::default())
         }
         None => {
-            let (first, second) = (values(recorded, first, metric), values(recorded, second, metric));
-            class_evidence(&classes, &first, &second, Resampling::default())
+            let [first, second] = [first, second].map(|(recorded, runs)| -> Vec<_> {
+                let all = values(recorded, runs, metric).into_iter();
+                all.map(|own| ClassValue { seed: seed(own.seed), ..own }).collect()
+            });
+            class_evidence(classes, &first, &second, Resampling::default())
         }
     }
 }
 
 /// Numbers by two definitions have no difference.
 pub fn other_definition(first: &[&RecordedRun], second: &[&RecordedRun], metric: MetricName) -> Option<String> {
-    let is_image = ImageStatistic::of(metric, Default::default()).is_some();
-    let differs = |a: &RecordedRun, b: &RecordedRun| match is_image {
-        true => metric == MetricName::ImageAp && a.spec.evaluation.ap != b.spec.evaluation.ap,
-        false => a.spec.evaluation != b.spec.evaluation,
+    let definition = |run: &RecordedRun| metric.definition(&run.spec.evaluation.definitions());
+    let differs = |a: &RecordedRun, b: &RecordedRun| match metric.kind().level {
+        Level::Image => definition(a) != definition(b),
+        Level::Pixel => a.spec.evaluation != b.spec.evaluation,
     };
     let differ = first.iter().any(|a| second.iter().any(|b| differs(a, b)));
     differ.then(|| format!("one definition of {}: the two are evaluated differently", metric.as_str()))
@@ -146,12 +114,11 @@ pub fn interval(
     let wanted = |name: &str| class.is_none_or(|class| class == name);
     let values: Vec<ClassValue> = values(recorded, runs, metric).into_iter().filter(|v| wanted(v.class)).collect();
     // A class without one of the seeds has no interval over all seeds; the verdict itself says that something is missing.
-    let mut by_class: BTreeMap<&str, usize> = BTreeMap::new();
-    values.iter().for_each(|value| *by_class.entry(value.class).or_default() += 1);
-    if values.is_empty() || by_class.values().any(|&count| count != runs.len()) {
+    let by_class = groups(values.iter().map(|value| (value.class, ())));
+    if values.is_empty() || by_class.iter().any(|(_, seeds)| seeds.len() != runs.len()) {
         return Ok(None);
     }
-    match ImageStatistic::of(metric, runs[0].spec.evaluation.ap) {
+    match ImageStatistic::of(metric, runs[0].spec.evaluation.definitions()) {
         Some(statistic) => {
             let scored: Vec<_> = scored(recorded, runs, metric)?.into_iter().filter(|s| wanted(s.class)).collect();
             image_interval(&scored, statistic, Resampling::default()).map(Some)

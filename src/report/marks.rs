@@ -1,5 +1,6 @@
 //! Which numbers of a table are the best and the second of those that compete.
 
+use super::frame::groups;
 use super::pivot::{Cell, Column, Pivot};
 use crate::spec::Dimension;
 
@@ -26,10 +27,9 @@ pub fn marks(pivot: &Pivot) -> Vec<Vec<Mark>> {
         }
         _ => None,
     };
-    let beside = |column: &Column| column.head.iter().any(|(d, _)| matches!(d, Dimension::Method | Dimension::Variant));
     let down = match pivot.dimension {
         Dimension::Method | Dimension::Variant => true,
-        Dimension::SeenAnomalies => !pivot.columns.iter().any(beside),
+        Dimension::SeenAnomalies => !are_beside(pivot),
         _ => false,
     };
     let groups: Vec<Vec<(usize, usize)>> = if down {
@@ -57,26 +57,24 @@ pub fn marks(pivot: &Pivot) -> Vec<Vec<Mark>> {
     marks
 }
 
+/// Whether methods or variants are in the columns.
+fn are_beside(pivot: &Pivot) -> bool {
+    let is = |(dimension, _): &(Dimension, String)| matches!(dimension, Dimension::Method | Dimension::Variant);
+    pivot.columns.iter().any(|column| column.head.iter().any(is))
+}
+
 /// Columns that compete with each other.
 fn column_groups(pivot: &Pivot) -> Vec<Vec<usize>> {
-    let by_method = pivot.columns.iter().any(|column| {
-        column.head.iter().any(|(dimension, _)| matches!(dimension, Dimension::Method | Dimension::Variant))
-    });
-    let conditions = |column: &Column| {
-        let held = |dimension: &Dimension| match dimension {
-            Dimension::Method | Dimension::Variant => false,
-            Dimension::SeenAnomalies => by_method,
-            _ => true,
-        };
-        let kept: Vec<_> = column.head.iter().filter(|(dimension, _)| held(dimension)).cloned().collect();
-        (column.metric, kept)
+    let by_method = are_beside(pivot);
+    let held = |dimension: &Dimension| match dimension {
+        Dimension::Method | Dimension::Variant => false,
+        Dimension::SeenAnomalies => by_method,
+        _ => true,
     };
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for (number, column) in pivot.columns.iter().enumerate() {
-        match groups.iter_mut().find(|group| conditions(&pivot.columns[group[0]]) == conditions(column)) {
-            Some(group) => group.push(number),
-            None => groups.push(vec![number]),
-        }
-    }
-    groups
+    let conditions = |column: &Column| {
+        let kept = column.head.iter().filter(|(dimension, _)| held(dimension)).cloned();
+        (column.metric, kept.collect::<Vec<_>>())
+    };
+    let columns = pivot.columns.iter().enumerate().map(|(number, column)| (conditions(column), number));
+    groups(columns).into_iter().map(|(_, numbers)| numbers).collect()
 }

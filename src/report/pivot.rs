@@ -5,8 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::record::{MEAN, MetricRecord, Recorded, RecordedRun};
-use crate::spec::{Declared, Dimension, MetricName, Table, lists_variant, names_variant};
+use super::export::Sheet;
+use super::frame::{self, Place, Wanted, distinct, listed};
+use super::labels::Tags;
+use crate::metrics::{MetricName, deviation, mean};
+use crate::record::{MEAN, MetricRecord, Recorded};
+use crate::spec::{Declared, Dimension, Table, names_variant};
 
 /// One cell: mean and spread over seeds.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +27,29 @@ pub enum Cell {
     Undeclared,
     /// Nobody has built it.
     Unavailable,
+}
+
+impl Cell {
+    /// Mean, standard deviation and number of seeds, as far as there are any.
+    pub fn numbers(&self) -> (Option<f64>, Option<f64>, usize) {
+        match self {
+            Cell::Value(mean, sd, seeds) | Cell::Partial(mean, sd, seeds, _) => (Some(*mean), *sd, *seeds),
+            _ => (None, None, 0),
+        }
+    }
+
+    /// In percent with one decimal, or why there is no number.
+    pub fn shown(&self) -> String {
+        match self {
+            Cell::Value(mean, Some(sd), _) => format!("{:.1} ± {:.1}", mean * 100.0, sd * 100.0),
+            Cell::Value(mean, None, _) => format!("{:.1}", mean * 100.0),
+            Cell::Partial(mean, sd, seeds, _) => format!("{}*", Cell::Value(*mean, *sd, *seeds).shown()),
+            Cell::Undefined(_) => "undefined".into(),
+            Cell::Missing => "not run".into(),
+            Cell::Undeclared => "–".into(),
+            Cell::Unavailable => "not available".into(),
+        }
+    }
 }
 
 /// A column: what it shows of which runs.
@@ -58,78 +85,86 @@ pub struct Pivot {
     pub labels: Vec<String>,
 }
 
-const DIMENSIONS: [Dimension; 6] = [
-    Dimension::Dataset,
-    Dimension::Variant,
-    Dimension::Method,
-    Dimension::SeenAnomalies,
-    Dimension::Class,
-    Dimension::Seed,
-];
+/// What is added to the columns where cells would mix it, in this order; seeds are averaged over.
+const ADDED: [Dimension; 5] =
+    [Dimension::Dataset, Dimension::Variant, Dimension::Method, Dimension::SeenAnomalies, Dimension::Class];
 
-/// What a dimension is called above its column.
-pub fn name(dimension: Dimension) -> &'static str {
-    match dimension {
-        Dimension::Class => "class",
-        Dimension::Variant => "variant",
-        Dimension::Method => "method",
-        Dimension::SeenAnomalies => "seen",
-        Dimension::Dataset => "dataset",
-        Dimension::Seed => "seed",
-    }
+/// The metrics that a table shows.
+pub fn metrics_of<'a>(recorded: &'a Recorded, spec: &'a Table) -> &'a [MetricName] {
+    if spec.metrics.is_empty() { &recorded.experiment.metrics } else { &spec.metrics }
 }
 
-/// Something that a table may have a cell of: a class of a declared run, or of a method that nobody has built.
-#[derive(Clone, Debug, PartialEq)]
-struct Point {
-    variant: String,
-    method: String,
-    dataset: String,
-    seen: String,
-    seed: String,
-    class: String,
-    available: bool,
+/// Where a table may have cells: classes of declared runs, and of what nobody has built.
+struct Places {
+    declared: Vec<Place>,
+    absent: Vec<Place>,
 }
 
-impl Point {
-    fn value(&self, dimension: Dimension) -> &str {
-        match dimension {
-            Dimension::Class => &self.class,
-            Dimension::Variant => &self.variant,
-            Dimension::Method => &self.method,
-            Dimension::SeenAnomalies => &self.seen,
-            Dimension::Dataset => &self.dataset,
-            Dimension::Seed => &self.seed,
-        }
+impl Places {
+    fn new(recorded: &Recorded, spec: &Table, every_class: bool) -> Self {
+        let wanted = Wanted::of(spec);
+        let shown = |class: &String| if every_class { listed(&spec.classes, class) } else { class == MEAN };
+        let runs = recorded.experiment.runs.iter().filter(|run| wanted.has(&Place::of(&run.spec, MEAN)));
+        let of_run = |run| classes(recorded, run).into_iter().filter(shown).map(|class| Place::of(&run.spec, &class));
+        let declared: Vec<Place> = runs.flat_map(of_run).collect();
+        let absent = spec.also.iter().flat_map(|also| {
+            let name = also.name();
+            let there =
+                |place: &&Place| place.get(Dimension::SeenAnomalies).parse().is_ok_and(|seen| also.belongs(seen));
+            let absent = |place: &Place| place.clone().with(&[(Dimension::Variant, name), (Dimension::Method, name)]);
+            declared.iter().filter(there).map(absent)
+        });
+        Places { absent: distinct(absent), declared }
     }
 
-    fn is(&self, wanted: &[(Dimension, String)]) -> bool {
-        wanted.iter().all(|(dimension, value)| self.value(*dimension) == value)
+    fn all(&self) -> impl Iterator<Item = &Place> {
+        self.declared.iter().chain(&self.absent)
     }
 
-    fn of_row(row: &MetricRecord) -> Self {
-        Point {
-            variant: row.variant.clone(),
-            method: row.method.clone(),
-            dataset: row.dataset.clone(),
-            seen: row.seen_anomalies.to_string(),
-            seed: row.seed.to_string(),
-            class: row.class.clone(),
-            available: true,
+    /// Distinct values: as `spec` lists them, else in the order in which they are declared, "mean" last; numbers ascending.
+    fn values(&self, dimension: Dimension, spec: &Table) -> Vec<String> {
+        let mut values = frame::values(self.all(), dimension);
+        let listed: &[String] = match dimension {
+            Dimension::Class => &spec.classes,
+            Dimension::Dataset => &spec.datasets,
+            Dimension::Variant => &spec.variants,
+            Dimension::Method => &spec.methods,
+            Dimension::SeenAnomalies | Dimension::Seed => return values,
+        };
+        let place = |value: &str| listed.iter().position(|item| names_variant(item, value)).unwrap_or(listed.len());
+        values.sort_by_key(|value| (place(value), listed.is_empty() && value == MEAN));
+        values
+    }
+
+    /// True when some cell of these rows and columns would hold places that differ in `dimension`.
+    fn mix(&self, columns: &[Dimension], rows: Dimension, dimension: Dimension) -> bool {
+        let mut known: BTreeMap<Vec<&str>, &str> = BTreeMap::new();
+        self.all().any(|place| {
+            let cell = columns.iter().chain([&rows]).map(|&shown| place.get(shown)).collect();
+            *known.entry(cell).or_insert(place.get(dimension)) != place.get(dimension)
+        })
+    }
+
+    /// Combinations of the column dimensions that are declared at all.
+    fn combinations(&self, columns: &[Dimension], spec: &Table) -> Vec<Vec<(Dimension, String)>> {
+        let mut heads: Vec<Vec<(Dimension, String)>> = vec![Vec::new()];
+        for &dimension in columns {
+            let values = self.values(dimension, spec);
+            let longer = |head: Vec<_>| {
+                values.iter().map(move |v| [head.clone(), vec![(dimension, v.clone())]].concat()).collect::<Vec<_>>()
+            };
+            heads = heads.into_iter().flat_map(longer).collect();
         }
+        heads.retain(|head| self.all().any(|place| place.is(head)));
+        heads
     }
 }
 
 /// The classes of a declared run: its own where they are known, else those of other runs of its dataset.
 fn classes(recorded: &Recorded, run: &Declared) -> Vec<String> {
-    let of = |wanted: &dyn Fn(&MetricRecord) -> bool| {
-        let mut found: Vec<String> = Vec::new();
-        for row in recorded.metrics.iter().filter(|row| row.class != MEAN && wanted(row)) {
-            if !found.contains(&row.class) {
-                found.push(row.class.clone());
-            }
-        }
-        found
+    let of = |wanted: &dyn Fn(&MetricRecord) -> bool| -> Vec<String> {
+        let rows = recorded.metrics.iter().filter(|row| wanted(row));
+        frame::classes(rows).into_iter().map(str::to_string).collect()
     };
     let id = run.spec.id();
     let mut found = of(&|row| row.run == id);
@@ -143,110 +178,42 @@ fn classes(recorded: &Recorded, run: &Declared) -> Vec<String> {
     found
 }
 
-/// All points of the declared runs that `spec` lets through, then those of what is not built.
-fn points(recorded: &Recorded, spec: &Table, every_class: bool) -> Vec<Point> {
-    let listed = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
-    let mut points = Vec::new();
-    for run in &recorded.experiment.runs {
-        let own = Point {
-            variant: run.spec.variant.clone(),
-            method: run.spec.method_name().into(),
-            dataset: run.spec.dataset.clone(),
-            seen: run.spec.protocol.seen.count.to_string(),
-            seed: run.spec.seed.to_string(),
-            class: String::new(),
-            available: true,
-        };
-        let wanted = listed(&spec.datasets, &own.dataset)
-            && lists_variant(&spec.variants, &own.variant)
-            && listed(&spec.methods, &own.method);
-        if wanted {
-            let shown = |class: &String| if every_class { listed(&spec.classes, class) } else { class == MEAN };
-            let classes = classes(recorded, run).into_iter().filter(shown);
-            points.extend(classes.map(|class| Point { class, ..own.clone() }));
-        }
-    }
-    let built = points.clone();
-    for also in &spec.also {
-        for point in built.iter().filter(|point| point.seen.parse().is_ok_and(|seen| also.belongs(seen))) {
-            let name = also.name().to_string();
-            let absent = Point { variant: name.clone(), method: name, available: false, ..point.clone() };
-            if !points.contains(&absent) {
-                points.push(absent);
-            }
-        }
-    }
-    points
-}
-
-/// Distinct values: as `spec` lists them, else in the order in which they are declared, "mean" last; numbers ascending.
-fn distinct(points: &[Point], dimension: Dimension, spec: &Table) -> Vec<String> {
-    let mut out: Vec<String> = Vec::new();
-    for point in points {
-        let value = point.value(dimension);
-        if !out.iter().any(|known| known == value) {
-            out.push(value.into());
-        }
-    }
-    let listed: &[String] = match dimension {
-        Dimension::Class => &spec.classes,
-        Dimension::Dataset => &spec.datasets,
-        Dimension::Variant => &spec.variants,
-        Dimension::Method => &spec.methods,
-        Dimension::SeenAnomalies | Dimension::Seed => {
-            out.sort_by_key(|v| v.parse::<u64>().unwrap_or(u64::MAX));
-            return out;
-        }
-    };
-    let is = |item: &String, value: &String| match dimension {
-        Dimension::Variant => names_variant(item, value),
-        _ => item == value,
-    };
-    let place = |value: &String| listed.iter().position(|item| is(item, value)).unwrap_or(listed.len());
-    out.sort_by_key(|value| (place(value), listed.is_empty() && value == MEAN));
-    out
-}
-
 impl Pivot {
     /// The table that `spec` declares.
     pub fn new(recorded: &Recorded, spec: &Table) -> Self {
         let shows = |dimension: Dimension| spec.rows == dimension || spec.columns.contains(&dimension);
         // Named classes are shown wherever the table has room for them: it is their numbers that are wanted.
-        let points = points(recorded, spec, shows(Dimension::Class) || !spec.classes.is_empty());
+        let places = Places::new(recorded, spec, shows(Dimension::Class) || !spec.classes.is_empty());
         let mut dimensions = spec.columns.clone();
         // What is not built needs a row or a column to be named in.
         if !spec.also.is_empty() && !shows(Dimension::Method) && !shows(Dimension::Variant) {
             dimensions.push(Dimension::Method);
         }
-        for dimension in DIMENSIONS {
-            let shown = [&dimensions[..], &[spec.rows, Dimension::Seed]].concat();
-            if !shown.contains(&dimension) && mixes(&points, &dimensions, spec.rows, dimension) {
+        for dimension in ADDED {
+            let shown = spec.rows == dimension || dimensions.contains(&dimension);
+            if !shown && places.mix(&dimensions, spec.rows, dimension) {
                 dimensions.push(dimension);
             }
         }
-        let metrics = if spec.metrics.is_empty() { &recorded.experiment.metrics } else { &spec.metrics };
+        let metrics = metrics_of(recorded, spec);
         let mut tags = Tags::new(recorded);
-        let columns: Vec<Column> = combinations(&points, &dimensions, spec)
+        let columns: Vec<Column> = places
+            .combinations(&dimensions, spec)
             .into_iter()
             .flat_map(|head| {
                 let labels: Vec<String> = head.iter().map(|(d, value)| in_words(&mut tags, *d, value)).collect();
                 metrics.iter().map(move |&metric| Column { head: head.clone(), labels: labels.clone(), metric })
             })
             .collect();
-        let rows = distinct(&points, spec.rows, spec);
-        let recorded_points: Vec<(Point, &MetricRecord)> =
-            recorded.metrics.iter().map(|row| (Point::of_row(row), row)).collect();
-        let classes = Classes::new(recorded);
-        let cells = rows
-            .iter()
-            .map(|row| {
-                let own = (spec.rows, row.clone());
-                let wanted = |column: &Column| -> Vec<(Dimension, String)> {
-                    [&column.head[..], std::slice::from_ref(&own)].concat()
-                };
-                columns.iter().map(|c| cell(&recorded_points, &points, &classes, &wanted(c), c.metric)).collect()
-            })
-            .collect();
+        let rows = places.values(spec.rows, spec);
+        let own = recorded.metrics.iter().map(|row| (Place::of_row(row), row));
+        let own: Vec<_> = own.filter(|(place, _)| places.declared.contains(place)).collect();
+        let known = Classes::new(recorded);
+        let cells_of = |row: &String| {
+            let wanted = |column: &Column| [&column.head[..], &[(spec.rows, row.clone())]].concat();
+            columns.iter().map(|column| cell(&own, &places, &known, &wanted(column), column.metric)).collect()
+        };
+        let cells = rows.iter().map(cells_of).collect();
         let rows = rows.iter().map(|row| tags.tagged(spec.rows, row)).collect();
         Pivot { dimension: spec.rows, rows, columns, cells, labels: tags.labels }
     }
@@ -269,26 +236,21 @@ impl Pivot {
 
     /// Fewest and most seeds behind a value.
     pub fn seeds(&self) -> Option<(usize, usize)> {
-        let counts: Vec<usize> = self
-            .cells
-            .iter()
-            .flatten()
-            .filter_map(|cell| match cell {
-                Cell::Value(_, _, count) | Cell::Partial(_, _, count, _) => Some(*count),
-                _ => None,
-            })
-            .collect();
-        Some((*counts.iter().min()?, *counts.iter().max()?))
+        let counts = || self.cells.iter().flatten().map(|cell| cell.numbers().2).filter(|&count| count > 0);
+        Some((counts().min()?, counts().max()?))
     }
-}
 
-/// True when some cell of these rows and columns would hold points that differ in `dimension`.
-fn mixes(points: &[Point], columns: &[Dimension], rows: Dimension, dimension: Dimension) -> bool {
-    let mut known: BTreeMap<Vec<&str>, &str> = BTreeMap::new();
-    points.iter().any(|point| {
-        let place = columns.iter().chain([&rows]).map(|&shown| point.value(shown)).collect();
-        *known.entry(place).or_insert(point.value(dimension)) != point.value(dimension)
-    })
+    /// Everything as texts.
+    pub fn sheet(&self) -> Sheet {
+        let labels = self.columns.iter().map(Column::label);
+        let row = |(label, cells): (&String, &Vec<Cell>)| {
+            std::iter::once(label.clone()).chain(cells.iter().map(Cell::shown)).collect()
+        };
+        Sheet {
+            head: std::iter::once(self.dimension.head().to_string()).chain(labels).collect(),
+            rows: self.rows.iter().zip(&self.cells).map(row).collect(),
+        }
+    }
 }
 
 fn in_words(tags: &mut Tags, dimension: Dimension, value: &str) -> String {
@@ -299,49 +261,29 @@ fn in_words(tags: &mut Tags, dimension: Dimension, value: &str) -> String {
     }
 }
 
-/// Combinations of the column dimensions that are declared at all.
-fn combinations(points: &[Point], columns: &[Dimension], spec: &Table) -> Vec<Vec<(Dimension, String)>> {
-    let mut heads = vec![Vec::new()];
-    for &dimension in columns {
-        let values = distinct(points, dimension, spec);
-        heads = heads
-            .iter()
-            .flat_map(|head: &Vec<(Dimension, String)>| {
-                values.iter().map(|v| [head.clone(), vec![(dimension, v.clone())]].concat())
-            })
-            .collect();
-    }
-    heads.retain(|head| points.iter().any(|point| point.is(head)));
-    heads
-}
-
 fn cell(
-    rows: &[(Point, &MetricRecord)],
-    points: &[Point],
+    rows: &[(Place, &MetricRecord)],
+    places: &Places,
     classes: &Classes,
     wanted: &[(Dimension, String)],
     metric: MetricName,
 ) -> Cell {
-    let found: Vec<&MetricRecord> = rows
-        .iter()
-        .filter(|(point, row)| row.metric == metric.as_str() && point.is(wanted) && points.contains(point))
-        .map(|(_, row)| *row)
-        .collect();
+    let own = rows.iter().filter(|(place, row)| row.metric == metric.as_str() && place.is(wanted));
+    let found: Vec<&MetricRecord> = own.map(|(_, row)| *row).collect();
     let values: Vec<f64> = found.iter().filter_map(|row| row.value).collect();
-    match (found.first(), values.len()) {
-        (None, _) if points.iter().any(|point| !point.available && point.is(wanted)) => Cell::Unavailable,
-        (None, _) if points.iter().any(|point| point.is(wanted)) => Cell::Missing,
-        (None, _) => Cell::Undeclared,
-        (Some(row), 0) => Cell::Undefined(row.error.clone()),
-        (_, count) => {
-            let mean = values.iter().sum::<f64>() / count as f64;
-            let squares = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
-            let sd = (count > 1).then(|| (squares / (count - 1) as f64).sqrt());
-            let told =
-                found.iter().find(|row| row.value.is_some() && !row.error.is_empty()).map(|row| row.error.clone());
+    let there = |places: &[Place]| places.iter().any(|place| place.is(wanted));
+    match found.first() {
+        None if there(&places.absent) => Cell::Unavailable,
+        None if there(&places.declared) => Cell::Missing,
+        None => Cell::Undeclared,
+        Some(row) if values.is_empty() => Cell::Undefined(row.error.clone()),
+        Some(_) => {
+            let (mean, sd, seeds) = (mean(&values), deviation(&values), values.len());
+            let told = found.iter().find(|row| row.value.is_some() && !row.error.is_empty());
+            let told = told.map(|row| row.error.clone());
             match told.or_else(|| found.iter().find_map(|row| classes.lacking(row))) {
-                Some(reason) => Cell::Partial(mean, sd, count, reason),
-                None => Cell::Value(mean, sd, count),
+                Some(reason) => Cell::Partial(mean, sd, seeds, reason),
+                None => Cell::Value(mean, sd, seeds),
             }
         }
     }
@@ -369,51 +311,4 @@ impl<'a> Classes<'a> {
         let fewer = row.class == MEAN && own.len() < all.len();
         fewer.then(|| format!("a mean over {} of the {} classes that other runs have", own.len(), all.len()))
     }
-}
-
-/// Labels that every recorded run with numbers carries.
-pub fn common_labels(recorded: &Recorded) -> Vec<String> {
-    let with_numbers = || recorded.runs.iter().filter(|run| run.failure.is_none());
-    let Some(first) = with_numbers().next() else { return Vec::new() };
-    first.labels.iter().filter(|label| with_numbers().all(|run| run.labels.contains(label))).cloned().collect()
-}
-
-/// Letters for the labels that not all runs carry, in the order in which a table meets them.
-struct Tags<'a> {
-    recorded: &'a Recorded,
-    common: Vec<String>,
-    labels: Vec<String>,
-}
-
-impl<'a> Tags<'a> {
-    fn new(recorded: &'a Recorded) -> Self {
-        Tags { recorded, common: common_labels(recorded), labels: Vec::new() }
-    }
-
-    /// A variant or method with the letters of whatever labels its numbers and not everyone's.
-    fn tagged(&mut self, dimension: Dimension, value: &str) -> String {
-        let is_own = |run: &&RecordedRun| match dimension {
-            Dimension::Variant => run.spec.variant == value,
-            Dimension::Method => run.spec.method_name() == value,
-            _ => false,
-        };
-        let labels = self.recorded.runs.iter().filter(is_own).flat_map(|run| &run.labels);
-        let own: BTreeSet<&String> = labels.filter(|label| !self.common.contains(label)).collect();
-        let mut letters = Vec::new();
-        for label in own {
-            let known = self.labels.iter().position(|known| known == label);
-            let place = known.unwrap_or_else(|| {
-                self.labels.push(label.clone());
-                self.labels.len() - 1
-            });
-            letters.push(letter(place));
-        }
-        if letters.is_empty() { value.into() } else { format!("{value} [{}]", letters.join(",")) }
-    }
-}
-
-/// a to z, then a1 and so on.
-pub fn letter(place: usize) -> String {
-    let letter = char::from(b'a' + (place % 26) as u8);
-    if place < 26 { letter.into() } else { format!("{letter}{}", place / 26) }
 }

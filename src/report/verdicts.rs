@@ -4,13 +4,14 @@
 //! rule (`paper::verdict`), or how verdicts are shown.
 
 use super::evidence::interval;
+use super::frame::distinct;
 use crate::data::Catalog;
 use crate::error::{Error, Result};
-use crate::metrics::{self, Options};
+use crate::metrics::{Definitions, Level, MetricName};
 use crate::paper::verdict::{Conditions, Ours, Outcome, PaperConditions, Reason, Tolerances, Verdict, judge, reasons};
 use crate::paper::{Cell, Key, MEAN, Published, audit};
 use crate::record::{MetricRecord, Recorded, RecordedRun};
-use crate::spec::{BASE_VARIANT, MaskResize, MetricName, RunSpec, Setting};
+use crate::spec::{BASE_VARIANT, MaskResize, RunSpec, Setting};
 
 /// Backbones of the compared methods, all with ImageNet weights: DMAD's paper §4.2, the other methods' own papers.
 const BACKBONES: [(&str, &str); 5] = [
@@ -73,17 +74,14 @@ fn ours(recorded: &Recorded, cell: &Cell, catalog: &Catalog) -> Result<Option<Ou
     let rows: Vec<&MetricRecord> = recorded.metrics.iter().filter(belongs).collect();
     let mut ours = Ours::default();
     let mut all_reasons = Vec::new();
-    for row in rows.iter().filter(|row| row.metric == cell.key.metric.as_str()) {
-        if row.status == "error" {
-            all_reasons.push(Reason::NoValue(format!("seed {}: {}", row.seed, row.error)));
-        } else if row.class == cell.key.class {
-            match row.value {
-                Some(value) => ours.values.push(100.0 * value),
-                None => all_reasons.push(Reason::NoValue(format!("seed {}: {}", row.seed, row.error))),
-            }
-            if row.class == MEAN && !row.error.is_empty() && row.value.is_some() {
-                all_reasons.push(Reason::OtherDefinition(row.error.clone()));
-            }
+    let is_own = |row: &MetricRecord| row.status == "error" || row.class == cell.key.class;
+    for row in rows.iter().filter(|row| row.metric == cell.key.metric.as_str() && is_own(row)) {
+        match row.value {
+            Some(value) => ours.values.push(100.0 * value),
+            None => all_reasons.push(Reason::NoValue(format!("seed {}: {}", row.seed, row.error))),
+        }
+        if row.class == MEAN && !row.error.is_empty() && row.value.is_some() {
+            all_reasons.push(Reason::OtherDefinition(row.error.clone()));
         }
     }
     if ours.values.is_empty() && all_reasons.is_empty() {
@@ -114,10 +112,9 @@ fn same_setting(row: &MetricRecord, key: &Key) -> bool {
 /// The variant that a printed value is held against: the one of its name, and for "full", which is also what a paper
 /// calls every compared method, the only one of that method.
 fn variant(recorded: &Recorded, key: &Key) -> Result<Option<String>> {
-    let mut names: Vec<&str> =
-        recorded.metrics.iter().filter(|row| same_setting(row, key)).map(|row| row.variant.as_str()).collect();
+    let rows = recorded.metrics.iter().filter(|row| same_setting(row, key));
+    let mut names = distinct(rows.map(|row| row.variant.as_str()));
     names.sort_unstable();
-    names.dedup();
     // Table 5 calls one variant by its supervision, and has another "others" for each class.
     let of_class = format!("{}-{}", key.variant, key.class);
     if let Some(name) = [key.variant.as_str(), &of_class].into_iter().find(|name| names.contains(name)) {
@@ -175,12 +172,11 @@ fn conditions(recorded: &Recorded, key: &Key, rows: &[&MetricRecord]) -> Vec<Con
 /// How the metric of a run differs from the defaults, which are what published numbers are held against.
 fn other_definition(spec: &RunSpec, metric: MetricName) -> Option<String> {
     let evaluation = &spec.evaluation;
-    let options = Options { ap: evaluation.ap, pro: evaluation.pro };
-    let sentence = metrics::definition(metric.as_str(), &options);
-    if sentence != metrics::definition(metric.as_str(), &Options::default()) {
-        return sentence.map(str::to_string);
+    let sentence = metric.definition(&evaluation.definitions());
+    if sentence != metric.definition(&Definitions::default()) {
+        return Some(sentence.into());
     }
-    let pixels = metric.as_str().starts_with("pixel");
+    let pixels = metric.kind().level == Level::Pixel;
     match (evaluation.size, evaluation.mask_resize) {
         (256, MaskResize::Bilinear05) => None,
         _ if !pixels => None,
@@ -202,4 +198,27 @@ pub fn doubt(published: &Published, cell: &Cell) -> Option<String> {
     let rows = audit::mean_of_rows(published, &cell.key).filter(|_| cell.key.class == MEAN)?;
     let off = (rows - cell.value.value()).abs() > audit::MEAN_THRESHOLD;
     off.then(|| format!("the printed rows have the mean {rows:.1}"))
+}
+
+/// What every form of verdicts shows.
+pub const HEAD: [&str; 9] =
+    ["printed value", "printed", "ours", "seeds", "95 %", "difference", "tolerance", "verdict", "because"];
+
+/// A verdict below `HEAD` as texts, without the reasons.
+pub fn texts(verdict: &Verdict) -> [String; 8] {
+    let ours = match (verdict.mean, verdict.sd) {
+        (Some(mean), Some(sd)) => format!("{mean:.1} ± {sd:.1}"),
+        (Some(mean), None) => format!("{mean:.1}"),
+        (None, _) => "–".into(),
+    };
+    [
+        verdict.cell.key.to_string(),
+        verdict.cell.value.to_string(),
+        ours,
+        verdict.seeds.to_string(),
+        verdict.interval.map_or("–".into(), |i| format!("[{:.1}, {:.1}]", i.low, i.high)),
+        verdict.difference.map_or("–".into(), |difference| format!("{difference:+.1}")),
+        format!("{:.1}", verdict.tolerance),
+        verdict.outcome.as_str().into(),
+    ]
 }

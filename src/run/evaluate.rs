@@ -14,10 +14,10 @@ use crate::data::{ClassSplit, MaskSource, Split, evaluation_mask, mask};
 use crate::error::{Error, Result};
 use crate::features::Shape;
 use crate::methods::{Scoring, Select};
-use crate::metrics::{self, Metric, Options, PixelImage, PixelSource, image_metrics, pixel_metrics};
+use crate::metrics::{self, Definitions, Metric, MetricName, PixelImage, PixelSource, image_metrics, pixel_metrics};
 use crate::plan::{Compute, Computed, Handle, Job, Metrics, Scores, Work};
 use crate::record::{ClassResult, ImageRow, MetricRow, RESULTS_VERSION, Results};
-use crate::spec::{self, Geometry, MetricName, Run, Settings};
+use crate::spec::{self, Geometry, Run, Settings};
 use crate::store::{Artifact, TensorDecl};
 
 /// Reads all mask files, so that a bad one is found before hours of work and not after.
@@ -168,7 +168,7 @@ impl Evaluation<'_> {
             let mut aurocs = Vec::new();
             for (class, artifact) in &self.classes {
                 let scores = self.image_scores(artifact, epoch)?;
-                let metrics = image_metrics(&scores, &class.truth.labels(), &self.options())?;
+                let metrics = image_metrics(&scores, &class.truth.labels(), &self.definitions())?;
                 aurocs.push(metrics[0].value.ok());
             }
             Ok(metrics::class_mean(aurocs).mean)
@@ -188,8 +188,8 @@ impl Evaluation<'_> {
         })
     }
 
-    fn options(&self) -> Options {
-        Options { ap: self.stage.evaluation.ap, pro: self.stage.evaluation.pro }
+    fn definitions(&self) -> Definitions {
+        self.stage.evaluation.definitions()
     }
 
     fn class(&self, class: &ClassSplit, artifact: &Artifact, epoch: usize) -> Result<ClassResult> {
@@ -207,8 +207,8 @@ impl Evaluation<'_> {
         let image_scores = self.image_scores(artifact, epoch)?;
         let labels = class.truth.labels();
         let source = Source { evaluation: self, class, scores };
-        let pixels = pixel_metrics(&source, &self.options())?;
-        let found = image_metrics(&image_scores, &labels, &self.options())?.into_iter().chain(pixels.metrics);
+        let pixels = pixel_metrics(&source, &self.definitions())?;
+        let found = image_metrics(&image_scores, &labels, &self.definitions())?.into_iter().chain(pixels.metrics);
         let images = class.truth.images().iter().zip(&image_scores).map(|(labelled, &score)| ImageRow {
             class: class.name.clone(),
             path: labelled.image.path.clone(),
@@ -228,7 +228,7 @@ impl Evaluation<'_> {
 
 fn metric_row(metric: Metric) -> MetricRow {
     MetricRow {
-        metric: metric.name.into(),
+        metric: metric.name.as_str().into(),
         value: metric.value.ok(),
         reason: metric.value.err().unwrap_or_default().into(),
         positives: metric.n_pos,

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::check::suggestion;
 use super::diagnostic::Place;
-use super::file::{MetricName, Table};
+use super::file::Table;
 use super::run::{Run, RunSpec};
 use super::sweep::names_variant;
 use super::tree::{Node, Value};
 use crate::error::Result;
+use crate::metrics::MetricName;
 
 /// A statement that one variant is better than another, checked by `report`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -78,27 +79,36 @@ impl Side {
     }
 }
 
-/// One comparison of a claim: like with like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Comparison {
-    /// Dataset of both sides.
+/// Runs that differ in nothing but their seeds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arm {
+    /// Row of the experiment.
+    pub variant: String,
+    /// Dataset.
     pub dataset: String,
-    /// Seen anomalies of the better side and of the other.
-    pub seen: [usize; 2],
+    /// Seen anomalies per class.
+    pub seen: usize,
+}
+
+impl Arm {
+    /// The arm that a run belongs to.
+    pub fn of(run: &RunSpec) -> Self {
+        Arm { variant: run.variant.clone(), dataset: run.dataset.clone(), seen: run.protocol.seen.count }
+    }
 }
 
 impl Claim {
-    /// What is compared with what: every dataset and number of seen anomalies that both sides declare, as far as the claim
-    /// does not say which.
-    pub fn comparisons<R: AsRef<RunSpec>>(&self, runs: &[R]) -> Vec<Comparison> {
+    /// What is compared with what, the better side first: every swept variant that a side names, every dataset and every
+    /// number of seen anomalies that both sides declare, as far as the claim does not say which.
+    pub fn comparisons<R: AsRef<RunSpec>>(&self, runs: &[R]) -> Vec<[Arm; 2]> {
         let of = |side: &Side| {
-            let mut found: Vec<(String, usize)> = Vec::new();
-            for spec in runs.iter().map(AsRef::as_ref).filter(|spec| spec.variant == side.variant()) {
-                let (dataset, count) = (spec.dataset.clone(), spec.protocol.seen.count);
-                let wanted = self.dataset.as_ref().is_none_or(|name| *name == dataset)
-                    && side.seen().or(self.seen_anomalies).is_none_or(|wanted| wanted == count);
-                if wanted && !found.contains(&(dataset.clone(), count)) {
-                    found.push((dataset, count));
+            let mut found = Vec::new();
+            for arm in runs.iter().map(|run| Arm::of(run.as_ref())) {
+                let wanted = names_variant(side.variant(), &arm.variant)
+                    && self.dataset.as_ref().is_none_or(|name| *name == arm.dataset)
+                    && side.seen().or(self.seen_anomalies).is_none_or(|wanted| wanted == arm.seen);
+                if wanted && !found.contains(&arm) {
+                    found.push(arm);
                 }
             }
             found
@@ -106,13 +116,27 @@ impl Claim {
         let (better, than) = (of(&self.better), of(&self.than));
         // Where a side names its own number, the two are meant to differ.
         let free = self.better.seen().is_none() && self.than.seen().is_none();
-        let pairs = better.iter().flat_map(|left| than.iter().map(move |right| (left, right)));
-        pairs
-            .filter(|(left, right)| left.0 == right.0 && (!free || left.1 == right.1))
-            .filter(|(left, right)| self.better.variant() != self.than.variant() || left != right)
-            .map(|(left, right)| Comparison { dataset: left.0.clone(), seen: [left.1, right.1] })
-            .collect()
+        let alike = |[left, right]: &[Arm; 2]| {
+            left.dataset == right.dataset && (!free || left.seen == right.seen) && self.swept_alike(left, right)
+        };
+        let pairs = better.iter().flat_map(|left| than.iter().map(move |right| [left.clone(), right.clone()]));
+        pairs.filter(|pair| pair[0] != pair[1] && alike(pair)).collect()
     }
+
+    /// Whether two arms have the same value of everything that was swept in both; names with the sweep in them are meant
+    /// as they are.
+    fn swept_alike(&self, better: &Arm, than: &Arm) -> bool {
+        let meant = self.better.variant() == better.variant && self.than.variant() == than.variant;
+        let other = swept(&than.variant);
+        let agrees = |(key, value)| other.iter().all(|(known, own)| *known != key || *own == value);
+        meant || swept(&better.variant).into_iter().all(agrees)
+    }
+}
+
+/// What was swept in a variant, from its name: keys with their values.
+fn swept(variant: &str) -> Vec<(&str, &str)> {
+    let inside = variant.split_once('[').and_then(|(_, rest)| rest.strip_suffix(']')).unwrap_or_default();
+    inside.split(", ").filter_map(|part| part.split_once('=')).collect()
 }
 
 /// How far (percent) our mean may be from a published value.
@@ -162,7 +186,7 @@ pub(super) fn check_claims(base: &Node, claims: &[Claim], runs: &[Run]) -> Resul
     let names = variants(runs);
     for (item, claim) in items(base, "claim").iter().zip(claims) {
         for (key, side) in [("better", &claim.better), ("than", &claim.than)] {
-            if !names.contains(&side.variant()) {
+            if !names.iter().any(|known| names_variant(side.variant(), known)) {
                 let what = format!("there is no variant \"{}\"", side.variant());
                 return Err(place(item, key).fault(what, Some(suggestion(side.variant(), names.iter().copied()))));
             }

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::check::{check, suggestion};
 use super::claim::{Claim, Tolerances, check_claims, check_tables};
 use super::figure::{self, Figure};
-use super::file::{ExperimentFile, MetricName, Names, Table as TableSpec};
+use super::file::{ExperimentFile, Names, Table as TableSpec};
 use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind, schema_of};
 use super::resolved::{keep_run_keys, keep_written, resolved_toml};
 use super::run::{BASE_VARIANT, Declared, Run, RunSpec, locate};
@@ -19,6 +19,7 @@ use super::settings::{merge, to_json};
 use super::sweep::{sweep_points, swept_name};
 use super::tree::{self, Node, Table, Value};
 use crate::error::Result;
+use crate::metrics::MetricName;
 
 /// Sections that a variant or a sweep may change.
 pub(super) const RUN_KEYS: &[&str] =

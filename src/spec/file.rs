@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::{Claim, Tolerances};
 use super::types::{Backbone, Evaluation, Features, Geometry, Protocol};
+use crate::metrics::MetricName;
 
 /// An experiment: one TOML file that expands into runs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -109,57 +110,35 @@ impl Names {
     }
 }
 
-/// A metric; definitions in `metrics`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are the documentation; `metrics` defines them")]
-pub enum MetricName {
-    ImageAuroc,
-    ImageAp,
-    ImageF1max,
-    PixelAuroc,
-    PixelAp,
-    PixelF1max,
-    PixelPro,
-}
-
-impl MetricName {
-    /// All metrics in their canonical order.
-    pub const ALL: [MetricName; 7] = [
-        MetricName::ImageAuroc,
-        MetricName::ImageAp,
-        MetricName::ImageF1max,
-        MetricName::PixelAuroc,
-        MetricName::PixelAp,
-        MetricName::PixelF1max,
-        MetricName::PixelPro,
-    ];
-
-    /// Name in files.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            MetricName::ImageAuroc => "image_auroc",
-            MetricName::ImageAp => "image_ap",
-            MetricName::ImageF1max => "image_f1max",
-            MetricName::PixelAuroc => "pixel_auroc",
-            MetricName::PixelAp => "pixel_ap",
-            MetricName::PixelF1max => "pixel_f1max",
-            MetricName::PixelPro => "pixel_pro",
-        }
-    }
-}
-
 /// What tables can be ordered by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub enum Dimension {
+    #[default]
     Class,
     Variant,
     Method,
     SeenAnomalies,
     Dataset,
     Seed,
+}
+
+impl Dimension {
+    /// What it is called above its column.
+    pub fn head(self) -> &'static str {
+        ["class", "variant", "method", "seen", "dataset", "seed"][self as usize]
+    }
+
+    /// What it is called on an axis.
+    pub fn axis(self) -> &'static str {
+        if self == Dimension::SeenAnomalies { "seen anomalies per class" } else { self.head() }
+    }
+
+    /// Whether its values are numbers.
+    pub fn is_number(self) -> bool {
+        matches!(self, Dimension::SeenAnomalies | Dimension::Seed)
+    }
 }
 
 /// Something that is compared elsewhere and that nobody has built yet.
@@ -195,7 +174,7 @@ impl Also {
 }
 
 /// One table of a study.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
     /// What the rows are.

@@ -17,11 +17,12 @@ mod sweep;
 pub mod tree;
 mod types;
 
-pub use claim::{Claim, Comparison, NarrowedSide, Side, Tolerances};
+pub use crate::metrics::{Ap, MetricName, Pro};
+pub use claim::{Arm, Claim, NarrowedSide, Side, Tolerances};
 pub use diagnostic::{Diagnostic, Place, Source};
 pub use experiment::{Experiment, load, load_recorded, schema};
 pub use figure::{Figure, FigureKeys, FigureKind, Keys, Need, Selection, WantedEmbedding, WantedImages};
-pub use file::{Dimension, ExperimentFile, MetricName, Names, Table, VariantFile};
+pub use file::{Dimension, ExperimentFile, Names, Table, VariantFile};
 pub use method::{
     Configured, Kinds, MethodContext, MethodFault, MethodKind, params_difference, params_schema, read_params,
     read_table, schema_of,

@@ -4,6 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::{Ap, Definitions, Pro};
+
 /// One model for all classes, or one model per class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -153,30 +155,6 @@ pub enum MaskResize {
     IntTrunc,
 }
 
-/// Which AUPRO is computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Pro {
-    /// All thresholds, FPR over all normal pixels, interpolated at 0.3, divided by 0.3.
-    #[default]
-    Exact,
-    /// SimpleNet's: 200 equal-width thresholds, predictions dilated by 5×5, FPR below 0.3 rescaled by its maximum.
-    Simplenet,
-    /// ADer's: 100 equal-width thresholds, FPR below 0.3 rescaled to [0, 1].
-    Ader,
-}
-
-/// Area under the precision-recall curve.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Ap {
-    /// Step-wise average precision.
-    #[default]
-    Step,
-    /// Trapezoids, starting at recall 0, precision 1.
-    Trapezoid,
-}
-
 /// How scores meet the truth.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -195,5 +173,12 @@ pub struct Evaluation {
 impl Default for Evaluation {
     fn default() -> Self {
         Evaluation { size: 256, mask_resize: MaskResize::default(), pro: Pro::default(), ap: Ap::default() }
+    }
+}
+
+impl Evaluation {
+    /// By which definitions metrics are computed.
+    pub fn definitions(&self) -> Definitions {
+        Definitions { ap: self.ap, pro: self.pro }
     }
 }

@@ -6,11 +6,16 @@ use dmad::metrics::bootstrap::{
     ClassValue, ImageStatistic, Interval, Paired, Resampling, ScoredClass, ScoredImage, class_interval, image_interval,
     paired_class_interval, paired_image_interval,
 };
-use dmad::metrics::{Options, image_metrics};
+use dmad::metrics::{Ap, Definitions, MetricName, image_metrics};
 use dmad::random::{Purpose, stream};
-use dmad::spec::Ap;
 
-const STATISTICS: [ImageStatistic; 3] = [ImageStatistic::Auroc, ImageStatistic::Ap(Ap::Step), ImageStatistic::F1max];
+fn statistic(metric: MetricName, ap: Ap) -> ImageStatistic {
+    ImageStatistic::of(metric, Definitions { ap, ..Definitions::default() }).expect("an image metric")
+}
+
+fn auroc() -> ImageStatistic {
+    statistic(MetricName::ImageAuroc, Ap::Step)
+}
 
 /// Paths of images, so that tests need no storage of their own.
 const PATHS: usize = 3000;
@@ -38,10 +43,11 @@ fn resampling(resamples: usize) -> Resampling {
     Resampling { resamples, seed: 0 }
 }
 
-fn by_statistic(run: &ScoredClass, options: &Options) -> [f64; 3] {
+fn by_statistic(run: &ScoredClass, definitions: &Definitions) -> Vec<f64> {
     let scores: Vec<f64> = run.images.iter().map(|image| image.score).collect();
     let labels: Vec<bool> = run.images.iter().map(|image| image.anomalous).collect();
-    image_metrics(&scores, &labels, options).expect("metrics").map(|metric| metric.value.expect("a value"))
+    let metrics = image_metrics(&scores, &labels, definitions).expect("metrics");
+    metrics.iter().map(|metric| metric.value.expect("a value")).collect()
 }
 
 fn close(a: f64, b: f64) -> bool {
@@ -62,17 +68,18 @@ fn estimates_are_the_metrics_themselves_averaged_over_seeds_and_classes() {
             )
         })
         .collect();
-    for (index, statistic) in STATISTICS.into_iter().enumerate() {
-        let expected = runs.iter().map(|run| by_statistic(run, &Options::default())[index]).sum::<f64>() / 4.0;
+    for (index, metric) in MetricName::ALL.into_iter().take(3).enumerate() {
+        let statistic = statistic(metric, Ap::Step);
+        let expected = runs.iter().map(|run| by_statistic(run, &Definitions::default())[index]).sum::<f64>() / 4.0;
         let interval = image_interval(&runs, statistic, resampling(50)).expect("an interval");
         assert!(close(interval.estimate, expected), "{statistic:?}: {interval:?}, {expected}");
         assert!(interval.low < expected && expected < interval.high, "{statistic:?}: {interval:?}");
         assert_eq!(interval.n, 50 + 55);
     }
-    let trapezoid = ImageStatistic::Ap(Ap::Trapezoid);
-    let options = Options { ap: Ap::Trapezoid, ..Options::default() };
+    let trapezoid = statistic(MetricName::ImageAp, Ap::Trapezoid);
+    let definitions = Definitions { ap: Ap::Trapezoid, ..Definitions::default() };
     let interval = image_interval(&runs[..1], trapezoid, resampling(1)).expect("an interval");
-    assert!(close(interval.estimate, by_statistic(&runs[0], &options)[1]));
+    assert!(close(interval.estimate, by_statistic(&runs[0], &definitions)[1]));
 }
 
 #[test]
@@ -81,7 +88,7 @@ fn one_anomaly_between_forty_normals_has_the_quantiles_of_the_binomial_distribut
     // are 14 and 26.
     let normal: Vec<f64> = (0..40).map(f64::from).collect();
     let run = scored("a", 0, &[19.5], &normal);
-    let interval = image_interval(&[run], ImageStatistic::Auroc, resampling(20_000)).expect("an interval");
+    let interval = image_interval(&[run], auroc(), resampling(20_000)).expect("an interval");
     assert_eq!(interval, Interval { estimate: 0.5, low: 14.0 / 40.0, high: 26.0 / 40.0, n: 41 });
 }
 
@@ -90,7 +97,8 @@ fn ap_of_two_anomalies_and_a_normal_between_takes_its_three_values() {
     // Anomalies at 3 and 1, normal at 2. Both draws the upper one: AP 1; one of each: (1 + 2/3) / 2 = 5/6; both the lower
     // one: precision 2/3. A quarter, a half, a quarter of the resamples.
     let run = scored("a", 0, &[3.0, 1.0], &[2.0]);
-    let interval = image_interval(&[run], ImageStatistic::Ap(Ap::Step), resampling(4000)).expect("an interval");
+    let interval =
+        image_interval(&[run], statistic(MetricName::ImageAp, Ap::Step), resampling(4000)).expect("an interval");
     assert!(close(interval.estimate, 5.0 / 6.0) && close(interval.low, 2.0 / 3.0) && close(interval.high, 1.0));
 }
 
@@ -101,7 +109,7 @@ fn intervals_cover_the_true_auroc_about_as_often_as_they_say() {
     let covered = (0..300)
         .filter(|&trial| {
             let run = scored("a", 0, &noisy(2 * trial, 60, 1.0, 1e-9), &noisy(2 * trial + 1, 60, 0.0, 1e-9));
-            let interval = image_interval(&[run], ImageStatistic::Auroc, resampling(400)).expect("an interval");
+            let interval = image_interval(&[run], auroc(), resampling(400)).expect("an interval");
             interval.low <= truth && truth <= interval.high
         })
         .count();
@@ -115,16 +123,14 @@ fn a_difference_on_the_same_images_is_known_better_than_either_number() {
     let nudged: Vec<f64> = anomalous.iter().map(|score| score + 0.1).collect();
     let (first, second) = (scored("a", 0, &nudged, &normal), scored("a", 0, &anomalous, &normal));
     let width = |interval: Interval| interval.high - interval.low;
-    let alone = image_interval(from_ref(&second), ImageStatistic::Auroc, resampling(2000)).expect("one");
-    let paired = paired_image_interval(from_ref(&first), from_ref(&second), ImageStatistic::Auroc, resampling(2000));
+    let alone = image_interval(from_ref(&second), auroc(), resampling(2000)).expect("one");
+    let paired = paired_image_interval(from_ref(&first), from_ref(&second), auroc(), resampling(2000));
     let Paired { interval, left_out } = paired.expect("a difference");
     assert_eq!(left_out, 0);
     assert!(interval.low > 0.0 && width(interval) < width(alone) / 3.0, "{interval:?} {alone:?}");
-    let back = paired_image_interval(from_ref(&second), from_ref(&first), ImageStatistic::Auroc, resampling(2000))
-        .expect("back");
+    let back = paired_image_interval(from_ref(&second), from_ref(&first), auroc(), resampling(2000)).expect("back");
     assert!(close(back.interval.low, -interval.high) && close(back.interval.estimate, -interval.estimate));
-    let none = paired_image_interval(from_ref(&second), from_ref(&second), ImageStatistic::Auroc, resampling(100))
-        .expect("none");
+    let none = paired_image_interval(from_ref(&second), from_ref(&second), auroc(), resampling(100)).expect("none");
     assert_eq!(none.interval, Interval { estimate: 0.0, low: 0.0, high: 0.0, n: 100 });
 }
 
@@ -135,8 +141,7 @@ fn images_that_one_method_has_seen_are_left_out_of_the_difference() {
     let mut fewer = all.clone();
     fewer.images.drain(..10);
     fewer.images.reverse();
-    let paired =
-        paired_image_interval(&[all], &[fewer.clone()], ImageStatistic::Auroc, resampling(500)).expect("paired");
+    let paired = paired_image_interval(&[all], &[fewer.clone()], auroc(), resampling(500)).expect("paired");
     assert_eq!(paired.left_out, 10);
     assert_eq!(paired.interval, Interval { estimate: 0.0, low: 0.0, high: 0.0, n: 50 });
 }
@@ -151,15 +156,15 @@ fn seeds_that_saw_different_anomalies_share_the_draws_of_all_images() {
             run
         })
         .collect();
-    let interval = image_interval(&seeds, ImageStatistic::Auroc, resampling(500)).expect("an interval");
-    let expected = seeds.iter().map(|run| by_statistic(run, &Options::default())[0]).sum::<f64>() / 3.0;
+    let interval = image_interval(&seeds, auroc(), resampling(500)).expect("an interval");
+    let expected = seeds.iter().map(|run| by_statistic(run, &Definitions::default())[0]).sum::<f64>() / 3.0;
     assert!(close(interval.estimate, expected) && interval.low < expected && expected < interval.high);
     assert_eq!(interval.n, 50);
     // One image each, and not the same: a resample has each of them only by chance, and never none of them.
     let (mut left, mut right) = (scored("a", 0, &[2.0, 1.0], &[0.0]), scored("a", 1, &[2.0, 1.0], &[0.0]));
     left.images.remove(0);
     right.images.remove(1);
-    let interval = image_interval(&[left, right], ImageStatistic::Auroc, resampling(200)).expect("an interval");
+    let interval = image_interval(&[left, right], auroc(), resampling(200)).expect("an interval");
     assert_eq!((interval.low, interval.high), (1.0, 1.0));
 }
 
@@ -167,12 +172,12 @@ fn seeds_that_saw_different_anomalies_share_the_draws_of_all_images() {
 fn another_class_does_not_change_the_draws_of_a_class() {
     let run = scored("a", 0, &noisy(8, 25, 0.7, 0.1), &noisy(9, 35, 0.0, 0.1));
     let perfect = scored("b", 0, &[2.0, 3.0], &[0.0, 1.0]);
-    let alone = image_interval(from_ref(&run), ImageStatistic::Auroc, resampling(999)).expect("one class");
-    let both = image_interval(&[perfect, run], ImageStatistic::Auroc, resampling(999)).expect("two classes");
+    let alone = image_interval(from_ref(&run), auroc(), resampling(999)).expect("one class");
+    let both = image_interval(&[perfect, run], auroc(), resampling(999)).expect("two classes");
     assert!(close(both.low, (1.0 + alone.low) / 2.0) && close(both.high, (1.0 + alone.high) / 2.0));
     let other = image_interval(
         &[scored("a", 0, &noisy(8, 25, 0.7, 0.1), &noisy(9, 35, 0.0, 0.1))],
-        ImageStatistic::Auroc,
+        auroc(),
         Resampling { resamples: 999, seed: 1 },
     );
     assert_ne!(other.expect("another seed"), alone);
@@ -189,7 +194,9 @@ fn intervals_do_not_depend_on_threads_or_on_the_order_of_images_and_runs() {
     turned.iter_mut().for_each(|run| run.images.reverse());
     let compute = |threads: usize, runs: &[ScoredClass]| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-        pool.install(|| image_interval(runs, ImageStatistic::Ap(Ap::Step), resampling(400)).expect("an interval"))
+        pool.install(|| {
+            image_interval(runs, statistic(MetricName::ImageAp, Ap::Step), resampling(400)).expect("an interval")
+        })
     };
     let expected = compute(1, &runs);
     for threads in [2, 5] {
@@ -224,9 +231,8 @@ fn classes_and_seeds_are_resampled_where_images_cannot_be() {
 #[test]
 fn what_cannot_be_resampled_is_refused_by_name() {
     let good = || scored("a", 0, &[2.0], &[1.0]);
-    let fault = |runs: &[ScoredClass]| {
-        image_interval(runs, ImageStatistic::Auroc, resampling(5)).expect_err("no interval").to_string()
-    };
+    let fault =
+        |runs: &[ScoredClass]| image_interval(runs, auroc(), resampling(5)).expect_err("no interval").to_string();
     let other = |class, seed| scored(class, seed, &[2.0], &[1.0]);
     assert_eq!(fault(&[]), "there is no class to resample");
     assert!(fault(&[good(), good()]).contains("class a is there twice with seed 0"));
@@ -239,7 +245,7 @@ fn what_cannot_be_resampled_is_refused_by_name() {
     let mut relabelled = other("a", 1);
     relabelled.images[1].anomalous = true;
     assert!(fault(&[good(), relabelled]).contains("0001.png is normal in one run and anomalous in another"));
-    let unpaired = paired_image_interval(&[good()], &[other("a", 1)], ImageStatistic::Auroc, resampling(5));
+    let unpaired = paired_image_interval(&[good()], &[other("a", 1)], auroc(), resampling(5));
     assert!(
         unpaired.expect_err("no pair").to_string().contains("class a with seed 0 is there for one of the two only")
     );

@@ -249,3 +249,52 @@ fn claims_that_no_run_could_answer_are_refused_at_their_place() {
     check("[tolerance]\nauroc_mean = -1.0\n", "-1.0", &["out of range"]);
     check("[[table]]\nrows = \"variant\"\nvariants = [\"fulll\"]\n", "[\"fulll\"]", &["did you mean `full`?"]);
 }
+
+#[test]
+fn a_claim_means_swept_variants_by_their_name_and_pairs_them_with_the_same_sweep() {
+    let sandbox = Sandbox::new();
+    let study = |claims: &str| {
+        "dataset = \"parts\"\nseeds = [0, 1]\nimage.size = 64\nevaluation.size = 64\nmethod.name = \"patchcore\"\n\
+         backbone = { name = \"efficientnet_lite0\", weights = \"imagenet\" }\nfeatures.aggregation = \"concat\"\n\
+         sweep.\"method.bank.normal.ratio\" = [0.5, 1.0]\n\
+         [[variant]]\nname = \"three\"\nmethod.score.neighbours = 3\n\
+         [[variant]]\nname = \"plain\"\nsweep = {}\n\
+         [[variant]]\nname = \"wide\"\nsweep.\"features.patch\" = [1, 5]\n"
+            .to_string()
+            + claims
+    };
+    let claim = |better: &str, than: &str| {
+        format!("[[claim]]\ntext = \"a\"\nbetter = \"{better}\"\nthan = \"{than}\"\nmetric = \"image_auroc\"\n")
+    };
+    for (better, than, expected) in [
+        // The same sweep on both sides: like with like.
+        ("full", "three", vec!["full[ratio=0.5] three[ratio=0.5]", "full[ratio=1.0] three[ratio=1.0]"]),
+        // What was not swept, or by another key, is compared with every point.
+        ("full", "plain", vec!["full[ratio=0.5] plain", "full[ratio=1.0] plain"]),
+        ("plain", "wide", vec!["plain wide[patch=1]", "plain wide[patch=5]"]),
+        ("full[ratio=0.5]", "three", vec!["full[ratio=0.5] three[ratio=0.5]"]),
+        ("full[ratio=0.5]", "wide", vec!["full[ratio=0.5] wide[patch=1]", "full[ratio=0.5] wide[patch=5]"]),
+        // Named in full, both are meant as they are.
+        ("full[ratio=0.5]", "full[ratio=1.0]", vec!["full[ratio=0.5] full[ratio=1.0]"]),
+    ] {
+        sandbox.write("experiment.toml", study(&claim(better, than)));
+        let loaded = dmad::spec::load(&sandbox.path("experiment.toml"), &dmad::report::kinds(), &[]);
+        let loaded = loaded.unwrap_or_else(|fault| panic!("{better} against {than}: {fault}"));
+        let pairs = loaded.claims[0].comparisons(&loaded.runs);
+        let found: Vec<String> = pairs.iter().map(|[a, b]| format!("{} {}", a.variant, b.variant)).collect();
+        assert_eq!(found, expected, "{better} against {than}");
+    }
+    sandbox.write("experiment.toml", study(&claim("full", "full")));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(2, &["no run of \"full\" can be compared with one of \"full\""]);
+    sandbox.write("experiment.toml", study(&claim("full", "plain")));
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    let out = sandbox.dmad(&["report", "experiment.toml", "--format", "json"]);
+    let json: Json = serde_json::from_str(&out.stdout).expect("JSON");
+    let named = |key: &str| json["claims"].as_array().expect("claims").iter().map(|own| own[key].clone()).collect();
+    let (better, than, standing): (Vec<Json>, Vec<Json>, Vec<Json>) =
+        (named("better"), named("than"), named("standing"));
+    assert_eq!((better, than), (vec!["full[ratio=0.5]".into(), "full[ratio=1.0]".into()], vec!["plain".into(); 2]));
+    assert!(standing.iter().all(Json::is_string) && out.code == 0, "{}", out.stderr);
+    let tex = std::fs::read_to_string(sandbox.path("results/experiment/tables/claims.tex")).expect("claims");
+    assert!(tex.contains("full{[}ratio=0.5], 0 seen against plain"), "{tex}");
+}

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dmad::methods::{Scoring, Select};
-use dmad::metrics::{Options, image_metrics};
+use dmad::metrics::{Definitions, image_metrics};
 use dmad::record::{
     ClassResult, Cost, ImageRow, MetricRow, Provenance, Record, Results, RunFolder, read_experiment, rebuild_views,
     write, write_experiment,
@@ -81,11 +81,11 @@ fn class_result(spec: &RunSpec, class: (&str, usize, usize, f64, f64)) -> ClassR
     let images = images(spec, class);
     let scores: Vec<f64> = images.iter().map(|image| image.score).collect();
     let labels: Vec<bool> = images.iter().map(|image| image.label).collect();
-    let measured = image_metrics(&scores, &labels, &Options::default()).expect("finite scores");
+    let measured = image_metrics(&scores, &labels, &Definitions::default()).expect("finite scores");
     let mut metrics: Vec<MetricRow> = measured
         .into_iter()
         .map(|metric| MetricRow {
-            metric: metric.name.into(),
+            metric: metric.name.as_str().into(),
             value: metric.value.ok(),
             reason: String::new(),
             positives: metric.n_pos,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules in the order in which data flows; a module may use those before it. `run`, `report` and `cli` are the rim.
 const ORDER: [&str; 25] = [
-    "error", "clock", "memory", "random", "matrix", "spec", "store", "data", "maps", "metrics", "paper", "device",
+    "error", "clock", "memory", "random", "matrix", "metrics", "spec", "store", "data", "maps", "paper", "device",
     "backbone", "features", "bank", "embed", "plan", "train", "methods", "record", "run", "report", "cli", "lib",
     "main",
 ];

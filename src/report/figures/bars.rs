@@ -5,22 +5,18 @@ use serde::Deserialize;
 
 use super::canvas::{Align, Scene, text_width};
 use super::panel::{Axis, fit, footnote, heading};
-use super::series::{self, POINT_COLUMNS, Point, Query, distinct, point_csv};
-use super::style::{BLACK, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, WHITE, colour, metric_label};
-use super::{Drawing, Kind, Notes, grid, quoted};
+use super::series::{self, POINT_COLUMNS, Panels, Part, Query};
+use super::style::{BLACK, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, WHITE, colour};
+use super::{Drawing, Kind, Notes, grid};
 use crate::error::Result;
-use crate::record::{MetricRecord, Recorded};
-use crate::spec::{Dimension, MetricName, Selection};
+use crate::metrics::MetricName;
+use crate::record::Recorded;
+use crate::report::export::csv::{Word, line};
+use crate::report::frame::{Point, Wanted};
+use crate::spec::{Dimension, Selection};
 
 /// Height of a bar.
 const BAR: f64 = 34.0;
-
-/// One panel: a dataset and a metric.
-struct Part {
-    dataset: String,
-    metric: MetricName,
-    bars: Vec<(String, Point)>,
-}
 
 /// A metric as horizontal bars, one panel per dataset and metric.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -48,93 +44,49 @@ impl Kind for Bars {
     const ABOUT: &'static str = "A metric by variant, as bars.";
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
-        let shown = [self.bars];
         let query = Query {
             metrics: &self.metrics,
             class: &self.class,
-            datasets: &selection.datasets,
-            variants: &selection.variants,
-            shown: &shown,
+            wanted: Wanted { datasets: &selection.datasets, variants: &selection.variants, ..Wanted::default() },
+            series: self.bars,
+            x: None,
         };
-        let rows = series::select(recorded, &query);
-        let parts = parts(recorded, &rows, self);
-        if !recorded.missing.is_empty() {
-            notes.run_makes(format!("{} of the experiment's runs are not recorded", recorded.missing.len()));
-        }
-        if parts.is_empty() {
-            notes.say(format!("no value of class \"{}\" is recorded", self.class));
-            return Ok(None);
-        }
+        let Some(panels) = Panels::of(recorded, &query, notes) else { return Ok(None) };
         let mut scene = Scene::new(selection.width_cm);
         heading(&mut scene, &selection.title, GAP);
-        let several = parts.iter().any(|part| part.dataset != parts[0].dataset);
-        grid(&mut scene, &parts, (selection.width_cm / 7.5) as usize, |scene, part| {
-            let title = if several { part.dataset.as_str() } else { "" };
-            panel(scene, part, self.from, title);
+        grid(&mut scene, &panels.parts, (selection.width_cm / 7.5) as usize, |scene, part| {
+            panel(scene, part, &bars(&panels, part), self.from, panels.title(part));
         });
-        let points: Vec<&Point> = parts.iter().flat_map(|part| part.bars.iter().map(|(_, point)| point)).collect();
-        footnote(
-            &mut scene,
-            &series::spread_note(&points).replace("Bars:", "Whiskers:").replace("Bands:", "Pale ends:"),
-        );
+        let spread = series::spread_note(&panels.points());
+        footnote(&mut scene, &spread.replace("Bars:", "Whiskers:").replace("Bands:", "Pale ends:"));
         if self.from > 0.0 {
             footnote(&mut scene, &format!("The axis begins at {} %.", self.from));
         }
         let mut csv = format!("dataset,metric,bar,{POINT_COLUMNS}\n");
-        for part in &parts {
-            for (label, point) in &part.bars {
-                let (dataset, label) = (quoted(&part.dataset), quoted(label));
-                csv += &format!("{dataset},{},{label},{}\n", part.metric.as_str(), point_csv(point));
+        for part in &panels.parts {
+            for (label, point) in bars(&panels, part) {
+                csv += &line(&[&part.dataset, &Word(part.metric.as_str()), &label, point]);
             }
         }
         Ok(Some(Drawing::new(scene, csv)))
     }
 }
 
-fn parts(recorded: &Recorded, rows: &[&MetricRecord], figure: &Bars) -> Vec<Part> {
-    let samplings = series::samplings(recorded, rows);
-    let mut named = vec![figure.bars];
-    named.extend(series::varying(recorded, rows, &named));
-    let mut labels: Vec<String> = Vec::new();
-    for row in rows {
-        let label = series::label(row, &named);
-        if !labels.contains(&label) {
-            labels.push(label);
-        }
-    }
-    let apart = figure.bars != Dimension::Dataset;
-    let datasets = if apart { distinct(rows, Dimension::Dataset) } else { vec![String::new()] };
-    let mut parts = Vec::new();
-    for dataset in datasets {
-        for metric in series::metrics(recorded, &figure.metrics) {
-            let bar = |label: &String| {
-                let own = |row: &&&MetricRecord| {
-                    row.metric == metric.as_str()
-                        && (dataset.is_empty() || row.dataset == dataset)
-                        && series::label(row, &named) == *label
-                };
-                let own: Vec<&MetricRecord> = rows.iter().filter(own).copied().collect();
-                Some((label.clone(), series::point(&own, &samplings)?))
-            };
-            let bars: Vec<_> = labels.iter().filter_map(bar).collect();
-            if !bars.is_empty() {
-                parts.push(Part { dataset: dataset.clone(), metric, bars });
-            }
-        }
-    }
-    parts
+/// Every bar of a panel by its name.
+fn bars<'a>(panels: &'a Panels, part: &'a Part) -> Vec<(&'a str, &'a Point)> {
+    part.series.iter().map(|(number, points)| (panels.labels[*number].as_str(), &points[0].1)).collect()
 }
 
-fn panel(scene: &mut Scene, part: &Part, from: f64, title: &str) {
+fn panel(scene: &mut Scene, part: &Part, bars: &[(&str, &Point)], from: f64, title: &str) {
     heading(scene, title, GAP);
     let room = scene.width * 0.4;
-    let labels: Vec<Vec<String>> = part.bars.iter().map(|(label, _)| fit(label, room, SMALL)).collect();
+    let labels: Vec<Vec<String>> = bars.iter().map(|(label, _)| fit(label, room, SMALL)).collect();
     let widest = labels.iter().flatten().map(|row| text_width(row, SMALL)).fold(0.0, f64::max);
     let value = |point: &Point| match point.deviation {
         Some(deviation) => format!("{:.1} ± {deviation:.1}", point.mean),
         None => format!("{:.1}", point.mean),
     };
-    let beside = part.bars.iter().map(|(_, point)| text_width(&value(point), SMALL)).fold(0.0, f64::max);
+    let beside = bars.iter().map(|(_, point)| text_width(&value(point), SMALL)).fold(0.0, f64::max);
     let (left, right) = (GAP + widest + GAP, scene.width - GAP - beside - 2.0 * GAP);
     let axis = Axis::round(from, 100.0, ((right - left) / 90.0) as usize);
     let at = |value: f64| left + ((value - from) / (100.0 - from)).clamp(0.0, 1.0) * (right - left);
@@ -146,7 +98,7 @@ fn panel(scene: &mut Scene, part: &Part, from: f64, title: &str) {
         scene.text(label, (at(*tick), bottom + GAP + SMALL * 0.4), SMALL, Align::Middle, BLACK);
     }
     let mut y = top;
-    for (((_, point), rows), height) in part.bars.iter().zip(&labels).zip(heights) {
+    for (((_, point), rows), height) in bars.iter().zip(&labels).zip(heights) {
         let middle = y + height / 2.0;
         for (number, row) in rows.iter().enumerate() {
             let below = (number as f64 - (rows.len() - 1) as f64 / 2.0) * SMALL;
@@ -174,6 +126,6 @@ fn panel(scene: &mut Scene, part: &Part, from: f64, title: &str) {
     }
     scene.line(vec![(left, top), (left, bottom), (right, bottom)], BLACK, HAIR, Dash::SOLID);
     let below = bottom + GAP + SMALL + TEXT * 0.6;
-    scene.text(metric_label(part.metric), ((left + right) / 2.0, below), TEXT, Align::Middle, BLACK);
+    scene.text(part.metric.kind().axis, ((left + right) / 2.0, below), TEXT, Align::Middle, BLACK);
     scene.height = below + TEXT * 0.6 + GAP;
 }

@@ -26,7 +26,8 @@ use serde_json::Value as Json;
 
 use self::canvas::{RESOLUTION, Scene};
 use self::style::GAP;
-use super::pivot::common_labels;
+use super::export::csv::quoted;
+use super::labels::common;
 use super::remove_others;
 use crate::error::Result;
 use crate::record::Recorded;
@@ -187,7 +188,7 @@ pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
 
 /// What labels the numbers, for below every figure.
 fn labels(recorded: &Recorded) -> Option<String> {
-    let common = common_labels(recorded);
+    let common = common(recorded);
     let all: BTreeSet<&String> = recorded.runs.iter().flat_map(|run| &run.labels).collect();
     let some: Vec<&str> = all.into_iter().filter(|label| !common.contains(label)).map(String::as_str).collect();
     let sentence = |who: &str, labels: &[&str]| format!("{who}: {}.", labels.join("; "));
@@ -269,11 +270,6 @@ fn grid<T>(scene: &mut Scene, panels: &[T], columns: usize, mut draw: impl FnMut
 
 /// A space at which no label is broken.
 const NO_BREAK: char = '\u{a0}';
-
-/// A field of a CSV file.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('"', "\"\"").replace(NO_BREAK, " "))
-}
 
 /// A run among the `shown`: its variant, with dataset and seen anomalies where they differ.
 fn run_label(run: &RunSpec, shown: &[&RunSpec]) -> String {

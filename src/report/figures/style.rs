@@ -1,10 +1,9 @@
-//! How all figures look: colours, dashes, markers, sizes of text, names of metrics.
+//! How all figures look: colours, dashes, markers, sizes of text.
 //!
 //! Colours are Okabe's and Ito's, which stay apart for colour-blind readers; dash and marker differ as well, so that
 //! lines stay apart in black and white.
 
 use super::canvas::{Mark, Scene};
-use crate::spec::MetricName;
 
 /// Red, green, blue, opacity.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -120,19 +119,6 @@ pub fn marker(scene: &mut Scene, number: usize, (x, y): (f64, f64), half: f64, i
         3 => polygon(&[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)]),
         _ => polygon(&[(0.0, 1.15), (1.1, -0.85), (-1.1, -0.85)]),
     });
-}
-
-/// A metric on an axis.
-pub fn metric_label(metric: MetricName) -> &'static str {
-    match metric {
-        MetricName::ImageAuroc => "image AUROC (%)",
-        MetricName::ImageAp => "image AP (%)",
-        MetricName::ImageF1max => "image F1max (%)",
-        MetricName::PixelAuroc => "pixel AUROC (%)",
-        MetricName::PixelAp => "pixel AP (%)",
-        MetricName::PixelF1max => "pixel F1max (%)",
-        MetricName::PixelPro => "pixel PRO (%)",
-    }
 }
 
 /// Heat of a share in [0, 1]: dark blue, green, yellow in even steps of lightness (the knots of Viridis).

@@ -3,33 +3,64 @@
 //! Owns: the `tabular`. Does not own: which numbers are best (`marks`), float, caption and label, which belong to the paper that
 //! includes the file.
 
-use super::marks::{Mark, marks};
-use super::pivot::{Cell, Column, Pivot, name};
-use super::render::shown;
+use super::{Exporter, Sheet};
 use crate::record::MEAN;
-use crate::spec::{Dimension, MetricName};
+use crate::report::Rendered;
+use crate::report::claims::{self, Checked};
+use crate::report::marks::{Mark, marks};
+use crate::report::pivot::{Cell, Column, Pivot};
+use crate::spec::Dimension;
+
+/// The form.
+pub struct Latex;
+
+impl Exporter for Latex {
+    fn ending(&self) -> Option<&'static str> {
+        Some("tex")
+    }
+
+    fn table(&self, table: &Rendered) -> String {
+        tabular(&table.pivot, &table.title)
+    }
+
+    /// What belongs below the table: title, number of seeds, labels, definitions, what is missing.
+    fn beside(&self, table: &Rendered) -> Option<(&'static str, String)> {
+        Some(("_notes.tex", notes(&table.title, &table.notes)))
+    }
+
+    fn claims(&self, checked: &[Checked]) -> String {
+        let row = |item: &Checked| {
+            let [claim, compared, _, claimed, difference, seeds, answer, _] = item.row();
+            // One claim of several swept variants has several answers.
+            let which = if item.is_as_named() { item.arms[0].dataset.clone() } else { compared };
+            vec![claim, which, claimed, difference, seeds, answer]
+        };
+        let head = ["claim", "dataset", "claimed", "difference [95 %]", "seeds", "answer"];
+        let sheet = Sheet::new(&head, checked.iter().map(row));
+        plain("p{0.38\\linewidth}lllll", &sheet) + "\n" + &notes("Claims", &[claims::NOTE.into()])
+    }
+}
 
 /// Title and notes of a table as running text, a line each.
-pub fn notes(title: &str, notes: &[String]) -> String {
+fn notes(title: &str, notes: &[String]) -> String {
     let line = |text: &str| escaped(&text.replace('\n', " "));
     let notes: String = notes.iter().map(|note| format!("{}\n", line(note))).collect();
     format!("\\textbf{{{}.}}\n{notes}", line(title))
 }
 
-/// A `tabular` of text: `head`, then rows; columns are as `columns` says in LaTeX's letters.
-pub fn plain(columns: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+/// A `tabular` of text; columns are as `columns` says in LaTeX's letters.
+fn plain(columns: &str, sheet: &Sheet) -> String {
     let line =
-        |cells: &[String]| format!("{} \\\\\n", cells.iter().map(|c| escaped(c)).collect::<Vec<_>>().join(" & "));
-    let head: Vec<String> = head.iter().map(|cell| cell.to_string()).collect();
-    let rows: String = rows.iter().map(|row| line(row)).collect();
+        |cells: &Vec<String>| format!("{} \\\\\n", cells.iter().map(|c| escaped(c)).collect::<Vec<_>>().join(" & "));
+    let rows: String = sheet.rows.iter().map(line).collect();
     format!(
         "% Needs \\usepackage{{booktabs}}.\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{}\\midrule\n{rows}\\bottomrule\n\\end{{tabular}}\n",
-        line(&head)
+        line(&sheet.head)
     )
 }
 
 /// The table as a `tabular`.
-pub fn latex(pivot: &Pivot, title: &str) -> String {
+fn tabular(pivot: &Pivot, title: &str) -> String {
     let mut out = format!("% {}\n% Needs \\usepackage{{booktabs}}.\n", title.replace('\n', " "));
     out += &format!("\\begin{{tabular}}{{l{}}}\n\\toprule\n{}", "r".repeat(pivot.columns.len()), head(pivot));
     out += "\\midrule\n";
@@ -61,26 +92,14 @@ fn head(pivot: &Pivot) -> String {
         }
         out += &format!("{cells} \\\\\n{rules}\n");
     }
-    let metrics: String = pivot.columns.iter().map(|column| format!(" & {}", metric_name(column.metric))).collect();
-    out + &format!("{}{metrics} \\\\\n", name(pivot.dimension))
-}
-
-fn metric_name(metric: MetricName) -> &'static str {
-    match metric {
-        MetricName::ImageAuroc => "image AUROC",
-        MetricName::ImageAp => "image AP",
-        MetricName::ImageF1max => "image F1max",
-        MetricName::PixelAuroc => "pixel AUROC",
-        MetricName::PixelAp => "pixel AP",
-        MetricName::PixelF1max => "pixel F1max",
-        MetricName::PixelPro => "AUPRO",
-    }
+    let metrics: String = pivot.columns.iter().map(|column| format!(" & {}", column.metric.kind().latex)).collect();
+    out + &format!("{}{metrics} \\\\\n", pivot.dimension.head())
 }
 
 fn set(cell: &Cell, mark: Mark) -> String {
     let (mean, sd) = match cell {
         Cell::Value(mean, sd, _) => (mean, sd),
-        Cell::Partial(..) => return escaped(&shown(cell)),
+        Cell::Partial(..) => return escaped(&cell.shown()),
         Cell::Undefined(_) => return "{\\footnotesize undefined}".into(),
         Cell::Undeclared => return "--".into(),
         Cell::Missing => return "{\\footnotesize not run}".into(),
@@ -99,7 +118,7 @@ fn set(cell: &Cell, mark: Mark) -> String {
 }
 
 /// Text in which LaTeX sees nothing but text.
-pub fn escaped(text: &str) -> String {
+fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -130,6 +149,7 @@ pub fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::MetricName;
 
     #[test]
     fn the_best_is_bold_the_second_underlined_and_equal_numbers_are_marked_alike() {
@@ -149,7 +169,7 @@ mod tests {
             ],
             labels: Vec::new(),
         };
-        let text = latex(&pivot, "Title");
+        let text = tabular(&pivot, "Title");
         assert!(text.starts_with("% Title\n"), "{text}");
         let head = " & \\multicolumn{3}{c}{0 seen} & \\multicolumn{2}{c}{1 seen} \\\\\n\\cmidrule(lr){2-4}\\cmidrule(lr){5-6}\n";
         assert!(text.contains(head), "{text}");

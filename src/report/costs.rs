@@ -1,0 +1,50 @@
+//! What an experiment cost: expected and actual seconds of its stages, and what its models cost in use.
+
+use std::collections::BTreeSet;
+
+use super::export::csv::{Word, line};
+use super::export::plain;
+use super::frame::{distinct, groups};
+use crate::record::Recorded;
+use crate::spec::Arm;
+
+/// For a terminal: one line per kind of stage, one per variant, dataset and number of seen anomalies.
+pub fn text(recorded: &Recorded) -> String {
+    let kinds = groups(recorded.runs.iter().flat_map(|run| &run.stages).map(|stage| (stage.kind.as_str(), stage)));
+    let rows = kinds.into_iter().map(|(kind, stages)| {
+        let mut seen = BTreeSet::new();
+        let computed: Vec<_> = stages.iter().filter(|stage| seen.insert(&stage.key)).collect();
+        let expected: f64 = computed.iter().map(|stage| stage.estimated_seconds).sum();
+        let actual: f64 = computed.iter().map(|stage| stage.wall_seconds).sum();
+        let counts = [computed.len(), stages.len()].map(|count| count.to_string());
+        let [computed, used] = counts;
+        vec![kind.to_string(), computed, used, format!("{expected:.1}"), format!("{actual:.1}")]
+    });
+    let stages = plain(&["stages", "computed", "used", "expected s", "actual s"], rows);
+    let arms = distinct(recorded.runs.iter().map(|run| Arm::of(&run.spec)));
+    let first = arms.iter().filter_map(|arm| recorded.runs.iter().find(|run| Arm::of(&run.spec) == *arm));
+    let in_use = first.filter_map(|run| {
+        let (cost, spec) = (run.cost.as_ref()?, &run.spec);
+        Some(vec![
+            spec.variant.clone(),
+            spec.dataset.clone(),
+            spec.protocol.seen.count.to_string(),
+            format!("{:.2}", cost.parameters as f64 / 1e6),
+            format!("{:.1}", cost.bank_bytes as f64 / 1e6),
+            format!("{:.1}", cost.milliseconds_per_image),
+        ])
+    });
+    let head = ["in use", "dataset", "seen", "M parameters", "MB of banks", "ms per image"];
+    format!("{stages}\n{}", plain(&head, in_use))
+}
+
+/// Numbers in backbone and model, and bytes of banks, by run. Times are left out: tables are the same for everyone.
+pub(super) fn csv(recorded: &Recorded) -> String {
+    let mut out = "run,variant,seen_anomalies,seed,parameters,bank_bytes\n".to_string();
+    for run in &recorded.runs {
+        let (Some(cost), spec) = (&run.cost, &run.spec) else { continue };
+        let (id, seen) = (Word(&run.id), spec.protocol.seen.count);
+        out += &line(&[&id, &spec.variant, &seen, &spec.seed, &cost.parameters, &cost.bank_bytes]);
+    }
+    out
+}

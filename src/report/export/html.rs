@@ -1,0 +1,121 @@
+//! HTML for the page: tables that can be sorted by their columns.
+
+use maud::{Markup, html};
+
+use super::Exporter;
+use crate::report::Rendered;
+use crate::report::claims::{self, Checked};
+use crate::report::marks::{Mark, marks};
+use crate::report::pivot::{Cell, Pivot};
+
+/// The form.
+pub struct Html;
+
+impl Exporter for Html {
+    fn ending(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn table(&self, table: &Rendered) -> String {
+        let shown = html! {
+            h3 { (table.title) } "\n"
+            (pivot(&table.pivot))
+            @for (title, sheet) in table.rankings.iter().map(|ranking| (ranking.title(), ranking.sheet())) {
+                h3 { (title) } "\n"
+                (sortable(&sheet.head, sheet.rows.into_iter().map(ranked)))
+            }
+            ul.notes { @for note in &table.notes { li { (note) } } } "\n"
+        };
+        shown.into_string()
+    }
+
+    fn claims(&self, checked: &[Checked]) -> String {
+        let head = ["claim", "compared", "metric", "gain", "difference [95 %]", "seeds", "answer", "because"];
+        let row = |item: &Checked| {
+            let [claim, compared, metric, _, difference, seeds, answer, because] = item.row();
+            let class = match answer.as_str() {
+                "supported" => "supported",
+                "not supported" => "not-supported",
+                _ => "",
+            };
+            let estimate = item.evidence.interval.map(|interval| interval.estimate);
+            vec![
+                Field::long(claim),
+                Field::long(compared),
+                Field::text(metric),
+                Field::number(item.claim.gain.to_string(), Some(item.claim.gain)),
+                Field::number(difference, estimate),
+                Field::number(seeds, Some(item.evidence.seeds as f64)),
+                Field { class, ..Field::text(answer) },
+                Field::long(because),
+            ]
+        };
+        html! { p { (claims::NOTE) } "\n" (sortable(&head, checked.iter().map(row))) }.into_string()
+    }
+}
+
+/// One field of a sortable table.
+pub struct Field {
+    /// What is shown.
+    pub text: String,
+    /// What it is sorted by, where that is a number.
+    pub value: Option<f64>,
+    /// How it looks; empty = plain.
+    pub class: &'static str,
+}
+
+impl Field {
+    /// Sorted as a text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Field { text: text.into(), value: None, class: "" }
+    }
+
+    /// Sorted by a value.
+    pub fn number(text: impl Into<String>, value: Option<f64>) -> Self {
+        Field { text: text.into(), value, class: "" }
+    }
+
+    /// A text of several lines.
+    pub fn long(text: impl Into<String>) -> Self {
+        Field { text: text.into(), value: None, class: "text" }
+    }
+}
+
+/// A table that can be sorted.
+pub fn sortable<S: AsRef<str>>(head: &[S], rows: impl Iterator<Item = Vec<Field>>) -> Markup {
+    let lines = |label: &S| label.as_ref().split('\n').map(str::to_string).enumerate().collect::<Vec<_>>();
+    html! {
+        div.scroll { table.sortable {
+            thead { tr { @for label in head {
+                th scope="col" { @for (number, line) in lines(label) { @if number > 0 { br; } (line) } }
+            } } }
+            tbody { "\n" @for row in rows { tr { @for Field { text, value, class } in row {
+                td class=[(!class.is_empty()).then_some(class)] data-value=[value] { (text) }
+            } } "\n" } }
+        } } "\n"
+    }
+}
+
+/// Texts of a ranking; what begins with a number is sorted by it.
+fn ranked(cells: Vec<String>) -> Vec<Field> {
+    let number = |text: &str| text.split(' ').next().and_then(|first| first.parse().ok());
+    cells.into_iter().map(|text| Field::number(text.clone(), number(&text))).collect()
+}
+
+fn pivot(pivot: &Pivot) -> Markup {
+    let field = |(cell, mark): (&Cell, &Mark)| {
+        let class = match (cell, mark) {
+            (Cell::Value(..), Mark::Best) => "best",
+            (Cell::Value(..), Mark::Second) => "second",
+            (Cell::Value(..) | Cell::Partial(..), _) => "",
+            _ => "none",
+        };
+        Field { text: cell.shown(), value: cell.numbers().0, class }
+    };
+    let marks = marks(pivot);
+    let row = |((label, cells), marks): ((&String, &Vec<Cell>), &Vec<Mark>)| {
+        let first = Field::number(label.clone(), label.parse().ok());
+        std::iter::once(first).chain(cells.iter().zip(marks).map(field)).collect()
+    };
+    sortable(&pivot.sheet().head, pivot.rows.iter().zip(&pivot.cells).zip(&marks).map(row))
+}

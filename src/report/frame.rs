@@ -1,0 +1,194 @@
+//! Recorded rows as every reader takes them: selected, grouped, averaged, and paired like with like.
+//!
+//! Owns: which rows a list of names means, the value of a row in a dimension, means and spreads over seeds and samplings.
+//! Does not own: intervals (`evidence`), the rule of names (`spec::names_variant`), or any form that is shown.
+
+use std::collections::BTreeMap;
+
+use crate::metrics::{MetricName, mean};
+use crate::record::{MEAN, MetricRecord, Recorded, RecordedRun};
+use crate::spec::{Arm, Dimension, RunSpec, Sampler, Table, lists_variant};
+
+/// The different items, in the order in which they come.
+pub fn distinct<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<T> {
+    groups(items.into_iter().map(|item| (item, ()))).into_iter().map(|(item, _)| item).collect()
+}
+
+/// What has the same key, in the order in which the keys come.
+pub fn groups<K: PartialEq, T>(items: impl IntoIterator<Item = (K, T)>) -> Vec<(K, Vec<T>)> {
+    let mut groups: Vec<(K, Vec<T>)> = Vec::new();
+    for (key, item) in items {
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, items)) => items.push(item),
+            None => groups.push((key, vec![item])),
+        }
+    }
+    groups
+}
+
+/// Whether a list has a name; an empty list has all.
+pub fn listed(list: &[String], name: &str) -> bool {
+    list.is_empty() || list.iter().any(|item| item == name)
+}
+
+/// Where a number belongs: a value in every dimension, in the order of `Dimension`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place([String; 6]);
+
+impl Place {
+    /// Of a class of a run.
+    pub fn of(run: &RunSpec, class: &str) -> Self {
+        let (seen, seed) = (run.protocol.seen.count.to_string(), run.seed.to_string());
+        Place([class.into(), run.variant.clone(), run.method_name().into(), seen, run.dataset.clone(), seed])
+    }
+
+    /// Of a recorded row.
+    pub fn of_row(row: &MetricRecord) -> Self {
+        let (seen, seed) = (row.seen_anomalies.to_string(), row.seed.to_string());
+        Place([row.class.clone(), row.variant.clone(), row.method.clone(), seen, row.dataset.clone(), seed])
+    }
+
+    /// The same with another value in some dimensions.
+    pub fn with(mut self, values: &[(Dimension, &str)]) -> Self {
+        values.iter().for_each(|(dimension, value)| self.0[*dimension as usize] = (*value).into());
+        self
+    }
+
+    /// The value in a dimension.
+    pub fn get(&self, dimension: Dimension) -> &str {
+        &self.0[dimension as usize]
+    }
+
+    /// Whether it has all these values.
+    pub fn is(&self, wanted: &[(Dimension, String)]) -> bool {
+        wanted.iter().all(|(dimension, value)| self.get(*dimension) == value)
+    }
+}
+
+/// Which runs and rows are looked at; an empty list lets everything through.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Only these datasets.
+    pub datasets: &'a [String],
+    /// Only these variants, swept ones by their names without the sweep as well.
+    pub variants: &'a [String],
+    /// Only these methods.
+    pub methods: &'a [String],
+}
+
+impl<'a> Wanted<'a> {
+    /// What a table shows.
+    pub fn of(spec: &'a Table) -> Self {
+        Wanted { datasets: &spec.datasets, variants: &spec.variants, methods: &spec.methods }
+    }
+
+    /// Whether it lets a place through, of whatever class, seed and number of seen anomalies.
+    pub fn has(&self, place: &Place) -> bool {
+        listed(self.datasets, place.get(Dimension::Dataset))
+            && lists_variant(self.variants, place.get(Dimension::Variant))
+            && listed(self.methods, place.get(Dimension::Method))
+    }
+}
+
+/// Different values in a dimension: numbers ascending, others in the order in which they come.
+pub fn values<'a>(places: impl IntoIterator<Item = &'a Place>, dimension: Dimension) -> Vec<String> {
+    let mut values = distinct(places.into_iter().map(|place| place.get(dimension).to_string()));
+    if dimension.is_number() {
+        values.sort_by_key(|value| value.parse::<u64>().unwrap_or(u64::MAX));
+    }
+    values
+}
+
+/// The classes of rows, without their mean.
+pub fn classes<'a>(rows: impl IntoIterator<Item = &'a MetricRecord>) -> Vec<&'a str> {
+    distinct(rows.into_iter().map(|row| row.class.as_str()).filter(|class| *class != MEAN))
+}
+
+/// The recorded runs of an arm that have numbers.
+pub fn runs_of<'a>(recorded: &'a Recorded, arm: &Arm) -> Vec<&'a RecordedRun> {
+    recorded.runs.iter().filter(|run| run.failure.is_none() && Arm::of(&run.spec) == *arm).collect()
+}
+
+/// A recorded value, in [0, 1].
+pub fn value(recorded: &Recorded, run: &str, class: &str, metric: MetricName) -> Option<f64> {
+    let own = |row: &&MetricRecord| row.run == run && row.class == class && row.metric == metric.as_str();
+    recorded.metrics.iter().find(own)?.value
+}
+
+/// A value with its spread, in percent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// Mean over samplings of the means over seeds.
+    pub mean: f64,
+    /// Standard deviation over seeds, pooled over samplings; None for one seed.
+    pub deviation: Option<f64>,
+    /// Least and greatest mean of a sampling; None for one sampling.
+    pub range: Option<(f64, f64)>,
+    /// Number of seeds.
+    pub seeds: usize,
+    /// Number of samplings.
+    pub samplings: usize,
+}
+
+impl Point {
+    /// Of rows that differ in seed and sampling alone, each with its sampling; None where none has a value.
+    pub fn of(rows: &[(u64, &MetricRecord)]) -> Option<Self> {
+        let mut cells: BTreeMap<u64, BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
+        for (sampling, row) in rows {
+            if let Some(value) = row.value {
+                cells.entry(*sampling).or_default().entry(row.seed).or_default().push(100.0 * value);
+            }
+        }
+        let seeds: Vec<Vec<f64>> = cells.values().map(|seeds| seeds.values().map(|v| mean(v)).collect()).collect();
+        let means: Vec<f64> = seeds.iter().map(|values| mean(values)).collect();
+        let (mut squares, mut degrees) = (0.0, 0);
+        for (values, mean) in seeds.iter().zip(&means) {
+            squares += values.iter().map(|v| (v - mean).powi(2)).sum::<f64>();
+            degrees += values.len() - 1;
+        }
+        let least = means.iter().copied().fold(f64::INFINITY, f64::min);
+        let greatest = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        (!means.is_empty()).then(|| Point {
+            mean: mean(&means),
+            deviation: (degrees > 0).then(|| (squares / degrees as f64).sqrt()),
+            range: (means.len() > 1).then_some((least, greatest)),
+            seeds: seeds.iter().map(Vec::len).max().unwrap_or_default(),
+            samplings: means.len(),
+        })
+    }
+}
+
+/// Which sampling of seen anomalies a run belongs to. The `chacha` sampler draws with the run's seed, so there its
+/// spread is part of that over seeds.
+pub fn sampling(run: &RunSpec) -> u64 {
+    match (&run.protocol.seen, run.protocol.seen.sampler) {
+        (seen, Sampler::Python) if seen.count > 0 => seen.seed,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::deviation;
+
+    #[test]
+    fn seeds_give_a_deviation_and_samplings_a_range() {
+        let row = |seed: u64, value: f64| MetricRecord { seed, value: Some(value), ..MetricRecord::default() };
+        let rows = [row(0, 0.90), row(1, 0.92), row(0, 0.94), row(1, 0.96)];
+        let rows: Vec<(u64, &MetricRecord)> = rows.iter().enumerate().map(|(n, row)| (n as u64 / 2, row)).collect();
+        let found = Point::of(&rows).expect("a point");
+        assert!((found.mean - 93.0).abs() < 1e-9, "{found:?}");
+        assert!((found.deviation.expect("two seeds") - 2f64.sqrt()).abs() < 1e-9, "{found:?}");
+        let (low, high) = found.range.expect("two samplings");
+        assert!((low - 91.0).abs() < 1e-9 && (high - 95.0).abs() < 1e-9, "{found:?}");
+        assert_eq!(Point::of(&[]), None);
+        assert_eq!((deviation(&[1.0]), deviation(&[1.0, 3.0])), (None, Some(2f64.sqrt())));
+    }
+
+    #[test]
+    fn groups_keep_the_order_in_which_keys_come() {
+        assert_eq!(groups([("b", 1), ("a", 2), ("b", 3)]), [("b", vec![1, 3]), ("a", vec![2])]);
+        assert_eq!(distinct(["b", "a", "b"]), ["b", "a"]);
+    }
+}

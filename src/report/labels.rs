@@ -1,0 +1,54 @@
+//! What labels the numbers of runs: labels that all carry, and letters for those of some.
+
+use std::collections::BTreeSet;
+
+use crate::record::{Recorded, RecordedRun};
+use crate::spec::Dimension;
+
+/// Labels that every recorded run with numbers carries.
+pub fn common(recorded: &Recorded) -> Vec<String> {
+    let with_numbers = || recorded.runs.iter().filter(|run| run.failure.is_none());
+    let Some(first) = with_numbers().next() else { return Vec::new() };
+    first.labels.iter().filter(|label| with_numbers().all(|run| run.labels.contains(label))).cloned().collect()
+}
+
+/// Letters for the labels that not all runs carry, in the order in which a table meets them.
+pub(super) struct Tags<'a> {
+    recorded: &'a Recorded,
+    common: Vec<String>,
+    /// Those that have a letter, in the order of the letters.
+    pub labels: Vec<String>,
+}
+
+impl<'a> Tags<'a> {
+    pub fn new(recorded: &'a Recorded) -> Self {
+        Tags { recorded, common: common(recorded), labels: Vec::new() }
+    }
+
+    /// A variant or method with the letters of whatever labels its numbers and not everyone's.
+    pub fn tagged(&mut self, dimension: Dimension, value: &str) -> String {
+        let is_own = |run: &&RecordedRun| match dimension {
+            Dimension::Variant => run.spec.variant == value,
+            Dimension::Method => run.spec.method_name() == value,
+            _ => false,
+        };
+        let labels = self.recorded.runs.iter().filter(is_own).flat_map(|run| &run.labels);
+        let own: BTreeSet<&String> = labels.filter(|label| !self.common.contains(label)).collect();
+        let mut letters = Vec::new();
+        for label in own {
+            let known = self.labels.iter().position(|known| known == label);
+            let place = known.unwrap_or_else(|| {
+                self.labels.push(label.clone());
+                self.labels.len() - 1
+            });
+            letters.push(letter(place));
+        }
+        if letters.is_empty() { value.into() } else { format!("{value} [{}]", letters.join(",")) }
+    }
+}
+
+/// a to z, then a1 and so on.
+pub fn letter(place: usize) -> String {
+    let letter = char::from(b'a' + (place % 26) as u8);
+    if place < 26 { letter.into() } else { format!("{letter}{}", place / 26) }
+}

@@ -1,0 +1,74 @@
+//! What a reader must know of a table's numbers: definitions, spread, labels, what is missing.
+
+use std::collections::BTreeSet;
+
+use super::frame::{Place, Wanted, distinct, groups};
+use super::labels::{common, letter};
+use super::pivot::{Cell, Pivot, metrics_of};
+use crate::metrics::MetricName;
+use crate::record::{MEAN, Recorded};
+use crate::spec::Table;
+
+/// All notes, in the order in which they are shown.
+pub fn notes(recorded: &Recorded, spec: &Table, pivot: &Pivot) -> Vec<String> {
+    let percent = "Percent; ± is the standard deviation over seeds; \"mean\" is the unweighted mean over classes.";
+    let mut notes = vec![percent.to_string()];
+    notes.extend(seeds(pivot));
+    notes.extend(metrics_of(recorded, spec).iter().flat_map(|metric| definitions(recorded, *metric)));
+    let common = common(recorded);
+    notes.extend(common.iter().map(|label| format!("All runs: {label}.")));
+    let unseen = spec.also.iter().map(|also| also.name()).filter(|name| !pivot.names(name));
+    let elsewhere = "not available, and compared with other numbers of seen anomalies than these";
+    notes.extend(unseen.map(|name| format!("{name}: {elsewhere}.")));
+    let unknown = spec.classes.iter().filter(|class| !recorded.metrics.iter().any(|row| row.class == **class));
+    notes.extend(unknown.map(|class| format!("No recorded run has a class \"{class}\".")));
+    let partial = pivot.cells.iter().flatten().filter_map(|cell| match cell {
+        Cell::Partial(.., reason) => Some(reason),
+        _ => None,
+    });
+    notes.extend(partial.collect::<BTreeSet<_>>().into_iter().map(|reason| format!("* {reason}.")));
+    notes.extend(untold(recorded, spec, &[common, pivot.labels.clone()].concat()));
+    notes.extend(pivot.labels.iter().enumerate().map(|(n, label)| format!("[{}] {label}.", letter(n))));
+    notes.extend(missing(recorded));
+    notes
+}
+
+fn seeds(pivot: &Pivot) -> Option<String> {
+    let (fewest, most) = pivot.seeds()?;
+    Some(match (fewest, most) {
+        (1, 1) => "One seed behind every number.".into(),
+        _ if fewest == most => format!("n = {most} seeds behind every number."),
+        _ => format!("n = {fewest} to {most} seeds; the CSV says how many for each number."),
+    })
+}
+
+/// How a metric is defined; where variants differ in that, each definition with its variants.
+fn definitions(recorded: &Recorded, metric: MetricName) -> Vec<String> {
+    let runs = recorded.experiment.runs.iter().map(|run| &run.spec);
+    let sentence = |spec: &crate::spec::RunSpec| metric.definition(&spec.evaluation.definitions());
+    let found = groups(runs.map(|spec| (sentence(spec), spec.variant.as_str())));
+    let name = metric.as_str();
+    let of = |variants: &[&str]| match found.len() {
+        1 => String::new(),
+        _ => format!(" of {}", distinct(variants.iter().copied()).join(", ")),
+    };
+    found.iter().map(|(sentence, variants)| format!("{name}{}: {sentence}", of(variants))).collect()
+}
+
+/// Labels of runs that are shown, besides those that are `told`.
+fn untold(recorded: &Recorded, spec: &Table, told: &[String]) -> Vec<String> {
+    let wanted = Wanted { datasets: &spec.datasets, variants: &spec.variants, ..Wanted::default() };
+    let shown = recorded.runs.iter().filter(|run| wanted.has(&Place::of(&run.spec, MEAN)));
+    let labels: BTreeSet<&String> = shown.flat_map(|run| &run.labels).filter(|label| !told.contains(label)).collect();
+    labels.into_iter().map(|label| format!("Some runs: {label}.")).collect()
+}
+
+/// Runs without numbers.
+fn missing(recorded: &Recorded) -> Vec<String> {
+    let (missing, declared) = (&recorded.missing, recorded.experiment.runs.len());
+    let list = || format!("{} of {declared} runs are not recorded: {}.", missing.len(), missing.join(", "));
+    let failed = recorded.metrics.iter().filter(|row| row.status == "error");
+    let mut failures: Vec<String> = failed.map(|row| format!("Run {} failed: {}", row.run, row.error)).collect();
+    failures.dedup();
+    (!missing.is_empty()).then(list).into_iter().chain(failures).collect()
+}
