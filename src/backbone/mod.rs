@@ -18,7 +18,7 @@ use crate::error::{Error, Result, suggestion};
 use crate::spec;
 use network::Network;
 use plan::{Plan, Tap, TensorSpec};
-use weights::{Embedded, Published, StateDict};
+use weights::{Embedded, PublishedFile, StateDict};
 
 /// Raised when the maps of any backbone change: part of the key of every stage that reads images through one.
 pub const CODE_VERSION: u32 = 1;
@@ -39,7 +39,7 @@ pub struct Architecture {
     /// The whole network up to the last tap, its tensors called as in the published weights.
     pub plan: fn() -> Plan,
     /// The published file that `backbone.weights = "imagenet"` means.
-    pub published: Option<Published>,
+    pub published: Option<PublishedFile>,
     /// What it means where that file is not at hand.
     pub embedded: Option<Embedded>,
 }

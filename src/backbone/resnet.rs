@@ -3,7 +3,7 @@
 //! Owns: their rows of the registry. torchvision's variant puts the stride of a bottleneck on its 3×3 convolution.
 
 use super::plan::{Activation, BlockSpec, ConvSpec, Padding, Plan, Shortcut, Tap};
-use super::weights::Published;
+use super::weights::PublishedFile;
 use super::{Architecture, IMAGENET_MEAN, IMAGENET_STD};
 
 /// ResNet-18. Taps are block outputs after the last ReLU, here as in all residual networks.
@@ -14,7 +14,7 @@ pub const RESNET18: Architecture = Architecture {
     mean: IMAGENET_MEAN,
     std: IMAGENET_STD,
     plan: resnet18,
-    published: Some(Published {
+    published: Some(PublishedFile {
         file: "resnet18-f37072fd.pth",
         url: "https://download.pytorch.org/models/resnet18-f37072fd.pth",
         sha256: "f37072fd",
@@ -29,7 +29,7 @@ pub const WIDE_RESNET50_2: Architecture = Architecture {
     name: "wide_resnet50_2",
     taps: &taps([256, 512, 1024, 2048], [3, 4, 6, 3]),
     plan: wide_resnet50_2,
-    published: Some(Published {
+    published: Some(PublishedFile {
         file: "wide_resnet50_2-95faca4d.pth",
         url: "https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth",
         sha256: "95faca4d",

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::random::{self, Purpose};
 use crate::spec;
 
-pub use published::{Embedded, Published};
+pub use published::{Embedded, PublishedFile};
 pub use read::read;
 pub use write::write;
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// A published file of ImageNet weights.
 #[derive(Clone, Copy, Debug)]
-pub struct Published {
+pub struct PublishedFile {
     /// File name as published.
     pub file: &'static str,
     /// Where it is published.
@@ -34,7 +34,7 @@ pub struct Embedded {
     pub deepest: &'static str,
 }
 
-impl Published {
+impl PublishedFile {
     /// Checks that `path` has the published digest, so that a broken download is called that.
     pub fn check(&self, path: &Path) -> Result<()> {
         let mut file = std::fs::File::open(path).map_err(Error::io("open", path))?;
