@@ -59,6 +59,12 @@ pub fn schema_of<T: schemars::JsonSchema>() -> Json {
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
+/// Moves the keys that a schema declares out of an object into another.
+pub fn take_keys(from: &mut Json, schema: &Json) -> Json {
+    let keys = schema["properties"].as_object().into_iter().flatten().map(|(key, _)| key);
+    keys.filter_map(|key| from.as_object_mut()?.remove_entry(key)).collect()
+}
+
 /// Reads parameters into their type, defaults filled in; the schema has been checked before.
 pub fn read_params<T: serde::de::DeserializeOwned>(params: Json) -> Result<T, MethodFault> {
     serde_path_to_error::deserialize(params)

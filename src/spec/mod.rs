@@ -19,6 +19,6 @@ pub use diagnostic::{Diagnostic, Place, Source};
 pub use experiment::{BASE_VARIANT, Experiment, Run, RunSpec, canonical_json, load, schema};
 pub use figure::{Figure, FigureKeys, FigureKind, Keys, Need, Selection, WantedEmbedding, WantedImages};
 pub use file::{Dimension, ExperimentFile, MetricName, Names, Table, VariantFile};
-pub use method::{Kinds, MethodContext, MethodFault, MethodKind, read_params, schema_of, write_params};
+pub use method::{Kinds, MethodContext, MethodFault, MethodKind, read_params, schema_of, take_keys, write_params};
 pub use sweep::{lists_variant, names_variant};
 pub use types::*;
