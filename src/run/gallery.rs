@@ -162,7 +162,8 @@ fn stage(
     let kinds: Vec<&'static str> = banks.iter().map(|&bank| graph.stage(bank).kind).collect();
     let dim = graph.stage(banks[0]).work.cols;
     let (wanted, seed) = (wanted.clone(), run.spec.seed);
-    let names: Vec<&str> = shown.iter().map(|part| part.name).collect();
+    let named = || shown.iter().map(|part| part.name.to_string()).collect();
+    let names = if wanted.parts.is_empty() { named() } else { wanted.parts.clone() };
     // Neighbours, components, and a few thousand operations per point and step.
     let operations = wanted.points as f64 * (dim as f64).powi(2) * 3.0 + (wanted.points * wanted.epochs) as f64 * 5e3;
     let id = graph.add(Stage {
@@ -205,7 +206,7 @@ fn compute(job: &Job, places: &[Place], parts: &[BankPart], wanted: &WantedEmbed
     let counts = parts.iter().enumerate().map(|(number, part)| json!({ "part": part.name, "rows": rows_of(number) }));
     let note = json!({
         "algorithm": "Barnes-Hut t-SNE (bhtsne 0.7.3, theta 0.5) after PCA", "points": count, "of": places.len(),
-        "components": found.components, "explained": found.explained, "perplexity": wanted.perplexity,
+        "components": found.components, "explained": found.explained, "perplexity": found.perplexity,
         "epochs": wanted.epochs, "exaggerated_epochs": wanted.epochs / 4, "seed": seed,
         "kl_divergence": found.divergence, "parts": counts.collect::<Json>(),
     });
