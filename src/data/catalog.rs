@@ -1,24 +1,25 @@
 //! The catalog of datasets: `datasets.toml`, strictly read.
 //!
-//! Owns: the file's keys, their checks and the words of the messages. Does not own: what is on disk (`index`).
+//! Owns: the keys that every dataset may have, and their checks. Does not own: the keys of a layout (`layouts`), what is on
+//! disk (`index`), finding faults in a file (`spec::check`).
 
-use crate::data::layouts::{LAYOUTS, Layout, Row, keys_of};
-use crate::error::{Error, Result, suggestion};
+use crate::data::layouts::{LAYOUTS, Layout};
+use crate::error::{Error, Result};
+use crate::spec::check::check;
+use crate::spec::{MethodFault, Source, read_table, schema_of, take_keys, tree};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::borrow::Cow;
+use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue, Deserializer};
 
 const BUILT_IN: &str = include_str!("../../datasets.toml");
 const FILE_NAME: &str = "datasets.toml";
 
 /// Images of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Counts {
     /// Normal training images.
     pub train: usize,
@@ -99,25 +100,21 @@ impl Catalog {
     /// An unreadable file, a syntax fault, an unknown key, a key that its layout does not know, or a value out of range.
     pub fn load(path: Option<&Path>) -> Result<Catalog> {
         match path {
-            None => Catalog::parse(BUILT_IN, Path::new(FILE_NAME)),
-            Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
-                Catalog::parse(&text, path)
-            }
+            None => Catalog::parse(BUILT_IN.into(), Path::new(FILE_NAME)),
+            Some(path) => Catalog::parse(std::fs::read_to_string(path).map_err(Error::io("read", path))?, path),
         }
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Catalog> {
-        let source = Source { text, path };
-        let document = DeTable::parse(text).map_err(|e| source.toml_error(&e))?;
-        source.check_keys(document.get_ref(), &["dataset".into()], "the top level", &[])?;
-        let mut entries = BTreeMap::new();
-        if let Some(datasets) = document.get_ref().get("dataset") {
-            for (name, value) in source.table(datasets, "`dataset`")? {
-                entries.insert(name.get_ref().to_string(), source.entry(name, value)?);
-            }
-        }
-        Ok(Catalog { entries })
+    fn parse(text: String, path: &Path) -> Result<Catalog> {
+        let tree = tree::parse_text(Arc::new(Source { path: path.into(), text }))?;
+        check(&tree, &schema(), "")?;
+        let datasets = tree.find(&["dataset"]).and_then(|entry| entry.node.table());
+        let read = |(name, entry): (&String, &tree::Entry)| {
+            let fault =
+                |fault: MethodFault| entry.key.fault(format!("dataset `{name}`: {}", fault.message), fault.help);
+            Ok((name.clone(), entry_of(name, entry.node.to_json()).map_err(fault)?))
+        };
+        Ok(Catalog { entries: datasets.into_iter().flatten().map(read).collect::<Result<_>>()? })
     }
 
     /// The entry called `name`.
@@ -139,83 +136,30 @@ impl Catalog {
     }
 }
 
-/// The text being read, for positions in messages.
-struct Source<'a> {
-    text: &'a str,
-    path: &'a Path,
+/// JSON Schema of the file: an entry has the keys that every entry may have, and those of its layout.
+fn schema() -> Json {
+    let options = LAYOUTS.iter().map(|row| {
+        let mut properties = schema_of::<Declared>()["properties"].take();
+        for (key, property) in (row.schema)()["properties"].as_object().into_iter().flatten() {
+            properties[key] = property.clone();
+        }
+        properties["layout"] = json!({ "const": row.name });
+        json!({ "type": "object", "properties": properties, "additionalProperties": false })
+    });
+    let entry = json!({ "oneOf": options.collect::<Json>() });
+    let datasets = json!({ "type": "object", "additionalProperties": entry });
+    json!({ "type": "object", "properties": { "dataset": datasets }, "additionalProperties": false })
 }
 
-impl Source<'_> {
-    fn at(&self, offset: usize, what: &str, help: impl Into<String>) -> Error {
-        let before = &self.text[..self.text.floor_char_boundary(offset)];
-        let line = before.matches('\n').count() + 1;
-        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-        Error::data(self.path, format!("line {line}, column {column}: {what}"), help)
-    }
-
-    fn toml_error(&self, error: &toml::de::Error) -> Error {
-        self.at(error.span().map_or(0, |span| span.start), error.message(), "correct the file there")
-    }
-
-    fn table<'t, 'i>(&self, value: &'t Spanned<DeValue<'i>>, what: &str) -> Result<&'t DeTable<'i>> {
-        let fault = || self.at(value.span().start, &format!("{what} must be a table"), "correct the file there");
-        value.get_ref().as_table().ok_or_else(fault)
-    }
-
-    /// One entry: its keys are its layout's, or those that every entry may have.
-    fn entry(&self, name: &Spanned<Cow<str>>, value: &Spanned<DeValue>) -> Result<Entry> {
-        let table = self.table(value, &format!("`dataset.{}`", name.get_ref()))?;
-        let layout = self.layout(name, table)?;
-        let own = (layout.keys)();
-        let mut known = keys_of::<Declared>();
-        known.extend(own.iter().cloned());
-        let place = format!("[dataset.{}] (layout {})", name.get_ref(), layout.name);
-        self.check_keys(table, &known, &place, LAYOUTS)?;
-        if let Some(counts) = table.get("counts").and_then(|counts| counts.get_ref().as_table()) {
-            for (class, count) in counts {
-                let Some(count) = count.get_ref().as_table() else { continue };
-                let place = format!("the counts of `{}`", class.get_ref());
-                self.check_keys(count, &keys_of::<Counts>(), &place, &[])?;
-            }
-        }
-        let is_own = |(key, _): &(Spanned<Cow<str>>, Spanned<DeValue>)| own.iter().any(|own| own == key.get_ref());
-        let (own, common): (DeTable, DeTable) = table.clone().into_iter().partition(is_own);
-        let spanned = |table| Spanned::new(value.span(), table);
-        let declared = Declared::deserialize(Deserializer::from(spanned(common))).map_err(|e| self.toml_error(&e))?;
-        let layout = (layout.parse)(spanned(own)).map_err(|e| self.toml_error(&e))?;
-        let entry = Entry { name: name.get_ref().to_string(), declared, layout };
-        check_values(&entry).map_err(|what| {
-            let what = format!("dataset `{}`: {what}", entry.name);
-            Error::data(self.path, what, "correct the entry of that dataset")
-        })?;
-        Ok(entry)
-    }
-
-    /// The layout that an entry names.
-    fn layout(&self, name: &Spanned<Cow<str>>, table: &DeTable) -> Result<&'static Row> {
-        let names = || LAYOUTS.iter().map(|row| row.name);
-        let Some(value) = table.get("layout") else {
-            let what = format!("[dataset.{}] lacks `layout`", name.get_ref());
-            return Err(self.at(name.span().start, &what, suggestion("", names())));
-        };
-        let word = value.get_ref().as_str().unwrap_or_default();
-        LAYOUTS.iter().find(|row| row.name == word).ok_or_else(|| {
-            self.at(value.span().start, &format!("there is no layout `{word}`"), suggestion(word, names()))
-        })
-    }
-
-    /// Refuses keys of a table that are not `known`, and says which of the `others` they are of.
-    fn check_keys(&self, table: &DeTable, known: &[String], place: &str, others: &[Row]) -> Result<()> {
-        let Some(key) = table.keys().find(|key| !known.iter().any(|known| known == key.get_ref())) else {
-            return Ok(());
-        };
-        let name: &str = key.get_ref();
-        let of = others.iter().filter(|row| (row.keys)().iter().any(|key| key == name)).map(|row| row.name);
-        let of = of.collect::<Vec<_>>().join(", ");
-        let of = if of.is_empty() { of } else { format!("`{name}` is a key of layout {of}; ") };
-        let help = of + &suggestion(name, known.iter().map(String::as_str));
-        Err(self.at(key.span().start, &format!("unknown key `{name}` in {place}"), help))
-    }
+/// One entry that fits the schema.
+fn entry_of(name: &str, mut json: Json) -> Result<Entry, MethodFault> {
+    let Some(row) = LAYOUTS.iter().find(|row| json["layout"] == row.name) else {
+        unreachable!("the layout has been held against the schema")
+    };
+    let layout = (row.parse)(take_keys(&mut json, &(row.schema)()))?;
+    let entry = Entry { name: name.into(), declared: read_table(json)?, layout };
+    check_values(&entry).map_err(|what| MethodFault::new("", what))?;
+    Ok(entry)
 }
 
 fn check_values(Entry { declared, layout, .. }: &Entry) -> Result<(), String> {

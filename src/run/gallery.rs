@@ -172,8 +172,9 @@ fn stage(
     }
     let ids = banks.iter().map(RowsOf::id).collect();
     let kinds = banks.iter().map(kind).collect();
+    let names = || shown.iter().map(|part| part.name.to_string()).collect();
     let embed = Embed {
-        parts: shown.iter().map(|part| part.name).collect(),
+        parts: if wanted.parts.is_empty() { names() } else { wanted.parts.clone() },
         points: wanted.points,
         perplexity: wanted.perplexity,
         epochs: wanted.epochs,
@@ -188,7 +189,7 @@ fn stage(
 /// Embeds rows of banks in a plane.
 #[derive(Serialize)]
 struct Embed {
-    parts: Vec<&'static str>,
+    parts: Vec<String>,
     points: usize,
     perplexity: f64,
     epochs: usize,
@@ -242,7 +243,7 @@ impl Compute for Embed {
         let parts: Json = parts.map(|(number, part)| json!({ "part": part.name, "rows": rows_of(number) })).collect();
         let note = json!({
             "algorithm": "Barnes-Hut t-SNE (bhtsne 0.7.3, theta 0.5) after PCA", "points": count, "of": places.len(),
-            "components": found.components, "explained": found.explained, "perplexity": self.perplexity,
+            "components": found.components, "explained": found.explained, "perplexity": found.perplexity,
             "epochs": self.epochs, "exaggerated_epochs": self.epochs / 4, "seed": self.seed,
             "kl_divergence": found.divergence, "parts": parts,
         });
@@ -265,7 +266,7 @@ impl Embed {
         for (bank, (rows, kind)) in self.banks.iter().zip(&self.kinds).enumerate() {
             let first = places.len();
             for (part, declared) in self.known.iter().enumerate() {
-                if declared.stage != *kind || !self.parts.contains(&declared.name) {
+                if declared.stage != *kind || !self.parts.iter().any(|name| name == declared.name) {
                     continue;
                 }
                 let own = match declared.rows {

@@ -114,10 +114,19 @@ fn check_tagged(node: &Node, options: &[&Json], tag: &str, path: &str) -> Result
         return Err(node.place.fault(format!("`{path}` lacks `{tag}`"), Some(help)));
     };
     check_word(&entry.node, &words, &format!("{path}.{tag}"))?;
-    match words.iter().position(|word| entry.node.text() == Some(word)) {
-        Some(position) => check(node, options[position], path),
-        None => unreachable!("the word is one of them"),
+    let Some(position) = words.iter().position(|word| entry.node.text() == Some(word)) else {
+        unreachable!("the word is one of them")
+    };
+    let has = |option: &Json, key: &str| option["properties"].get(key).is_some();
+    for (key, entry) in node.table().into_iter().flatten().filter(|(key, _)| !has(options[position], key)) {
+        // A key that others know is hardly a slip of the pen.
+        let others: Vec<&str> = words.iter().zip(options).filter(|(_, o)| has(o, key)).map(|(word, _)| *word).collect();
+        if !others.is_empty() {
+            let help = format!("it is a key of `{tag}` {}", others.join(", "));
+            return Err(entry.key.fault(format!("unknown key `{path}.{key}`"), Some(help)));
+        }
     }
+    check(node, options[position], path)
 }
 
 /// Alternatives of alternatives as one list: documented words below "a number or a word".

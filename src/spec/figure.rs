@@ -10,12 +10,11 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::check::suggestion;
-use super::method::{MethodFault, read_table, schema_of};
+use super::method::{MethodFault, read_table, schema_of, take_keys};
 use super::run::RunSpec;
-use super::settings::to_json;
 use super::sweep::{lists_variant, names_variant};
 use super::tree::{Node, Value};
 use crate::error::Result;
@@ -50,7 +49,7 @@ impl<T: Any + Debug + Send + Sync> FigureKeys for T {}
 const COMMON: &[&str] = &["title", "datasets", "variants", "width_cm"];
 
 /// Keys that kinds of figures share.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Selection {
     /// Text above the figure.
@@ -183,17 +182,13 @@ impl FigureKind {
     }
 
     /// Reads a figure of this kind that fits its schema.
-    fn read(&self, mut own: Map<String, Json>) -> Result<Figure, MethodFault> {
-        own.remove("kind");
-        let mut shared = Map::new();
-        for key in to_json(&Selection::default()).as_object().into_iter().flatten().map(|(key, _)| key) {
-            shared.extend(own.remove_entry(key));
-        }
-        let mut selection: Selection = read_table(shared.into())?;
+    fn read(&self, mut own: Json) -> Result<Figure, MethodFault> {
+        own.as_object_mut().map(|own| own.remove("kind"));
+        let mut selection: Selection = read_table(take_keys(&mut own, &schema_of::<Selection>()))?;
         if selection.variants.is_empty() {
             selection.variants = self.variants.iter().map(|name| name.to_string()).collect();
         }
-        let (keys, need) = (self.parse)(own.into())?;
+        let (keys, need) = (self.parse)(own)?;
         Ok(Figure { kind: self.name, selection, keys, need })
     }
 }
@@ -222,7 +217,7 @@ pub(super) fn read<R: AsRef<RunSpec>>(
             let message = format!("`figure[{number}].kind` cannot be {}", json["kind"]);
             return Err(place_of(base, number, "kind").place.fault(message, Some(suggestion("", known))));
         };
-        let figure = kind.read(json.as_object().cloned().unwrap_or_default()).map_err(fault)?;
+        let figure = kind.read(json.clone()).map_err(fault)?;
         check_names(base, number, &figure.selection, runs)?;
         Ok(figure)
     };

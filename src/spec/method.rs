@@ -105,6 +105,12 @@ fn state_defaults(schema: &mut Json, defaults: &Json) {
     }
 }
 
+/// Moves the keys that a schema declares out of an object into another.
+pub fn take_keys(from: &mut Json, schema: &Json) -> Json {
+    let keys = schema["properties"].as_object().into_iter().flatten().map(|(key, _)| key);
+    keys.filter_map(|key| from.as_object_mut()?.remove_entry(key)).collect()
+}
+
 /// Reads a table of settings; the schema has been checked before.
 pub fn read_table<T: serde::de::DeserializeOwned>(table: Json) -> Result<T, MethodFault> {
     serde_path_to_error::deserialize(table)

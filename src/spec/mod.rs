@@ -25,7 +25,7 @@ pub use figure::{Figure, FigureKeys, FigureKind, Keys, Need, Selection, WantedEm
 pub use file::{Dimension, ExperimentFile, Names, Table, VariantFile};
 pub use method::{
     Configured, Kinds, MethodContext, MethodFault, MethodKind, params_difference, params_schema, read_params,
-    read_table, schema_of,
+    read_table, schema_of, take_keys,
 };
 pub use run::{BASE_VARIANT, Declared, Run, RunSpec, SPEC_VERSION, id_of};
 pub use settings::{Settings, canonical_json, difference, digest, merge, to_json};

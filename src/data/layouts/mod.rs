@@ -12,14 +12,13 @@ pub mod visa;
 use crate::data::catalog::Entry;
 use crate::data::index::{ClassIndex, Findings, Image, Source};
 use crate::error::{Error, Result};
-use crate::spec::schema_of;
+use crate::spec::{MethodFault, read_table, schema_of};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use toml::Spanned;
-use toml::de::{DeTable, Deserializer};
 
 /// One row of the registry.
 pub struct Row {
@@ -27,10 +26,10 @@ pub struct Row {
     pub name: &'static str,
     /// The files it wants, for messages.
     pub files: &'static str,
-    /// Keys of its own.
-    pub keys: fn() -> Vec<String>,
+    /// JSON Schema of its own keys.
+    pub schema: fn() -> Json,
     /// Reads them.
-    pub parse: fn(Spanned<DeTable>) -> Result<Arc<dyn Layout>, toml::de::Error>,
+    pub parse: fn(Json) -> Result<Arc<dyn Layout>, MethodFault>,
 }
 
 /// All layouts.
@@ -43,14 +42,8 @@ pub const LAYOUTS: &[Row] = &[
 
 impl Row {
     const fn of<L: Layout + DeserializeOwned + JsonSchema + 'static>(name: &'static str, files: &'static str) -> Self {
-        Row { name, files, keys: keys_of::<L>, parse: |table| Ok(Arc::new(L::deserialize(Deserializer::from(table))?)) }
+        Row { name, files, schema: schema_of::<L>, parse: |json| Ok(Arc::new(read_table::<L>(json)?)) }
     }
-}
-
-/// Names of the keys that a type of `datasets.toml` has.
-pub(crate) fn keys_of<T: JsonSchema>() -> Vec<String> {
-    let schema = schema_of::<T>();
-    schema["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
 }
 
 /// A dataset in a layout. The type holds the keys that the layout alone has in `datasets.toml`.

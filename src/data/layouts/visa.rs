@@ -2,12 +2,11 @@
 //! start from the images folder, as in the official archive.
 
 use super::{Layout, Wanted, below, file};
-use crate::data::catalog::Counts;
 use crate::data::index::{ClassIndex, Findings, GOOD, Labelled, MaskSource};
 use crate::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 /// Columns of the official files.
@@ -165,21 +164,6 @@ fn parse_row(line: &str) -> Result<Row, String> {
 /// Classes named in the rows, sorted.
 pub fn classes(rows: &[Row]) -> Vec<String> {
     rows.iter().map(|row| &row.object).collect::<BTreeSet<_>>().into_iter().cloned().collect()
-}
-
-/// Images per class, from the rows alone.
-pub fn counts(rows: &[Row]) -> BTreeMap<String, Counts> {
-    let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
-    for row in rows {
-        let count = counts.entry(row.object.clone()).or_default();
-        *match (row.training, row.anomalous) {
-            (true, false) => &mut count.train,
-            (true, true) => &mut count.train_bad,
-            (false, false) => &mut count.test_good,
-            (false, true) => &mut count.test_bad,
-        } += 1;
-    }
-    counts
 }
 
 /// One class, or `None` with a fault when the split file does not know it.

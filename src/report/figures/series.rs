@@ -144,7 +144,7 @@ fn varying(recorded: &Recorded, items: &[Item], shown: &[Dimension]) -> Vec<Dime
 fn are_samplings(recorded: &Recorded, items: &[Item]) -> bool {
     let kept = |row: &MetricRecord| {
         let mut spec = recorded.run(&row.run)?.spec.clone();
-        (spec.variant, spec.dataset, spec.seed) = (String::new(), String::new(), 0);
+        (spec.id, spec.variant, spec.dataset, spec.seed) = (String::new(), String::new(), String::new(), 0);
         (spec.protocol.seen.seed, spec.protocol.seen.count) = (0, 0);
         Some(spec)
     };

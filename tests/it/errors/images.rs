@@ -145,7 +145,7 @@ fn a_folder_of_outliers_that_is_empty_or_missing_is_told_with_the_key_that_wants
 fn a_faulty_catalog_is_told_at_its_line() {
     refused(
         |s| s.write("datasets.toml", "[dataset.parts]\nlayout = \"mvtec\"\nrot = \"parts\"\n"),
-        &["datasets.toml: line 3, column 1: unknown key `rot`", "did you mean `root`?"],
+        &["datasets.toml:3:1", "unknown key `dataset.parts.rot`", "did you mean `root`?"],
     );
     let sandbox = Sandbox::new();
     let outcome = sandbox.dmad(&["run", "experiment.toml", "--datasets", "none.toml"]);
