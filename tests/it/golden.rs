@@ -189,7 +189,7 @@ fn faults(label: &str, found: &Json, expected: &Json) -> Vec<String> {
 
 /// Records what is new or changed; what still holds stays as it was, whatever machine it is from.
 fn update(found: &BTreeMap<String, Json>) {
-    let recorded = util::json(golden_file());
+    let recorded = util::json(&golden_file());
     let newest = |(label, artifact): (&String, &Json)| {
         let old = recorded.get(label).filter(|old| faults(label, artifact, old).is_empty());
         (label.clone(), old.unwrap_or(artifact).clone())
@@ -204,7 +204,7 @@ fn every_kind_of_stage_makes_what_it_always_made() {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         update(&found);
     }
-    let recorded = util::json(golden_file());
+    let recorded = util::json(&golden_file());
     let recorded = recorded.as_object().expect("an object");
     let mut wrong: Vec<String> = Vec::new();
     for (label, artifact) in &found {

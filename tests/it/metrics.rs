@@ -6,7 +6,7 @@ use dmad::metrics::{
 };
 use dmad::spec::{Ap, Pro};
 
-use crate::gen_oracle::{hash, uniform};
+use crate::generator::{hash, uniform};
 use crate::generated_maps::{Held, Memory, bottle};
 
 const EXACT: f64 = 1e-12;

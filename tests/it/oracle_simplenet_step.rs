@@ -1,4 +1,4 @@
-//! SimpleNet against the reference numbers (B2): forward pass, losses, gradients, optimiser steps, maps.
+//! SimpleNet against the reference numbers: forward pass, losses, gradients, optimiser steps, maps.
 
 use burn::tensor::{Device, Gradients, Tensor};
 use dmad::maps::{gaussian, upsample};
@@ -9,8 +9,8 @@ use dmad::train::{BatchNormMode, Parameters, download, upload};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use crate::gen_oracle;
-use crate::util::{check_description, json as read_json, numbers, oracles};
+use crate::generator;
+use crate::util::{array, check_description, json as read_json, numbers, reference};
 
 const DIM: usize = 64;
 const HIDDEN: usize = 48;
@@ -51,13 +51,13 @@ struct Case {
 }
 
 impl Case {
-    fn new() -> Option<Self> {
-        let oracle = read_json(oracles()?.join("b2_simplenet.json"));
-        let features = gen_oracle::features(ROWS, DIM, 122);
+    fn new() -> Self {
+        let oracle = read_json(&reference("simplenet_step.json"));
+        let features = generator::features(ROWS, DIM, 122);
         let bytes: Vec<u8> = features.iter().flat_map(|value| value.to_le_bytes()).collect();
         let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(digest, oracle["input"]["sha256"]);
-        Some(Case { oracle, features })
+        Case { oracle, features }
     }
 
     fn rows(&self, device: &Device) -> Tensor<2> {
@@ -71,7 +71,7 @@ impl Case {
             let listed = self.oracle["keys"][module].as_array().expect("keys");
             let entry = listed.iter().find(|entry| entry[1] == key).expect("listed");
             let shape = parameters.get(name).dims();
-            let uniforms = gen_oracle::uniforms(seed, entry[0].as_u64().expect("a stream"), 0, shape[0] * shape[1]);
+            let uniforms = generator::uniforms(seed, entry[0].as_u64().expect("a stream"), 0, shape[0] * shape[1]);
             let two_dimensional = entry[2].as_array().is_some_and(|shape| shape.len() == 2);
             let value = |u: f64| match key {
                 _ if key.ends_with("running_mean") || key.ends_with("bias") => (u - 0.5) * 0.2,
@@ -94,7 +94,7 @@ impl Case {
 
 /// 0.015·(twelve uniforms − 6), the product in f32. The uniforms have 24 bits, so the sums are exact.
 fn noise(step: u64) -> Vec<f32> {
-    let draws = gen_oracle::uniforms(123, step, 0, 12 * ROWS * DIM);
+    let draws = generator::uniforms(123, step, 0, 12 * ROWS * DIM);
     draws.chunks(12).map(|twelve| 0.015f32 * (twelve.iter().sum::<f64>() - 6.0) as f32).collect()
 }
 
@@ -145,8 +145,8 @@ fn check_evaluation(parameters: &Parameters, rows: Tensor<2>, expected: &Json, i
 }
 
 #[test]
-fn b2_scores_and_maps_of_simplenet_follow_the_reference() {
-    let Some(case) = Case::new() else { return };
+fn scores_and_maps_of_simplenet_follow_the_reference() {
+    let case = Case::new();
     let device = Device::flex();
     let (parameters, oracle) = (case.parameters(&device), &case.oracle);
     for (module, _, key, name) in NAMES {
@@ -156,9 +156,7 @@ fn b2_scores_and_maps_of_simplenet_follow_the_reference() {
             assert_eq!(found, numbers(&example["first4"]), "{name}");
         }
     }
-    let path = oracles().expect("there").join("b2_maps_4x64x64.npy");
-    let bytes = std::fs::read(path).expect("maps");
-    let maps: Vec<f32> = npyz::NpyFile::new(&bytes[..]).and_then(|npy| npy.into_vec()).expect("float32");
+    let maps: Vec<f32> = array(&reference("simplenet_maps.npy"));
     check_evaluation(&parameters, case.rows(&device), &oracle["eval"], &oracle["image_scores"], Some(&maps));
 }
 
@@ -168,8 +166,8 @@ fn gradient(parameters: &Parameters, name: &str, gradients: &Gradients) -> Vec<f
 }
 
 #[test]
-fn b2_losses_and_gradients_of_simplenet_follow_the_reference() {
-    let Some(case) = Case::new() else { return };
+fn losses_and_gradients_of_simplenet_follow_the_reference() {
+    let case = Case::new();
     let device = Device::flex().autodiff();
     let expected = &case.oracle["train"];
     let noise = noise(0);
@@ -226,8 +224,8 @@ fn check_parameters(parameters: &Parameters, expected: &Json) {
 }
 
 #[test]
-fn b2_steps_of_simplenet_follow_the_reference() {
-    let Some(case) = Case::new() else { return };
+fn steps_of_simplenet_follow_the_reference() {
+    let case = Case::new();
     let device = Device::flex().autodiff();
     let (expected, mut trainer) = (&case.oracle["train"], case.trainer(&device));
     let losses = numbers(&expected["loss_per_step_f64"]);
@@ -253,7 +251,7 @@ fn b2_steps_of_simplenet_follow_the_reference() {
 
 #[test]
 fn coupled_weight_decay_moves_a_bias_without_gradient_by_the_learning_rate() {
-    let Some(case) = Case::new() else { return };
+    let case = Case::new();
     let device = Device::flex().autodiff();
     let mut trainer = case.trainer(&device);
     let before = download(trainer.parameters().get("discriminator.1.linear.bias"));
@@ -285,7 +283,7 @@ fn simplenet_has_as_many_parameters_as_published() {
 
 #[test]
 fn without_noise_or_without_an_opinion_the_loss_is_what_it_must_be() {
-    let Some(case) = Case::new() else { return };
+    let case = Case::new();
     let device = Device::flex().autodiff();
     // Real and fake rows are the same, and relu(m − s) + relu(m + s) ≥ 2m.
     let losses = case.trainer(&device).loss(case.rows(&device), case.rows(&device).zeros_like()).1;
@@ -298,7 +296,7 @@ fn without_noise_or_without_an_opinion_the_loss_is_what_it_must_be() {
 
 #[test]
 fn an_images_scores_do_not_depend_on_the_images_beside_it() {
-    let Some(case) = Case::new() else { return };
+    let case = Case::new();
     let device = Device::flex();
     let (network, mut parameters) = (Network::new(&params()), case.parameters(&device));
     let together = download(network.score(&mut parameters, case.rows(&device)));

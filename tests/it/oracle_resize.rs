@@ -1,6 +1,6 @@
-//! Oracle A1: decoding and Pillow's antialiased bilinear resize.
+//! Decoding and Pillow's antialiased bilinear resize.
 
-use crate::{gen_oracle, util};
+use crate::{generator, util};
 use dmad::data::index::{Image, Source};
 use dmad::data::{decode, image};
 use dmad::spec;
@@ -21,19 +21,19 @@ fn load(path: &Path) -> Vec<u8> {
 /// Holds the resized `pixels` against the reference: equal where that went horizontally first too. Pillow 13, which made
 /// it, goes vertically first on some images that are not square; Pillow 11 never does. The other order rounds some bytes
 /// to their neighbour.
-fn check(name: &str, pixels: &[u8], oracles: &Path) {
-    let file = std::fs::File::open(oracles.join(format!("a1_{name}_256.npy"))).unwrap();
-    let expected: Vec<u8> = npyz::NpyFile::new(std::io::BufReader::new(file)).unwrap().into_vec().unwrap();
+fn check(name: &str, pixels: &[u8], reference: &Path) {
+    let expected: Vec<u8> = util::array(reference);
     assert_eq!(pixels.len(), expected.len());
-    let tolerance = if ["gen1024", "paper_rgb"].contains(&name) { 0 } else { 1 };
+    let tolerance = if ["1024x1024", "paper_rgb"].contains(&name) { 0 } else { 1 };
     let largest = pixels.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
     assert!(largest <= Some(tolerance), "{name}: {largest:?}");
 }
 
 #[test]
-fn a1_real_images_decode_exactly_and_resize_as_pillow_does() {
-    let (Some(oracles), Some(data)) = (util::oracles(), util::data()) else { return };
-    let reference = util::json(oracles.join("a1_resize.json"));
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
+fn real_images_decode_exactly_and_resize_as_pillow_does() {
+    let (oracles, data) = (util::oracles(), util::data());
+    let reference = util::json(&oracles.join("a1_resize.json"));
     for name in ["tile_grey", "paper_rgb"] {
         let entry = &reference[name];
         let path = data.join(entry["source"]["path"].as_str().unwrap());
@@ -42,29 +42,28 @@ fn a1_real_images_decode_exactly_and_resize_as_pillow_does() {
             (entry["width"].as_u64().unwrap(), entry["height"].as_u64().unwrap())
         });
         assert_eq!(sha(&decoded.data), entry["decoded_rgb_sha256"].as_str().unwrap(), "{name}");
-        check(name, &load(&path), &oracles);
+        check(name, &load(&path), &oracles.join(format!("a1_{name}_256.npy")));
     }
 }
 
 #[test]
-fn a1_generated_images_resize_as_pillow_does() {
-    let Some(oracles) = util::oracles() else { return };
+fn generated_images_resize_as_pillow_does() {
     let folder = tempfile::tempdir().unwrap();
-    let whole = gen_oracle::image(3, 0, 1024);
+    let whole = generator::image(3, 0, 1024);
     let cut: Vec<u8> =
-        gen_oracle::image(3, 1, 1024).chunks(1024 * 3).take(700).flat_map(|row| row[..410 * 3].to_vec()).collect();
-    for (name, width, height, pixels) in [("gen1024", 1024, 1024, whole), ("gen_700x410", 410, 700, cut)] {
+        generator::image(3, 1, 1024).chunks(1024 * 3).take(700).flat_map(|row| row[..410 * 3].to_vec()).collect();
+    for (name, width, height, pixels) in [("1024x1024", 1024, 1024, whole), ("410x700", 410, 700, cut)] {
         let path = folder.path().join("image.png");
         ::image::save_buffer(&path, &pixels, width, height, ::image::ExtendedColorType::Rgb8).unwrap();
-        check(name, &load(&path), &oracles);
+        check(name, &load(&path), &util::reference(&format!("resize_{name}.npy")));
     }
 }
 
 #[test]
-fn a1_a_megapixel_png_loads_in_tens_of_milliseconds() {
+fn a_megapixel_png_loads_in_tens_of_milliseconds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image.png");
-    let pixels = gen_oracle::image(3, 0, 1024);
+    let pixels = generator::image(3, 0, 1024);
     ::image::save_buffer(&path, &pixels, 1024, 1024, ::image::ExtendedColorType::Rgb8).unwrap();
     let millis = (0..10).map(|_| {
         let start = std::time::Instant::now();

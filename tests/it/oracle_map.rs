@@ -2,14 +2,12 @@
 
 use dmad::maps::{gaussian, pooled_maximum, upsample, upsample_corners};
 
-use crate::{gen_oracle, util};
+use crate::{generator, util};
 
 const TOLERANCE: f32 = 1e-6;
 
 fn check_array(what: &str, got: &[f32], file: &str) {
-    let Some(folder) = util::oracles() else { return };
-    let bytes = std::fs::read(folder.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
-    let expected: Vec<f32> = npyz::NpyFile::new(&bytes[..]).and_then(|npy| npy.into_vec()).expect("a float32 array");
+    let expected: Vec<f32> = util::array(&util::reference(file));
     assert_eq!(got.len(), expected.len(), "{what}");
     for (index, (a, b)) in got.iter().zip(&expected).enumerate() {
         assert!((a - b).abs() <= TOLERANCE, "{what}[{index}]: {a}, expected {b}");
@@ -17,24 +15,23 @@ fn check_array(what: &str, got: &[f32], file: &str) {
 }
 
 fn enlarged() -> Vec<f32> {
-    let scores: Vec<f32> = gen_oracle::uniforms(31, 0, 0, 1024).iter().map(|&v| v as f32).collect();
+    let scores: Vec<f32> = generator::uniforms(31, 0, 0, 1024).iter().map(|&v| v as f32).collect();
     upsample(&scores, (32, 32), (256, 256))
 }
 
 #[test]
-fn a6_bilinear_enlargement_equals_pytorch_in_every_pixel() {
-    check_array("bilinear", &enlarged(), "a6_bilinear.npy");
+fn bilinear_enlargement_equals_pytorch_in_every_pixel() {
+    check_array("bilinear", &enlarged(), "map_bilinear.npy");
 }
 
 #[test]
-fn a6_smoothing_equals_scipy_in_every_pixel() {
-    check_array("smoothed", &gaussian(&enlarged(), (256, 256), 4.0), "a6_bilinear_gauss4.npy");
+fn smoothing_equals_scipy_in_every_pixel() {
+    check_array("smoothed", &gaussian(&enlarged(), (256, 256), 4.0), "map_smoothed.npy");
 }
 
 #[test]
-fn a6_descriptions_and_maxima_hold() {
-    let Some(folder) = util::oracles() else { return };
-    let oracle = util::json(folder.join("a6_postprocess.json"));
+fn descriptions_and_maxima_hold() {
+    let oracle = util::json(&util::reference("map.json"));
     let map = enlarged();
     util::check_description("bilinear", &map, &oracle["bilinear"], 1e-6);
     let smoothed = gaussian(&map, (256, 256), 4.0);
@@ -44,9 +41,8 @@ fn a6_descriptions_and_maxima_hold() {
 }
 
 #[test]
-fn a6_impulses_spread_over_33_pixels_and_fold_back_at_the_corner() {
-    let Some(folder) = util::oracles() else { return };
-    let oracle = util::json(folder.join("a6_postprocess.json"));
+fn impulses_spread_over_33_pixels_and_fold_back_at_the_corner() {
+    let oracle = util::json(&util::reference("map.json"));
     let response = |row: usize, col: usize| {
         let mut map = vec![0.0; 256 * 256];
         map[row * 256 + col] = 1.0;
@@ -69,7 +65,7 @@ fn a6_impulses_spread_over_33_pixels_and_fold_back_at_the_corner() {
 fn maps_smaller_than_the_kernel_reflect_as_often_as_needed() {
     // Folding an endless mirrored copy of the map by hand gives the same as the smoothing.
     let (height, width, sigma, radius) = (3usize, 5usize, 2.0f64, 8i64);
-    let map: Vec<f32> = gen_oracle::uniforms(5, 1, 0, height * width).iter().map(|&v| v as f32).collect();
+    let map: Vec<f32> = generator::uniforms(5, 1, 0, height * width).iter().map(|&v| v as f32).collect();
     let mirrored = |at: i64, len: usize| {
         let line: Vec<usize> = (0..len).chain((0..len).rev()).collect();
         line[at.rem_euclid(2 * len as i64) as usize]

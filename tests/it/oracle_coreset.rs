@@ -1,7 +1,7 @@
-//! Oracle A5: greedy coresets and neighbours computed in f64 by NumPy.
+//! Greedy coresets and neighbours computed in f64 by NumPy.
 
-use crate::gen_oracle::features;
-use crate::util::{json, numbers, oracles};
+use crate::generator::features;
+use crate::util::{json, numbers, reference};
 use dmad::bank::coreset::{Start, covering_radius, greedy};
 use dmad::bank::neighbours::nearest;
 use dmad::matrix::Matrix;
@@ -34,16 +34,14 @@ fn check(entry: &Value, start: &Start) {
 }
 
 #[test]
-fn plain_greedy_from_row_zero_matches_oracle_a5() {
-    let Some(folder) = oracles() else { return };
-    let oracle = json(folder.join("a5_coreset.json"));
+fn plain_greedy_from_row_zero_matches_the_reference() {
+    let oracle = json(&reference("coreset.json"));
     check(&oracle["plain_start0"], &Start::Row(0));
 }
 
 #[test]
-fn patchcores_approximate_greedy_matches_oracle_a5() {
-    let Some(folder) = oracles() else { return };
-    let oracle = json(folder.join("a5_coreset.json"));
+fn patchcores_approximate_greedy_matches_the_reference() {
+    let oracle = json(&reference("coreset.json"));
     let entry = &oracle["patchcore_approx"];
     check(entry, &Start::MeanOf(rows_of(&entry["start_rows"])));
 }

@@ -1,13 +1,13 @@
-//! Oracle A4: aggregation of maps into patch features.
+//! Aggregation of maps into patch features.
 
 use dmad::features::aggregate::{Map, Recipe};
 use dmad::matrix::Matrix;
 use dmad::spec::{Aggregation, Features};
 
-use crate::{gen_oracle, util};
+use crate::{generator, util};
 
 fn map(seed: u64, stream: u64, count: usize) -> Vec<f32> {
-    gen_oracle::uniforms(seed, stream, 0, count).into_iter().map(|u| (u - 0.5) as f32).collect()
+    generator::uniforms(seed, stream, 0, count).into_iter().map(|u| (u - 0.5) as f32).collect()
 }
 
 /// The aggregated matrix of the oracle's two maps with `channels` and `sides`.
@@ -26,9 +26,8 @@ fn concat() -> Features {
 }
 
 #[test]
-fn a4_full_size_aggregation_is_that_of_the_reference() {
-    let Some(oracles) = util::oracles() else { return };
-    let oracle = &util::json(oracles.join("a4_patchify.json"))["full"];
+fn full_size_aggregation_is_that_of_the_reference() {
+    let oracle = &util::json(&util::reference("patch_features.json"))["full"];
     for (key, features) in
         [("patchcore_1536_1536", binned(1536)), ("patchcore_1024_1024", binned(1024)), ("concat_avgpool", concat())]
     {
@@ -38,18 +37,16 @@ fn a4_full_size_aggregation_is_that_of_the_reference() {
 }
 
 #[test]
-fn a4_small_aggregation_is_that_of_the_reference_in_every_value() {
-    let Some(oracles) = util::oracles() else { return };
-    let oracle = &util::json(oracles.join("a4_patchify.json"))["small"];
+fn small_aggregation_is_that_of_the_reference_in_every_value() {
+    let oracle = &util::json(&util::reference("patch_features.json"))["small"];
     for (key, file, features) in [
-        ("patchcore_48_48", "a4_small_patchcore_48.npy", binned(48)),
-        ("patchcore_32_32", "a4_small_patchcore_32.npy", binned(32)),
-        ("concat_avgpool", "a4_small_concat.npy", concat()),
+        ("patchcore_48_48", "patch_features_bins48.npy", binned(48)),
+        ("patchcore_32_32", "patch_features_bins32.npy", binned(32)),
+        ("concat_avgpool", "patch_features_concat.npy", concat()),
     ] {
         let rows = aggregated(&features, 22, [16, 32], [8, 4]);
         util::check_description(key, rows.view().data(), &oracle[key], 1e-6);
-        let bytes = std::fs::read(oracles.join(file)).expect("an array");
-        let expected = npyz::NpyFile::new(&bytes[..]).expect("an array").into_vec::<f32>().expect("f32");
+        let expected: Vec<f32> = util::array(&util::reference(file));
         assert_eq!(expected.len(), rows.view().data().len(), "{file}");
         for (index, (got, expected)) in rows.view().data().iter().zip(&expected).enumerate() {
             assert!((got - expected).abs() <= 1e-6, "{file}[{index}]: {got}, expected {expected}");

@@ -1,4 +1,4 @@
-//! Oracle A3: torchvision's networks with weights made by a hash, through a weights file.
+//! Torchvision's networks with weights made by a hash, through a weights file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use dmad::backbone::{Architecture, Backbone};
 use dmad::spec;
 use sha2::{Digest, Sha256};
 
-use crate::{gen_oracle, util};
+use crate::{generator, util};
 
 /// Every key of torchvision's state dictionary with its shape: the network, its head, and the counters.
 fn torchvision_keys(name: &str, head: Vec<TensorSpec>) -> BTreeMap<String, Vec<usize>> {
@@ -30,12 +30,12 @@ fn classifier(prefix: &str, inputs: usize) -> Vec<TensorSpec> {
     vec![tensor(&format!("{prefix}.weight"), &[1000, inputs]), tensor(&format!("{prefix}.bias"), &[1000])]
 }
 
-/// The rule of the oracles' README; a tensor's stream is its place among the sorted keys.
+/// The rule of the references' README; a tensor's stream is its place among the sorted keys.
 fn hash_weights(keys: &BTreeMap<String, Vec<usize>>, seed: u64) -> StateDict {
     let mut state = StateDict::new();
     for (stream, (key, shape)) in keys.iter().enumerate().filter(|(_, (key, _))| !key.ends_with("num_batches_tracked"))
     {
-        let uniforms = gen_oracle::uniforms(seed, stream as u64, 0, shape.iter().product());
+        let uniforms = generator::uniforms(seed, stream as u64, 0, shape.iter().product());
         let fan_in = shape[1..].iter().product::<usize>() as f64;
         let value = |u: f64| {
             if key.ends_with("running_mean") || key.ends_with(".bias") {
@@ -80,7 +80,7 @@ fn check(name: &str, state: &StateDict, layers: &[(&str, &str)], outputs: &serde
         weights: path.display().to_string(),
     };
     let backbone = Backbone::load(&spec, Path::new("none"), 0, &Device::flex()).expect("loadable");
-    let maps = backbone.forward(&[&gen_oracle::image(3, 0, 256)], 256).expect("maps");
+    let maps = backbone.forward(&[&generator::image(3, 0, 256)], 256).expect("maps");
     for (map, (layer, key)) in maps.into_iter().zip(layers) {
         let values = map.into_data().try_into_vec::<f32>().expect("f32");
         util::check_description(&format!("{name} {layer}"), &values, &outputs[*key], 2e-5);
@@ -92,25 +92,22 @@ const B4_LAYERS: [(&str, &str); 4] =
     [("stride2", "features.1"), ("stride4", "features.2"), ("stride8", "features.3"), ("stride16", "features.5")];
 
 #[test]
-fn a3_resnet18_gives_the_maps_of_torchvision() {
-    let Some(oracles) = util::oracles() else { return };
-    let oracle = &util::json(oracles.join("a3_backbones.json"))["resnet18"];
+fn resnet18_gives_the_maps_of_torchvision() {
+    let oracle = &util::json(&util::reference("backbones.json"))["resnet18"];
     let state = oracle_weights(oracle, "resnet18", classifier("fc", 512));
     check("resnet18", &state, &RESNET_LAYERS, &oracle["outputs"]);
 }
 
 #[test]
-fn a3_wide_resnet50_2_gives_the_maps_of_torchvision() {
-    let Some(oracles) = util::oracles() else { return };
-    let oracle = &util::json(oracles.join("a3_backbones.json"))["wide_resnet50_2"];
+fn wide_resnet50_2_gives_the_maps_of_torchvision() {
+    let oracle = &util::json(&util::reference("backbones.json"))["wide_resnet50_2"];
     let state = oracle_weights(oracle, "wide_resnet50_2", classifier("fc", 2048));
     check("wide_resnet50_2", &state, &RESNET_LAYERS, &oracle["outputs"]);
 }
 
 #[test]
-fn a3_efficientnet_b4_gives_the_maps_of_torchvision_and_those_of_uniads_conventions() {
-    let Some(oracles) = util::oracles() else { return };
-    let oracle = &util::json(oracles.join("a3_backbones.json"))["efficientnet_b4"];
+fn efficientnet_b4_gives_the_maps_of_torchvision_and_those_of_uniads_conventions() {
+    let oracle = &util::json(&util::reference("backbones.json"))["efficientnet_b4"];
     let mut head = classifier("classifier.1", 1792);
     head.push(tensor("features.8.0.weight", &[1792, 448, 1, 1]));
     head.extend(
