@@ -12,7 +12,8 @@ fn main() {
     if demanded || REFERENCES.iter().all(|name| std::env::var_os(name).is_some()) {
         println!("cargo::rustc-cfg=dmad_references");
     }
-    let latex = || std::process::Command::new("pdflatex").arg("--version").output().is_ok_and(|out| out.status.success());
+    let latex =
+        || std::process::Command::new("pdflatex").arg("--version").output().is_ok_and(|out| out.status.success());
     if demanded || latex() {
         println!("cargo::rustc-cfg=dmad_latex");
     }

@@ -5,10 +5,10 @@ use dmad::maps::{gaussian, upsample};
 use dmad::metrics::{Options, image_metrics, pixel_metrics, regions};
 use dmad::spec::Pro;
 
-#[path = "../tests/it/generator.rs"]
-mod generator;
 #[path = "../tests/it/generated_maps.rs"]
 mod generated_maps;
+#[path = "../tests/it/generator.rs"]
+mod generator;
 
 fn pixels(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pixel_metrics");

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::trial::{Differs, Knob, Promise, Trial};
 use super::{Entry, Method, Outputs, Scoring, Select};
 use crate::error::{Error, Result};
 use crate::matrix::Rows;
@@ -27,6 +28,23 @@ pub const ENTRY: Entry = Entry {
         let params = read_params(json.clone()).map_err(|fault| Error::method(fault.message, fault.key))?;
         Ok(Box::new(Padim { params, seed }))
     },
+    trial: &TRIAL,
+};
+
+/// A study of milliseconds, and what every key must change in it: tests hold the method to these rows.
+const TRIAL: Trial = Trial {
+    study: r#"
+[method]
+name = "padim"
+dims = 8
+sigma = 1.0
+"#,
+    large: &[],
+    knobs: &[
+        Knob::new("dims", &["8", "16"], Differs::Patches).promises(&[Promise::MoreParameters]),
+        Knob::new("epsilon", &["0.01", "0.1"], Differs::Patches).promises(&[Promise::LowerPatches]),
+        Knob::new("sigma", &["0.0", "1.0", "4.0"], Differs::Metrics).promises(&[Promise::SmootherMaps]),
+    ],
 };
 
 /// Parameters of `[method]`; documentation and ranges become the JSON Schema.

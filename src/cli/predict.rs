@@ -11,7 +11,7 @@ use super::Common;
 use crate::error::{Error, Result};
 use crate::methods;
 use crate::record;
-use crate::run::{self, Prediction, Progress, Request, Session};
+use crate::run::{self, Prediction, Request, Session};
 use crate::store::write_atomically;
 
 /// Extensions of the images that are taken from a folder.
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
         return Err(Error::usage(format!("run {} failed: {message}", found.id), "choose one that did not"));
     }
     let paths = files(&args.images)?;
-    let session = Session::open(common.settings(), common.catalog()?, Progress::new())?;
+    let session = Session::open(common.settings(), common.catalog()?, common.progress()?)?;
     let declared = recorded.experiment.runs.iter().find(|run| run.spec.id() == found.id);
     let request = Request {
         run: declared.unwrap_or_else(|| unreachable!("a record is found by its experiment's runs")),

@@ -7,7 +7,7 @@ use crate::bank::neighbours::nearest_in_parts;
 use crate::bank::project::{Kind, Projection};
 use crate::error::Result;
 use crate::matrix::Rows;
-use crate::plan::{Computed, Graph, Inputs, Job, Stage, StageId, Work};
+use crate::plan::{Computed, Graph, Inputs, Job, Notice, Stage, StageId, Work};
 use crate::random::{Purpose, name_index, stream};
 use crate::store::{Scratch, TensorDecl};
 
@@ -61,7 +61,8 @@ impl CoresetParams {
         let total: usize = parts.iter().map(Rows::len).sum();
         let count = coreset_size(total, ratio);
         if total as f64 * ratio < 1.0 {
-            (job.notice)(&format!("a ratio of {ratio} keeps less than one of {total} rows; one is kept"));
+            let text = format!("a ratio of {ratio} keeps less than one of {total} rows; one is kept");
+            (job.notice)(Notice::Remark(text));
         }
         let mut starts = stream(seed, Purpose::CoresetStart, index);
         let start = match self.approximate {

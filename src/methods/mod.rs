@@ -7,9 +7,10 @@ mod common;
 pub mod dmad;
 #[cfg(test)]
 #[path = "../../docs/padim.rs"]
-mod padim; // the README's example of a new method: kept compiling
+mod example; // the README's example of a new method: kept compiling
 mod patchcore;
 pub mod simplenet;
+pub mod trial;
 pub mod uniad;
 
 use schemars::JsonSchema;
@@ -20,6 +21,7 @@ use crate::error::Result;
 use crate::maps::{gaussian, upsample, upsample_corners};
 use crate::plan::{Graph, Inputs, StageId};
 use crate::spec::MethodKind;
+use trial::Trial;
 
 /// A method with its parameters.
 pub trait Method: Send + Sync {
@@ -92,6 +94,8 @@ pub struct Entry {
     pub kind: MethodKind,
     /// Builds it from resolved parameters and the run's seed.
     pub build: fn(&Json, u64) -> Result<Box<dyn Method>>,
+    /// Its small study and what each of its keys must change there: what tests hold it to.
+    pub trial: &'static Trial,
 }
 
 /// All methods.
@@ -124,11 +128,12 @@ mod tests {
     #[test]
     fn the_example_of_a_new_method_fits_the_registry() {
         let filled =
-            (padim::ENTRY.kind.fill)(serde_json::json!({ "dims": 7 })).unwrap_or_else(|e| panic!("{}", e.message));
+            (example::ENTRY.kind.fill)(serde_json::json!({ "dims": 7 })).unwrap_or_else(|e| panic!("{}", e.message));
         assert_eq!(filled["sigma"], 4.0);
-        let method = (padim::ENTRY.build)(&filled, 0).unwrap_or_else(|e| panic!("{e}"));
+        let method = (example::ENTRY.build)(&filled, 0).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(method.scoring().top_k, 1);
-        assert!(METHODS.iter().all(|entry| entry.kind.name != padim::ENTRY.kind.name), "it is an example");
+        let keys: Vec<&str> = example::ENTRY.trial.knobs.iter().map(|knob| knob.key).collect();
+        assert_eq!(keys, filled.as_object().expect("a table").keys().collect::<Vec<_>>(), "a row for every key");
     }
 
     #[test]

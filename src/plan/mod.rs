@@ -6,5 +6,5 @@
 mod graph;
 mod inputs;
 
-pub use graph::{Computed, Graph, Job, Stage, StageId, Work};
+pub use graph::{Computed, Graph, Job, Notice, Stage, StageId, Work};
 pub use inputs::{ClassInputs, Environment, Inputs, OutlierCategory, SeenInput, Tested};

@@ -6,8 +6,8 @@ use dmad::metrics::{
 };
 use dmad::spec::{Ap, Pro};
 
-use crate::generator::{hash, uniform};
 use crate::generated_maps::{Held, Memory, bottle};
+use crate::generator::{hash, uniform};
 
 const EXACT: f64 = 1e-12;
 

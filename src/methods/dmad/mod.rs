@@ -32,6 +32,7 @@ mod filter;
 mod network;
 mod params;
 mod train;
+mod trial;
 
 pub use network::{Network, PatchRows};
 pub use params::{AttentionMode, AutoNumber, Params, Switch};
@@ -62,6 +63,7 @@ pub const ENTRY: Entry = Entry {
             read_params(json.clone()).map_err(|fault| crate::error::Error::method(fault.message, fault.key))?;
         Ok(Box::new(Dmad { params, seed }))
     },
+    trial: &trial::TRIAL,
 };
 
 /// DMAD with its parameters.

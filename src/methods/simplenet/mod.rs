@@ -23,6 +23,7 @@
 mod network;
 mod params;
 mod train;
+mod trial;
 
 pub use network::Network;
 pub use params::{Params, Schedule, Train};
@@ -51,6 +52,7 @@ pub const ENTRY: Entry = Entry {
         let params = read_params(json.clone()).map_err(|fault| Error::method(fault.message, fault.key))?;
         Ok(Box::new(SimpleNet { params, seed }))
     },
+    trial: &trial::TRIAL,
 };
 
 /// SimpleNet with its parameters.

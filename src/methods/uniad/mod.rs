@@ -18,6 +18,7 @@
 mod network;
 mod params;
 mod train;
+mod trial;
 
 pub use network::{Dropout, Network, Pass, Place};
 pub use params::{ImageScore, Jitter, Mask, NetworkParams, Params, Score, Train};
@@ -51,6 +52,7 @@ pub const ENTRY: Entry = Entry {
         let params = read_params(json.clone()).map_err(|fault| Error::method(fault.message, fault.key))?;
         Ok(Box::new(UniAd { params, seed }))
     },
+    trial: &trial::TRIAL,
 };
 
 /// UniAD with its parameters.

@@ -3,6 +3,8 @@
 //! Without training, this is also the 1-nearest-neighbour baseline of every other method's features. The released code
 //! returns squared distances and has no re-weighting of image scores; the paper's Eq. 7 is `score.reweight`.
 
+mod trial;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -31,6 +33,7 @@ pub const ENTRY: Entry = Entry {
         let params = read_params(json.clone()).map_err(|fault| Error::method(fault.message, fault.key))?;
         Ok(Box::new(PatchCore { params, seed }))
     },
+    trial: &trial::TRIAL,
 };
 
 /// PatchCore's parameters (sheet §2, §6, §7).
