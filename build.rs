@@ -1,7 +1,8 @@
 //! Records what the program is built from, and whether the reference data for its tests is at hand.
 //!
 //! Sets `DMAD_GIT_REVISION` ("unknown" without git, or outside a checkout of this package) and `DMAD_GIT_DIRTY`, and the
-//! cfg `dmad_references`, without which tests against datasets, published weights and oracles are ignored.
+//! cfgs `dmad_references` and `dmad_latex`, without which tests against datasets, published weights and oracles, and of the
+//! paper's document, are ignored.
 
 use std::process::Command;
 
@@ -60,8 +61,12 @@ fn references() {
         println!("cargo::rerun-if-env-changed={variable}");
     }
     let set = |variable: &&str| std::env::var_os(variable).is_some();
-    println!("cargo::rustc-check-cfg=cfg(dmad_references)");
-    if std::env::var("CI").is_ok_and(|value| value == "true") || REFERENCES.iter().all(set) {
+    let demanded = std::env::var("CI").is_ok_and(|value| value == "true");
+    println!("cargo::rustc-check-cfg=cfg(dmad_references, dmad_latex)");
+    if demanded || REFERENCES.iter().all(set) {
         println!("cargo::rustc-cfg=dmad_references");
+    }
+    if demanded || Command::new("pdflatex").arg("--version").output().is_ok_and(|out| out.status.success()) {
+        println!("cargo::rustc-cfg=dmad_latex");
     }
 }

@@ -5,10 +5,10 @@ use dmad::maps::{gaussian, upsample};
 use dmad::metrics::{Definitions, image_metrics, pixel_metrics, regions};
 use dmad::spec::Pro;
 
-#[path = "../tests/it/gen_oracle.rs"]
-mod gen_oracle;
 #[path = "../tests/it/generated_maps.rs"]
 mod generated_maps;
+#[path = "../tests/it/generator.rs"]
+mod generator;
 
 fn pixels(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pixel_metrics");
@@ -32,11 +32,11 @@ fn small_parts(criterion: &mut Criterion) {
     let maps = generated_maps::bottle(256);
     let last = &maps.0[82];
     criterion.bench_function("regions/256", |b| b.iter(|| regions(&last.mask, last.width)));
-    let scores: Vec<f64> = gen_oracle::uniforms(1, 1, 0, 167);
+    let scores: Vec<f64> = generator::uniforms(1, 1, 0, 167);
     let labels: Vec<bool> = (0..167).map(|image| image >= 26).collect();
     criterion
         .bench_function("image_metrics/167", |b| b.iter(|| image_metrics(&scores, &labels, &Definitions::default())));
-    let patches: Vec<f32> = gen_oracle::uniforms(31, 0, 0, 1024).iter().map(|&v| v as f32).collect();
+    let patches: Vec<f32> = generator::uniforms(31, 0, 0, 1024).iter().map(|&v| v as f32).collect();
     criterion.bench_function("upsample/32to256", |b| b.iter(|| upsample(&patches, (32, 32), (256, 256))));
     let map = upsample(&patches, (32, 32), (256, 256));
     criterion.bench_function("gaussian/256/sigma4", |b| b.iter(|| gaussian(&map, (256, 256), 4.0)));

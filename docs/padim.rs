@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::trial::{Differs, Knob, Promise, Trial};
 use super::{Given, Method, Outputs, Parameters, Scoring, Select};
 use crate::error::Result;
 use crate::matrix::Rows;
@@ -36,11 +37,28 @@ impl Default for Params {
     }
 }
 
+/// A study of milliseconds, and what every key must change in it: tests hold the method to these rows.
+const TRIAL: Trial = Trial {
+    study: r#"
+[method]
+name = "padim"
+dims = 8
+sigma = 1.0
+"#,
+    large: &[],
+    knobs: &[
+        Knob::new("dims", &["8", "16"], Differs::Patches).promises(&[Promise::MoreParameters]),
+        Knob::new("epsilon", &["0.01", "0.1"], Differs::Patches).promises(&[Promise::LowerPatches]),
+        Knob::new("sigma", &["0.0", "1.0", "4.0"], Differs::Metrics).promises(&[Promise::SmootherMaps]),
+    ],
+};
+
 impl Parameters for Params {
     const NAME: &'static str = "padim";
     const ABOUT: &'static str = "PaDiM: a Gaussian for every patch position (arXiv 2011.08785)";
     const BACKBONE: &'static str = "wide_resnet50_2 imagenet";
     const STAGES: &'static [StageKind] = &[StageKind::of::<Fit>(), StageKind::of::<Score>()];
+    const TRIAL: &'static Trial = &TRIAL;
 
     fn build(self, _: Self) -> Arc<dyn Method> {
         Arc::new(self)

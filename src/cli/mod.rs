@@ -27,7 +27,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::data::Catalog;
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
-use crate::run::Settings;
+use crate::run::{Progress, Settings};
 
 /// Experiment tracking and benchmarks for industrial image anomaly detection.
 #[derive(Parser, Debug)]
@@ -109,6 +109,9 @@ struct Common {
     /// How results are printed
     #[arg(long, global = true, value_enum, default_value_t)]
     format: Format,
+    /// Append what happens to this file, one JSON object a line
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    events: Option<PathBuf>,
 }
 
 /// How results are printed.
@@ -131,6 +134,17 @@ impl Common {
             device: self.device,
             memory_bytes: self.memory.unwrap_or_else(crate::clock::default_memory_bytes),
         }
+    }
+
+    /// Progress on standard error, and in the file of `--events`. A line that cannot be written is not worth a run.
+    fn progress(&self) -> Result<Progress> {
+        let Some(path) = &self.events else { return Ok(Progress::new()) };
+        let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let file = opened.map_err(Error::io("write to", path))?;
+        Ok(Progress::new().heard_by(move |event| {
+            let line = serde_json::to_string(event).unwrap_or_default() + "\n";
+            drop((&file).write_all(line.as_bytes()));
+        }))
     }
 
     fn data_root(&self) -> PathBuf {

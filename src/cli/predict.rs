@@ -11,7 +11,7 @@ use super::Common;
 use crate::error::{Error, Result};
 use crate::record;
 use crate::report;
-use crate::run::{self, Prediction, Progress, Request, Session};
+use crate::run::{self, Prediction, Request, Session};
 use crate::spec;
 use crate::store::write_atomically;
 
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
         return Err(Error::usage(format!("run {} failed: {message}", found.id), "choose one that did not"));
     }
     let paths = files(&args.images)?;
-    let session = Session::open(common.settings(), common.catalog()?, Progress::new())?;
+    let session = Session::open(common.settings(), common.catalog()?, common.progress()?)?;
     let experiment = spec::load(&recorded.folder.join("experiment.toml"), &kinds, &[])?;
     let declared = experiment.runs.iter().find(|run| run.spec.id == found.id).ok_or_else(|| {
         let what =

@@ -7,7 +7,7 @@ use wildmatch::WildMatchPattern;
 use super::Common;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::run::{Failure, Isolate, Options, Progress, Session, Summary};
+use crate::run::{Failure, Isolate, Options, Session, Summary};
 use crate::spec::{self, Experiment, Run};
 use crate::{record, report, run};
 
@@ -106,7 +106,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         let what = format!("{first} and {second} are both named \"{}\", so they would share a results folder", a.name);
         return Err(Error::usage(what, "give one of them another `name`"));
     }
-    let session = Session::open(common.settings(), common.catalog()?, Progress::new())?;
+    let session = Session::open(common.settings(), common.catalog()?, common.progress()?)?;
     let selected: Vec<Vec<Run>> = experiments.iter().map(|experiment| args.choice.select(experiment)).collect();
     if let (Some(pattern), true) = (&args.choice.only, selected.iter().all(Vec::is_empty)) {
         return Err(run::nothing_to_run(pattern, &experiments));

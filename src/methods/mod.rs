@@ -4,13 +4,14 @@
 //! seen anomalies with their masks, and outlier textures; labels and masks of test images have no path to it by type.
 
 pub mod dmad;
-mod neighbours;
-mod normal_bank;
 #[cfg(test)]
 #[path = "../../docs/padim.rs"]
-mod padim; // the README's example of a new method: kept compiling
+mod example; // the README's example of a new method: kept compiling
+mod neighbours;
+mod normal_bank;
 mod patchcore;
 pub mod simplenet;
+pub mod trial;
 pub mod uniad;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::spec::{
     Configured, MethodContext, MethodFault, MethodKind, Run, params_difference, params_schema, read_params, to_json,
 };
 use crate::store::Artifact;
+use trial::Trial;
 
 pub use neighbours::Search;
 pub use normal_bank::{Coreset, NORMAL_PART, NormalBank, Scope, Selection, offsets};
@@ -107,6 +109,9 @@ pub trait Parameters: Default + Clone + Serialize + DeserializeOwned + JsonSchem
 
     /// What its banks hold, for figures; a part's place is its number in files.
     const PARTS: &'static [BankPart] = &[];
+
+    /// Its small study and what each of its keys must change there: what tests hold it to.
+    const TRIAL: &'static Trial;
 
     /// The method's own defaults of `image`, `backbone`, `features` where they differ from the general ones.
     fn sections() -> Json {
@@ -217,6 +222,8 @@ pub struct Entry {
     pub stages: &'static [StageKind],
     /// What its banks hold; a part's place is its number in files.
     pub parts: &'static [BankPart],
+    /// Its small study and what each of its keys must change there: what tests hold it to.
+    pub trial: &'static Trial,
 }
 
 impl Entry {
@@ -234,6 +241,7 @@ impl Entry {
             backbone: P::BACKBONE,
             stages: P::STAGES,
             parts: P::PARTS,
+            trial: P::TRIAL,
         }
     }
 }
@@ -289,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_example_of_a_new_method_fits_the_registry() {
-        let entry = Entry::of::<padim::Params>();
+        let entry = Entry::of::<example::Params>();
         let context = MethodContext { seen_count: 0 };
         let read = (entry.kind.parse)(&json!({ "dims": 7 }), &context).unwrap_or_else(|e| panic!("{}", e.message));
         assert_eq!((&read.parameters["sigma"], &read.difference), (&json!(4.0), &json!({ "dims": 7 })));
@@ -338,11 +346,11 @@ mod tests {
 
     #[test]
     fn a_key_with_a_default_that_is_added_to_a_method_changes_no_id_and_no_stage_key() {
-        let default = padim::Params::default();
+        let default = example::Params::default();
         let newer =
-            |own: padim::Params, shrink| Newer { dims: own.dims, epsilon: own.epsilon, sigma: own.sigma, shrink };
+            |own: example::Params, shrink| Newer { dims: own.dims, epsilon: own.epsilon, sigma: own.sigma, shrink };
         let newer_default = newer(default.clone(), Shrink::default());
-        for own in [default.clone(), padim::Params { dims: 7, ..default.clone() }] {
+        for own in [default.clone(), example::Params { dims: 7, ..default.clone() }] {
             let same = newer(own.clone(), Shrink::default());
             assert_eq!(params_difference(&own, &default), params_difference(&same, &newer_default), "the id's part");
             let mut graph = Graph::default();

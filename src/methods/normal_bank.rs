@@ -9,7 +9,7 @@ use crate::bank::coreset::{Start, coreset_size, greedy_in_parts};
 use crate::bank::project::{Kind, Projection};
 use crate::error::Result;
 use crate::matrix::Rows;
-use crate::plan::{self, Compute, Computed, Features, Graph, Handle, Inputs, Job, Work};
+use crate::plan::{self, Compute, Computed, Features, Graph, Handle, Inputs, Job, Notice, Work};
 use crate::random::{Purpose, name_index, stream};
 use crate::spec::{MethodFault, Settings};
 use crate::store::{Scratch, TensorDecl};
@@ -144,7 +144,8 @@ impl Coreset {
         let total: usize = parts.iter().map(Rows::len).sum();
         let count = coreset_size(total, ratio);
         if total as f64 * ratio < 1.0 {
-            (job.notice)(&format!("a ratio of {ratio} keeps less than one of {total} rows; one is kept"));
+            let text = format!("a ratio of {ratio} keeps less than one of {total} rows; one is kept");
+            (job.notice)(Notice::Remark(text));
         }
         let mut starts = stream(seed, Purpose::CoresetStart, index);
         let start = match self.selection {

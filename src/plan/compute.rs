@@ -140,6 +140,20 @@ impl Computed {
     }
 }
 
+/// What a stage says while it is computed, besides how far it is.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// Training goes on after this many of its epochs.
+    Resumed {
+        /// Epochs that were done before.
+        epoch: usize,
+        /// All its epochs.
+        epochs: usize,
+    },
+    /// Something worth a line.
+    Remark(String),
+}
+
 /// What a stage's computation is given.
 pub struct Job<'a> {
     /// Artifacts of the input stages.
@@ -147,7 +161,7 @@ pub struct Job<'a> {
     /// Tells the user how far the stage is: done, total.
     pub progress: &'a (dyn Fn(usize, usize) + Sync),
     /// Tells the user something worth a line.
-    pub notice: &'a (dyn Fn(&str) + Sync),
+    pub notice: &'a (dyn Fn(Notice) + Sync),
     /// Bytes of ordinary memory a stage may fill with what grows with the data.
     pub memory_bytes: u64,
     pub(crate) store: &'a Store,
@@ -195,7 +209,8 @@ impl Job<'_> {
     pub fn scratch(&self, rows: usize, cols: usize) -> Result<Scratch> {
         let scratch = self.store.scratch(rows, cols, self.memory_bytes / 4)?;
         if scratch.is_in_a_file() {
-            (self.notice)(&format!("{rows} × {cols} values would not fit into memory and are kept in a file"));
+            let text = format!("{rows} × {cols} values would not fit into memory and are kept in a file");
+            (self.notice)(Notice::Remark(text));
         }
         Ok(scratch)
     }
@@ -206,7 +221,8 @@ impl Job<'_> {
             Lookup::Found(artifact) => Some(artifact),
             Lookup::Absent => None,
             Lookup::Damaged(reason) => {
-                (self.notice)(&format!("a checkpoint is damaged and will not be used: {reason}"));
+                let text = format!("a checkpoint is damaged and will not be used: {reason}");
+                (self.notice)(Notice::Remark(text));
                 None
             }
         }

@@ -8,7 +8,7 @@ mod contents;
 mod graph;
 mod inputs;
 
-pub use compute::{Compute, Computed, Handle, Job, RowsOf, StageId, Work};
+pub use compute::{Compute, Computed, Handle, Job, Notice, RowsOf, StageId, Work};
 pub use contents::{
     Bank, Content, Embedding, Features, HasImages, HasRows, ImageRows, Metrics, Model, Neighbours, NormalBank, Scores,
 };

@@ -50,12 +50,14 @@ impl<'s, 'g> Executor<'s, 'g> {
             return Ok(Some(artifact));
         }
         if let Some(artifact) = self.find(stage.kind, key) {
+            self.session.progress.found(stage.kind, key);
             return Ok(Some(artifact));
         }
         let Some(inputs) = self.each(stage.inputs.clone())? else { return Ok(None) };
         let Some(_lock) = self.lock(id)? else { return Ok(None) };
         // Someone may have finished it between the look and the lock.
         if let Some(artifact) = self.find(stage.kind, key) {
+            self.session.progress.found(stage.kind, key);
             return Ok(Some(artifact));
         }
         self.compute(id, stage.inputs.iter().copied().zip(inputs).collect())?;
@@ -100,7 +102,7 @@ impl<'s, 'g> Executor<'s, 'g> {
         match self.patience {
             Patience::Leave => self.session.store.lock(&format!("{}-{key}", stage.kind)),
             Patience::Wait => {
-                self.session.progress.stage(key, &format!("waiting for another process: {}", stage.label), 0, 0);
+                self.session.progress.waiting(key, &stage.label);
                 self.session.wait_for(&format!("{}-{key}", stage.kind)).map(Some)
             }
         }
@@ -111,7 +113,7 @@ impl<'s, 'g> Executor<'s, 'g> {
         let key = &*stage.key;
         let clock = Clock::start();
         let progress = |done: usize, total: usize| session.progress.stage(key, &stage.label, done, total);
-        let notice = |text: &str| session.progress.note(text);
+        let notice = |notice| session.progress.notice(notice);
         progress(0, 0);
         let job = Job {
             inputs,
@@ -145,7 +147,7 @@ impl<'s, 'g> Executor<'s, 'g> {
             }
             Lookup::Absent => None,
             Lookup::Damaged(reason) => {
-                self.session.progress.note(&format!("a stored artifact is damaged and will be made again: {reason}"));
+                self.session.progress.damaged(reason);
                 None
             }
         }

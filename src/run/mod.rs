@@ -20,7 +20,7 @@ pub use build::Built;
 pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
 pub use isolate::Isolate;
 pub use predict::{Prediction, Request, predict};
-pub use progress::{Progress, duration};
+pub use progress::{Event, Progress, duration};
 pub use session::{Session, Settings};
 
 use std::sync::Arc;
@@ -122,7 +122,7 @@ pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run], opti
         patience = if busy.len() == before { Patience::Wait } else { Patience::Leave };
         pending = busy;
     }
-    session.progress.finish();
+    session.progress.finish(&summary);
     if !options.is_child {
         let _lock = session.wait_for(&session.results_lock(experiment, "views"))?;
         record::rebuild_views(&folder, experiment)?;
@@ -209,7 +209,7 @@ fn one(
         match standing() {
             Standing::Current => return Ok(Outcome::Current),
             Standing::Stale(why) if !stale.iter().any(|(id, ..)| *id == run.spec.id()) => {
-                session.progress.note(&format!("{} is stale and is done again: {why}", run.spec.id()));
+                session.progress.stale(run, why);
                 stale.push((run.spec.id(), run.spec.variant.clone(), why.into()));
             }
             _ => {}

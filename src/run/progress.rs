@@ -1,7 +1,8 @@
-//! What the user sees while a study runs: one line with an ETA in a terminal, plain timestamped lines elsewhere.
+//! What happens while a study runs, and how the user sees it: one line with an ETA in a terminal, plain timestamped lines
+//! elsewhere.
 //!
-//! Owns: wording, and the time that is left (from what stages were expected to take and have taken). Does not own: those
-//! expectations (`rates`).
+//! Owns: the events, their wording, and the time that is left (from what stages were expected to take and have taken). Does
+//! not own: those expectations (`rates`).
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -9,14 +10,53 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
 
+use super::Summary;
+use crate::plan::Notice;
 use crate::record::Results;
 use crate::spec::Run;
+
+/// Something that happened while a study ran.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A study begins that has so many stages to compute, expected to take so many seconds.
+    Study { stages: usize, seconds: f64 },
+    /// A run begins, the `number`-th (from 0) of `total`.
+    Run { run: String, name: String, dataset: String, number: usize, total: usize },
+    /// How far a stage is; `key` is empty for what no forecast knows.
+    Stage { key: String, label: String, done: usize, total: usize },
+    /// Another process is computing the stage.
+    Waiting { key: String, label: String },
+    /// A stage was taken from the store.
+    Found { kind: String, key: String },
+    /// A stored artifact cannot be used and will be made again.
+    Damaged { reason: String },
+    /// A stage was computed.
+    Computed { kind: String, key: String, label: String, seconds: f64 },
+    /// Training goes on after this many of its epochs.
+    Resumed { epoch: usize, epochs: usize },
+    /// A record is made again because of what has changed.
+    Stale { run: String, why: String },
+    /// Something worth knowing.
+    Note { text: String },
+    /// A run is recorded; its metrics are means over the classes.
+    Done { run: String, seconds: f64, metrics: BTreeMap<String, f64> },
+    /// A run failed.
+    Failed { run: String, message: String },
+    /// The study is over: what became of its runs.
+    Finished { done: usize, current: usize, failed: usize, skipped: usize },
+}
+
+/// Hears every event before it is shown.
+type Listener = Box<dyn Fn(&Event) + Send + Sync>;
 
 /// Progress on stderr.
 pub struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
+    listener: Option<Listener>,
     started: Instant,
     state: Mutex<State>,
 }
@@ -66,12 +106,17 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        Progress { bar, quiet: false, started: Instant::now(), state: Mutex::default() }
+        Progress { bar, quiet: false, listener: None, started: Instant::now(), state: Mutex::default() }
     }
 
     /// Says nothing (tests, machine-readable output).
     pub fn silent() -> Self {
-        Progress { bar: None, quiet: true, started: Instant::now(), state: Mutex::default() }
+        Progress { bar: None, quiet: true, listener: None, started: Instant::now(), state: Mutex::default() }
+    }
+
+    /// The same, with somebody who hears every event.
+    pub fn heard_by(self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        Progress { listener: Some(Box::new(listener)), ..self }
     }
 
     /// A study begins whose stages to do, by key, are expected to take so many seconds.
@@ -79,27 +124,120 @@ impl Progress {
         let seconds: f64 = expected.values().map(|(_, seconds)| seconds).sum();
         let stages = expected.len();
         *self.state() = State { expected, ..State::default() };
-        if stages > 0 && self.bar.is_none() {
-            self.line(&format!("{stages} stages to compute, expected to take {}", duration(seconds)));
-        }
+        self.tell(Event::Study { stages, seconds });
     }
 
     /// A run begins.
     pub fn run(&self, number: usize, total: usize, run: &Run) {
         let spec = &run.spec;
         let name = format!("{} · {} seen · seed {}", spec.variant, spec.protocol.seen.count, spec.seed);
-        if let Some(bar) = &self.bar {
-            bar.set_length(total as u64);
-            bar.set_position(number as u64);
-        } else {
-            self.line(&format!("run {}/{total} {} {name} ({})", number + 1, spec.id(), spec.dataset));
-        }
+        self.tell(Event::Run { run: spec.id(), name: name.clone(), dataset: spec.dataset.clone(), number, total });
         self.state().run = name;
         self.stage("", "", 0, 0);
     }
 
     /// How far a stage is; `key` is empty for what no forecast knows.
     pub fn stage(&self, key: &str, label: &str, done: usize, total: usize) {
+        self.tell(Event::Stage { key: key.into(), label: label.into(), done, total });
+    }
+
+    /// Another process is computing a stage.
+    pub fn waiting(&self, key: &str, label: &str) {
+        self.tell(Event::Waiting { key: key.into(), label: label.into() });
+    }
+
+    /// A stage was taken from the store.
+    pub fn found(&self, kind: &str, key: &str) {
+        self.tell(Event::Found { kind: kind.into(), key: key.into() });
+    }
+
+    /// A stage was computed.
+    pub fn stage_done(&self, kind: &str, key: &str, label: &str, seconds: f64) {
+        self.tell(Event::Computed { kind: kind.into(), key: key.into(), label: label.into(), seconds });
+    }
+
+    /// A stage has something to say.
+    pub fn notice(&self, notice: Notice) {
+        self.tell(match notice {
+            Notice::Resumed { epoch, epochs } => Event::Resumed { epoch, epochs },
+            Notice::Remark(text) => Event::Note { text },
+        });
+    }
+
+    /// A stored artifact cannot be used.
+    pub fn damaged(&self, reason: String) {
+        self.tell(Event::Damaged { reason });
+    }
+
+    /// A record is made again.
+    pub fn stale(&self, run: &Run, why: &str) {
+        self.tell(Event::Stale { run: run.spec.id(), why: why.into() });
+    }
+
+    /// A run is recorded.
+    pub fn done(&self, run: &Run, results: &Results, seconds: f64) {
+        let means = results.means.iter().filter_map(|row| Some((row.metric.clone(), row.value?)));
+        self.tell(Event::Done { run: run.spec.id(), seconds, metrics: means.collect() });
+    }
+
+    /// A run failed.
+    pub fn failed(&self, run: &Run, message: &str) {
+        self.tell(Event::Failed { run: run.spec.id(), message: message.into() });
+    }
+
+    /// Something worth knowing.
+    pub fn note(&self, text: &str) {
+        self.tell(Event::Note { text: text.into() });
+    }
+
+    /// The study is over.
+    pub fn finish(&self, summary: &Summary) {
+        let Summary { done, current, skipped, .. } = *summary;
+        self.tell(Event::Finished { done, current, failed: summary.failed.len(), skipped });
+    }
+
+    fn tell(&self, event: Event) {
+        if let Some(listener) = &self.listener {
+            listener(&event);
+        }
+        match event {
+            Event::Study { stages, seconds } if stages > 0 && self.bar.is_none() => {
+                self.line(&format!("{stages} stages to compute, expected to take {}", duration(seconds)));
+            }
+            Event::Study { .. } | Event::Found { .. } => {}
+            Event::Run { run, name, dataset, number, total } => match &self.bar {
+                Some(bar) => {
+                    bar.set_length(total as u64);
+                    bar.set_position(number as u64);
+                }
+                None => self.line(&format!("run {}/{total} {run} {name} ({dataset})", number + 1)),
+            },
+            Event::Stage { key, label, done, total } => self.show_stage(&key, &label, done, total),
+            Event::Waiting { key, label } => {
+                self.show_stage(&key, &format!("waiting for another process: {label}"), 0, 0)
+            }
+            Event::Computed { kind, key, label, seconds } => self.show_computed(&kind, &key, &label, seconds),
+            Event::Damaged { reason } => {
+                self.line(&format!("note: a stored artifact is damaged and will be made again: {reason}"));
+            }
+            Event::Resumed { epoch, epochs } => {
+                self.line(&format!("note: training goes on after epoch {epoch} of {epochs}"));
+            }
+            Event::Stale { run, why } => self.line(&format!("note: {run} is stale and is done again: {why}")),
+            Event::Note { text } => self.line(&format!("note: {text}")),
+            Event::Done { run, seconds, metrics } => {
+                let value = |name: &&str| metrics.get(*name).map(|value| format!("{name} {:.1}", value * 100.0));
+                let shown: Vec<String> = ["image_auroc", "pixel_auroc", "pixel_pro"].iter().filter_map(value).collect();
+                self.line(&format!("  {run} done in {seconds:.1} s: {}", shown.join(", ")));
+            }
+            Event::Failed { run, message } => self.line(&format!("  {run} FAILED: {message}")),
+            Event::Finished { .. } => {
+                self.bar.as_ref().inspect(|bar| bar.finish_and_clear());
+            }
+        }
+    }
+
+    fn show_stage(&self, key: &str, label: &str, done: usize, total: usize) {
         let mut state = self.state();
         state.current = (key.into(), done as f64 / total.max(1) as f64);
         let left = state.seconds_left().map(|left| format!("about {} left", duration(left)));
@@ -117,8 +255,7 @@ impl Progress {
         }
     }
 
-    /// A stage was computed.
-    pub fn stage_done(&self, kind: &str, key: &str, label: &str, seconds: f64) {
+    fn show_computed(&self, kind: &str, key: &str, label: &str, seconds: f64) {
         let mut state = self.state();
         if let Some((kind, expected)) = state.expected.remove(key) {
             let done = state.done.entry(kind).or_default();
@@ -129,33 +266,6 @@ impl Progress {
         drop(state);
         if self.bar.is_none() {
             self.line(&format!("  {label}: {seconds:.1} s ({kind} {}){}", &key[..8], left.unwrap_or_default()));
-        }
-    }
-
-    /// A run is recorded.
-    pub fn done(&self, run: &Run, results: &Results, seconds: f64) {
-        let shown = ["image_auroc", "pixel_auroc", "pixel_pro"].iter().filter_map(|name| {
-            let row = results.means.iter().find(|row| row.metric == **name)?;
-            Some(format!("{name} {:.1}", row.value? * 100.0))
-        });
-        let line = format!("  {} done in {seconds:.1} s: {}", run.spec.id(), shown.collect::<Vec<_>>().join(", "));
-        self.line(&line);
-    }
-
-    /// A run failed.
-    pub fn failed(&self, run: &Run, message: &str) {
-        self.line(&format!("  {} FAILED: {message}", run.spec.id()));
-    }
-
-    /// Something worth knowing.
-    pub fn note(&self, text: &str) {
-        self.line(&format!("note: {text}"));
-    }
-
-    /// The study is over.
-    pub fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
         }
     }
 
@@ -214,5 +324,23 @@ mod tests {
         assert_eq!(progress.state().seconds_left(), Some(100.0));
         progress.stage("c", "training", 3, 4);
         assert_eq!(progress.state().seconds_left(), Some(40.0));
+    }
+
+    #[test]
+    fn events_are_heard_and_survive_as_lines_of_json() {
+        let heard = std::sync::Arc::new(Mutex::new(Vec::new()));
+        let listener = {
+            let heard = heard.clone();
+            move |event: &Event| heard.lock().expect("whole").push(event.clone())
+        };
+        let progress = Progress::silent().heard_by(listener);
+        progress.note("something");
+        progress.notice(Notice::Resumed { epoch: 3, epochs: 6 });
+        let heard = heard.lock().expect("whole");
+        assert_eq!(heard[..], [Event::Note { text: "something".into() }, Event::Resumed { epoch: 3, epochs: 6 }]);
+        for event in heard.iter() {
+            let line = serde_json::to_string(event).expect("plain data");
+            assert_eq!(serde_json::from_str::<Event>(&line).expect("an event"), *event, "{line}");
+        }
     }
 }

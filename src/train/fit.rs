@@ -12,7 +12,7 @@ use super::optimizer::Optimizer;
 use super::parameters::Parameters;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::plan::{Computed, Job};
+use crate::plan::{Computed, Job, Notice};
 use crate::store::{Artifact, Spent};
 
 /// A model in training, as the shared loop sees it. All state besides parameters and optimisers is a function of the
@@ -141,7 +141,7 @@ fn resume(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep) -> Re
     for (number, (optimizer, steps)) in learner.optimizers().into_iter().zip(steps).enumerate() {
         optimizer.read(&checkpoint, &optimizer_prefix(number), steps, &parameters)?;
     }
-    (job.notice)(&format!("training goes on after epoch {} of {epochs}", epoch + 1));
+    (job.notice)(Notice::Resumed { epoch: epoch + 1, epochs });
     let manifest = checkpoint.manifest();
     let earlier = Spent { wall_seconds: manifest.wall_seconds, cpu_seconds: manifest.cpu_seconds, operations: 0.0 };
     Ok((log, earlier))

@@ -1,6 +1,6 @@
 //! Banks: searches and selections against brute force, on data with many ties.
 
-use crate::gen_oracle::features;
+use crate::generator::features;
 use dmad::bank::coreset::{Start, coreset_size, covering_radius, covering_radius_in_parts, greedy, greedy_in_parts};
 use dmad::bank::distance::squared_distance;
 use dmad::bank::neighbours::{NO_ROW, Nearest, k_nearest, nearest, nearest_in_parts};

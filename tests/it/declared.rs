@@ -6,11 +6,11 @@ use std::path::Path;
 use crate::fixture;
 use crate::program::{EXPERIMENT, Sandbox};
 
-/// A sandbox with the committed records and the file that declared them.
+/// A sandbox with the made-up records and the file that declared them.
 fn judged() -> (Sandbox, String) {
     let sandbox = Sandbox::new();
     fixture::copy_to(&sandbox.path("results"));
-    let text = std::fs::read_to_string(fixture::folder().join("judged.toml")).expect("the fixture's file");
+    let text = std::fs::read_to_string(fixture::study()).expect("the fixture's file");
     sandbox.write("judged.toml", &text);
     (sandbox, text)
 }

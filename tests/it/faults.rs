@@ -4,14 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use dmad::run::Event;
 use dmad::store::{Lookup, Store, disk};
 
-use crate::lab::{BASE, DMAD, Lab, with};
-use crate::program::{Sandbox, command};
+use crate::lab::{Lab, study as small, with};
+use crate::program::{Outcome, Sandbox, command};
 
 /// One run of two classes with seen anomalies, two epochs.
 fn study() -> String {
-    with(&format!("{BASE}{DMAD}"), &[("protocol.seen.count", "1"), ("classes", "[\"wood\"]")])
+    with(&small("dmad"), &[("protocol.seen.count", "1"), ("classes", "[\"wood\"]")])
 }
 
 /// Paths of all files of the store with this extension.
@@ -90,8 +91,10 @@ fn mended(extension: &str, damage: impl Fn(&Path), words: &str) {
         assert_eq!(csv(&again, &experiment), expected, "{kind}");
         // What the numbers did not need stays damaged until something needs it.
         let remade = std::fs::read(&path).is_ok_and(|bytes| extension == "safetensors" && bytes == whole);
-        if kind == "metrics" && extension == "safetensors" {
-            assert!(remade, "{kind}");
+        if kind == "metrics" {
+            assert!(remade || extension != "safetensors", "{kind}");
+            let said = |event: &Event| matches!(event, Event::Damaged { reason } if reason.contains(words));
+            assert!(again.heard().iter().any(said) || words == "absent", "{:?}", again.heard());
         }
     }
 }
@@ -192,10 +195,16 @@ fn the_first_failure_ends_a_study_that_asks_for_it() {
         sandbox.write("experiment.toml", format!("{}{more}", crate::program::EXPERIMENT));
         sandbox.dmad(&[&["run", "experiment.toml"], mode].concat())
     };
+    let ended = |outcome: &Outcome| match outcome.events.last() {
+        Some(Event::Finished { failed, skipped, .. }) => (*failed, *skipped),
+        other => panic!("the study did not end: {other:?}"),
+    };
     let all = study(&[]);
-    all.says(1, &["2 failed", "again: dmad run experiment.toml --seeds 0 --only"]);
+    all.says(1, &["again: dmad run experiment.toml --seeds 0 --only"]);
+    assert_eq!(ended(&all), (2, 0));
     let first = study(&["--fail-fast"]);
-    first.says(1, &["1 failed", "1 runs were not begun"]);
+    first.says(1, &["1 runs were not begun"]);
+    assert_eq!(ended(&first), (1, 1));
 }
 
 #[test]

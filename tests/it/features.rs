@@ -10,7 +10,7 @@ use dmad::features::{CHUNK_IMAGES, Shape, extract, feature_shape};
 use dmad::matrix::Matrix;
 use dmad::spec::{self, Aggregation, Features};
 
-use crate::gen_oracle;
+use crate::generator;
 
 /// PatchCore's steps one after the other, in f64: unfold, interpolate every entry, pool, stack, pool.
 fn direct(maps: &[(Vec<f32>, usize, usize)], patch: usize, pretrain: usize, dim: usize) -> Vec<f64> {
@@ -75,7 +75,7 @@ fn pooled(values: &[f64], bins: usize) -> Vec<f64> {
 #[test]
 fn pooling_before_interpolating_gives_the_features_of_the_direct_order() {
     let map = |seed, channels, side: usize| {
-        let uniforms = gen_oracle::uniforms(seed, 0, 0, channels * side * side);
+        let uniforms = generator::uniforms(seed, 0, 0, channels * side * side);
         (uniforms.into_iter().map(|u| (u - 0.5) as f32).collect::<Vec<f32>>(), channels, side)
     };
     let all = [map(1, 5, 9), map(2, 7, 5), map(3, 12, 3)];
@@ -116,7 +116,7 @@ fn deepest() -> Features {
 
 fn all_rows(backbone: &Backbone, features: &Features, side: usize, count: usize) -> Vec<Matrix> {
     let mut rows = Vec::new();
-    let image = |index| Ok(gen_oracle::image(5, index as u64, side));
+    let image = |index| Ok(generator::image(5, index as u64, side));
     extract(backbone, features, side, count, 5, image, |matrix| {
         rows.push(matrix);
         Ok(())
@@ -150,7 +150,7 @@ fn features_are_the_same_bytes_with_1_2_and_5_threads() {
 #[test]
 fn maps_of_a_large_forward_are_the_same_bytes_with_1_2_and_5_threads() {
     let backbone = load(&spec::Backbone { weights: "random".into(), ..Default::default() });
-    let image = gen_oracle::image(9, 0, 256);
+    let image = generator::image(9, 0, 256);
     let maps = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         let maps = pool.install(|| backbone.forward(&[&image], 256).expect("maps"));
@@ -169,7 +169,7 @@ fn rows_come_in_the_order_of_the_images_and_do_not_depend_on_their_neighbours() 
     assert_eq!(together.len(), 2 * CHUNK_IMAGES + 1);
     for (index, rows) in together.iter().enumerate() {
         let mut alone = Vec::new();
-        let image = |_| Ok(gen_oracle::image(5, index as u64, 64));
+        let image = |_| Ok(generator::image(5, index as u64, 64));
         extract(&backbone, &concat(), 64, 1, 1, image, |matrix| {
             alone.push(matrix);
             Ok(())
@@ -208,7 +208,7 @@ fn between_corners(index: usize, from: usize, to: usize) -> (usize, usize, f64) 
 fn concat_deepest_brings_all_maps_to_the_last_ones_grid_corner_to_corner() {
     let sides = [(2, 9), (3, 5), (2, 4)];
     let values = |(layer, (channels, side)): (usize, &(usize, usize))| -> Vec<f32> {
-        gen_oracle::uniforms(77, layer as u64, 0, channels * side * side).into_iter().map(|u| u as f32).collect()
+        generator::uniforms(77, layer as u64, 0, channels * side * side).into_iter().map(|u| u as f32).collect()
     };
     let maps: Vec<Vec<f32>> = sides.iter().enumerate().map(values).collect();
     let features = Features { aggregation: Aggregation::ConcatDeepest, patch: 1, ..Default::default() };
@@ -250,7 +250,7 @@ fn features_that_are_not_finite_name_the_image_and_a_failing_image_stops_the_pas
     let path = folder.path().join("huge.safetensors");
     dmad::backbone::weights::write(&path, &state).expect("written");
     let huge = load(&lite0(&["stride4"], &path.display().to_string()));
-    let image = |index: usize| -> Result<Vec<u8>> { Ok(gen_oracle::image(5, index as u64, 64)) };
+    let image = |index: usize| -> Result<Vec<u8>> { Ok(generator::image(5, index as u64, 64)) };
     let error = extract(&huge, &concat(), 64, 6, 6, image, |_| Ok(())).expect_err("an overflow").to_string();
     assert!(error.contains("image 0") && error.contains("not finite"), "{error}");
 

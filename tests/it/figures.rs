@@ -6,7 +6,7 @@ use dmad::record::Recorded;
 use dmad::report::{Figures, draw_figures, write_figures};
 use dmad::spec::{Experiment, Need, load};
 
-use crate::lab::{BASE, DMAD, Lab, with};
+use crate::lab::{Lab, study, with};
 
 /// One of each kind.
 const FIGURES: &str = r#"
@@ -36,7 +36,7 @@ epochs = 60
 
 /// Two seeds, with and without seen anomalies, every epoch scored.
 fn document(figures: &str) -> String {
-    let text = with(&format!("{BASE}{DMAD}"), &[("seeds", "[0, 1]"), ("method.train.select", "\"best_test\"")]);
+    let text = with(&study("dmad"), &[("seeds", "[0, 1]"), ("method.train.select", "\"best_test\"")]);
     format!("{text}\n[sweep]\n\"protocol.seen.count\" = [0, 2]\n{figures}")
 }
 

@@ -1,17 +1,17 @@
 //! Records that carry the paper's names, numbers of test images and weights, with made-up scores: what verdicts and claims
-//! are held with. They are written through the program's own record types and committed below `tests/fixtures/judged`;
-//! `DMAD_WRITE_FIXTURES=1 cargo test --release --test it fixture` writes them anew after a change of format.
+//! are held with. They are written through the program's own record types, once for all tests that want them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dmad::methods::{Scoring, Select};
 use dmad::metrics::{Definitions, image_metrics};
 use dmad::record::{
-    ClassResult, Cost, ImageRow, MetricRow, Provenance, Record, Results, RunFolder, read_experiment, rebuild_views,
-    write, write_experiment,
+    ClassResult, Cost, ImageRow, MetricRow, Provenance, Record, Results, RunFolder, rebuild_views, write,
+    write_experiment,
 };
-use dmad::spec::{Experiment, MetricName, RunSpec, load};
+use dmad::spec::{MetricName, RunSpec, load};
 use dmad::store::{Artifact, Lookup, Spent, Store, TensorDecl};
 
 /// Classes with their numbers of anomalous and normal test images (as the catalog and the paper have them), and the image
@@ -19,21 +19,37 @@ use dmad::store::{Artifact, Lookup, Spent, Store, TensorDecl};
 const CLASSES: [(&str, usize, usize, f64, f64); 3] =
     [("toothbrush", 30, 12, 0.917, 0.99), ("carpet", 89, 28, 0.99, 0.99), ("bottle", 63, 20, 0.90, 0.99)];
 
-/// The committed fixture.
-pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/judged")
+/// The study that the records are of.
+pub fn study() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/judged.toml")
 }
 
-/// Copies the committed fixture's results into `target`.
-pub fn copy_to(target: &Path) {
-    copy(&folder().join("results"), target);
+/// Writes the records into `results`.
+pub fn copy_to(results: &Path) {
+    static FILES: OnceLock<BTreeMap<PathBuf, Vec<u8>>> = OnceLock::new();
+    let made = || {
+        let folder = tempfile::tempdir().expect("a folder");
+        make(folder.path());
+        let mut files = BTreeMap::new();
+        read(folder.path(), folder.path(), &mut files);
+        files
+    };
+    for (name, bytes) in FILES.get_or_init(made) {
+        let path = results.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, bytes).expect("written");
+    }
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("a folder").map(|entry| entry.expect("readable")) {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(std::fs::copy(entry.path(), target)) }
+/// All files below `folder`, by their path below `root`.
+fn read(root: &Path, folder: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for path in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path()) {
+        if path.is_dir() {
+            read(root, &path, files);
+        } else {
+            let name = path.strip_prefix(root).expect("below").to_path_buf();
+            files.insert(name, std::fs::read(path).expect("a file"));
+        }
     }
 }
 
@@ -147,9 +163,9 @@ fn artifact(store: &Store, run: &str, class: &ClassResult) -> Arc<Artifact> {
     }
 }
 
-/// Writes the records of the fixture's experiment below `results`.
-fn make(results: &Path) -> Experiment {
-    let experiment = load(&folder().join("judged.toml"), &dmad::report::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
+/// Makes the records below `results`.
+fn make(results: &Path) {
+    let experiment = load(&study(), &dmad::report::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
     let target = results.join(&experiment.name);
     std::fs::create_dir_all(&target).expect("a folder");
     write_experiment(&target, &experiment).expect("written");
@@ -176,27 +192,4 @@ fn make(results: &Path) -> Experiment {
         write(&RunFolder::new(&target, &run.spec.id()), &record).unwrap_or_else(|e| panic!("{e}"));
     }
     rebuild_views(&target, &experiment).expect("views");
-    experiment
-}
-
-#[test]
-fn the_committed_fixture_is_what_the_record_types_write_today() {
-    let committed = folder().join("results");
-    if std::env::var_os("DMAD_WRITE_FIXTURES").is_some() {
-        drop(std::fs::remove_dir_all(&committed));
-        make(&committed);
-    }
-    let fresh = tempfile::tempdir().expect("a folder");
-    let experiment = make(fresh.path());
-    let name = &experiment.name;
-    let again = "write it anew with DMAD_WRITE_FIXTURES=1";
-    read_experiment(&committed.join(name), &dmad::report::kinds()).unwrap_or_else(|e| panic!("{e}; {again}"));
-    let mut files = vec![PathBuf::from("experiment.toml"), "metrics.parquet".into(), "images.parquet".into()];
-    for run in experiment.runs.iter().filter(|run| is_recorded(&run.spec)) {
-        files.push(Path::new("runs").join(run.spec.id()).join("metrics.parquet"));
-    }
-    for file in files {
-        let read = |root: &Path| std::fs::read(root.join(name).join(&file)).unwrap_or_default();
-        assert_eq!(read(&committed), read(fresh.path()), "{} has changed: {again}", file.display());
-    }
 }

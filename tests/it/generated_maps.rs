@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use dmad::error::Result;
 use dmad::metrics::{PixelImage, PixelSource, Score};
 
-use crate::gen_oracle::{hash, uniform, uniforms};
+use crate::generator::{hash, uniform, uniforms};
 
 /// One image in memory.
 #[derive(Clone, Debug)]

@@ -1,13 +1,15 @@
 //! A place where tests run whole studies in seconds: tiny generated datasets, its own results and store.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use dmad::data::{Catalog, Split, split};
 use dmad::device::DeviceKind;
 use dmad::error::Result;
 use dmad::methods::METHODS;
+use dmad::methods::trial::Trial;
 use dmad::record::{Recorded, read_experiment};
-use dmad::run::{self, Options, Progress, Session, Settings, Summary};
+use dmad::run::{self, Event, Options, Progress, Session, Settings, Summary};
 use dmad::spec::{Experiment, load};
 
 /// Two classes of ten test images each, another drawing of the same, and two sets of textures.
@@ -54,49 +56,15 @@ features = { aggregation = "patchcore", dim = 24 }
 evaluation.size = 64
 "#;
 
-/// DMAD without seen anomalies, small enough to train in milliseconds.
-pub const DMAD: &str = r#"
-[method]
-name = "dmad"
-bank.normal = { ratio = 0.1, projection = 8, starts = 2 }
-bank.outlier = { dataset = "textures", ratio = 0.2 }
-noise.std = 0.1
-mlp = { blocks = 2, hidden = 8 }
-train = { epochs = 2, batch = 4, anomaly_batch = 4, lr_mlp = 0.01, lr_projection = 0.01 }
-score.sigma = 1.0
-"#;
+/// What a method of the registry declares for tests.
+pub fn trial(method: &str) -> &'static Trial {
+    METHODS.iter().find(|entry| entry.kind.name == method).unwrap_or_else(|| panic!("no method {method}")).trial
+}
 
-/// PatchCore on the same features.
-pub const PATCHCORE: &str = r#"
-[method]
-name = "patchcore"
-bank.normal = { ratio = 0.1, projection = 8, starts = 2 }
-score.sigma = 1.0
-"#;
-
-/// SimpleNet, as small.
-pub const SIMPLENET: &str = r#"
-[method]
-name = "simplenet"
-discriminator.hidden = 8
-noise.std = 0.1
-train = { epochs = 2, batch = 4, lr_adaptor = 0.01, lr_discriminator = 0.01 }
-score.sigma = 1.0
-"#;
-
-/// UniAD on the same features.
-pub const UNIAD: &str = r#"
-[method]
-name = "uniad"
-network = { hidden = 16, heads = 2, feed_forward = 16, encoder_layers = 1, decoder_layers = 1 }
-mask.size = 3
-train = { epochs = 2, batch = 4, lr = 0.01 }
-score.pool = 4
-"#;
-
-/// The small study of every method of the registry, in its order: what must hold of all methods is tested with these.
-pub const STUDIES: &[(&str, &str)] =
-    &[("dmad", DMAD), ("patchcore", PATCHCORE), ("simplenet", SIMPLENET), ("uniad", UNIAD)];
+/// The small study of a method: without seen anomalies, and it trains in milliseconds.
+pub fn study(method: &str) -> String {
+    format!("{BASE}{}", trial(method).study)
+}
 
 /// The default of a method's key below `train`; `None` where it has no such key.
 pub fn train_default(method: &str, key: &str) -> Option<serde_json::Value> {
@@ -129,8 +97,9 @@ pub fn with(document: &str, settings: &[(&str, &str)]) -> String {
 
 /// Runs studies in this process.
 pub struct Lab {
-    folder: std::sync::Arc<tempfile::TempDir>,
+    folder: Arc<tempfile::TempDir>,
     session: Session,
+    heard: Arc<Mutex<Vec<Event>>>,
 }
 
 impl Lab {
@@ -146,7 +115,7 @@ impl Lab {
         Lab::within(self.folder.clone())
     }
 
-    fn within(folder: std::sync::Arc<tempfile::TempDir>) -> Self {
+    fn within(folder: Arc<tempfile::TempDir>) -> Self {
         let below = |name: &str| folder.path().join(name);
         let settings = Settings {
             data: below("data"),
@@ -157,8 +126,16 @@ impl Lab {
             memory_bytes: 1 << 30,
         };
         let catalog = Catalog::load(Some(&below("datasets.toml"))).expect("a catalog");
-        let session = Session::open(settings, catalog, Progress::silent()).unwrap_or_else(|e| panic!("{e}"));
-        Lab { folder, session }
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::clone(&heard);
+        let progress = Progress::silent().heard_by(move |event| to.lock().expect("whole").push(event.clone()));
+        let session = Session::open(settings, catalog, progress).unwrap_or_else(|e| panic!("{e}"));
+        Lab { folder, session, heard }
+    }
+
+    /// What has happened in this session.
+    pub fn heard(&self) -> Vec<Event> {
+        self.heard.lock().expect("whole").clone()
     }
 
     /// The folder of artifacts.

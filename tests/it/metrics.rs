@@ -5,8 +5,8 @@ use dmad::metrics::{
     image_metrics, pixel_metrics, regions,
 };
 
-use crate::gen_oracle::{hash, uniform};
 use crate::generated_maps::{Held, Memory, bottle};
+use crate::generator::{hash, uniform};
 
 const EXACT: f64 = 1e-12;
 

@@ -1,8 +1,9 @@
 //! `dmad plan` and `dmad store`: what they foretell is what happens.
 
+use dmad::run::Event;
 use serde_json::Value as Json;
 
-use crate::program::{EXPERIMENT, Outcome, Sandbox};
+use crate::program::{EXPERIMENT, Outcome, Sandbox, computed, finished};
 
 fn json(outcome: &Outcome) -> Json {
     serde_json::from_str(&outcome.stdout)
@@ -19,11 +20,6 @@ fn to_do(plan: &Json) -> Vec<String> {
     stages.iter().filter(|stage| stage["to_do"] == true).map(named).collect()
 }
 
-/// Stages that a run says it has computed.
-fn computed(said: &str) -> usize {
-    said.lines().filter(|line| line.contains(" s (")).count()
-}
-
 #[test]
 fn a_plan_foretells_exactly_the_stages_that_a_run_computes() {
     let sandbox = Sandbox::new();
@@ -32,11 +28,11 @@ fn a_plan_foretells_exactly_the_stages_that_a_run_computes() {
     assert!(!sandbox.path("results/experiment").exists(), "a plan leaves no results");
     let run = sandbox.dmad(&["run", "experiment.toml"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
-    assert_eq!(computed(&run.stderr), to_do(&before).len(), "{}", run.stderr);
+    assert_eq!(computed(&run.events).len(), to_do(&before).len(), "{}", run.stderr);
     let after = plan(&sandbox, &[]);
     assert_eq!(to_do(&after), Vec::<String>::new());
     assert_eq!(after["runs"][0]["record"], "up to date");
-    assert_eq!(computed(&sandbox.dmad(&["run", "experiment.toml"]).stderr), 0);
+    assert_eq!(computed(&sandbox.dmad(&["run", "experiment.toml"]).events), Vec::<&str>::new());
 }
 
 #[test]
@@ -64,8 +60,8 @@ fn another_seed_or_variant_needs_only_what_is_new() {
     let shared = variant["stages"].as_array().unwrap().iter().filter(|stage| stage["runs"] == 2).count();
     assert!(shared > 5, "{variant}");
     let run = sandbox.dmad(&["run", "experiment.toml"]);
-    assert!(run.stderr.contains("1 runs done, 1 were up to date"), "{}", run.stderr);
-    assert_eq!(computed(&run.stderr), to_do(&variant).len(), "{}", run.stderr);
+    assert_eq!(finished(&run.events), (1, 1));
+    assert_eq!(computed(&run.events).len(), to_do(&variant).len(), "{}", run.stderr);
 }
 
 #[test]
@@ -78,7 +74,7 @@ fn a_plan_knows_what_figures_need() {
     let before = plan(&sandbox, &[]);
     assert_eq!(to_do(&before).iter().filter(|stage| stage.starts_with("embedding")).count(), 1);
     let run = sandbox.dmad(&["run", "experiment.toml"]);
-    assert_eq!(computed(&run.stderr), to_do(&before).len(), "{}", run.stderr);
+    assert_eq!(computed(&run.events).len(), to_do(&before).len(), "{}", run.stderr);
     assert_eq!(to_do(&plan(&sandbox, &[])), Vec::<String>::new());
     figure("perplexity = 5");
     let after = plan(&sandbox, &[]);
@@ -107,7 +103,9 @@ fn a_stale_record_is_named_by_plan_and_done_again_by_run() {
     let planned = plan(&sandbox, &[]);
     assert_eq!(planned["runs"][0]["record"], "stale: its images have changed");
     let run = sandbox.dmad(&["run", "experiment.toml"]);
-    assert!(run.stderr.contains("was stale:") && run.stderr.contains("1 runs done"), "{}", run.stderr);
+    let stale = |event: &&Event| matches!(event, Event::Stale { why, .. } if why == "its images have changed");
+    assert_eq!((run.events.iter().filter(stale).count(), finished(&run.events)), (1, (1, 0)));
+    assert!(run.stderr.contains("was stale:"), "{}", run.stderr);
     assert_eq!(plan(&sandbox, &[])["runs"][0]["record"], "up to date");
 }
 
@@ -165,13 +163,13 @@ fn memory_bounds_what_is_kept_in_memory_and_changes_no_number() {
         let outcome = sandbox.dmad(&["run", "experiment.toml", "--memory", memory]);
         assert_eq!(outcome.code, 0, "{}", outcome.stderr);
         let plan = sandbox.dmad(&["plan", "experiment.toml", "--memory", memory]).stdout;
-        (std::fs::read(sandbox.path("results/experiment/metrics.csv")).expect("a table"), outcome.stderr, plan)
+        (std::fs::read(sandbox.path("results/experiment/metrics.csv")).expect("a table"), outcome.events, plan)
     };
-    let (small, small_said, _) = numbers("1MB");
-    let (large, large_said, _) = numbers("1GB");
+    let (small, small_events, _) = numbers("1MB");
+    let (large, large_events, _) = numbers("1GB");
     assert_eq!(small, large);
-    assert!(small_said.contains("in a file"), "{small_said}");
-    assert!(!large_said.contains("in a file"), "{large_said}");
+    let in_a_file = |event: &Event| matches!(event, Event::Note { text } if text.contains("in a file"));
+    assert!(small_events.iter().any(in_a_file) && !large_events.iter().any(in_a_file));
     let sandbox = Sandbox::new();
     let refused = sandbox.dmad(&["run", "experiment.toml", "--memory", "lots"]);
     refused.says(2, &["512MB"]);

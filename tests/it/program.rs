@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use dmad::run::Event;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 
 /// Two classes in MVTec's layout, two categories of textures.
@@ -63,6 +64,8 @@ pub struct Outcome {
     pub stdout: String,
     /// Standard error.
     pub stderr: String,
+    /// What happened, where the program ran studies.
+    pub events: Vec<Event>,
 }
 
 impl Sandbox {
@@ -121,12 +124,18 @@ impl Sandbox {
 
     /// Runs the program in `folder`.
     pub fn dmad_at(&self, folder: &Path, arguments: &[&str]) -> Outcome {
-        let output = command(folder, arguments).output().expect("the program starts");
+        let heard = tempfile::NamedTempFile::new().expect("a file");
+        let mut command = command(folder, arguments);
+        if arguments.first() == Some(&"run") {
+            command.arg("--events").arg(heard.path());
+        }
+        let output = command.output().expect("the program starts");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
         let outcome = Outcome {
             code: output.status.code().unwrap_or(-1),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
+            events: events(heard.path()),
         };
         assert!(!outcome.stderr.contains("panicked"), "{arguments:?}: {}", outcome.stderr);
         outcome
@@ -143,7 +152,7 @@ impl Sandbox {
         let output = child.wait_with_output().expect("the program ends");
         let stderr = String::from_utf8(output.stderr).expect("UTF-8");
         assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
-        Outcome { code: output.status.code().unwrap_or(-1), stdout: String::new(), stderr }
+        Outcome { code: output.status.code().unwrap_or(-1), stdout: String::new(), stderr, events: Vec::new() }
     }
 
     /// A grey-brown picture with a pattern and noise of `seed`; a defect is a bright bar.
@@ -172,6 +181,30 @@ pub fn command(folder: &Path, arguments: &[&str]) -> Command {
         command.env_remove(variable);
     }
     command
+}
+
+/// The events that a program wrote; one that was killed may have left the last line half written.
+pub fn events(path: &Path) -> Vec<Event> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    whole.map(|line| serde_json::from_str(line).unwrap_or_else(|fault| panic!("{fault}: {line}"))).collect()
+}
+
+/// Keys of the stages that were computed, in order.
+pub fn computed(events: &[Event]) -> Vec<&str> {
+    let key = |event| match event {
+        &Event::Computed { ref key, .. } => Some(key.as_str()),
+        _ => None,
+    };
+    events.iter().filter_map(key).collect()
+}
+
+/// Runs done now, and runs that were up to date, of the only study that these events end.
+pub fn finished(events: &[Event]) -> (usize, usize) {
+    match events.iter().rfind(|event| matches!(event, Event::Finished { .. })) {
+        Some(Event::Finished { done, current, .. }) => (*done, *current),
+        _ => panic!("the study did not end: {events:?}"),
+    }
 }
 
 fn is_bar(x: u32, y: u32) -> bool {

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use dmad::methods::METHODS;
 use dmad::random::{Purpose, Stream, stream};
+use dmad::run::Event;
 
-use crate::lab::{BASE, DATASETS, DMAD, PATCHCORE, STUDIES, train_default, variant, with};
+use crate::lab::{DATASETS, study as small, train_default, trial, variant, with};
+use crate::program::{computed, events, finished};
 
 /// Two seeds with and without seen anomalies, several epochs each, and PatchCore beside them.
 fn study() -> String {
@@ -21,7 +24,7 @@ protocol.seen.count = 2
 name = "best"
 method.train.select = "best_test"
 "#;
-    with(&format!("{BASE}{DMAD}{variants}{}", variant("patchcore", PATCHCORE)), &settings)
+    with(&format!("{}{variants}{}", small("dmad"), variant("patchcore", trial("patchcore").study)), &settings)
 }
 
 /// Half of the study, where it is run many times.
@@ -42,16 +45,19 @@ impl Place {
         Place(folder)
     }
 
-    fn start(&self, attempt: &str, more: &[&str]) -> Child {
+    fn start(&self, attempt: &str, more: &[&str]) -> Process {
+        let heard = tempfile::NamedTempFile::new().expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_dmad"));
         command.current_dir(self.0.path()).args(["run", "study.toml"]).args(more);
         command.args(["--results", &format!("{attempt}/results"), "--store", &format!("{attempt}/store")]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")
+        command.arg("--events").arg(heard.path());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        Process { child: child.expect("the program starts"), heard }
     }
 
-    /// Runs to the end; what it said.
-    fn finish(&self, attempt: &str, more: &[&str]) -> String {
-        said(self.start(attempt, more))
+    /// Runs to the end; what happened.
+    fn finish(&self, attempt: &str, more: &[&str]) -> Vec<Event> {
+        self.start(attempt, more).finish()
     }
 
     fn results(&self, attempt: &str) -> PathBuf {
@@ -85,11 +91,40 @@ impl Place {
     }
 }
 
-fn said(child: Child) -> String {
-    let output = child.wait_with_output().expect("the program ends");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && !said.contains("panicked"), "{said}");
-    said
+/// A process, and the file in which it says what happens.
+struct Process {
+    child: Child,
+    heard: tempfile::NamedTempFile,
+}
+
+impl Process {
+    fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a state").is_some()
+    }
+
+    /// Lets it end well; what happened.
+    fn finish(self) -> Vec<Event> {
+        let output = self.child.wait_with_output().expect("the program ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !said.contains("panicked"), "{said}");
+        events(self.heard.path())
+    }
+
+    /// Kills it; what had happened.
+    fn kill(mut self) -> Vec<Event> {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("dead");
+        events(self.heard.path())
+    }
+}
+
+/// Epochs of the trainings that went on: how many were done, of how many.
+fn resumed(events: &[Event]) -> Vec<(usize, usize)> {
+    let epochs = |event: &Event| match event {
+        Event::Resumed { epoch, epochs } => Some((*epoch, *epochs)),
+        _ => None,
+    };
+    events.iter().filter_map(epochs).collect()
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -147,31 +182,29 @@ fn a_study_killed_at_fifty_random_moments_ends_with_the_bytes_of_an_undisturbed_
     let expected = place.recorded("undisturbed");
     assert!(expected.len() > 20, "{:?}", expected.keys());
     let mut draws = stream(0, Purpose::Bootstrap, 0);
-    let (mut kills, mut attempt, mut resumed) = (0, 0, 0);
+    let (mut kills, mut attempt, mut went_on) = (0, 0, 0);
     while kills < 50 {
         let name = format!("killed{attempt}");
         attempt += 1;
         loop {
-            let mut child = place.start(&name, &ONE_SEED);
+            let mut process = place.start(&name, &ONE_SEED);
             let moment = whole.mul_f64(draws.below(1000) as f64 / 1000.0);
             let deadline = Instant::now() + moment;
-            while Instant::now() < deadline && child.try_wait().expect("a state").is_none() {
+            while Instant::now() < deadline && !process.has_ended() {
                 std::thread::sleep(Duration::from_millis(2));
             }
-            if kills == 50 || child.try_wait().expect("a state").is_some() {
-                let text = said(child);
-                resumed += usize::from(text.contains("training goes on after epoch"));
+            if kills == 50 || process.has_ended() {
+                went_on += usize::from(!resumed(&process.finish()).is_empty());
                 break;
             }
-            child.kill().expect("killed");
-            child.wait().expect("dead");
+            process.kill();
             kills += 1;
         }
         assert!(place.recorded(&name) == expected, "{}", difference(&place.recorded(&name), &expected));
         assert_eq!(place.stage_keys(&name), place.stage_keys("undisturbed"), "checkpoints or half-made artifacts stay");
     }
     // That it can go on within a training is shown below; here it depends on the moments.
-    eprintln!("{kills} kills in {attempt} studies, {resumed} of them finished from a checkpoint");
+    eprintln!("{kills} kills in {attempt} studies, {went_on} of them finished from a checkpoint");
 }
 
 /// The first file that differs.
@@ -190,23 +223,19 @@ const EPOCHS: usize = 36;
 /// Every process but the first must have gone on where the one before was killed.
 fn kill_in_training(place: &Place, attempt: &str, draws: &mut Stream) {
     let mut before = None;
-    let check = |text: &str, before: Option<usize>| match before {
-        Some(epoch) => {
-            assert!(text.contains(&format!("training goes on after epoch {} of {EPOCHS}", epoch + 1)), "{text}")
-        }
-        None => assert!(!text.contains("training goes on"), "{text}"),
+    let check = |events: &[Event], before: Option<usize>| {
+        let expected: Vec<(usize, usize)> = before.map(|epoch| (epoch + 1, EPOCHS)).into_iter().collect();
+        assert_eq!(resumed(events), expected, "{events:?}");
     };
     for kill in 0..3 {
         let target = kill * EPOCHS / 6 + draws.below(EPOCHS / 6);
-        let mut child = place.start(attempt, &[]);
+        let mut process = place.start(attempt, &[]);
         while place.newest_checkpoint(attempt).is_none_or(|epoch| epoch < target) {
-            assert!(child.try_wait().expect("a state").is_none(), "it ended before epoch {target} was seen");
+            assert!(!process.has_ended(), "it ended before epoch {target} was seen");
             std::thread::sleep(Duration::from_micros(200));
         }
         std::thread::sleep(Duration::from_micros(draws.below(3000) as u64));
-        child.kill().expect("killed");
-        let output = child.wait_with_output().expect("dead");
-        check(&String::from_utf8_lossy(&output.stderr), before);
+        check(&process.kill(), before);
         before = place.newest_checkpoint(attempt);
         assert!(before.is_some_and(|epoch| epoch + 1 < EPOCHS), "killed too late: {before:?}");
     }
@@ -216,14 +245,14 @@ fn kill_in_training(place: &Place, attempt: &str, draws: &mut Stream) {
 #[test]
 fn the_killed_training_of_every_method_goes_on_from_its_last_checkpoint_and_ends_with_the_same_bytes() {
     let mut draws = stream(0, Purpose::Bootstrap, 1);
-    let trained = STUDIES.iter().filter(|(name, _)| train_default(name, "epochs").is_some());
-    for (name, method) in trained {
+    let names = METHODS.iter().map(|entry| entry.kind.name);
+    for name in names.filter(|name| train_default(name, "epochs").is_some()) {
         // The parameters of the last epoch are kept, or of all.
         for select in ["\"last\"", "\"best_test\""] {
             let mut settings = vec![("method.train.epochs", EPOCHS.to_string())];
             settings.extend(train_default(name, "select").map(|_| ("method.train.select", select.to_string())));
             let settings: Vec<(&str, &str)> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
-            let place = Place::of(&with(&format!("{BASE}{method}"), &settings));
+            let place = Place::of(&with(&small(name), &settings));
             place.finish("undisturbed", &[]);
             kill_in_training(&place, "killed", &mut draws);
             let (found, expected) = (place.recorded("killed"), place.recorded("undisturbed"));
@@ -237,30 +266,25 @@ fn the_killed_training_of_every_method_goes_on_from_its_last_checkpoint_and_ends
 fn four_processes_share_a_study_and_compute_nothing_twice() {
     let place = Place::new();
     place.finish("alone", &[]);
-    let children: Vec<Child> = (0..4).map(|_| place.start("shared", &[])).collect();
-    let said: Vec<String> = children.into_iter().map(said).collect();
+    let processes: Vec<Process> = (0..4).map(|_| place.start("shared", &[])).collect();
+    let events: Vec<Vec<Event>> = processes.into_iter().map(Process::finish).collect();
     assert!(place.recorded("shared") == place.recorded("alone"), "{}", {
         difference(&place.recorded("shared"), &place.recorded("alone"))
     });
-    let mut computed: BTreeMap<&str, usize> = BTreeMap::new();
-    for line in said.iter().flat_map(|text| text.lines()).filter(|line| line.contains(" s (")) {
-        let (_, stage) = line.split_once(" s (").expect("looked for");
-        *computed.entry(stage.split(')').next().expect("closed")).or_default() += 1;
-    }
-    assert_eq!(computed.len(), place.stage_keys("alone").len(), "{said:#?}");
-    assert!(computed.values().all(|&times| times == 1), "{computed:?}");
-    let busy = said.iter().filter(|text| text.contains(" s (")).count();
-    assert!(busy >= 2, "the work was not shared: {said:#?}");
+    let mut keys: Vec<&str> = events.iter().flat_map(|events| computed(events)).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, place.stage_keys("alone"), "every stage once");
+    let busy = events.iter().filter(|events| !computed(events).is_empty()).count();
+    assert!(busy >= 2, "the work was not shared: {events:#?}");
 }
 
 #[test]
 fn shards_divide_a_study_and_their_results_merge() {
     let place = Place::new();
     place.finish("whole", &[]);
-    let first = place.finish("parts", &["--shard", "1/2"]);
-    assert!(first.contains("4 runs done"), "{first}");
-    let second = place.finish("parts", &["--shard", "2/2"]);
-    assert!(second.contains("4 runs done"), "{second}");
+    for part in ["1/2", "2/2"] {
+        assert_eq!(finished(&place.finish("parts", &["--shard", part])), (4, 0), "{part}");
+    }
     assert!(place.recorded("parts") == place.recorded("whole"), "{}", {
         difference(&place.recorded("parts"), &place.recorded("whole"))
     });
@@ -272,10 +296,10 @@ fn a_second_run_does_nothing_and_a_lost_record_is_written_again_from_the_store()
     place.finish("once", &[]);
     let expected = place.recorded("once");
     let again = place.finish("once", &[]);
-    assert!(again.contains("0 runs done, 8 were up to date") && !again.contains(" s ("), "{again}");
+    assert_eq!((finished(&again), computed(&again)), ((0, 8), Vec::new()));
     std::fs::remove_dir_all(entries(&place.results("once").join("runs"))[0].clone()).expect("removed");
     let restored = place.finish("once", &[]);
-    assert!(restored.contains("1 runs done, 7 were up to date") && !restored.contains(" s ("), "{restored}");
+    assert_eq!((finished(&restored), computed(&restored)), ((1, 7), Vec::new()));
     assert!(place.recorded("once") == expected, "{}", difference(&place.recorded("once"), &expected));
 }
 
@@ -283,8 +307,7 @@ fn a_second_run_does_nothing_and_a_lost_record_is_written_again_from_the_store()
 fn isolated_runs_leave_the_same_bytes() {
     let place = Place::new();
     place.finish("together", &["--seeds", "0"]);
-    let text = place.finish("apart", &["--seeds", "0", "--isolate"]);
-    assert!(text.contains("4 runs done"), "{text}");
+    assert_eq!(finished(&place.finish("apart", &["--seeds", "0", "--isolate"])), (4, 0));
     assert!(place.recorded("apart") == place.recorded("together"), "{}", {
         difference(&place.recorded("apart"), &place.recorded("together"))
     });

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::lab::{BASE, DMAD, PATCHCORE, STUDIES, variant, with};
+use dmad::methods::METHODS;
 
-/// 32 training images, so that one step of 32 × 64 patches with as many pseudo-anomalies has 4,096 rows.
+use crate::lab::{study as small, trial, variant, with};
+use crate::program::{events, finished};
+
+/// 32 training images, so that one step of 32 × 64 patches with as many pseudo-anomalies has 4,096 rows; with 1,100 columns
+/// these are 4.5 million values, above the 4 Mi from which tensor libraries split work differently.
 const DATASETS: &str = r#"
 [dataset.tiny]
 layout = "synthetic"
@@ -25,29 +29,19 @@ side = 64
 textures = 2
 "#;
 
-/// 4,096 rows × 1,100 columns are 4.5 million values: above the 4 Mi from which tensor libraries split work differently.
-const HIDDEN: &str = "1100";
-
-/// DMAD with and without seen anomalies, and every other method beside it.
+/// DMAD with and without seen anomalies, and every other method beside it, each with steps large enough to be split.
 fn study() -> String {
-    let wide = [("method.mlp.hidden", HIDDEN), ("method.train.batch", "32"), ("method.train.anomaly_batch", "32")];
-    let mut study = with(&format!("{BASE}{DMAD}"), &wide);
+    let mut study = with(&small("dmad"), trial("dmad").large);
     study.push_str("\n[[variant]]\nname = \"seen\"\nprotocol.seen.count = 2\n");
-    for (name, method) in STUDIES.iter().filter(|(name, _)| *name != "dmad") {
-        let settings: &[(&str, &str)] = match *name {
-            "simplenet" => &[("method.discriminator.hidden", HIDDEN), ("method.train.batch", "32")],
-            // Batches that no number of threads divides.
-            "uniad" => &[("method.train.batch", "7")],
-            _ => &[],
-        };
-        study.push_str(&variant(name, &with(method, settings)));
+    for entry in METHODS.iter().filter(|entry| entry.kind.name != "dmad") {
+        study.push_str(&variant(entry.kind.name, &with(entry.trial.study, entry.trial.large)));
     }
     let per_class = [("method.bank.normal.scope", "\"per_class\""), ("method.score.reweight", "3")];
-    study + &variant("patchcore_per_class", &with(PATCHCORE, &per_class))
+    study + &variant("patchcore_per_class", &with(trial("patchcore").study, &per_class))
 }
 
 /// How many runs that makes.
-const RUNS: usize = STUDIES.len() + 2;
+const RUNS: usize = METHODS.len() + 2;
 
 struct Place {
     folder: tempfile::TempDir,
@@ -65,16 +59,18 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Runs the study with the real program; returns what it says at the end.
-    fn run(&self, results: &str, store: &str, threads: usize) -> String {
+    /// Runs the study with the real program; returns how many runs it did, and how many were up to date.
+    fn run(&self, results: &str, store: &str, threads: usize) -> (usize, usize) {
+        let heard = tempfile::NamedTempFile::new().expect("a file");
         let output = Command::new(env!("CARGO_BIN_EXE_dmad"))
             .current_dir(self.folder.path())
             .args(["run", "study.toml", "--threads", &threads.to_string(), "--results", results, "--store", store])
+            .arg("--events")
+            .arg(heard.path())
             .output()
             .expect("the program starts");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        said
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        finished(&events(heard.path()))
     }
 
     /// Everything recorded that is no measurement of time: path below the results folder and content.
@@ -124,18 +120,14 @@ fn one_two_and_five_threads_leave_the_same_bytes() {
 #[test]
 fn a_second_run_is_up_to_date_and_one_after_losing_store_and_records_leaves_the_same_bytes() {
     let place = Place::new();
-    let said = place.run("results", "store", 2);
-    assert!(said.contains(&format!("{RUNS} runs done, 0 were up to date")), "{said}");
+    assert_eq!(place.run("results", "store", 2), (RUNS, 0));
     let expected = place.recorded("results");
-    let said = place.run("results", "store", 2);
-    assert!(said.contains(&format!("0 runs done, {RUNS} were up to date")), "{said}");
+    assert_eq!(place.run("results", "store", 2), (0, RUNS));
     assert_same(&expected, &place.recorded("results"), "a second run");
     std::fs::remove_dir_all(place.path("store")).expect("removed");
-    let said = place.run("results", "store", 2);
-    assert!(said.contains(&format!("0 runs done, {RUNS} were up to date")), "records do not need the store: {said}");
+    assert_eq!(place.run("results", "store", 2), (0, RUNS), "records do not need the store");
     assert_same(&expected, &place.recorded("results"), "a run without the store");
     std::fs::remove_dir_all(place.path("results/study/runs")).expect("removed");
-    let said = place.run("results", "store", 2);
-    assert!(said.contains(&format!("{RUNS} runs done, 0 were up to date")), "{said}");
+    assert_eq!(place.run("results", "store", 2), (RUNS, 0));
     assert_same(&expected, &place.recorded("results"), "a run from nothing");
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::lab::{BASE, Lab, SIMPLENET, with};
+use crate::lab::{Lab, study, with};
 
 fn files(folder: &Path) -> Vec<std::ffi::OsString> {
     std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect()
@@ -25,10 +25,10 @@ fn recorded(threads: usize, text: &str) -> Vec<Vec<u8>> {
 fn simplenet_leaves_the_same_bytes_whatever_the_number_of_threads() {
     // 512 real and as many fake rows of 4,200 columns: above the 4 Mi from which tensor libraries split work differently.
     let settings = [("method.discriminator.hidden", "4200"), ("method.train.batch", "8"), ("method.noise.mix", "3")];
-    let study = with(&format!("{BASE}{SIMPLENET}"), &settings);
-    let expected = recorded(1, &study);
+    let text = with(&study("simplenet"), &settings);
+    let expected = recorded(1, &text);
     for threads in [2, 5] {
-        assert!(recorded(threads, &study) == expected, "{threads} threads");
+        assert!(recorded(threads, &text) == expected, "{threads} threads");
     }
 }
 
@@ -36,8 +36,7 @@ fn simplenet_leaves_the_same_bytes_whatever_the_number_of_threads() {
 fn watching_every_epoch_of_simplenet_leaves_the_last_ones_numbers() {
     let numbers = |curve: &str| {
         let lab = Lab::new();
-        let (experiment, summary) =
-            lab.run("study", &with(&format!("{BASE}{SIMPLENET}"), &[("method.train.curve", curve)]));
+        let (experiment, summary) = lab.run("study", &with(&study("simplenet"), &[("method.train.curve", curve)]));
         assert!(summary.failed.is_empty(), "{:?}", summary.failed);
         let metrics = lab.recorded(&experiment).metrics;
         metrics.into_iter().map(|row| (row.class, row.metric, row.value)).collect::<Vec<_>>()
@@ -47,9 +46,9 @@ fn watching_every_epoch_of_simplenet_leaves_the_last_ones_numbers() {
 
 #[test]
 fn simplenet_learns_nothing_from_seen_anomalies() {
-    let (lab, study) = (Lab::new(), format!("{BASE}{SIMPLENET}"));
+    let lab = Lab::new();
     for (name, count) in [("unseen", "0"), ("seen", "2")] {
-        let (_, summary) = lab.run(name, &with(&study, &[("protocol.seen.count", count)]));
+        let (_, summary) = lab.run(name, &with(&study("simplenet"), &[("protocol.seen.count", count)]));
         assert!(summary.failed.is_empty(), "{:?}", summary.failed);
     }
     let models = files(&lab.store().join("training"));
@@ -60,7 +59,7 @@ fn simplenet_learns_nothing_from_seen_anomalies() {
 #[test]
 fn a_study_whose_last_batch_is_its_only_one_and_is_dropped_is_told_so() {
     let settings = [("method.train.batch", "9"), ("method.train.drop_last", "true")];
-    let (_, summary) = Lab::new().run("study", &with(&format!("{BASE}{SIMPLENET}"), &settings));
+    let (_, summary) = Lab::new().run("study", &with(&study("simplenet"), &settings));
     let message = &summary.failed.first().expect("refused").message;
     assert!(message.contains("8 training images make no step of 9"), "{message}");
 }

@@ -6,7 +6,7 @@ use dmad::data::{ClassSplit, evaluation_mask};
 use dmad::spec::{Experiment, MaskResize};
 use serde_json::Value as Json;
 
-use crate::lab::{BASE, Lab, UNIAD, with};
+use crate::lab::{Lab, study as small, with};
 
 /// Losses of the epochs of a run's training, in order.
 fn losses(run: &Path) -> Vec<f64> {
@@ -40,7 +40,7 @@ fn models(lab: &Lab) -> Vec<PathBuf> {
 /// Enough to learn something of 16 images of 64 pixels in a second or two.
 fn study() -> String {
     with(
-        &format!("{BASE}{UNIAD}"),
+        &small("uniad"),
         &[
             ("backbone.layers", "[\"stride4\", \"stride8\"]"),
             ("features", "{ aggregation = \"concat_deepest\" }"),
@@ -120,7 +120,7 @@ fn a_model_is_the_same_bytes_with_1_2_and_5_threads() {
 #[test]
 fn a_mask_that_hides_everything_is_an_error_that_says_so() {
     let lab = Lab::new();
-    let text = with(&format!("{BASE}{UNIAD}"), &[("method.mask.size", "9")]);
+    let text = with(&small("uniad"), &[("method.mask.size", "9")]);
     let (_, summary) = lab.run("blind", &text);
     let message = &summary.failed.first().expect("a failure").message;
     assert!(message.contains("9 × 9") && message.contains("8 × 8"), "{message}");

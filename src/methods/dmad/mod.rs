@@ -12,6 +12,7 @@ mod score;
 mod seen;
 mod train;
 mod trainer;
+mod trial;
 
 pub use network::{Network, PatchRows};
 pub use params::{AttentionMode, AutoNumber, Params, Switch};
@@ -24,6 +25,7 @@ use self::memory::{Memory, Own, Queries};
 use self::score::Score;
 use self::seen::{SeenBank, SeenPatches};
 use self::train::Train as TrainStage;
+use super::trial::Trial;
 use super::{BankPart, ExtraDataset, Given, Method, Outputs, Parameters, Scoring, Select};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, RowsOf, StageKind};
@@ -54,6 +56,7 @@ impl Parameters for Params {
         StageKind::of::<TrainStage>(),
         StageKind::of::<Score>(),
     ];
+    const TRIAL: &'static Trial = &trial::TRIAL;
     const PARTS: &'static [BankPart] = seen::PARTS;
 
     fn resolve(&mut self, context: &MethodContext) {

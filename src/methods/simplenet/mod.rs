@@ -5,6 +5,7 @@
 mod network;
 mod params;
 mod train;
+mod trial;
 
 pub use network::Network;
 pub use params::{Params, Schedule, Train};
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use self::params::ImageScore;
 use self::train::{Score, Train as TrainStage};
+use super::trial::Trial;
 use super::{Method, Outputs, Parameters, Scoring, Select};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, StageKind};
@@ -24,6 +26,7 @@ impl Parameters for Params {
     const ABOUT: &'static str = "SimpleNet: a discriminator of features and noisy features (arXiv 2303.15140)";
     const BACKBONE: &'static str = "wide_resnet50_2 imagenet";
     const STAGES: &'static [StageKind] = &[StageKind::of::<TrainStage>(), StageKind::of::<Score>()];
+    const TRIAL: &'static Trial = &trial::TRIAL;
 
     fn check(&self) -> Result<(), MethodFault> {
         if self.score.image != ImageScore::Map || self.score.top_k == 1 {

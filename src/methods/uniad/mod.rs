@@ -6,6 +6,7 @@
 mod network;
 mod params;
 mod train;
+mod trial;
 
 pub use network::{Dropout, Network, Pass, Place};
 pub use params::{ImageScore, Jitter, Mask, NetworkParams, Params, Score, Train};
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use self::train::{Score as ScoreStage, Train as TrainStage};
+use super::trial::Trial;
 use super::{Given, Method, Outputs, Parameters, Scoring, Select};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, StageKind};
@@ -27,6 +29,7 @@ impl Parameters for Params {
         "UniAD: reconstruction of features by a neighbour-masked transformer (arXiv 2206.03687)";
     const BACKBONE: &'static str = "efficientnet_b4 imagenet";
     const STAGES: &'static [StageKind] = &[StageKind::of::<TrainStage>(), StageKind::of::<ScoreStage>()];
+    const TRIAL: &'static Trial = &trial::TRIAL;
 
     fn sections() -> Json {
         json!({

@@ -12,8 +12,9 @@ fn training(index: &index::Index) -> Vec<Image> {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn a_list_digest_depends_on_paths_contents_and_order_but_not_on_the_folder() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let folder = copy_of("smoke", &data);
     let (here, there) = (training(&real("smoke", &data)), training(&real("smoke", folder.path())));
     let digest = |images: &[Image]| list_digest(&mut Digests::open(None), images).unwrap();
@@ -29,8 +30,9 @@ fn a_list_digest_depends_on_paths_contents_and_order_but_not_on_the_folder() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn the_cache_saves_reading_notices_changes_and_is_rebuilt_when_damaged() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let folder = copy_of("smoke", &data);
     let images = training(&real("smoke", folder.path()));
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
@@ -79,8 +81,9 @@ fn drawings_have_digests_without_being_drawn() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn a_vanished_file_is_an_error_that_names_it() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let folder = copy_of("smoke", &data);
     let images = training(&real("smoke", folder.path()));
     fs::remove_file(images[2].place()).unwrap();

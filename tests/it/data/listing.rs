@@ -14,12 +14,12 @@ fn free_smoke() -> Entry {
 }
 
 /// The fault that indexing a broken copy of `smoke` must give: path and message.
-fn fault(entry: &Entry, breaking: impl FnOnce(&Path)) -> Option<(String, String)> {
-    let folder = copy_of("smoke", &util::data()?);
+fn fault(entry: &Entry, breaking: impl FnOnce(&Path)) -> (String, String) {
+    let folder = copy_of("smoke", &util::data());
     breaking(&folder.path().join("smoke/leather"));
     let (path, what, help) = data_error(index::index(entry, folder.path(), None).unwrap_err());
     let path = path.strip_prefix(folder.path()).unwrap().to_str().unwrap().to_owned();
-    Some((path, format!("{what} ({help})")))
+    (path, format!("{what} ({help})"))
 }
 
 fn total(index: &Index) -> [usize; 4] {
@@ -29,8 +29,9 @@ fn total(index: &Index) -> [usize; 4] {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn the_real_datasets_have_their_declared_counts() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     assert_eq!(total(&real("mini", &data)), [876, 0, 249, 891]);
     assert_eq!(total(&real("smoke", &data)), [4, 0, 4, 11]);
     assert_eq!(total(&real("visa_layout", &data)), [32, 0, 16, 48]);
@@ -40,8 +41,9 @@ fn the_real_datasets_have_their_declared_counts() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn paths_are_relative_with_forward_slashes_sorted_and_masks_belong_to_their_images() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let smoke = real("smoke", &data);
     let class = &smoke.classes[0];
     assert_eq!(class.train[0].path, "leather/train/good/000.png");
@@ -59,8 +61,9 @@ fn paths_are_relative_with_forward_slashes_sorted_and_masks_belong_to_their_imag
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn hidden_and_foreign_files_are_passed_over_and_counted() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let folder = copy_of("smoke", &data);
     let root = folder.path().join("smoke");
     for name in ["readme.txt", "leather/.hidden", "leather/train/good/Thumbs.db", "leather/test/.DS_Store"] {
@@ -82,10 +85,11 @@ fn a_missing_root_names_the_folder_where_to_get_it_and_the_option() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn missing_classes_normals_masks_and_images_are_faults_that_name_the_path() {
     let free = free_smoke();
     let check = |entry: &Entry, path: &str, word: &str, breaking: &dyn Fn(&Path)| {
-        let Some((found, what)) = fault(entry, breaking) else { return };
+        let (found, what) = fault(entry, breaking);
         assert_eq!(found.replace("smoke/leather", "L"), path, "{what}");
         assert!(what.contains(word), "{what}");
     };
@@ -116,8 +120,9 @@ fn missing_classes_normals_masks_and_images_are_faults_that_name_the_path() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn a_survey_collects_all_faults_and_the_first_error_says_how_many_more_there_are() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let folder = copy_of("smoke", &data);
     for mask in ["cut/000_mask.png", "glue/008_mask.png", "poke/010_mask.png"] {
         fs::remove_file(folder.path().join("smoke/leather/ground_truth").join(mask)).unwrap();
@@ -128,8 +133,9 @@ fn a_survey_collects_all_faults_and_the_first_error_says_how_many_more_there_are
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn classes_can_be_narrowed_and_an_unknown_one_is_refused() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let narrow = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(|s| (*s).into()).collect();
         index::index(&entry("mini"), &data, Some(&names))
@@ -141,8 +147,9 @@ fn classes_can_be_narrowed_and_an_unknown_one_is_refused() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn an_empty_or_missing_category_of_outliers_is_a_fault() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let folder = copy_of("dtd", &data);
     let banded = folder.path().join("dtd/images/banded");
     fs::remove_dir_all(&banded).unwrap();
@@ -153,8 +160,9 @@ fn an_empty_or_missing_category_of_outliers_is_a_fault() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn the_official_visa_splits_have_the_published_counts() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     for (name, split) in [("visa", "2cls_fewshot"), ("visa_1cls", "1cls"), ("visa_2cls_highshot", "2cls_highshot")] {
         let declared = entry(name).declared;
         let csv = data.join("visa_split_csv/split_csv").join(format!("{split}.csv"));
@@ -193,8 +201,9 @@ fn faults_of_a_visa_split_name_file_and_line() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn files_that_a_visa_split_names_must_be_there() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let folder = copy_of("visa_layout", &data);
     let fault = || data_error(index::index(&entry("visa_layout"), folder.path(), None).unwrap_err());
     let mask = folder.path().join("visa_layout/paper_btn01_rl/Data/Masks/Anomaly/003.png");

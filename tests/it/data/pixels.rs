@@ -1,7 +1,7 @@
 //! Decoding, geometry and masks.
 
 use super::{copy_of, data_error, real};
-use crate::{gen_oracle, util};
+use crate::{generator, util};
 use dmad::data::decode::{self, Pixels};
 use dmad::data::index::{Image, Labelled, MaskSource, Source};
 use dmad::data::{image as images, mask};
@@ -44,7 +44,7 @@ fn anomaly(folder: &Path, image: impl Into<DynamicImage>, mask: impl Into<Dynami
 }
 
 fn rgb_of(side: u32) -> RgbImage {
-    RgbImage::from_raw(side, side, gen_oracle::image(3, 0, side as usize)).unwrap()
+    RgbImage::from_raw(side, side, generator::image(3, 0, side as usize)).unwrap()
 }
 
 fn block_mask(side: u32, start: u32, end: u32) -> GrayImage {
@@ -110,8 +110,9 @@ fn the_ending_of_a_name_does_not_matter_and_jpeg_stays_near_its_source() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn a_cut_off_file_is_refused_at_every_length() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let folder = tempfile::tempdir().unwrap();
     for name in [
         "mini/paper_zpb01_rl/test/impurity/000.png",
@@ -139,8 +140,9 @@ fn a_cut_off_file_is_refused_at_every_length() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn a_flipped_byte_in_a_png_is_refused() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let folder = tempfile::tempdir().unwrap();
     let mut bytes = fs::read(data.join("mini/magnetic_tile/test/crack/000.png")).unwrap();
     let middle = bytes.len() / 2;
@@ -290,8 +292,9 @@ fn a_crop_cuts_image_and_mask_alike() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn real_images_and_masks_load_and_normal_images_have_all_false_masks() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     for name in ["smoke", "visa_layout"] {
         let index = real(name, &data);
         for labelled in &index.classes[0].test {
@@ -306,8 +309,9 @@ fn real_images_and_masks_load_and_normal_images_have_all_false_masks() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn an_anomaly_whose_mask_was_emptied_is_found_in_a_real_tree() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let folder = copy_of("smoke", &data);
     let index = real("smoke", folder.path());
     let labelled = index.classes[0].test.iter().find(|l| l.anomalous).unwrap();

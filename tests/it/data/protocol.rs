@@ -42,8 +42,9 @@ fn seen(class: &ClassSplit) -> Vec<&str> {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn the_python_sampler_picks_what_the_released_code_would() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let found = divide(&real("mini", &data), &mini(5, Sampler::Python), 7);
     // CPython: random.seed(0), shuffle of the sorted "type/file" list, for each class anew.
     for (name, expected) in [
@@ -60,8 +61,9 @@ fn the_python_sampler_picks_what_the_released_code_would() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn one_five_and_ten_seen_anomalies_are_nested_leave_the_test_set_and_share_the_pool() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let index = real("mini", &data);
     for sampler in [Sampler::Python, Sampler::Chacha] {
         let splits = [0, 1, 5, 10].map(|count| divide(&index, &mini(count, sampler), 3));
@@ -85,8 +87,9 @@ fn one_five_and_ten_seen_anomalies_are_nested_leave_the_test_set_and_share_the_p
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn subsets_have_the_sizes_that_the_experiment_asks_for() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let found = divide(&real("mini", &data), &mini(0, Sampler::Python), 0);
     for (name, train, good, bad) in
         [("screw", 64, 24, 40), ("magnetic_tile", 64, 24, 40), ("paper_brg01_rl", 32, 16, 24)]
@@ -102,8 +105,9 @@ fn subsets_have_the_sizes_that_the_experiment_asks_for() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn the_split_does_not_depend_on_the_order_of_the_listing_or_on_the_other_classes() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let index = real("mini", &data);
     let mut mixed = index.clone();
     mixed.classes.iter_mut().for_each(|class| class.test.reverse());
@@ -117,8 +121,9 @@ fn the_split_does_not_depend_on_the_order_of_the_listing_or_on_the_other_classes
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn the_seed_of_the_run_moves_chacha_alone() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let index = real("mini", &data);
     let picks = |sampler, seed| {
         let found = divide(&index, &mini(5, sampler), seed);
@@ -134,8 +139,9 @@ fn the_seed_of_the_run_moves_chacha_alone() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn too_many_seen_anomalies_are_refused_and_all_of_them_are_allowed() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let index = real("smoke", &data);
     let (what, _) = usage_error(split(&index, &all(12), 0, &mut Digests::open(None)).unwrap_err());
     assert!(what.contains("`leather`") && what.contains("12 seen") && what.contains("11 are available"), "{what}");
@@ -145,8 +151,9 @@ fn too_many_seen_anomalies_are_refused_and_all_of_them_are_allowed() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn excluded_classes_give_no_seen_anomalies_and_must_exist() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let index = real("mini", &data);
     let mut protocol = mini(5, Sampler::Chacha);
     protocol.seen.exclude_classes = vec!["screw".into()];
@@ -159,8 +166,9 @@ fn excluded_classes_give_no_seen_anomalies_and_must_exist() {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn copies_of_a_seen_anomaly_leave_the_test_set_under_any_name() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let folder = copy_of("smoke", &data);
     let leather = folder.path().join("smoke/leather");
     let seen_path = divide(&real("smoke", folder.path()), &all(1), 0).classes[0].seen[0].image.path.clone();
@@ -191,8 +199,9 @@ fn two_class(data: &Path) -> (tempfile::TempDir, Index) {
 }
 
 #[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn visa_two_class_splits_take_seen_anomalies_from_training_and_keep_the_test_set() {
-    let Some(data) = util::data() else { return };
+    let data = util::data();
     let (_folder, index) = two_class(&data);
     let counts = index.classes[0].counts();
     assert_eq!((counts.train, counts.train_bad, counts.test_good, counts.test_bad), (32, 20, 16, 28));
