@@ -125,17 +125,12 @@ fn json(all: &[Metric], pixel: &PixelReport, definitions: &Definitions) -> Strin
     let reasons: Map<_, _> =
         all.iter().filter_map(|metric| Some((metric.name.as_str().to_string(), json!(metric.value.err()?)))).collect();
     object.insert("reasons".into(), reasons.into());
-    object.insert(
-        "counts".into(),
-        json!({
-            "anomalous_images": all[0].n_pos,
-            "normal_images": all[0].n_neg,
-            "defect_pixels": all[all.len() - 1].n_pos,
-            "normal_pixels": all[all.len() - 1].n_neg,
-            "regions": pixel.regions,
-            "empty_masks": pixel.empty_masks,
-        }),
-    );
+    let (images, pixels) = (all[0], all[all.len() - 1]);
+    let counts = json!({
+        "anomalous_images": images.n_pos, "normal_images": images.n_neg, "defect_pixels": pixels.n_pos,
+        "normal_pixels": pixels.n_neg, "regions": pixel.regions, "empty_masks": pixel.empty_masks,
+    });
+    object.insert("counts".into(), counts);
     object.insert("options".into(), json!({ "ap": definitions.ap, "pro": definitions.pro }));
     format!("{:#}\n", serde_json::Value::Object(object))
 }

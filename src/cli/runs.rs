@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::metrics::MetricName;
 use crate::record::{self, MEAN, Recorded, RecordedRun};
 use crate::report;
-use crate::report::diff::{self, Change, MetricDifference};
+use crate::report::diff::{self, MetricDifference};
 use crate::report::frame::{distinct, value};
 
 /// Find, inspect and compare recorded runs.
@@ -165,11 +165,9 @@ fn compare(first: &str, second: &str, common: &Common, as_json: bool) -> Result<
     let (settings, origins) = (diff::settings(a, b), diff::origins(a, b));
     let metrics = diff::metrics((&first, a), (&second, b))?;
     if as_json {
-        let change = |c: &Change| json!({ "key": c.key, "first": c.first, "second": c.second });
         let whole = json!({
             "first": summary(&first, a), "second": summary(&second, b),
-            "settings": settings.iter().map(change).collect::<Vec<_>>(),
-            "origins": origins.iter().map(change).collect::<Vec<_>>(),
+            "settings": settings, "origins": origins,
             "metrics": metrics.iter().map(difference_json).collect::<Vec<_>>(),
         });
         return super::print(&format!("{whole:#}"));

@@ -157,24 +157,12 @@ fn as_json(boards: &[Board]) -> String {
         .map(|(board, verdict)| {
             let key = &verdict.cell.key;
             json!({
-                "experiment": board.experiment,
-                "table": key.table,
-                "dataset": key.dataset,
-                "class": key.class,
-                "method": key.method,
-                "variant": key.variant,
-                "anomalies_per_class": key.anomalies_per_class,
-                "metric": key.metric.as_str(),
-                "printed": verdict.cell.value.text(),
-                "mean": verdict.mean,
-                "sd": verdict.sd,
-                "seeds": verdict.seeds,
-                "low": verdict.interval.map(|interval| interval.low),
-                "high": verdict.interval.map(|interval| interval.high),
-                "difference": verdict.difference,
-                "tolerance": verdict.tolerance,
-                "verdict": verdict.outcome.as_str(),
-                "because": because(verdict),
+                "experiment": board.experiment, "table": key.table, "dataset": key.dataset, "class": key.class,
+                "method": key.method, "variant": key.variant, "anomalies_per_class": key.anomalies_per_class,
+                "metric": key.metric.as_str(), "printed": verdict.cell.value.text(), "mean": verdict.mean,
+                "sd": verdict.sd, "seeds": verdict.seeds, "low": verdict.interval.map(|interval| interval.low),
+                "high": verdict.interval.map(|interval| interval.high), "difference": verdict.difference,
+                "tolerance": verdict.tolerance, "verdict": verdict.outcome.as_str(), "because": because(verdict),
             })
         })
         .collect();

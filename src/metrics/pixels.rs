@@ -112,7 +112,7 @@ fn gather_image<P: PixelSource>(source: &P, image: usize) -> Result<Gathered<P::
 fn walk<P: PixelSource>(source: &P, gathered: &Gathered<P::Score>, walks: &mut Walks) -> Result<()> {
     let ladder = Ladder::new(gathered.defects.iter().map(|&(score, _)| score));
     let counts = count_normals(source, &ladder)?;
-    let (before, now) = (walks.negatives(), counts.iter().sum::<u64>());
+    let (before, now) = (walks.totals.negatives, counts.iter().sum::<u64>());
     if now != before {
         return Err(Error::method(
             format!("{before} normal pixels at first, {now} later: the images changed"),

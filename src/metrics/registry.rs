@@ -61,7 +61,7 @@ registry! {
     ImageAuroc {
         name: "image_auroc",
         sentence: "Share of (anomalous, normal) image pairs in which the anomalous one scores higher, ties counting half.",
-        other: same, axis: "image AUROC (%)", latex: "image AUROC", level: Image, walk: auroc::walk,
+        other: |_| None, axis: "image AUROC (%)", latex: "image AUROC", level: Image, walk: auroc::walk,
     }
     ImageAp {
         name: "image_ap",
@@ -71,12 +71,12 @@ registry! {
     ImageF1max {
         name: "image_f1max",
         sentence: "Highest F1 of the anomalous images over all distinct image scores taken as threshold.",
-        other: same, axis: "image F1max (%)", latex: "image F1max", level: Image, walk: f1max::walk,
+        other: |_| None, axis: "image F1max (%)", latex: "image F1max", level: Image, walk: f1max::walk,
     }
     PixelAuroc {
         name: "pixel_auroc",
         sentence: "Share of (defect, normal) pixel pairs, over all test images together, in which the defect pixel scores higher, ties counting half.",
-        other: same, axis: "pixel AUROC (%)", latex: "pixel AUROC", level: Pixel, walk: auroc::walk,
+        other: |_| None, axis: "pixel AUROC (%)", latex: "pixel AUROC", level: Pixel, walk: auroc::walk,
     }
     PixelAp {
         name: "pixel_ap",
@@ -86,18 +86,13 @@ registry! {
     PixelF1max {
         name: "pixel_f1max",
         sentence: "Highest F1 of the defect pixels of all test images over all distinct scores taken as threshold.",
-        other: same, axis: "pixel F1max (%)", latex: "pixel F1max", level: Pixel, walk: f1max::walk,
+        other: |_| None, axis: "pixel F1max (%)", latex: "pixel F1max", level: Pixel, walk: f1max::walk,
     }
     PixelPro {
         name: "pixel_pro",
         sentence: "AUPRO@0.3: mean overlap of the 8-connected defect regions of all images against the false positive rate over all normal pixels, all thresholds, integrated to 0.3 (interpolated there) and divided by 0.3.",
         other: pro::sentence, axis: "pixel PRO (%)", latex: "AUPRO", level: Pixel, walk: pro::walk,
     }
-}
-
-/// One definition alone.
-fn same(_: &Definitions) -> Option<&'static str> {
-    None
 }
 
 impl MetricName {

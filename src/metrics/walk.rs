@@ -56,7 +56,7 @@ pub trait Walk {
 
 /// Several metrics on one walk over at least one positive and one negative.
 pub(super) struct Walks {
-    totals: Totals,
+    pub totals: Totals,
     walks: Vec<Box<dyn Walk>>,
     found: u64,
     wrong: u64,
@@ -68,11 +68,6 @@ impl Walks {
     pub fn new(totals: Totals, metrics: impl Iterator<Item = MetricName>, definitions: &Definitions) -> Self {
         let walks = metrics.map(|metric| (metric.kind().walk)(&totals, definitions)).collect();
         Walks { totals, walks, found: 0, wrong: 0, between: 0 }
-    }
-
-    /// Negatives in all.
-    pub fn negatives(&self) -> u64 {
-        self.totals.negatives
     }
 
     /// Down to the next score that anything has, or past several that no positive has.

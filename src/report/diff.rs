@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::evidence::{other_definition, paired, values};
@@ -15,7 +16,7 @@ use crate::paper::claims::Evidence;
 use crate::record::{MEAN, Recorded, RecordedRun};
 
 /// Something with another value in the second run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// Dotted key.
     pub key: String,

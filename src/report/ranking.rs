@@ -6,7 +6,7 @@ use super::claims::difference;
 use super::evidence::{compare, values};
 use super::export::Sheet;
 use super::frame::{Place, Wanted, distinct, groups, listed, runs_of};
-use super::pivot::metrics_of;
+use super::pivot::{Cell, metrics_of};
 use crate::error::Result;
 use crate::metrics::bootstrap::ClassValue;
 use crate::metrics::{MetricName, deviation, mean};
@@ -106,10 +106,7 @@ impl Ranked {
     }
 
     fn row(&self, rank: usize) -> Vec<String> {
-        let mean = match self.sd {
-            Some(sd) => format!("{:.1} ± {:.1}", 100.0 * self.mean, 100.0 * sd),
-            None => format!("{:.1}", 100.0 * self.mean),
-        };
+        let mean = Cell::Value(self.mean, self.sd, self.seeds).shown();
         let to_best = self.to_best.as_ref().map_or(String::new(), difference);
         vec![rank.to_string(), self.label.clone(), mean, self.seeds.to_string(), to_best, self.remark()]
     }

@@ -206,15 +206,11 @@ pub const HEAD: [&str; 9] =
 
 /// A verdict below `HEAD` as texts, without the reasons.
 pub fn texts(verdict: &Verdict) -> [String; 8] {
-    let ours = match (verdict.mean, verdict.sd) {
-        (Some(mean), Some(sd)) => format!("{mean:.1} ± {sd:.1}"),
-        (Some(mean), None) => format!("{mean:.1}"),
-        (None, _) => "–".into(),
-    };
+    let spread = verdict.sd.map(|sd| format!(" ± {sd:.1}")).unwrap_or_default();
     [
         verdict.cell.key.to_string(),
         verdict.cell.value.to_string(),
-        ours,
+        verdict.mean.map_or("–".into(), |mean| format!("{mean:.1}{spread}")),
         verdict.seeds.to_string(),
         verdict.interval.map_or("–".into(), |i| format!("[{:.1}, {:.1}]", i.low, i.high)),
         verdict.difference.map_or("–".into(), |difference| format!("{difference:+.1}")),

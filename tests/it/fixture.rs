@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use dmad::methods::{Scoring, Select};
-use dmad::metrics::{Definitions, image_metrics};
+use dmad::metrics::{Definitions, Level, image_metrics};
 use dmad::record::{
     ClassResult, Cost, ImageRow, MetricRow, Provenance, Record, Results, RunFolder, rebuild_views, write,
     write_experiment,
@@ -108,7 +108,7 @@ fn class_result(spec: &RunSpec, class: (&str, usize, usize, f64, f64)) -> ClassR
             negatives: metric.n_neg,
         })
         .collect();
-    for (number, name) in MetricName::ALL[3..].iter().enumerate() {
+    for (number, name) in MetricName::of(Level::Pixel).enumerate() {
         let value = target(spec, class) - 0.01 * number as f64 - 0.001 * spec.seed as f64;
         let (positives, negatives) = (5000, 60_000);
         metrics.push(MetricRow {

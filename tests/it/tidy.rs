@@ -132,13 +132,14 @@ fn begins_function(line: &str) -> bool {
 
 #[test]
 fn heavy_crates_have_one_home() {
-    let homes: [(&str, &[&str]); 8] = [
+    let homes: [(&str, &[&str]); 9] = [
         ("burn::", &["backbone", "features", "embed", "train", "methods", "plan", "run", "device"]),
         ("polars::", &["record"]),
         ("clap::", &["cli", "device"]),
         ("rand_chacha::", &["random"]),
         ("image::", &["data", "cli"]),
         ("comfy_table::", &["report", "cli"]),
+        ("maud::", &["report"]),
         ("plotters::", &["report"]),
         ("bhtsne::", &["embed"]),
     ];
