@@ -7,20 +7,12 @@ use super::evidence::interval;
 use super::frame::distinct;
 use crate::data::Catalog;
 use crate::error::{Error, Result};
+use crate::methods;
 use crate::metrics::{Definitions, Level, MetricName};
 use crate::paper::verdict::{Conditions, Ours, Outcome, PaperConditions, Reason, Tolerances, Verdict, judge, reasons};
 use crate::paper::{Cell, Key, MEAN, Published, audit};
 use crate::record::{MetricRecord, Recorded, RecordedRun};
 use crate::spec::{BASE_VARIANT, MaskResize, RunSpec, Setting};
-
-/// Backbones of the compared methods, all with ImageNet weights: DMAD's paper §4.2, the other methods' own papers.
-const BACKBONES: [(&str, &str); 5] = [
-    ("dmad", "wide_resnet50_2 imagenet"),
-    ("simplenet", "wide_resnet50_2 imagenet"),
-    ("uniad", "efficientnet_b4 imagenet"),
-    ("dra", "resnet18 imagenet"),
-    ("bgad", "efficientnet_b6 imagenet"),
-];
 
 /// The label that says what a reason of its own says.
 const TOLD_LABEL: &str = "subsampled images";
@@ -135,7 +127,7 @@ fn variant(recorded: &Recorded, key: &Key) -> Result<Option<String>> {
 }
 
 fn paper_conditions(key: &Key, catalog: &Catalog) -> PaperConditions {
-    let weights = BACKBONES.iter().filter(|(method, _)| *method == key.method).map(|(_, weights)| weights.to_string());
+    let weights = methods::entry(&key.method).map(|entry| entry.backbone.to_string());
     let counts = catalog.get(&key.dataset).ok().map(|entry| &entry.declared.counts).filter(|counts| !counts.is_empty());
     let test_images = counts.map(|counts| {
         let own = counts.iter().filter(|(class, _)| key.class == MEAN || **class == key.class);
@@ -145,7 +137,7 @@ fn paper_conditions(key: &Key, catalog: &Catalog) -> PaperConditions {
             (anomalous + count.test_bad.saturating_sub(seen) as u64, normal + count.test_good as u64)
         })
     });
-    PaperConditions { datasets: Vec::new(), test_images, weights: weights.collect() }
+    PaperConditions { datasets: Vec::new(), test_images, weights: weights.into_iter().collect() }
 }
 
 /// The conditions of every recorded run behind a value.
