@@ -236,7 +236,9 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
         return Err(damaged(&path, what));
     }
     let identity = table.get("identity").and_then(|identity| serde_json::to_value(identity).ok());
-    if identity.is_none_or(|identity| id_of(&identity) != id) {
+    let written: Option<RunSpec> = table.get("spec").and_then(|spec| spec.clone().try_into().ok());
+    let declared = RunSpec { id: String::new(), ..spec.clone() };
+    if identity.is_none_or(|identity| id_of(&identity) != id) || written != Some(declared) {
         return Err(damaged(&path, "its settings are not those of the run that the folder is named after"));
     }
     let failure = match table.get("status").and_then(toml::Value::as_str) {

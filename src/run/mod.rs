@@ -76,9 +76,10 @@ pub struct Options {
 /// stages of every run. The first fault is returned, pointing at the experiment file.
 ///
 /// # Errors
-/// That fault, or a results folder that cannot be written.
+/// That fault, a device that is not there, or a results folder that cannot be written.
 pub fn check(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<()> {
     forecast::expected(session, experiment, runs)?;
+    session.device.get()?;
     session.results_writable(&experiment.name)
 }
 

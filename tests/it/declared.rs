@@ -53,10 +53,12 @@ fn rows_and_claims_added_to_a_file_show_before_they_were_run() {
     assert!(read(sandbox.path("results/judged/report.html")).contains("Newly made-up"));
     assert!(!before.contains("other settings"), "{before}");
     // With other settings of all, what was recorded is named and not shown.
-    let other = text.replace("[method]\nname = \"dmad\"\n", "[method]\nname = \"dmad\"\nmlp.hidden = 77\n");
-    assert_ne!(other, text);
-    let copy = read(sandbox.path("results/judged/experiment.toml"));
-    sandbox.write("results/judged/experiment.toml", copy.replacen("hidden = 1024", "hidden = 77", 1));
+    let other = |line: &str| match line.contains("\"variant\":\"full\"") {
+        true => line.replacen("\"run\":\"", "\"run\":\"f", 1) + "\n",
+        false => format!("{line}\n"),
+    };
+    let declared: String = read(sandbox.path("results/judged/runs.jsonl")).lines().map(other).collect();
+    sandbox.write("results/judged/runs.jsonl", declared);
     let out = sandbox.dmad(&["report", "results/judged"]);
     assert!(out.stderr.contains("recorded runs of other settings are not shown"), "{}", out.stderr);
 }

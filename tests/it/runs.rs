@@ -42,7 +42,7 @@ fn runs_are_listed_found_by_the_beginning_of_their_id_and_shown() {
     std::fs::create_dir(sandbox.path("results/broken")).expect("a folder");
     sandbox.write("results/broken/experiment.toml", "dataset = 3");
     let out = sandbox.dmad(&["runs", "list"]);
-    assert!(out.code == 1 && out.stdout.contains(run) && out.stderr.contains("dataset"), "{}", out.stderr);
+    assert!(out.code == 1 && out.stdout.contains(run) && out.stderr.contains("results/broken"), "{}", out.stderr);
 }
 
 #[test]

@@ -121,7 +121,6 @@ fn a_model_is_the_same_bytes_with_1_2_and_5_threads() {
 fn a_mask_that_hides_everything_is_an_error_that_says_so() {
     let lab = Lab::new();
     let text = with(&small("uniad"), &[("method.mask.size", "9")]);
-    let (_, summary) = lab.run("blind", &text);
-    let message = &summary.failed.first().expect("a failure").message;
+    let message = lab.try_run("blind", &text).map(|_| ()).expect_err("before any work").to_string();
     assert!(message.contains("9 × 9") && message.contains("8 × 8"), "{message}");
 }

@@ -14,7 +14,7 @@ fn fault(text: &str) -> String {
 #[test]
 fn an_unknown_key_is_refused_with_file_line_and_the_nearest_key() {
     let said = fault("[dataset.a]\nlayout = \"mvtec\"\nrot = \"a\"\n");
-    assert!(said.contains("datasets.toml:3:1: unknown key `dataset.a.rot` (did you mean `root`?)"), "{said}");
+    assert!(said.contains("datasets.toml:3:1: unknown key `dataset.a.rot` (did you mean `root`? known: "), "{said}");
     let said = fault("[dataset.a]\nlayout = \"mvtec\"\nroot = \"a\"\ncounts = { x = { trian = 3 } }\n");
     assert!(said.contains(":4:18: unknown key") && said.contains("did you mean `train`?"), "{said}");
     let said = fault("[datasets.a]\nlayout = \"mvtec\"\n");
@@ -33,7 +33,7 @@ fn a_key_of_another_layout_a_wrong_word_and_broken_toml_are_refused() {
             "4:1: unknown key `dataset.a.images` (it is a key of `layout` visa, folder)",
         ),
         ("layout = \"synthetic\"\nroot = \"a\"\nside = 64", "3:1: unknown key `dataset.a.root`"),
-        ("layout = \"mvtek\"\nroot = \"a\"", "did you mean \"mvtec\"? one of: mvtec, visa, folder, synthetic"),
+        ("layout = \"mvtek\"\nroot = \"a\"", "did you mean `mvtec`? known: mvtec, visa, folder, synthetic"),
         ("layout = \"visa\"\nroot = \"a\"\nsplit = \"3cls\"", "4:9: `dataset.a.split` cannot be \"3cls\""),
         ("layout = \"synthetic\"\nside = \"64\"", "3:8: `dataset.a.side` must be an integer"),
         ("root = \"a\"", "`dataset.a` lacks `layout`"),
