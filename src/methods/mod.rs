@@ -197,6 +197,9 @@ impl Scoring {
     }
 }
 
+/// Tells for every row of a bank whether it belongs to a part.
+pub type ChooseRows = fn(&Artifact) -> Result<Vec<bool>>;
+
 /// Rows of a method's banks that figures tell apart from others.
 #[derive(Debug)]
 pub struct BankPart {
@@ -209,7 +212,7 @@ pub struct BankPart {
     /// Kind of the stages whose artifacts hold them as `rows`.
     pub stage: &'static str,
     /// Which rows of such an artifact they are; `None` = all.
-    pub rows: Option<fn(&Artifact) -> Result<Vec<bool>>>,
+    pub rows: Option<ChooseRows>,
 }
 
 /// One row of the registry.

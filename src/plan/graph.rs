@@ -10,6 +10,9 @@ use super::compute::{Compute, Computed, Handle, Job, STAGE_MARK, StageId, Work};
 use crate::error::Result;
 use crate::spec::{digest, to_json};
 
+/// What a stage does when it is executed.
+type Computation<'a> = dyn Fn(&Job) -> Result<Computed> + Send + Sync + 'a;
+
 /// A stage of a graph, whatever it computes.
 pub struct Stage<'a> {
     /// What it makes; also the artifact's folder.
@@ -26,7 +29,7 @@ pub struct Stage<'a> {
     pub label: String,
     /// What it is expected to cost.
     pub work: Work,
-    compute: Box<dyn Fn(&Job) -> Result<Computed> + Send + Sync + 'a>,
+    compute: Box<Computation<'a>>,
 }
 
 impl Stage<'_> {

@@ -129,7 +129,8 @@ mod tests {
     fn a_file_system_without_locks_holds_nobody_up() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("locks/one");
-        let without: [fn(&File) -> Result<(), TryLockError>; 2] =
+        type Ask = fn(&File) -> Result<(), TryLockError>;
+        let without: [Ask; 2] =
             [|_| told(ErrorKind::Unsupported.into()), |_| told(std::io::Error::from_raw_os_error(libc::ENOLCK))];
         for ask in without.into_iter().take(if cfg!(unix) { 2 } else { 1 }) {
             for _ in 0..2 {

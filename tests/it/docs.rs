@@ -96,7 +96,11 @@ fn every_key_of_a_method_is_on_its_page_with_its_default() {
     let pages = std::fs::read_dir(root().join("docs/methods")).expect("pages").map(|page| page.expect("a page").path());
     let mut names: Vec<String> = pages.map(|page| page.file_stem().expect("a name").to_string_lossy().into()).collect();
     names.sort();
-    assert_eq!(names, ["dmad", "patchcore", "simplenet", "uniad"], "every method of a publication compared here has its page");
+    assert_eq!(
+        names,
+        ["dmad", "patchcore", "simplenet", "uniad"],
+        "every method of a publication compared here has its page"
+    );
     for name in names {
         let method = methods.iter().find(|method| method["properties"]["name"]["const"] == name.as_str());
         let method = method.unwrap_or_else(|| panic!("docs/methods/{name}.md is about no method"));
