@@ -192,11 +192,11 @@ pub fn events(path: &Path) -> Vec<Event> {
 
 /// Keys of the stages that were computed, in order.
 pub fn computed(events: &[Event]) -> Vec<&str> {
-    let key = |event| match event {
-        &Event::Computed { ref key, .. } => Some(key.as_str()),
+    let computed = events.iter().filter_map(|event| match event {
+        Event::Computed { key, .. } => Some(key.as_str()),
         _ => None,
-    };
-    events.iter().filter_map(key).collect()
+    });
+    computed.collect()
 }
 
 /// Runs done now, and runs that were up to date, of the only study that these events end.
