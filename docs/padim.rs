@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::matrix::Rows;
 use crate::plan::{Compute, Computed, Features, Graph, Handle, Inputs, Job, Model, Scores, StageKind, Work};
 use crate::random::{Purpose, stream};
-use crate::spec::MethodFault;
+use crate::spec::{MethodFault, Settings};
 use crate::store::TensorDecl;
 
 /// Parameters of `[method]`; documentation and ranges become the JSON Schema.
@@ -78,8 +78,9 @@ impl Method for Params {
         let mut columns = stream(inputs.seed, Purpose::CoresetProjection, 0).choose(inputs.dim, self.dims);
         columns.sort_unstable();
         let (patches, images) = (inputs.patches(), inputs.train_images());
-        let fit = Fit { columns: columns.clone(), epsilon: self.epsilon, train: inputs.train(), patches, images };
-        let model = graph.add(fit);
+        // The Gaussian on the map comes later: it is no part of what is fitted.
+        let settings = Settings::from(Params { sigma: Params::default().sigma, ..self.clone() });
+        let model = graph.add(Fit { settings, columns: columns.clone(), train: inputs.train(), patches, images });
         let score = |tested: &'a crate::plan::Tested| {
             let (columns, model, name) = (columns.clone(), model.clone(), tested.name.as_str());
             graph.add(Score { columns, features: tested.pool.clone(), model, images: &tested.images, patches, name })
@@ -95,8 +96,8 @@ impl Method for Params {
 /// Fits the Gaussians. What a stage serialises is its key; what is skipped must follow from that.
 #[derive(Serialize)]
 struct Fit {
+    settings: Settings<Params>,
     columns: Vec<usize>,
-    epsilon: f64,
     train: Vec<Handle<Features>>,
     #[serde(skip)]
     patches: usize,
@@ -121,7 +122,7 @@ impl Compute for Fit {
 
     fn compute(&self, job: &Job) -> Result<Computed> {
         let parts: Vec<Rows> = self.train.iter().map(|train| job.open(train)).collect::<Result<_>>()?;
-        fit(job, &parts, &self.columns, self.epsilon, self.patches)
+        fit(job, &parts, &self.columns, self.settings.epsilon, self.patches)
     }
 }
 
