@@ -7,6 +7,7 @@ mod bootstrap;
 mod claims;
 mod data;
 mod declared;
+
 mod docs;
 mod errors;
 mod faults;
@@ -16,6 +17,7 @@ mod fixture;
 mod generated_maps;
 mod generator;
 mod golden;
+mod golden_defaults;
 mod knobs;
 mod lab;
 mod metrics;
