@@ -31,7 +31,7 @@ fn defaults() -> Json {
 
 #[test]
 fn no_default_changes_under_an_old_version() {
-    let (today, mut recorded) = (defaults(), util::json(file()));
+    let (today, mut recorded) = (defaults(), util::json(&file()));
     let same_version = recorded["version"] == today["version"];
     // What is new may be added; what was there says the same for as long as the version does.
     let changed = difference(&recorded, &today);

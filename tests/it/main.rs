@@ -7,7 +7,6 @@ mod bootstrap;
 mod claims;
 mod data;
 mod declared;
-
 mod docs;
 mod errors;
 mod faults;
