@@ -3,6 +3,8 @@
 //! Owns: what a method must offer, and the registry. Does not own: data, truth, metrics. A method sees images' features,
 //! seen anomalies with their masks, and outlier textures; labels and masks of test images have no path to it by type.
 
+#[macro_use]
+mod tables;
 pub mod dmad;
 #[cfg(test)]
 #[path = "../../docs/padim.rs"]

@@ -23,59 +23,41 @@ pub const NORMAL_PART: BankPart = BankPart {
     rows: None,
 };
 
-/// Which rows compete for a place in a bank.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// All classes together (the papers, the released codes).
-    #[default]
-    Joint,
-    /// Every class gives its share: no class of low variance is starved.
-    PerClass,
+words! {
+    /// Which rows compete for a place in a bank.
+    Scope {
+        /// All classes together (the papers, the released codes).
+        Joint,
+        /// Every class gives its share: no class of low variance is starved.
+        PerClass,
+    }
+    /// Greedy coreset semantics.
+    Selection {
+        /// PatchCore's released code's: distances start as the mean to random rows, which are no members.
+        Approximate,
+        /// Textbook k-centre: a random row is the first member.
+        Plain,
+    }
 }
 
-/// Greedy coreset semantics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Selection {
-    /// PatchCore's released code's: distances start as the mean to random rows, which are no members.
-    #[default]
-    Approximate,
-    /// Textbook k-centre: a random row is the first member.
-    Plain,
-}
-
-/// Normal patches.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct NormalBank {
-    /// Share of all normal patches that is kept.
-    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
-    pub ratio: f64,
-    /// Which rows compete.
-    pub scope: Scope,
-    /// Random projection before the coreset, for every bank of the method; 0 = none.
-    #[schemars(range(max = 16384))]
-    pub projection: usize,
-    /// How its weights are drawn.
-    pub projection_kind: Kind,
-    /// Greedy coreset semantics, for every bank of the method.
-    pub selection: Selection,
-    /// Random start rows of the `approximate` selection.
-    #[schemars(range(min = 1, max = 1000))]
-    pub starts: usize,
-}
-
-impl Default for NormalBank {
-    fn default() -> Self {
-        NormalBank {
-            ratio: 0.1,
-            scope: Scope::Joint,
-            projection: 128,
-            projection_kind: Kind::Uniform,
-            selection: Selection::Approximate,
-            starts: 10,
-        }
+tables! {
+    /// Normal patches.
+    NormalBank {
+        /// Share of all normal patches that is kept.
+        #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
+        ratio: f64 = 0.1,
+        /// Which rows compete.
+        scope: Scope = Scope::Joint,
+        /// Random projection before the coreset, for every bank of the method; 0 = none.
+        #[schemars(range(max = 16384))]
+        projection: usize = 128,
+        /// How its weights are drawn.
+        projection_kind: Kind = Kind::Uniform,
+        /// Greedy coreset semantics, for every bank of the method.
+        selection: Selection = Selection::Approximate,
+        /// Random start rows of the `approximate` selection.
+        #[schemars(range(min = 1, max = 1000))]
+        starts: usize = 10,
     }
 }
 
