@@ -30,6 +30,7 @@ use crate::spec::{
     Configured, MethodContext, MethodFault, MethodKind, Run, params_difference, params_schema, read_params, to_json,
 };
 use crate::store::Artifact;
+use crate::train::Keep;
 use trial::Trial;
 
 pub use neighbours::Search;
@@ -181,6 +182,25 @@ pub enum Select {
     Last,
     /// The one with the best mean image AUROC on the test set: an oracle, labelled as such.
     BestTest,
+}
+
+impl Select {
+    /// Which epochs' parameters a training has to keep for it.
+    fn keep(self) -> Keep {
+        if self == Select::BestTest { Keep::Every } else { Keep::Last }
+    }
+}
+
+/// What labels the numbers of a training on so many patches per image (0 = all), by the epoch that counts.
+fn training_labels(patches_per_image: usize, select: Select) -> Vec<String> {
+    let mut labels = Vec::new();
+    if patches_per_image > 0 {
+        labels.push(format!("{patches_per_image} patches per image in training"));
+    }
+    if select == Select::BestTest {
+        labels.push("oracle: best epoch chosen on the test set".into());
+    }
+    labels
 }
 
 impl Scoring {

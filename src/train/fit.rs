@@ -6,7 +6,7 @@
 //! Everything a learner draws or counts is a function of the epoch's number, so parameters and optimiser state are all
 //! there is to resume from: a training that was killed and goes on ends with the same bytes as one that was not.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::optimizer::Optimizer;
 use super::parameters::Parameters;
@@ -37,13 +37,30 @@ pub enum Keep {
     Every,
 }
 
+impl Keep {
+    /// How many epochs' parameters are there after so many epochs.
+    pub fn count(self, epochs: usize) -> usize {
+        if self == Keep::Every { epochs.max(1) } else { 1 }
+    }
+}
+
+/// Class of each training image, and its number there; `rows` counts the patches of each class.
+pub fn class_images(rows: impl Iterator<Item = usize>, patches: usize) -> Vec<(usize, usize)> {
+    rows.enumerate().flat_map(|(class, rows)| (0..rows / patches).map(move |image| (class, image))).collect()
+}
+
+/// How many of an image's `patches` enter a step where `wanted` are asked for; 0 = all.
+pub fn patches_per_step(wanted: usize, patches: usize) -> usize {
+    if wanted == 0 { patches } else { wanted.min(patches) }
+}
+
 /// In front of the names of the kept parameters `number`.
-pub fn epoch_prefix(number: usize) -> String {
+pub(super) fn epoch_prefix(number: usize) -> String {
     format!("{number:05}/")
 }
 
 /// How many epochs' parameters a model holds.
-pub fn kept_epochs(model: &Artifact) -> usize {
+pub(super) fn kept_epochs(model: &Artifact) -> usize {
     let last = model.tensors().keys().next_back().and_then(|name| name.split_once('/')?.0.parse::<usize>().ok());
     last.map_or(0, |number| number + 1)
 }
@@ -54,7 +71,7 @@ pub fn kept_epochs(model: &Artifact) -> usize {
 ///
 /// # Errors
 /// A loss that is not finite (with the epoch and all its terms), and whatever the learner or the disk report.
-pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, note: Json) -> Result<Computed> {
+pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, mut note: Json) -> Result<Computed> {
     let clock = Clock::start();
     let (mut log, earlier) = resume(job, learner, epochs, keep)?;
     for epoch in log.len()..epochs {
@@ -72,14 +89,10 @@ pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, note
             }
         }
     }
-    let mut note = match note {
-        Json::Object(map) => map,
-        other => unreachable!("a note is an object: {other}"),
-    };
-    note.insert("parameters".into(), learner.parameters().count().into());
-    note.insert("epochs".into(), log.into());
+    note["parameters"] = learner.parameters().count().into();
+    note["epochs"] = log.into();
     let kept = if keep == Keep::Every { epochs } else { 0 };
-    Ok(Computed { earlier, ..write(job, learner, kept, note.into())? })
+    Ok(Computed { earlier, ..write(job, learner, kept, note)? })
 }
 
 /// The artifact: the parameters as they stand, or those of the `checkpoints` epochs.
@@ -155,10 +168,9 @@ fn epoch_log(epoch: usize, losses: &[(&'static str, f64)]) -> Result<Json> {
         let what = format!("the loss is not finite in epoch {} ({})", epoch + 1, terms.join(", "));
         return Err(Error::method(what, "lower the learning rates or the noise, and check the features' scale"));
     }
-    let mut entry = Map::new();
-    entry.insert("epoch".into(), (epoch + 1).into());
-    entry.extend(losses.iter().map(|&(name, value)| (name.to_string(), Json::from(value))));
-    Ok(entry.into())
+    let mut entry = json!({ "epoch": epoch + 1 });
+    losses.iter().for_each(|&(name, value)| entry[name] = value.into());
+    Ok(entry)
 }
 
 /// Means over the steps of an epoch, term by term.

@@ -54,16 +54,13 @@ impl Trainer {
         if params.attention.train || params.attention.mode == AttentionMode::Off {
             front.push("bn_k".into());
         }
-        let group = |prefixes, kind, learning_rate, weight_decay| Group { prefixes, kind, learning_rate, weight_decay };
+        let optimizer = |prefixes, kind, learning_rate, weight_decay| {
+            Optimizer::new(Group { prefixes, kind, learning_rate, weight_decay })
+        };
         let adamw = OptimizerKind::Adamw;
         let optimizers = vec![
-            Optimizer::new(vec![group(front, adamw, train.lr_projection, train.weight_decay_projection)]),
-            Optimizer::new(vec![group(
-                vec!["mlp.".into()],
-                params.mlp.optimizer,
-                train.lr_mlp,
-                train.weight_decay_mlp,
-            )]),
+            optimizer(front, adamw, train.lr_projection, train.weight_decay_projection),
+            optimizer(vec!["mlp.".into()], params.mlp.optimizer, train.lr_mlp, train.weight_decay_mlp),
         ];
         let zero_gradient = network.zero_gradient();
         Trainer { network, parameters, optimizers, zero_gradient, params: params.clone() }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::methods::Select;
-use crate::train::OptimizerKind;
+use crate::train::{Keep, OptimizerKind};
 
 tables! {
     /// SimpleNet (CVPR 2023, arXiv 2303.15140).
@@ -105,9 +105,9 @@ tables! {
 }
 
 impl Train {
-    /// Whether the parameters of every epoch are kept, not only those of the last.
-    pub fn keeps_every_epoch(&self) -> bool {
-        self.curve || self.select == Select::BestTest
+    /// Which epochs' parameters are kept.
+    pub fn keep(&self) -> Keep {
+        if self.curve { Keep::Every } else { self.select.keep() }
     }
 
     /// The discriminator's learning rate in an epoch (0-based).

@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 
 use self::train::{Score as ScoreStage, Train as TrainStage};
 use super::trial::Trial;
-use super::{Given, Method, Outputs, Parameters, Scoring, Select};
+use super::{Given, Method, Outputs, Parameters, Scoring, training_labels};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, StageKind};
 use crate::spec::MethodFault;
@@ -129,14 +129,11 @@ impl Method for Params {
 
     fn labels(&self) -> Vec<String> {
         let train = &self.train;
-        let mut labels = Vec::new();
+        let mut labels = training_labels(0, train.select);
         // Training a tenth as long costs points (docs/methods/uniad.md, Published), so short runs must not pass
         // for the published setting.
         if train.epochs < Train::default().epochs {
-            labels.push(format!("{} of {} epochs", train.epochs, Train::default().epochs));
-        }
-        if train.select == Select::BestTest {
-            labels.push("oracle: best epoch chosen on the test set".into());
+            labels.insert(0, format!("{} of {} epochs", train.epochs, Train::default().epochs));
         }
         labels
     }

@@ -11,18 +11,14 @@ use crate::device::Chosen;
 use crate::error::Result;
 use crate::maps::{pooled_maximum, upsample, upsample_corners};
 use crate::matrix::Rows;
-use crate::methods::{Parameters as _, Select};
+use crate::methods::Parameters as _;
 use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Scores, Work};
 use crate::random::{Purpose, stream};
 use crate::spec::Settings;
-use crate::store::TensorDecl;
 use crate::train::{
-    EpochLosses, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, add_gradients, clip_gradients, download,
-    epoch_prefix, fit, kept_epochs, upload,
+    EpochLosses, Group, Learner, Optimizer, OptimizerKind, Parameters, SCORE_CHUNK_IMAGES, add_gradients, class_images,
+    clip_gradients, download, fit, score_epochs, upload, upload_images,
 };
-
-/// Images per forward pass when scoring: part of the stage, independent of threads and memory.
-const SCORE_CHUNK_IMAGES: usize = 4;
 
 /// Images that are differentiated together on a CPU; their gradients are added in the order of the batch, so that the
 /// number of threads changes nothing. On a GPU it is the whole batch.
@@ -31,20 +27,15 @@ const TRAIN_PART_IMAGES: usize = 1;
 /// Trains on the features of all classes; the artifact holds the parameters after the last epoch or after each.
 #[derive(Serialize)]
 pub struct Train {
-    /// What training uses of the parameters.
     pub settings: Settings<Params>,
     /// Rows and columns of tokens.
     pub grid: (usize, usize),
-    /// The run's seed.
     pub seed: u64,
-    /// Tokens of normal images of each class.
     pub train: Vec<Handle<Features>>,
-    /// Where tensors live.
     pub device: Chosen,
-    /// Values per token.
     #[serde(skip)]
     pub dim: usize,
-    /// Training images.
+    /// How many in all classes.
     #[serde(skip)]
     pub images: usize,
 }
@@ -68,7 +59,7 @@ impl Compute for Train {
     /// Every image passes forward once and backward once, which is twice the work, in every epoch.
     fn work(&self) -> Work {
         let (train, network) = (&self.settings.train, self.network());
-        let kept = if train.select == Select::BestTest { train.epochs.max(1) } else { 1 };
+        let kept = train.select.keep().count(train.epochs);
         let operations = 3.0 * (self.images * train.epochs) as f64 * network.operations();
         // Each thread has one image and its gradients; parameters and moments are there once.
         let at_once = train.batch.min(rayon::current_num_threads());
@@ -80,16 +71,12 @@ impl Compute for Train {
         let train = &self.settings.train;
         let classes: Vec<Rows> = self.train.iter().map(|class| job.open(class)).collect::<Result<_>>()?;
         let network = self.network();
-        let positions = network.positions();
-        let images = classes.iter().enumerate();
-        let images = images.flat_map(|(class, rows)| (0..rows.len() / positions).map(move |image| (class, image)));
-        let images = images.collect();
+        let images = class_images(classes.iter().map(Rows::len), network.positions());
         let device = self.device.get()?.autodiff();
         let parameters = network.initial(self.seed, &device);
         let trainer = Trainer::new(&self.settings, network, parameters);
         let mut learner = Epochs { trainer, stage: self, images, classes, device };
-        let keep = if train.select == Select::BestTest { Keep::Every } else { Keep::Last };
-        fit(job, &mut learner, train.epochs, keep, json!({}))
+        fit(job, &mut learner, train.epochs, train.select.keep(), json!({}))
     }
 }
 
@@ -107,12 +94,9 @@ impl Epochs<'_> {
     /// Tokens of some images, on the device.
     fn tokens(&self, batch: &[usize]) -> Tensor<2> {
         let positions = self.trainer.network.positions();
-        let mut values = Vec::with_capacity(batch.len() * positions * self.stage.dim);
-        for &number in batch {
-            let (class, image) = self.images[number];
-            values.extend_from_slice(self.classes[class].slice(image * positions..(image + 1) * positions).data());
-        }
-        upload(values, [batch.len() * positions, self.stage.dim], &self.device)
+        let images = batch.iter().map(|&number| self.images[number]);
+        let tokens = images.map(|(class, image)| self.classes[class].slice(image * positions..(image + 1) * positions));
+        upload_images(tokens, self.stage.dim, &self.device)
     }
 
     /// Standard normal noise for some tokens, or none for this batch.
@@ -184,7 +168,7 @@ impl Trainer {
             weight_decay: params.train.weight_decay,
         };
         let zero_gradient = network.zero_gradient();
-        Trainer { network, parameters, optimizer: Optimizer::new(vec![group]), zero_gradient, params: params.clone() }
+        Trainer { network, parameters, optimizer: Optimizer::new(group), zero_gradient, params: params.clone() }
     }
 
     /// The parameters as they stand.
@@ -194,7 +178,7 @@ impl Trainer {
 
     /// Takes the learning rate of an epoch, counted from 0.
     pub fn set_epoch(&mut self, epoch: usize) {
-        self.optimizer.set_learning_rate(0, self.params.train.learning_rate(epoch));
+        self.optimizer.set_learning_rate(self.params.train.learning_rate(epoch));
     }
 
     /// The loss (1 × 1): mean squared distance of the reconstruction of the disturbed tokens to the clean ones. `noise` is
@@ -308,7 +292,6 @@ pub fn image_score(scores: &[f32], grid: (usize, usize), side: usize, score: &pa
 /// Scores the test images of one class: `scores`, kept epochs × images × tokens, and `image_scores`, epochs × images.
 #[derive(Serialize)]
 pub struct Score<'a> {
-    /// What scoring uses of the parameters.
     pub settings: Settings<Params>,
     /// Rows and columns of tokens.
     pub grid: (usize, usize),
@@ -316,16 +299,12 @@ pub struct Score<'a> {
     pub side: usize,
     /// Tokens of all images of the class.
     pub features: Handle<Features>,
-    /// The trained network.
     pub model: Handle<Model>,
     /// Numbers of the scored images.
     pub test: &'a [usize],
-    /// Where tensors live.
     pub device: Chosen,
-    /// Values per token.
     #[serde(skip)]
     pub dim: usize,
-    /// What the images are called.
     #[serde(skip)]
     pub name: &'a str,
 }
@@ -355,31 +334,12 @@ impl Compute for Score<'_> {
     fn compute(&self, job: &Job) -> Result<Computed> {
         let (features, model, device) = (job.open(&self.features)?, job.open(&self.model)?, self.device.get()?);
         let network = self.network();
-        let (positions, kept, images) = (network.positions(), kept_epochs(model), self.test.len());
-        // Whatever they are drawn as, the model's take their place.
-        let mut parameters = network.initial(0, &device);
-        let mut writer = job.create(vec![
-            TensorDecl::f32("scores", &[kept, images, positions]),
-            TensorDecl::f32("image_scores", &[kept, images]),
-        ])?;
-        let mut image_scores = Vec::with_capacity(kept * images);
-        for number in 0..kept {
-            (job.progress)(number, kept);
-            parameters.read(model, &epoch_prefix(number))?;
-            let chunk_scores = |images: &[usize]| {
-                let rows = images.iter().map(|image| features.slice(image * positions..(image + 1) * positions).data());
-                let values: Vec<f32> = rows.flatten().copied().collect();
-                let tokens = upload(values, [images.len() * positions, self.dim], &device);
-                token_scores(&network, &parameters, tokens)
-            };
-            let chunks: Vec<Vec<f32>> = self.test.par_chunks(SCORE_CHUNK_IMAGES).map(chunk_scores).collect();
-            let score = |image: &[f32]| image_score(image, self.grid, self.side, &self.settings.score) as f32;
-            for chunk in &chunks {
-                writer.f32(chunk)?;
-                image_scores.extend(chunk.chunks(positions).map(score));
-            }
-        }
-        writer.f32(&image_scores)?;
-        Ok(Computed::new(writer, json!({ "images": images })))
+        let positions = network.positions();
+        let score = |parameters: &Parameters, images: &[usize]| {
+            let tokens = images.iter().map(|image| features.slice(image * positions..(image + 1) * positions));
+            token_scores(&network, parameters, upload_images(tokens, self.dim, &device))
+        };
+        let of_image = |scores: &[f32]| image_score(scores, self.grid, self.side, &self.settings.score) as f32;
+        score_epochs(job, model, network.initial(0, &device), (self.test, positions), score, Some(&of_image))
     }
 }
