@@ -34,7 +34,7 @@ use crate::train::Keep;
 use trial::Trial;
 
 pub use neighbours::Search;
-pub use normal_bank::{Coreset, NORMAL_PART, NormalBank, Scope, Selection, offsets};
+pub use normal_bank::{NORMAL_PART, NormalBank, Scope, Selection, offsets};
 
 /// A method with its parameters.
 pub trait Method: Send + Sync {

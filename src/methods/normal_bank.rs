@@ -71,10 +71,11 @@ impl NormalBank {
         Err(MethodFault::new(&format!("{key}.projection"), what).help("0 = no projection"))
     }
 
-    /// How rows are selected, whichever they are.
-    pub fn coreset(&self) -> Coreset {
+    /// How rows are selected, whichever they are and however many: what other banks of the method take from this one.
+    pub fn coreset(&self) -> NormalBank {
+        let NormalBank { ratio, scope, .. } = NormalBank::default();
         let projection_kind = if self.projection == 0 { Kind::default() } else { self.projection_kind };
-        Coreset { projection: self.projection, projection_kind, selection: self.selection, starts: self.starts }
+        NormalBank { ratio, scope, projection_kind, ..self.clone() }
     }
 
     /// Adds the bank of the normal patches of all classes.
@@ -90,24 +91,7 @@ impl NormalBank {
             dim: inputs.dim,
         })
     }
-}
 
-/// How a greedy coreset selects.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Coreset {
-    projection: usize,
-    projection_kind: Kind,
-    selection: Selection,
-    starts: usize,
-}
-
-impl Default for Coreset {
-    fn default() -> Self {
-        NormalBank::default().coreset()
-    }
-}
-
-impl Coreset {
     /// What selecting this share of so many rows is expected to cost.
     pub fn work(&self, rows: usize, ratio: f64, dim: usize) -> Work {
         let picks = coreset_size(rows, ratio);
@@ -179,19 +163,19 @@ impl Compute for SelectNormal {
     }
 
     fn work(&self) -> Work {
-        self.settings.coreset().work(self.rows, self.settings.ratio, self.dim)
+        self.settings.work(self.rows, self.settings.ratio, self.dim)
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
         let parts: Vec<Rows> = self.train.iter().map(|train| job.open(train)).collect::<Result<_>>()?;
         let offsets = offsets(&parts);
-        let (coreset, ratio, seed) = (self.settings.coreset(), self.settings.ratio, self.seed);
+        let (bank, seed) = (&self.settings, self.seed);
         let mut picks = Vec::new();
         if self.drawn_for.is_empty() {
-            picks = coreset.select(job, &parts, ratio, seed, 0)?;
+            picks = bank.select(job, &parts, bank.ratio, seed, 0)?;
         }
         for ((part, offset), name) in parts.iter().zip(&offsets).zip(&self.drawn_for) {
-            let own = coreset.select(job, &[*part], ratio, seed, name_index(name))?;
+            let own = bank.select(job, &[*part], bank.ratio, seed, name_index(name))?;
             picks.extend(own.into_iter().map(|row| row + offset));
         }
         let tensors = [TensorDecl::f32("rows", &[picks.len(), self.dim]), TensorDecl::u32("origin", &[picks.len()])];

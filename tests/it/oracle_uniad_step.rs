@@ -164,7 +164,7 @@ fn uniad_passes_forward_like_the_reference() {
     assert_eq!(Some(parameters.count() as u64), case.oracle["n_parameters"].as_u64());
     let tokens = case.tokens(&device);
     let mut pass = case.network.pass(&parameters, IMAGES, Dropout::none());
-    let position = download(pass.position());
+    let position = download(pass.position.clone());
     check_description("position", &position, &case.oracle["eval"]["pos_embed_196x256"], 1e-6);
     let mut memory = pass.embed(tokens.clone());
     case.check_tokens("input_proj_196xBx256", &memory);

@@ -7,7 +7,7 @@ use crate::methods::trial::Promise::{
 use crate::methods::trial::{Assignment, Knob, Trial};
 
 /// What generic tests need of PatchCore.
-pub const TRIAL: Trial = Trial { study: STUDY, large: LARGE, knobs: KNOBS };
+pub const TRIAL: Trial = Trial { study: STUDY, large: &[], knobs: KNOBS };
 
 const STUDY: &str = r#"
 [method]
@@ -15,8 +15,6 @@ name = "patchcore"
 bank.normal = { ratio = 0.1, projection = 8, starts = 2 }
 score.sigma = 1.0
 "#;
-
-const LARGE: &[Assignment] = &[];
 
 const PROJECTED: &[Assignment] = &[("method.bank.normal.projection", "8")];
 

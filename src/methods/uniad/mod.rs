@@ -8,7 +8,7 @@ mod params;
 mod train;
 mod trial;
 
-pub use network::{Dropout, Network, Pass, Place};
+pub use network::{Dropout, Network, Pass};
 pub use params::{ImageScore, Jitter, Mask, NetworkParams, Params, Score, Train};
 pub use train::{StepReport, Trainer, image_score, token_scores};
 
