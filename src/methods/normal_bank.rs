@@ -195,12 +195,9 @@ impl Compute for SelectNormal {
 
 /// First row number of each part when all parts stand one below the other.
 pub fn offsets(parts: &[Rows]) -> Vec<usize> {
-    parts
-        .iter()
-        .scan(0, |next, part| {
-            let offset = *next;
-            *next += part.len();
-            Some(offset)
-        })
-        .collect()
+    let ends = parts.iter().scan(0, |end, part| {
+        *end += part.len();
+        Some(*end)
+    });
+    ends.zip(parts).map(|(end, part)| end - part.len()).collect()
 }

@@ -157,17 +157,13 @@ impl Network {
 
     /// Ψ(o), rows × 1: positive = normal. h₁ = f₁(o), hᵢ₊₁ = hᵢ + fᵢ(hᵢ), f = LeakyReLU(BN(Linear)).
     pub fn judge(&self, parameters: &mut Parameters, described: Tensor<2>, mode: BatchNormMode) -> Tensor<2> {
-        let mut hidden: Option<Tensor<2>> = None;
+        let mut hidden = described;
         for block in 1..=self.params.mlp.blocks {
-            let input = hidden.clone().unwrap_or_else(|| described.clone());
-            let linear = linear(parameters, &format!("mlp.{block}.linear"), input);
+            let linear = linear(parameters, &format!("mlp.{block}.linear"), hidden.clone());
             let out = leaky_relu(batch_norm(parameters, &format!("mlp.{block}.bn"), linear, mode));
-            hidden = Some(match hidden {
-                None => out,
-                Some(before) => before + out,
-            });
+            hidden = if block == 1 { out } else { hidden + out };
         }
-        linear_bias_free(parameters, "mlp.out", hidden.unwrap_or(described))
+        linear_bias_free(parameters, "mlp.out", hidden)
     }
 
     /// The descriptions of pseudo-anomalies: noise on the described patches, one C-vector repeated on every part

@@ -17,15 +17,12 @@ pub enum AutoNumber {
     Auto(AutoWord),
 }
 
-/// The word "auto".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AutoWord {
-    /// Depends on the setting.
-    Auto,
-}
-
 words! {
+    /// The word "auto".
+    AutoWord {
+        /// Depends on the setting.
+        Auto,
+    }
     /// What M_p is scattered around.
     Center {
         /// One mean of all M_as.
@@ -308,9 +305,6 @@ impl AutoNumber {
 
     /// The number, or this one in place of `auto`.
     pub(super) fn or(self, number: f64) -> Self {
-        match self {
-            AutoNumber::Given(given) => AutoNumber::Given(given),
-            AutoNumber::Auto(_) => AutoNumber::Given(number),
-        }
+        if self == AutoNumber::Auto(AutoWord::Auto) { AutoNumber::Given(number) } else { self }
     }
 }

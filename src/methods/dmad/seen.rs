@@ -20,28 +20,18 @@ use crate::store::{Artifact, TensorDecl};
 /// What the banks hold, for figures.
 pub const PARTS: &[BankPart] = &[
     NORMAL_PART,
-    BankPart {
-        name: "outlier",
-        label: "M_o (outliers)",
-        normal: false,
-        stage: <OutlierBank as Compute>::KIND,
-        rows: None,
-    },
-    BankPart {
-        name: "seen",
-        label: "M_as (seen anomalies)",
-        normal: false,
-        stage: <SeenBank as Compute>::KIND,
-        rows: Some(|bank| scattered(bank, false)),
-    },
-    BankPart {
-        name: "center",
-        label: "M_p (around their centre)",
-        normal: false,
-        stage: <SeenBank as Compute>::KIND,
-        rows: Some(|bank| scattered(bank, true)),
-    },
+    abnormal::<OutlierBank>("outlier", "M_o (outliers)", None),
+    abnormal::<SeenBank>("seen", "M_as (seen anomalies)", Some(|bank| scattered(bank, false))),
+    abnormal::<SeenBank>("center", "M_p (around their centre)", Some(|bank| scattered(bank, true))),
 ];
+
+const fn abnormal<C: Compute>(
+    name: &'static str,
+    label: &'static str,
+    rows: Option<fn(&Artifact) -> Result<Vec<bool>>>,
+) -> BankPart {
+    BankPart { name, label, normal: false, stage: C::KIND, rows }
+}
 
 /// The bank of seen anomalies says which image a row came from; rows around a centre came from none.
 fn scattered(bank: &Artifact, wanted: bool) -> Result<Vec<bool>> {

@@ -194,13 +194,6 @@ impl Lesson<'_> {
         let shape = [images.len() * chosen, dim];
         (upload(rows, shape, &self.device), upload(noise, shape, &self.device))
     }
-
-    /// Training images of an epoch's steps, one list each.
-    fn steps<'o>(&self, order: &'o [usize]) -> impl Iterator<Item = &'o [usize]> + use<'o> {
-        let train = &self.stage.settings.train;
-        let (batch, drop_last) = (train.batch, train.drop_last);
-        order.chunks(batch).filter(move |images| !drop_last || images.len() == batch)
-    }
 }
 
 /// Normal noise; with `mix` > 1 each row has a strength of its own.
@@ -221,7 +214,8 @@ impl Learner for Lesson<'_> {
         let order = stream(*seed, Purpose::NormalOrder, epoch as u64).permutation(self.images.len());
         let mut first = (epoch * order.len()) as u64;
         let mut losses = EpochLosses::default();
-        for images in self.steps(&order) {
+        let train = &params.train;
+        for images in order.chunks(train.batch).filter(|images| !train.drop_last || images.len() == train.batch) {
             let (patches, noise) = self.batch(images, first);
             losses.add(&self.trainer.step(patches, noise).terms());
             first += images.len() as u64;

@@ -4,7 +4,6 @@ use crate::methods::trial::Differs::{Images, Metrics, Patches};
 use crate::methods::trial::Promise::{LowerImages, MoreParameters, SmootherMaps};
 use crate::methods::trial::{Assignment, Knob, Trial};
 
-/// What generic tests need of UniAD.
 pub const TRIAL: Trial = Trial { study: STUDY, large: &[UNEVEN], knobs: KNOBS };
 
 /// Batches that no number of threads divides.
