@@ -108,7 +108,7 @@ fn write(job: &Job, learner: &mut dyn Learner, checkpoints: usize, note: Json) -
             let what = format!("the checkpoint of epoch {} is gone or damaged", epoch + 1);
             Error::method(what, "run again: training goes on from the last whole one")
         })?;
-        for name in parameters.names() {
+        for (name, _) in parameters.all() {
             writer.f32(checkpoint.f32(&format!("{PARAMETERS}{name}"))?)?;
         }
     }

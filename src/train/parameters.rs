@@ -62,7 +62,7 @@ impl Parameters {
 
     /// True when there is such a parameter or buffer.
     pub fn contains(&self, name: &str) -> bool {
-        self.learned.contains_key(name) || self.buffers.contains_key(name)
+        self.all().any(|(known, _)| known == name)
     }
 
     /// Replaces a learned parameter by its updated value.
@@ -135,12 +135,8 @@ impl Parameters {
         Ok(())
     }
 
-    /// Names of all values, in the order of `declarations`.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.all().map(|(name, _)| name.as_str())
-    }
-
-    fn all(&self) -> impl Iterator<Item = (&String, &Tensor<2>)> {
+    /// All values in the order of `declarations`.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Tensor<2>)> {
         self.learned.iter().chain(&self.buffers)
     }
 }

@@ -60,14 +60,26 @@ impl Memory {
     /// Textures that are not there.
     pub fn new<'a>(graph: &mut Graph<'a>, inputs: &'a Inputs, params: &Params) -> Result<Self> {
         let bank = &params.bank;
-        let seen = inputs.seen().next().is_some().then(|| graph.add(SeenPatches::new(inputs, &params.filter)));
+        let anomalies: Vec<_> = inputs.seen().map(|(class, seen)| (class, seen.clone())).collect();
+        let (filter, geometry) = (params.filter.clone().into(), inputs.image.clone().into());
+        let patches = SeenPatches { filter, seen: anomalies, geometry, grid: inputs.grid, dim: inputs.dim };
+        let seen = (!patches.seen.is_empty()).then(|| graph.add(patches));
         let normal = bank.normal.stage(graph, inputs);
         let outlier = match bank.outlier.enabled {
             true => Some(RowsOf::from(&OutlierBank::stage(graph, inputs, &bank.outlier, bank.normal.coreset())?)),
             false => None,
         };
         let used = seen.as_ref().filter(|_| bank.seen.enabled || bank.center.enabled);
-        let seen_bank = used.map(|seen| graph.add(SeenBank::new(bank, seen, &normal, inputs)));
+        let center = Some(&bank.center).filter(|center| center.enabled);
+        let seen_bank = used.map(|seen| {
+            graph.add(SeenBank {
+                with_seen: bank.seen.enabled,
+                center: center.map(|center| (center.clone().into(), inputs.seed)),
+                seen: seen.clone(),
+                normal: center.filter(|center| center.relative).map(|_| normal.clone()),
+                dim: inputs.dim,
+            })
+        });
         let abnormal = outlier.iter().cloned().chain(seen_bank.as_ref().map(RowsOf::from)).collect();
         let banks = Banks { normal, abnormal };
         Ok(Memory { banks, seen, seen_bank, outlier, exclude: params.neighbours.clone() })

@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor, activation};
 
 use super::params::{AttentionMode, MissingBank, NoiseWhere, Params, Scale};
-use crate::train::{BatchNormMode, Parameters, batch_norm, leaky_relu, linear, linear_bias_free};
+use crate::train::{BatchNormMode, Parameters, batch_norm, download, leaky_relu, linear, linear_bias_free};
 
 /// The three inputs of a set of patches: the patch itself and its nearest neighbour in each bank, rows × C. A bank that
 /// does not exist gives `None`. Rows come image by image, `patches` of them each (attention over an image needs that).
@@ -164,6 +164,12 @@ impl Network {
             hidden = if block == 1 { out } else { hidden + out };
         }
         linear_bias_free(parameters, "mlp.out", hidden)
+    }
+
+    /// Ψ of patches in evaluation mode, one value per row.
+    pub fn evaluate(&self, parameters: &mut Parameters, rows: &PatchRows) -> Vec<f32> {
+        let described = self.describe(parameters, rows, BatchNormMode::Evaluate);
+        download(self.judge(parameters, described, BatchNormMode::Evaluate))
     }
 
     /// The descriptions of pseudo-anomalies: noise on the described patches, one C-vector repeated on every part

@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::memory::{Banks, HostRows, Queries};
 use super::network::Network;
 use super::params::Params;
-use super::trainer::judge;
 use crate::device::Chosen;
 use crate::error::Result;
 use crate::methods::Parameters as _;
@@ -61,7 +60,7 @@ impl Compute for Score<'_> {
             for image in images {
                 rows.push_image(&queries, &banks, image * self.patches..(image + 1) * self.patches);
             }
-            let psi = judge(&network, &mut parameters.clone(), &rows.upload(&device));
+            let psi = network.evaluate(&mut parameters.clone(), &rows.upload(&device));
             psi.into_iter().map(|value| -value).collect()
         };
         score_epochs(job, model, network.initial(self.dim, 0, &device), (self.test, self.patches), score, None)

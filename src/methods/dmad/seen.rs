@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
 use crate::methods::{BankPart, NORMAL_PART, Parameters as _};
 use crate::plan::{
-    Compute, Computed, Content, Handle, HasImages, HasRows, ImageRows, Inputs, Job, NormalBank, SeenInput, Work,
+    Compute, Computed, Content, Handle, HasImages, HasRows, ImageRows, Job, NormalBank, SeenInput, Work,
 };
 use crate::random::{Purpose, stream};
 use crate::spec::{Geometry, Settings};
@@ -59,27 +59,14 @@ impl HasImages for SeenRows {}
 /// The abnormal patches of all seen anomalies (M_as): `rows`, with the `image` and `class` each came from.
 #[derive(Serialize)]
 pub struct SeenPatches {
-    filter: Settings<Filter>,
+    pub filter: Settings<Filter>,
     /// Each with the number of its class.
-    seen: Vec<(usize, SeenInput)>,
-    geometry: Settings<Geometry>,
+    pub seen: Vec<(usize, SeenInput)>,
+    pub geometry: Settings<Geometry>,
     #[serde(skip)]
-    grid: (usize, usize),
+    pub grid: (usize, usize),
     #[serde(skip)]
-    dim: usize,
-}
-
-impl SeenPatches {
-    /// Those of all seen anomalies of a model.
-    pub fn new(inputs: &Inputs, filter: &Filter) -> Self {
-        SeenPatches {
-            filter: filter.clone().into(),
-            seen: inputs.seen().map(|(class, seen)| (class, seen.clone())).collect(),
-            geometry: inputs.image.clone().into(),
-            grid: inputs.grid,
-            dim: inputs.dim,
-        }
-    }
+    pub dim: usize,
 }
 
 impl Compute for SeenPatches {
@@ -132,28 +119,14 @@ impl Compute for SeenPatches {
 /// `rows`, with the `image` each row of M_as came from (`u32::MAX` for M_p).
 #[derive(Serialize)]
 pub struct SeenBank {
-    with_seen: bool,
+    pub with_seen: bool,
     /// Settings of M_p, and the seed it is drawn from.
-    center: Option<(Settings<CenterBank>, u64)>,
-    seen: Handle<SeenRows>,
+    pub center: Option<(Settings<CenterBank>, u64)>,
+    pub seen: Handle<SeenRows>,
     /// What noise is relative to.
-    normal: Option<Handle<NormalBank>>,
+    pub normal: Option<Handle<NormalBank>>,
     #[serde(skip)]
-    dim: usize,
-}
-
-impl SeenBank {
-    /// The bank of these patches.
-    pub fn new(bank: &params::Bank, seen: &Handle<SeenRows>, normal: &Handle<NormalBank>, inputs: &Inputs) -> Self {
-        let center = &bank.center;
-        SeenBank {
-            with_seen: bank.seen.enabled,
-            center: center.enabled.then(|| (center.clone().into(), inputs.seed)),
-            seen: seen.clone(),
-            normal: (center.enabled && center.relative).then(|| normal.clone()),
-            dim: inputs.dim,
-        }
-    }
+    pub dim: usize,
 }
 
 impl Compute for SeenBank {

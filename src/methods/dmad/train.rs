@@ -8,7 +8,7 @@ use super::memory::{Banks, HostRows, OpenBanks, OpenQueries, Queries};
 use super::network::{Network, PatchRows};
 use super::params::Params;
 use super::seen::{SeenRows, standard_deviation};
-use super::trainer::Trainer;
+use super::trainer::{StepLosses, Trainer};
 use crate::device::Chosen;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
@@ -102,10 +102,12 @@ impl<'a> Training<'a> {
             return Err(Error::method("no seen anomaly has an abnormal patch", help));
         }
         let unit = if params.noise.relative { standard_deviation(banks.normal) } else { 1.0 };
+        let network = Network::new(params, true, !banks.abnormal.is_empty());
+        let parameters = network.initial(stage.dim, stage.seed, &device);
         let mut anomalies: Vec<usize> = (0..seen_images.len()).collect();
         stream(stage.seed, Purpose::AnomalyOrder, 0).shuffle(&mut anomalies);
         Ok(Training {
-            trainer: Trainer::new(params, stage.dim, stage.seed, !banks.abnormal.is_empty(), &device),
+            trainer: Trainer::new(params, network, parameters),
             images: class_images(normals.iter().map(|queries| queries.rows.len()), stage.patches),
             noise_std: params.noise.std * unit,
             seen: stage.seen.as_ref().map(|q| q.open(job)).transpose()?,
@@ -171,7 +173,9 @@ impl Learner for Training<'_> {
             turn = turns.end;
             let anomalous = self.anomalous_rows(turns, &mut draws);
             let noise = self.noise(normal.len(), step);
-            losses.add(&self.trainer.step(&normal.upload(&self.device), noise, anomalous.as_ref()).terms());
+            let StepLosses { normal, noise, anomaly, total } =
+                self.trainer.step(&normal.upload(&self.device), noise, anomalous.as_ref());
+            losses.add(&[("loss", total), ("normal", normal), ("noise", noise), ("anomaly", anomaly)]);
         }
         Ok(losses.means())
     }

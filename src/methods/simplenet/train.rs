@@ -82,7 +82,8 @@ impl Compute for Train {
 /// One model in training.
 pub struct Trainer {
     network: Network,
-    parameters: Parameters,
+    /// As they stand.
+    pub parameters: Parameters,
     adaptor: Optimizer,
     discriminator: Optimizer,
     zero_gradient: Vec<String>,
@@ -98,12 +99,6 @@ pub struct StepLosses {
     pub fake: f64,
     /// real + fake.
     pub total: f64,
-}
-
-impl StepLosses {
-    fn terms(&self) -> [(&'static str, f64); 3] {
-        [("loss", self.total), ("real", self.real), ("fake", self.fake)]
-    }
 }
 
 impl Trainer {
@@ -126,11 +121,6 @@ impl Trainer {
             zero_gradient: network.zero_gradient(),
             margin: params.loss.margin,
         }
-    }
-
-    /// The parameters as they stand.
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
     }
 
     /// One step on the patches of some images (rows × C) and the noise for them; returns the losses before it.
@@ -217,7 +207,8 @@ impl Learner for Lesson<'_> {
         let train = &params.train;
         for images in order.chunks(train.batch).filter(|images| !train.drop_last || images.len() == train.batch) {
             let (patches, noise) = self.batch(images, first);
-            losses.add(&self.trainer.step(patches, noise).terms());
+            let StepLosses { real, fake, total } = self.trainer.step(patches, noise);
+            losses.add(&[("loss", total), ("real", real), ("fake", fake)]);
             first += images.len() as u64;
         }
         Ok(losses.means())

@@ -29,11 +29,6 @@ impl Network {
         self.grid.0 * self.grid.1
     }
 
-    /// Values per token.
-    pub fn channels(&self) -> usize {
-        self.channels
-    }
-
     /// How many numbers are learned.
     pub fn size(&self) -> usize {
         let NetworkParams { hidden, encoder_layers, decoder_layers, .. } = self.params;

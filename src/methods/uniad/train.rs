@@ -152,7 +152,8 @@ pub struct StepReport {
 /// One model in training.
 pub struct Trainer {
     network: Network,
-    parameters: Parameters,
+    /// As they stand.
+    pub parameters: Parameters,
     optimizer: Optimizer,
     zero_gradient: Vec<String>,
     params: Params,
@@ -169,11 +170,6 @@ impl Trainer {
         };
         let zero_gradient = network.zero_gradient();
         Trainer { network, parameters, optimizer: Optimizer::new(group), zero_gradient, params: params.clone() }
-    }
-
-    /// The parameters as they stand.
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
     }
 
     /// Takes the learning rate of an epoch, counted from 0.
