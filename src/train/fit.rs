@@ -21,11 +21,8 @@ pub trait Learner {
     /// Trains one epoch (0-based); returns the mean losses by name, the total under "loss" first.
     fn epoch(&mut self, epoch: usize) -> Result<Vec<(&'static str, f64)>>;
 
-    /// Parameters as they stand.
-    fn parameters(&mut self) -> &mut Parameters;
-
-    /// Optimisers, always in the same order.
-    fn optimizers(&mut self) -> Vec<&mut Optimizer>;
+    /// Parameters as they stand, and the optimisers, always in the same order.
+    fn state(&mut self) -> (&mut Parameters, Vec<&mut Optimizer>);
 }
 
 /// Which epochs' parameters the artifact holds.
@@ -89,7 +86,7 @@ pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, mut 
             }
         }
     }
-    note["parameters"] = learner.parameters().count().into();
+    note["parameters"] = learner.state().0.count().into();
     note["epochs"] = log.into();
     let kept = if keep == Keep::Every { epochs } else { 0 };
     Ok(Computed { earlier, ..write(job, learner, kept, note)? })
@@ -97,7 +94,7 @@ pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, mut 
 
 /// The artifact: the parameters as they stand, or those of the `checkpoints` epochs.
 fn write(job: &Job, learner: &mut dyn Learner, checkpoints: usize, note: Json) -> Result<Computed> {
-    let parameters = learner.parameters();
+    let (parameters, _) = learner.state();
     let names = (0..checkpoints.max(1)).flat_map(|number| parameters.declarations(&epoch_prefix(number)));
     let mut writer = job.create(names.collect())?;
     if checkpoints == 0 {
@@ -123,15 +120,14 @@ fn optimizer_prefix(number: usize) -> String {
 
 /// Writes what training would go on from after `epoch`.
 fn save(job: &Job, learner: &mut dyn Learner, epoch: usize, log: &[Json], spent: &Spent) -> Result<()> {
-    let mut tensors = learner.parameters().declarations(PARAMETERS);
-    let mut steps = Vec::new();
-    for (number, optimizer) in learner.optimizers().into_iter().enumerate() {
-        tensors.extend(optimizer.declarations(&optimizer_prefix(number)));
-        steps.push(optimizer.steps());
-    }
+    let (parameters, optimizers) = learner.state();
+    let mut tensors = parameters.declarations(PARAMETERS);
+    let numbered = optimizers.iter().enumerate();
+    tensors.extend(numbered.flat_map(|(number, optimizer)| optimizer.declarations(&optimizer_prefix(number))));
+    let steps: Vec<u64> = optimizers.iter().map(|optimizer| optimizer.steps()).collect();
     let mut writer = job.create_checkpoint(epoch, tensors)?;
-    learner.parameters().write(&mut writer)?;
-    learner.optimizers().into_iter().try_for_each(|optimizer| optimizer.write(&mut writer))?;
+    parameters.write(&mut writer)?;
+    optimizers.iter().try_for_each(|optimizer| optimizer.write(&mut writer))?;
     writer.finish(json!({ "steps": steps, "epochs": log }), spent)
 }
 
@@ -146,13 +142,13 @@ fn resume(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep) -> Re
     let note = &checkpoint.manifest().note;
     let log = note["epochs"].as_array().cloned().unwrap_or_default();
     let steps: Vec<u64> = note["steps"].as_array().into_iter().flatten().filter_map(Json::as_u64).collect();
-    if log.len() != epoch + 1 || steps.len() != learner.optimizers().len() {
+    let (parameters, optimizers) = learner.state();
+    if log.len() != epoch + 1 || steps.len() != optimizers.len() {
         return Ok(Default::default());
     }
-    learner.parameters().read(&checkpoint, PARAMETERS)?;
-    let parameters = learner.parameters().clone();
-    for (number, (optimizer, steps)) in learner.optimizers().into_iter().zip(steps).enumerate() {
-        optimizer.read(&checkpoint, &optimizer_prefix(number), steps, &parameters)?;
+    parameters.read(&checkpoint, PARAMETERS)?;
+    for (number, (optimizer, steps)) in optimizers.into_iter().zip(steps).enumerate() {
+        optimizer.read(&checkpoint, &optimizer_prefix(number), steps, parameters)?;
     }
     (job.notice)(Notice::Resumed { epoch: epoch + 1, epochs });
     let manifest = checkpoint.manifest();

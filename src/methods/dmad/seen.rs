@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
 use crate::methods::{BankPart, NORMAL_PART, Parameters as _};
 use crate::plan::{
-    Compute, Computed, Content, Handle, HasImages, HasRows, ImageRows, Job, NormalBank, SeenInput, Work,
+    Compute, Computed, Content, Handle, HasImages, HasRows, ImageRows, Job, NormalBank, SeenInput, Work, content,
 };
 use crate::random::{Purpose, stream};
 use crate::spec::{Geometry, Settings};
@@ -38,22 +38,11 @@ fn scattered(bank: &Artifact, wanted: bool) -> Result<Vec<bool>> {
     Ok(bank.u32("image")?.iter().map(|&image| (image == u32::MAX) == wanted).collect())
 }
 
-/// What the stage of seen anomalies leaves: rows, and the image and the class each came from.
-#[derive(Debug)]
-pub enum SeenRows {}
-
-impl Content for SeenRows {
-    type View<'a> = (Rows<'a>, &'a [u32], &'a [u32]);
-
-    fn open(artifact: &Artifact) -> Result<Self::View<'_>> {
-        Ok((artifact.rows(Self::ROWS)?, artifact.u32("image")?, artifact.u32("class")?))
-    }
+content! {
+    /// What the stage of seen anomalies leaves: rows, and the image and the class each came from.
+    SeenRows, (Rows<'a>, &'a [u32], &'a [u32]),
+    artifact => Ok((artifact.rows(Self::ROWS)?, artifact.u32("image")?, artifact.u32("class")?)), rows in "rows"
 }
-
-impl HasRows for SeenRows {
-    const ROWS: &'static str = "rows";
-}
-
 impl HasImages for SeenRows {}
 
 /// The abnormal patches of all seen anomalies (M_as): `rows`, with the `image` and `class` each came from.

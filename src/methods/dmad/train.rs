@@ -180,12 +180,8 @@ impl Learner for Training<'_> {
         Ok(losses.means())
     }
 
-    fn parameters(&mut self) -> &mut Parameters {
-        &mut self.trainer.parameters
-    }
-
-    fn optimizers(&mut self) -> Vec<&mut Optimizer> {
-        self.trainer.optimizers.iter_mut().collect()
+    fn state(&mut self) -> (&mut Parameters, Vec<&mut Optimizer>) {
+        (&mut self.trainer.parameters, self.trainer.optimizers.iter_mut().collect())
     }
 }
 

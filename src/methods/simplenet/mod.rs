@@ -79,14 +79,12 @@ impl Method for Params {
                 model: model.clone(),
                 test: &tested.images,
                 device: inputs.device.clone(),
-                kept: self.train.keep().count(self.train.epochs),
                 patches: inputs.patches(),
                 dim: inputs.dim,
                 name: &tested.name,
             })
         });
-        let scores = scores.collect();
-        Ok(Outputs { scores, model: Some(model), banks: Vec::new() })
+        Ok(Outputs { scores: scores.collect(), model: Some(model), banks: Vec::new() })
     }
 
     fn scoring(&self) -> Scoring {

@@ -214,12 +214,9 @@ impl Learner for Lesson<'_> {
         Ok(losses.means())
     }
 
-    fn parameters(&mut self) -> &mut Parameters {
-        &mut self.trainer.parameters
-    }
-
-    fn optimizers(&mut self) -> Vec<&mut Optimizer> {
-        vec![&mut self.trainer.adaptor, &mut self.trainer.discriminator]
+    fn state(&mut self) -> (&mut Parameters, Vec<&mut Optimizer>) {
+        let Trainer { parameters, adaptor, discriminator, .. } = &mut self.trainer;
+        (parameters, vec![adaptor, discriminator])
     }
 }
 
@@ -236,9 +233,6 @@ pub struct Score<'a> {
     /// Numbers of the scored images.
     pub test: &'a [usize],
     pub device: Chosen,
-    /// How many epochs are scored.
-    #[serde(skip)]
-    pub kept: usize,
     #[serde(skip)]
     pub patches: usize,
     #[serde(skip)]
@@ -258,7 +252,8 @@ impl Compute for Score<'_> {
     }
 
     fn work(&self) -> Work {
-        let rows = self.kept * self.test.len() * self.patches;
+        let kept = self.model.work().rows;
+        let rows = kept * self.test.len() * self.patches;
         Work::matrix(rows, 1, 2.0 * rows as f64 * Network::new(&self.settings).size(self.dim) as f64)
     }
 

@@ -74,17 +74,14 @@ impl Params {
 
 impl Method for Params {
     fn check(&self, given: &Given) -> Result<(), MethodFault> {
-        let (rows, columns) = given.grid;
+        let ((rows, columns), size, pool, side) = (given.grid, self.mask.size, self.score.pool, given.side);
         if !Network::new(self, given.grid, given.dim).every_position_sees() {
-            let what = format!(
-                "a mask of {} × {0} hides all {rows} × {columns} tokens from the one in the middle",
-                self.mask.size
-            );
+            let what =
+                format!("a mask of {size} × {size} hides all {rows} × {columns} tokens from the one in the middle");
             return Err(MethodFault::new("mask.size", what).help("lower it, or use larger images or a finer layer"));
         }
-        if self.score.image == ImageScore::MaxPool && self.score.pool > given.side {
-            let what =
-                format!("a square of {} pixels does not fit into a map of {} × {1}", self.score.pool, given.side);
+        if self.score.image == ImageScore::MaxPool && pool > side {
+            let what = format!("a square of {pool} pixels does not fit into a map of {side} × {side}");
             return Err(MethodFault::new("score.pool", what).help("lower it"));
         }
         Ok(())
@@ -113,18 +110,13 @@ impl Method for Params {
                 name: &tested.name,
             })
         });
-        let scores = scores.collect();
-        Ok(Outputs { scores, model: Some(model), banks: Vec::new() })
+        Ok(Outputs { scores: scores.collect(), model: Some(model), banks: Vec::new() })
     }
 
     fn scoring(&self) -> Scoring {
         // Image scores come with the patch scores, so `top_k` is never asked.
-        Scoring {
-            top_k: 1,
-            sigma: self.score.sigma,
-            align_corners: self.score.align_corners,
-            select: self.train.select,
-        }
+        let Params { score, train, .. } = self;
+        Scoring { top_k: 1, sigma: score.sigma, align_corners: score.align_corners, select: train.select }
     }
 
     fn labels(&self) -> Vec<String> {

@@ -116,7 +116,7 @@ impl Learner for Epochs<'_> {
     fn epoch(&mut self, epoch: usize) -> Result<Vec<(&'static str, f64)>> {
         let (seed, train) = (self.stage.seed, &self.stage.settings.train);
         let order = stream(seed, Purpose::NormalOrder, epoch as u64).permutation(self.images.len());
-        self.trainer.set_epoch(epoch);
+        self.trainer.optimizer.set_learning_rate(train.learning_rate(epoch));
         let steps = order.len().div_ceil(train.batch);
         let mut losses = EpochLosses::default();
         for (number, batch) in order.chunks(train.batch).enumerate() {
@@ -131,12 +131,8 @@ impl Learner for Epochs<'_> {
         Ok(losses.means())
     }
 
-    fn parameters(&mut self) -> &mut Parameters {
-        &mut self.trainer.parameters
-    }
-
-    fn optimizers(&mut self) -> Vec<&mut Optimizer> {
-        vec![&mut self.trainer.optimizer]
+    fn state(&mut self) -> (&mut Parameters, Vec<&mut Optimizer>) {
+        (&mut self.trainer.parameters, vec![&mut self.trainer.optimizer])
     }
 }
 
@@ -170,11 +166,6 @@ impl Trainer {
         };
         let zero_gradient = network.zero_gradient();
         Trainer { network, parameters, optimizer: Optimizer::new(group), zero_gradient, params: params.clone() }
-    }
-
-    /// Takes the learning rate of an epoch, counted from 0.
-    pub fn set_epoch(&mut self, epoch: usize) {
-        self.optimizer.set_learning_rate(self.params.train.learning_rate(epoch));
     }
 
     /// The loss (1 × 1): mean squared distance of the reconstruction of the disturbed tokens to the clean ones. `noise` is
