@@ -121,18 +121,14 @@ impl NormalBank {
         // One draw for all parts: the projection must be the same matrix for every row.
         let mut weights = stream(seed, Purpose::CoresetProjection, index);
         let projection = Projection::draw(parts[0].cols(), self.projection, self.projection_kind, &mut weights)?;
+        let Some(projection) = projection else { return greedy_in_parts(parts, count, &start) };
         let mut projected: Vec<Scratch> = Vec::new();
-        if let Some(projection) = &projection {
-            for part in parts {
-                let mut room = job.scratch(part.len(), projection.dims())?;
-                projection.apply(*part, room.data_mut());
-                projected.push(room);
-            }
+        for part in parts {
+            let mut room = job.scratch(part.len(), projection.dims())?;
+            projection.apply(*part, room.data_mut());
+            projected.push(room);
         }
-        let rows: Vec<Rows> = match projection {
-            Some(_) => projected.iter().map(Scratch::view).collect(),
-            None => parts.to_vec(),
-        };
+        let rows: Vec<Rows> = projected.iter().map(Scratch::view).collect();
         greedy_in_parts(&rows, count, &start)
     }
 }

@@ -114,16 +114,12 @@ fn write(job: &Job, learner: &mut dyn Learner, checkpoints: usize, note: Json) -
 
 const PARAMETERS: &str = "parameters/";
 
-fn optimizer_prefix(number: usize) -> String {
-    format!("optimizer{number}/")
-}
-
 /// Writes what training would go on from after `epoch`.
 fn save(job: &Job, learner: &mut dyn Learner, epoch: usize, log: &[Json], spent: &Spent) -> Result<()> {
     let (parameters, optimizers) = learner.state();
     let mut tensors = parameters.declarations(PARAMETERS);
     let numbered = optimizers.iter().enumerate();
-    tensors.extend(numbered.flat_map(|(number, optimizer)| optimizer.declarations(&optimizer_prefix(number))));
+    tensors.extend(numbered.flat_map(|(number, optimizer)| optimizer.declarations(&format!("optimizer{number}/"))));
     let steps: Vec<u64> = optimizers.iter().map(|optimizer| optimizer.steps()).collect();
     let mut writer = job.create_checkpoint(epoch, tensors)?;
     parameters.write(&mut writer)?;
@@ -148,7 +144,7 @@ fn resume(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep) -> Re
     }
     parameters.read(&checkpoint, PARAMETERS)?;
     for (number, (optimizer, steps)) in optimizers.into_iter().zip(steps).enumerate() {
-        optimizer.read(&checkpoint, &optimizer_prefix(number), steps, parameters)?;
+        optimizer.read(&checkpoint, &format!("optimizer{number}/"), steps, parameters)?;
     }
     (job.notice)(Notice::Resumed { epoch: epoch + 1, epochs });
     let manifest = checkpoint.manifest();

@@ -126,7 +126,6 @@ pub struct OpenBanks<'a> {
 }
 
 impl Queries {
-    /// Maps what they are made of.
     pub fn open<'a>(&self, job: &'a Job) -> Result<OpenQueries<'a>> {
         Ok(OpenQueries {
             rows: job.rows(&self.rows)?,
@@ -137,7 +136,6 @@ impl Queries {
 }
 
 impl Banks {
-    /// Maps them.
     pub fn open<'a>(&self, job: &'a Job) -> Result<OpenBanks<'a>> {
         Ok(OpenBanks {
             normal: job.open(&self.normal)?.0,
@@ -166,12 +164,10 @@ pub struct HostRows {
 }
 
 impl HostRows {
-    /// None yet.
     pub fn new(dim: usize) -> Self {
         HostRows { patch: Vec::new(), normal: Vec::new(), abnormal: Vec::new(), rows_per_image: Vec::new(), dim }
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.patch.len() / self.dim
     }
@@ -193,7 +189,6 @@ impl HostRows {
         self.rows_per_image.push(self.len() - before);
     }
 
-    /// On a device.
     pub fn upload(self, device: &Device) -> PatchRows {
         let shape = [self.len(), self.dim];
         PatchRows {

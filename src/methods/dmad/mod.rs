@@ -147,8 +147,7 @@ impl Method for Dmad {
                 name: &tested.name,
             }));
         }
-        let mut banks = vec![RowsOf::from(&memory.banks.normal)];
-        banks.extend(memory.banks.abnormal.iter().cloned());
+        let banks = [vec![RowsOf::from(&memory.banks.normal)], memory.banks.abnormal].concat();
         Ok(Outputs { scores, model: Some(model), banks })
     }
 

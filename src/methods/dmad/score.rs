@@ -31,12 +31,6 @@ pub struct Score<'a> {
     pub name: &'a str,
 }
 
-impl Score<'_> {
-    fn network(&self) -> Network {
-        Network::new(&self.settings, true, !self.memory.abnormal.is_empty())
-    }
-}
-
 impl Compute for Score<'_> {
     type Output = Scores;
     const KIND: &'static str = "scores";
@@ -49,12 +43,14 @@ impl Compute for Score<'_> {
 
     fn work(&self) -> Work {
         let rows = self.test.len() * self.patches;
-        Work::matrix(rows, 1, 2.0 * rows as f64 * self.network().size(self.dim) as f64)
+        let network = Network::new(&self.settings, true, !self.memory.abnormal.is_empty());
+        Work::matrix(rows, 1, 2.0 * rows as f64 * network.size(self.dim) as f64)
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
         let (banks, queries, model) = (self.memory.open(job)?, self.queries.open(job)?, job.open(&self.model)?);
-        let (network, device) = (self.network(), self.device.get()?);
+        let network = Network::new(&self.settings, true, !banks.abnormal.is_empty());
+        let device = self.device.get()?;
         let score = |parameters: &Parameters, images: &[usize]| {
             let mut rows = HostRows::new(self.dim);
             for image in images {

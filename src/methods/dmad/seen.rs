@@ -91,11 +91,8 @@ impl Compute for SeenPatches {
             }
         }
         let count = images.len();
-        let mut writer = job.create(vec![
-            TensorDecl::f32("rows", &[count, self.dim]),
-            TensorDecl::u32("image", &[count]),
-            TensorDecl::u32("class", &[count]),
-        ])?;
+        let [image, class] = ["image", "class"].map(|name| TensorDecl::u32(name, &[count]));
+        let mut writer = job.create(vec![TensorDecl::f32("rows", &[count, self.dim]), image, class])?;
         writer.f32(&rows)?;
         writer.u32(&images)?;
         writer.u32(&classes)?;
@@ -155,8 +152,8 @@ impl Compute for SeenBank {
             return Err(Error::method("no seen anomaly has an abnormal patch", help));
         }
         let count = rows.len();
-        let mut writer =
-            job.create(vec![TensorDecl::f32("rows", &[count, self.dim]), TensorDecl::u32("image", &[count])])?;
+        let tensors = [TensorDecl::f32("rows", &[count, self.dim]), TensorDecl::u32("image", &[count])];
+        let mut writer = job.create(tensors.into())?;
         writer.f32(rows.view().data())?;
         writer.u32(&images)?;
         let own = images.iter().filter(|&&image| image != u32::MAX).count();

@@ -192,12 +192,10 @@ fn choose(draws: &mut Stream, patches: usize, wanted: usize) -> Vec<usize> {
 
 /// Row ranges of runs of equal image numbers.
 fn image_ranges(images: &[u32]) -> Vec<std::ops::Range<usize>> {
-    let mut start = 0;
-    images
-        .chunk_by(|a, b| a == b)
-        .map(|run| {
-            start += run.len();
-            start - run.len()..start
-        })
-        .collect()
+    let mut end = 0;
+    let range = |run: &[u32]| {
+        end += run.len();
+        end - run.len()..end
+    };
+    images.chunk_by(|a, b| a == b).map(range).collect()
 }

@@ -17,12 +17,9 @@ train = { epochs = 2, batch = 4, anomaly_batch = 4, lr_mlp = 0.01, lr_projection
 score.sigma = 1.0
 "#;
 
-const LARGE: &[Assignment] = &[
-    // 32 × 64 patches with as many pseudo-anomalies are 4,096 rows.
-    ("method.mlp.hidden", "1100"),
-    ("method.train.batch", "32"),
-    ("method.train.anomaly_batch", "32"),
-];
+/// 32 × 64 patches with as many pseudo-anomalies are 4,096 rows.
+const LARGE: &[Assignment] =
+    &[("method.mlp.hidden", "1100"), ("method.train.batch", "32"), ("method.train.anomaly_batch", "32")];
 
 const SEEN: Assignment = ("protocol.seen.count", "2");
 const PROJECTED: &[Assignment] = &[("method.bank.normal.projection", "8")];

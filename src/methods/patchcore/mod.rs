@@ -152,8 +152,7 @@ impl Compute for ScorePatches<'_> {
             let rows = features.slice(image * patches..(image + 1) * patches);
             let found = k_nearest(rows, bank, score.neighbours)?;
             let power = |distance: f32| if score.squared { distance * distance } else { distance };
-            let mean =
-                |distances: &[f32]| distances.iter().map(|&d| power(d) as f64).sum::<f64>() / distances.len() as f64;
+            let mean = |near: &[f32]| near.iter().map(|&d| power(d) as f64).sum::<f64>() / near.len() as f64;
             let patch_scores: Vec<f32> = found.distance.chunks(score.neighbours).map(|d| mean(d) as f32).collect();
             if score.reweight > 0 {
                 image_scores.push(reweighted(rows, bank, &patch_scores, &found.index, score)?);

@@ -40,12 +40,6 @@ pub struct Train {
     pub images: usize,
 }
 
-impl Train {
-    fn network(&self) -> Network {
-        Network::new(&self.settings, self.grid, self.dim)
-    }
-}
-
 impl Compute for Train {
     type Output = Model;
     const KIND: &'static str = "training";
@@ -58,7 +52,7 @@ impl Compute for Train {
 
     /// Every image passes forward once and backward once, which is twice the work, in every epoch.
     fn work(&self) -> Work {
-        let (train, network) = (&self.settings.train, self.network());
+        let (train, network) = (&self.settings.train, Network::new(&self.settings, self.grid, self.dim));
         let kept = train.select.keep().count(train.epochs);
         let operations = 3.0 * (self.images * train.epochs) as f64 * network.operations();
         // Each thread has one image and its gradients; parameters and moments are there once.
@@ -70,7 +64,7 @@ impl Compute for Train {
     fn compute(&self, job: &Job) -> Result<Computed> {
         let train = &self.settings.train;
         let classes: Vec<Rows> = self.train.iter().map(|class| job.open(class)).collect::<Result<_>>()?;
-        let network = self.network();
+        let network = Network::new(&self.settings, self.grid, self.dim);
         let images = class_images(classes.iter().map(Rows::len), network.positions());
         let device = self.device.get()?.autodiff();
         let parameters = network.initial(self.seed, &device);
@@ -220,15 +214,13 @@ impl Trainer {
         while parts.peek().is_some() {
             // No more at once than there are threads: each holds gradients of its own.
             let group: Vec<Part> = parts.by_ref().take(rayon::current_num_threads()).collect();
-            let done: Vec<(f64, Parameters, Gradients)> = group
-                .into_par_iter()
-                .map(|part| {
-                    let parameters = self.parameters.leaves();
-                    let loss = self.loss_of(&parameters, part);
-                    let gradients = loss.backward();
-                    (f64::from(download(loss)[0]), parameters, gradients)
-                })
-                .collect();
+            let of_part = |part| {
+                let parameters = self.parameters.leaves();
+                let loss = self.loss_of(&parameters, part);
+                let gradients = loss.backward();
+                (f64::from(download(loss)[0]), parameters, gradients)
+            };
+            let done: Vec<(f64, Parameters, Gradients)> = group.into_par_iter().map(of_part).collect();
             for (loss, parameters, gradients) in done {
                 match &mut sum {
                     None => sum = Some((loss, parameters, gradients)),
@@ -296,12 +288,6 @@ pub struct Score<'a> {
     pub name: &'a str,
 }
 
-impl Score<'_> {
-    fn network(&self) -> Network {
-        Network::new(&self.settings, self.grid, self.dim)
-    }
-}
-
 impl Compute for Score<'_> {
     type Output = Scores;
     const KIND: &'static str = "scores";
@@ -313,14 +299,14 @@ impl Compute for Score<'_> {
     }
 
     fn work(&self) -> Work {
-        let (images, network) = (self.test.len(), self.network());
+        let (images, network) = (self.test.len(), Network::new(&self.settings, self.grid, self.dim));
         let bytes = 4 * rayon::current_num_threads() * SCORE_CHUNK_IMAGES * 3 * network.attention_weights();
         Work::matrix(images * network.positions(), 1, images as f64 * network.operations()).with_memory(bytes)
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
         let (features, model, device) = (job.open(&self.features)?, job.open(&self.model)?, self.device.get()?);
-        let network = self.network();
+        let network = Network::new(&self.settings, self.grid, self.dim);
         let positions = network.positions();
         let score = |parameters: &Parameters, images: &[usize]| {
             let tokens = images.iter().map(|image| features.slice(image * positions..(image + 1) * positions));
