@@ -3,6 +3,8 @@
 //! Owns: what a method must offer, and the registry. Does not own: data, truth, metrics. A method sees images' features,
 //! seen anomalies with their masks, and outlier textures; labels and masks of test images have no path to it by type.
 
+#[macro_use]
+mod tables;
 pub mod dmad;
 #[cfg(test)]
 #[path = "../../docs/padim.rs"]
@@ -28,10 +30,11 @@ use crate::spec::{
     Configured, MethodContext, MethodFault, MethodKind, Run, params_difference, params_schema, read_params, to_json,
 };
 use crate::store::Artifact;
+use crate::train::Keep;
 use trial::Trial;
 
 pub use neighbours::Search;
-pub use normal_bank::{Coreset, NORMAL_PART, NormalBank, Scope, Selection, offsets};
+pub use normal_bank::{NORMAL_PART, NormalBank, Scope, Selection, offsets};
 
 /// A method with its parameters.
 pub trait Method: Send + Sync {
@@ -181,6 +184,25 @@ pub enum Select {
     BestTest,
 }
 
+impl Select {
+    /// Which epochs' parameters a training has to keep for it.
+    fn keep(self) -> Keep {
+        if self == Select::BestTest { Keep::Every } else { Keep::Last }
+    }
+}
+
+/// What labels the numbers of a training on so many patches per image (0 = all), by the epoch that counts.
+fn training_labels(patches_per_image: usize, select: Select) -> Vec<String> {
+    let mut labels = Vec::new();
+    if patches_per_image > 0 {
+        labels.push(format!("{patches_per_image} patches per image in training"));
+    }
+    if select == Select::BestTest {
+        labels.push("oracle: best epoch chosen on the test set".into());
+    }
+    labels
+}
+
 impl Scoring {
     /// Mean of the `top_k` largest patch scores.
     pub fn image_score(&self, patches: &[f32]) -> f64 {
@@ -295,7 +317,6 @@ pub fn of(run: &Run) -> &dyn Method {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Compute, Computed, Job, Work};
     use crate::spec::Settings;
 
     #[test]
@@ -308,60 +329,31 @@ mod tests {
     }
 
     /// Padim as it would be with one key more.
-    #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
-    #[serde(default, deny_unknown_fields)]
+    #[derive(Serialize)]
     struct Newer {
-        dims: usize,
-        epsilon: f64,
-        sigma: f64,
+        #[serde(flatten)]
+        known: example::Params,
         shrink: Shrink,
     }
 
-    #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
-    #[serde(default, deny_unknown_fields)]
+    #[derive(Default, Serialize)]
     struct Shrink {
         enabled: bool,
         share: f64,
     }
 
-    #[derive(Serialize)]
-    struct Keyed<P: Serialize> {
-        settings: Settings<P>,
-    }
-
-    impl<P: Serialize + Send + Sync> Compute for Keyed<P> {
-        type Output = Model;
-        const KIND: &'static str = "training";
-        const VERSION: u32 = 1;
-
-        fn label(&self) -> String {
-            String::new()
-        }
-
-        fn work(&self) -> Work {
-            Work::default()
-        }
-
-        fn compute(&self, _: &Job) -> Result<Computed> {
-            unreachable!("only its key is asked for")
-        }
-    }
-
     #[test]
     fn a_key_with_a_default_that_is_added_to_a_method_changes_no_id_and_no_stage_key() {
         let default = example::Params::default();
-        let newer =
-            |own: example::Params, shrink| Newer { dims: own.dims, epsilon: own.epsilon, sigma: own.sigma, shrink };
-        let newer_default = newer(default.clone(), Shrink::default());
+        let newer_default = Newer { known: default.clone(), shrink: Shrink::default() };
         for own in [default.clone(), example::Params { dims: 7, ..default.clone() }] {
-            let same = newer(own.clone(), Shrink::default());
+            let same = Newer { known: own.clone(), shrink: Shrink::default() };
             assert_eq!(params_difference(&own, &default), params_difference(&same, &newer_default), "the id's part");
-            let mut graph = Graph::default();
-            let key = graph.add(Keyed { settings: Settings::new(own.clone(), &default) });
-            assert_eq!(graph.add(Keyed { settings: Settings::new(same, &newer_default) }), key);
-            let other = newer(own, Shrink { enabled: true, share: 0.5 });
+            let part_of_key = to_json(&Settings::new(own.clone(), &default));
+            assert_eq!(to_json(&Settings::new(same, &newer_default)), part_of_key, "stages serialise into their keys");
+            let other = Newer { known: own, shrink: Shrink { enabled: true, share: 0.5 } };
             assert_ne!(params_difference(&other, &newer_default), params_difference(&newer_default, &newer_default));
-            assert_ne!(graph.add(Keyed { settings: Settings::new(other, &newer_default) }), key);
+            assert_ne!(to_json(&Settings::new(other, &newer_default)), part_of_key);
         }
     }
 

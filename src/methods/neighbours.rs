@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::bank::neighbours::nearest_in_parts;
 use crate::error::Result;
-use crate::plan::{Compute, Computed, Graph, Handle, HasImages, HasRows, Job, Neighbours, NormalBank, RowsOf, Work};
+use crate::plan::{Compute, Computed, Handle, HasImages, HasRows, Job, Neighbours, NormalBank, RowsOf, Work};
 use crate::store::TensorDecl;
 
 /// A search: whose neighbours, where, and who may not be whose.
@@ -49,11 +49,6 @@ impl Search {
     /// Of patches among those of other images.
     pub fn without_own_image<Q: HasImages, B: HasImages>(queries: &Handle<Q>, bank: &Handle<B>, label: String) -> Self {
         Search { exclude: Exclude::SameImage, ..Search::new(queries, bank, label) }
-    }
-
-    /// Adds it to a graph.
-    pub fn stage(self, graph: &mut Graph) -> Handle<Neighbours> {
-        graph.add(self)
     }
 }
 

@@ -23,59 +23,41 @@ pub const NORMAL_PART: BankPart = BankPart {
     rows: None,
 };
 
-/// Which rows compete for a place in a bank.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// All classes together (the papers, the released codes).
-    #[default]
-    Joint,
-    /// Every class gives its share: no class of low variance is starved.
-    PerClass,
+words! {
+    /// Which rows compete for a place in a bank.
+    Scope {
+        /// All classes together (the papers, the released codes).
+        Joint,
+        /// Every class gives its share: no class of low variance is starved.
+        PerClass,
+    }
+    /// Greedy coreset semantics.
+    Selection {
+        /// PatchCore's released code's: distances start as the mean to random rows, which are no members.
+        Approximate,
+        /// Textbook k-centre: a random row is the first member.
+        Plain,
+    }
 }
 
-/// Greedy coreset semantics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Selection {
-    /// PatchCore's released code's: distances start as the mean to random rows, which are no members.
-    #[default]
-    Approximate,
-    /// Textbook k-centre: a random row is the first member.
-    Plain,
-}
-
-/// Normal patches.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct NormalBank {
-    /// Share of all normal patches that is kept.
-    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
-    pub ratio: f64,
-    /// Which rows compete.
-    pub scope: Scope,
-    /// Random projection before the coreset, for every bank of the method; 0 = none.
-    #[schemars(range(max = 16384))]
-    pub projection: usize,
-    /// How its weights are drawn.
-    pub projection_kind: Kind,
-    /// Greedy coreset semantics, for every bank of the method.
-    pub selection: Selection,
-    /// Random start rows of the `approximate` selection.
-    #[schemars(range(min = 1, max = 1000))]
-    pub starts: usize,
-}
-
-impl Default for NormalBank {
-    fn default() -> Self {
-        NormalBank {
-            ratio: 0.1,
-            scope: Scope::Joint,
-            projection: 128,
-            projection_kind: Kind::Uniform,
-            selection: Selection::Approximate,
-            starts: 10,
-        }
+tables! {
+    /// Normal patches.
+    NormalBank {
+        /// Share of all normal patches that is kept.
+        #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
+        ratio: f64 = 0.1,
+        /// Which rows compete.
+        scope: Scope = Scope::Joint,
+        /// Random projection before the coreset, for every bank of the method; 0 = none.
+        #[schemars(range(max = 16384))]
+        projection: usize = 128,
+        /// How its weights are drawn.
+        projection_kind: Kind = Kind::Uniform,
+        /// Greedy coreset semantics, for every bank of the method.
+        selection: Selection = Selection::Approximate,
+        /// Random start rows of the `approximate` selection.
+        #[schemars(range(min = 1, max = 1000))]
+        starts: usize = 10,
     }
 }
 
@@ -89,10 +71,11 @@ impl NormalBank {
         Err(MethodFault::new(&format!("{key}.projection"), what).help("0 = no projection"))
     }
 
-    /// How rows are selected, whichever they are.
-    pub fn coreset(&self) -> Coreset {
+    /// How rows are selected, whichever they are and however many: what other banks of the method take from this one.
+    pub fn coreset(&self) -> NormalBank {
+        let NormalBank { ratio, scope, .. } = NormalBank::default();
         let projection_kind = if self.projection == 0 { Kind::default() } else { self.projection_kind };
-        Coreset { projection: self.projection, projection_kind, selection: self.selection, starts: self.starts }
+        NormalBank { ratio, scope, projection_kind, ..self.clone() }
     }
 
     /// Adds the bank of the normal patches of all classes.
@@ -108,24 +91,7 @@ impl NormalBank {
             dim: inputs.dim,
         })
     }
-}
 
-/// How a greedy coreset selects.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Coreset {
-    projection: usize,
-    projection_kind: Kind,
-    selection: Selection,
-    starts: usize,
-}
-
-impl Default for Coreset {
-    fn default() -> Self {
-        NormalBank::default().coreset()
-    }
-}
-
-impl Coreset {
     /// What selecting this share of so many rows is expected to cost.
     pub fn work(&self, rows: usize, ratio: f64, dim: usize) -> Work {
         let picks = coreset_size(rows, ratio);
@@ -155,18 +121,14 @@ impl Coreset {
         // One draw for all parts: the projection must be the same matrix for every row.
         let mut weights = stream(seed, Purpose::CoresetProjection, index);
         let projection = Projection::draw(parts[0].cols(), self.projection, self.projection_kind, &mut weights)?;
+        let Some(projection) = projection else { return greedy_in_parts(parts, count, &start) };
         let mut projected: Vec<Scratch> = Vec::new();
-        if let Some(projection) = &projection {
-            for part in parts {
-                let mut room = job.scratch(part.len(), projection.dims())?;
-                projection.apply(*part, room.data_mut());
-                projected.push(room);
-            }
+        for part in parts {
+            let mut room = job.scratch(part.len(), projection.dims())?;
+            projection.apply(*part, room.data_mut());
+            projected.push(room);
         }
-        let rows: Vec<Rows> = match projection {
-            Some(_) => projected.iter().map(Scratch::view).collect(),
-            None => parts.to_vec(),
-        };
+        let rows: Vec<Rows> = projected.iter().map(Scratch::view).collect();
         greedy_in_parts(&rows, count, &start)
     }
 }
@@ -197,19 +159,19 @@ impl Compute for SelectNormal {
     }
 
     fn work(&self) -> Work {
-        self.settings.coreset().work(self.rows, self.settings.ratio, self.dim)
+        self.settings.work(self.rows, self.settings.ratio, self.dim)
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
         let parts: Vec<Rows> = self.train.iter().map(|train| job.open(train)).collect::<Result<_>>()?;
         let offsets = offsets(&parts);
-        let (coreset, ratio, seed) = (self.settings.coreset(), self.settings.ratio, self.seed);
+        let (bank, seed) = (&self.settings, self.seed);
         let mut picks = Vec::new();
         if self.drawn_for.is_empty() {
-            picks = coreset.select(job, &parts, ratio, seed, 0)?;
+            picks = bank.select(job, &parts, bank.ratio, seed, 0)?;
         }
         for ((part, offset), name) in parts.iter().zip(&offsets).zip(&self.drawn_for) {
-            let own = coreset.select(job, &[*part], ratio, seed, name_index(name))?;
+            let own = bank.select(job, &[*part], bank.ratio, seed, name_index(name))?;
             picks.extend(own.into_iter().map(|row| row + offset));
         }
         let tensors = [TensorDecl::f32("rows", &[picks.len(), self.dim]), TensorDecl::u32("origin", &[picks.len()])];
@@ -229,12 +191,9 @@ impl Compute for SelectNormal {
 
 /// First row number of each part when all parts stand one below the other.
 pub fn offsets(parts: &[Rows]) -> Vec<usize> {
-    parts
-        .iter()
-        .scan(0, |next, part| {
-            let offset = *next;
-            *next += part.len();
-            Some(offset)
-        })
-        .collect()
+    let ends = parts.iter().scan(0, |end, part| {
+        *end += part.len();
+        Some(*end)
+    });
+    ends.zip(parts).map(|(end, part)| end - part.len()).collect()
 }

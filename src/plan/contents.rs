@@ -47,6 +47,7 @@ macro_rules! content {
         })?
     };
 }
+pub(crate) use content;
 
 content! {
     /// Patch features of images: `features`, (images · patches) × dim, image-major, row-major positions.

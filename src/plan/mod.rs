@@ -9,6 +9,7 @@ mod graph;
 mod inputs;
 
 pub use compute::{Compute, Computed, Handle, Job, Notice, RowsOf, StageId, Work};
+pub(crate) use contents::content;
 pub use contents::{
     Bank, Content, Embedding, Features, HasImages, HasRows, ImageRows, Metrics, Model, Neighbours, NormalBank, Scores,
 };

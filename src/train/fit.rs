@@ -6,7 +6,7 @@
 //! Everything a learner draws or counts is a function of the epoch's number, so parameters and optimiser state are all
 //! there is to resume from: a training that was killed and goes on ends with the same bytes as one that was not.
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::optimizer::Optimizer;
 use super::parameters::Parameters;
@@ -21,11 +21,8 @@ pub trait Learner {
     /// Trains one epoch (0-based); returns the mean losses by name, the total under "loss" first.
     fn epoch(&mut self, epoch: usize) -> Result<Vec<(&'static str, f64)>>;
 
-    /// Parameters as they stand.
-    fn parameters(&mut self) -> &mut Parameters;
-
-    /// Optimisers, always in the same order.
-    fn optimizers(&mut self) -> Vec<&mut Optimizer>;
+    /// Parameters as they stand, and the optimisers, always in the same order.
+    fn state(&mut self) -> (&mut Parameters, Vec<&mut Optimizer>);
 }
 
 /// Which epochs' parameters the artifact holds.
@@ -37,13 +34,30 @@ pub enum Keep {
     Every,
 }
 
+impl Keep {
+    /// How many epochs' parameters are there after so many epochs.
+    pub fn count(self, epochs: usize) -> usize {
+        if self == Keep::Every { epochs.max(1) } else { 1 }
+    }
+}
+
+/// Class of each training image, and its number there; `rows` counts the patches of each class.
+pub fn class_images(rows: impl Iterator<Item = usize>, patches: usize) -> Vec<(usize, usize)> {
+    rows.enumerate().flat_map(|(class, rows)| (0..rows / patches).map(move |image| (class, image))).collect()
+}
+
+/// How many of an image's `patches` enter a step where `wanted` are asked for; 0 = all.
+pub fn patches_per_step(wanted: usize, patches: usize) -> usize {
+    if wanted == 0 { patches } else { wanted.min(patches) }
+}
+
 /// In front of the names of the kept parameters `number`.
-pub fn epoch_prefix(number: usize) -> String {
+pub(super) fn epoch_prefix(number: usize) -> String {
     format!("{number:05}/")
 }
 
 /// How many epochs' parameters a model holds.
-pub fn kept_epochs(model: &Artifact) -> usize {
+pub(super) fn kept_epochs(model: &Artifact) -> usize {
     let last = model.tensors().keys().next_back().and_then(|name| name.split_once('/')?.0.parse::<usize>().ok());
     last.map_or(0, |number| number + 1)
 }
@@ -54,7 +68,7 @@ pub fn kept_epochs(model: &Artifact) -> usize {
 ///
 /// # Errors
 /// A loss that is not finite (with the epoch and all its terms), and whatever the learner or the disk report.
-pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, note: Json) -> Result<Computed> {
+pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, mut note: Json) -> Result<Computed> {
     let clock = Clock::start();
     let (mut log, earlier) = resume(job, learner, epochs, keep)?;
     for epoch in log.len()..epochs {
@@ -72,19 +86,15 @@ pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, note
             }
         }
     }
-    let mut note = match note {
-        Json::Object(map) => map,
-        other => unreachable!("a note is an object: {other}"),
-    };
-    note.insert("parameters".into(), learner.parameters().count().into());
-    note.insert("epochs".into(), log.into());
+    note["parameters"] = learner.state().0.count().into();
+    note["epochs"] = log.into();
     let kept = if keep == Keep::Every { epochs } else { 0 };
-    Ok(Computed { earlier, ..write(job, learner, kept, note.into())? })
+    Ok(Computed { earlier, ..write(job, learner, kept, note)? })
 }
 
 /// The artifact: the parameters as they stand, or those of the `checkpoints` epochs.
 fn write(job: &Job, learner: &mut dyn Learner, checkpoints: usize, note: Json) -> Result<Computed> {
-    let parameters = learner.parameters();
+    let (parameters, _) = learner.state();
     let names = (0..checkpoints.max(1)).flat_map(|number| parameters.declarations(&epoch_prefix(number)));
     let mut writer = job.create(names.collect())?;
     if checkpoints == 0 {
@@ -95,7 +105,7 @@ fn write(job: &Job, learner: &mut dyn Learner, checkpoints: usize, note: Json) -
             let what = format!("the checkpoint of epoch {} is gone or damaged", epoch + 1);
             Error::method(what, "run again: training goes on from the last whole one")
         })?;
-        for name in parameters.names() {
+        for (name, _) in parameters.all() {
             writer.f32(checkpoint.f32(&format!("{PARAMETERS}{name}"))?)?;
         }
     }
@@ -104,21 +114,16 @@ fn write(job: &Job, learner: &mut dyn Learner, checkpoints: usize, note: Json) -
 
 const PARAMETERS: &str = "parameters/";
 
-fn optimizer_prefix(number: usize) -> String {
-    format!("optimizer{number}/")
-}
-
 /// Writes what training would go on from after `epoch`.
 fn save(job: &Job, learner: &mut dyn Learner, epoch: usize, log: &[Json], spent: &Spent) -> Result<()> {
-    let mut tensors = learner.parameters().declarations(PARAMETERS);
-    let mut steps = Vec::new();
-    for (number, optimizer) in learner.optimizers().into_iter().enumerate() {
-        tensors.extend(optimizer.declarations(&optimizer_prefix(number)));
-        steps.push(optimizer.steps());
-    }
+    let (parameters, optimizers) = learner.state();
+    let mut tensors = parameters.declarations(PARAMETERS);
+    let numbered = optimizers.iter().enumerate();
+    tensors.extend(numbered.flat_map(|(number, optimizer)| optimizer.declarations(&format!("optimizer{number}/"))));
+    let steps: Vec<u64> = optimizers.iter().map(|optimizer| optimizer.steps()).collect();
     let mut writer = job.create_checkpoint(epoch, tensors)?;
-    learner.parameters().write(&mut writer)?;
-    learner.optimizers().into_iter().try_for_each(|optimizer| optimizer.write(&mut writer))?;
+    parameters.write(&mut writer)?;
+    optimizers.iter().try_for_each(|optimizer| optimizer.write(&mut writer))?;
     writer.finish(json!({ "steps": steps, "epochs": log }), spent)
 }
 
@@ -133,13 +138,13 @@ fn resume(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep) -> Re
     let note = &checkpoint.manifest().note;
     let log = note["epochs"].as_array().cloned().unwrap_or_default();
     let steps: Vec<u64> = note["steps"].as_array().into_iter().flatten().filter_map(Json::as_u64).collect();
-    if log.len() != epoch + 1 || steps.len() != learner.optimizers().len() {
+    let (parameters, optimizers) = learner.state();
+    if log.len() != epoch + 1 || steps.len() != optimizers.len() {
         return Ok(Default::default());
     }
-    learner.parameters().read(&checkpoint, PARAMETERS)?;
-    let parameters = learner.parameters().clone();
-    for (number, (optimizer, steps)) in learner.optimizers().into_iter().zip(steps).enumerate() {
-        optimizer.read(&checkpoint, &optimizer_prefix(number), steps, &parameters)?;
+    parameters.read(&checkpoint, PARAMETERS)?;
+    for (number, (optimizer, steps)) in optimizers.into_iter().zip(steps).enumerate() {
+        optimizer.read(&checkpoint, &format!("optimizer{number}/"), steps, parameters)?;
     }
     (job.notice)(Notice::Resumed { epoch: epoch + 1, epochs });
     let manifest = checkpoint.manifest();
@@ -155,10 +160,9 @@ fn epoch_log(epoch: usize, losses: &[(&'static str, f64)]) -> Result<Json> {
         let what = format!("the loss is not finite in epoch {} ({})", epoch + 1, terms.join(", "));
         return Err(Error::method(what, "lower the learning rates or the noise, and check the features' scale"));
     }
-    let mut entry = Map::new();
-    entry.insert("epoch".into(), (epoch + 1).into());
-    entry.extend(losses.iter().map(|&(name, value)| (name.to_string(), Json::from(value))));
-    Ok(entry.into())
+    let mut entry = json!({ "epoch": epoch + 1 });
+    losses.iter().for_each(|&(name, value)| entry[name] = value.into());
+    Ok(entry)
 }
 
 /// Means over the steps of an epoch, term by term.

@@ -1,8 +1,8 @@
 //! What trained methods share: named parameters, layers, AdamW and Adam as plain functions over burn tensors, and the
-//! training loop.
+//! loops of training and scoring.
 //!
 //! Owns: parameter storage, initialisation from host streams, optimiser arithmetic, the loop over epochs with its
-//! checkpoints. Does not own: any method's network, loss or schedule.
+//! checkpoints, and that over the images of a kept epoch. Does not own: any method's network, loss or schedule.
 //!
 //! burn's own modules are not used here for two reasons that the reference numbers make visible: its BatchNorm keeps the
 //! biased variance where PyTorch keeps the unbiased one, and checkpoints have to hold optimiser state in plain tensors.
@@ -12,9 +12,11 @@ mod gradients;
 mod layers;
 mod optimizer;
 mod parameters;
+mod score;
 
-pub use fit::{EpochLosses, Keep, Learner, epoch_prefix, fit, kept_epochs};
+pub use fit::{EpochLosses, Keep, Learner, class_images, fit, patches_per_step};
 pub use gradients::{add_gradients, clip_gradients};
 pub use layers::{BATCH_NORM_EPSILON, BatchNormMode, batch_norm, layer_norm, leaky_relu, linear, linear_bias_free};
 pub use optimizer::{Group, Optimizer, OptimizerKind};
-pub use parameters::{Parameters, download, upload};
+pub use parameters::{Parameters, download, upload, upload_images};
+pub use score::{ImageScore, SCORE_CHUNK_IMAGES, score_epochs};

@@ -1,6 +1,7 @@
 //! Adam and AdamW with every constant explicit, PyTorch's arithmetic.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use burn::tensor::{Gradients, Tensor};
 use schemars::JsonSchema;
@@ -26,7 +27,7 @@ pub enum OptimizerKind {
     Adam,
 }
 
-/// Parameters that share their settings: those whose name starts with one of `prefixes`.
+/// The parameters of an optimiser, with their settings: those whose name starts with one of `prefixes`.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// Name prefixes.
@@ -42,20 +43,20 @@ pub struct Group {
 /// Moments of every parameter that has had a gradient.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
-    groups: Vec<Group>,
+    group: Group,
     step: i32,
     moments: BTreeMap<String, (Tensor<2>, Tensor<2>)>,
 }
 
 impl Optimizer {
     /// An optimiser at rest.
-    pub fn new(groups: Vec<Group>) -> Self {
-        Optimizer { groups, step: 0, moments: BTreeMap::new() }
+    pub fn new(group: Group) -> Self {
+        Optimizer { group, step: 0, moments: BTreeMap::new() }
     }
 
-    /// Changes the learning rate of a group from the next step on.
-    pub fn set_learning_rate(&mut self, group: usize, learning_rate: f64) {
-        self.groups[group].learning_rate = learning_rate;
+    /// Changes the learning rate from the next step on.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.group.learning_rate = learning_rate;
     }
 
     /// Steps done.
@@ -101,17 +102,13 @@ impl Optimizer {
     /// that only rounding noise would move them) get a gradient of exactly zero.
     pub fn step(&mut self, parameters: &mut Parameters, gradients: &Gradients, zero_gradient: &[String]) {
         self.step += 1;
-        let names: Vec<String> = parameters.learned_names().map(str::to_string).collect();
+        let own = |name: &&str| self.group.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
+        let names: Vec<String> = parameters.learned_names().filter(own).map(str::to_string).collect();
         for name in names {
-            let Some(group) =
-                self.groups.iter().find(|g| g.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())))
-            else {
-                continue;
-            };
             let value = parameters.get(&name);
             let Some(gradient) = value.grad(gradients) else { continue };
             let gradient = if zero_gradient.contains(&name) { gradient.zeros_like() } else { gradient };
-            let updated = update(group, self.step, value.inner(), gradient, self.moments.entry(name.clone()));
+            let updated = update(&self.group, self.step, value.inner(), gradient, self.moments.entry(name.clone()));
             parameters.update(&name, updated);
         }
     }
@@ -122,7 +119,7 @@ fn update(
     step: i32,
     value: Tensor<2>,
     gradient: Tensor<2>,
-    moments: std::collections::btree_map::Entry<'_, String, (Tensor<2>, Tensor<2>)>,
+    moments: Entry<String, (Tensor<2>, Tensor<2>)>,
 ) -> Tensor<2> {
     let (value, gradient) = match group.kind {
         OptimizerKind::Adamw => (value * (1.0 - group.learning_rate * group.weight_decay), gradient),

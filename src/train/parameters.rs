@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::error::{Error, Result};
+use crate::matrix::Rows;
 use crate::random::{Purpose, stream};
 use crate::store::{Artifact, TensorDecl, Writer};
 
@@ -61,7 +62,7 @@ impl Parameters {
 
     /// True when there is such a parameter or buffer.
     pub fn contains(&self, name: &str) -> bool {
-        self.learned.contains_key(name) || self.buffers.contains_key(name)
+        self.all().any(|(known, _)| known == name)
     }
 
     /// Replaces a learned parameter by its updated value.
@@ -134,12 +135,8 @@ impl Parameters {
         Ok(())
     }
 
-    /// Names of all values, in the order of `declarations`.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.all().map(|(name, _)| name.as_str())
-    }
-
-    fn all(&self) -> impl Iterator<Item = (&String, &Tensor<2>)> {
+    /// All values in the order of `declarations`.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Tensor<2>)> {
         self.learned.iter().chain(&self.buffers)
     }
 }
@@ -147,6 +144,13 @@ impl Parameters {
 /// Host values to a device.
 pub fn upload<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// The patches of some images, one image below the other, to a device.
+pub fn upload_images<'a>(images: impl Iterator<Item = Rows<'a>>, dim: usize, device: &Device) -> Tensor<2> {
+    let values = images.map(|rows| rows.data()).collect::<Vec<_>>().concat();
+    let rows = values.len() / dim;
+    upload(values, [rows, dim], device)
 }
 
 /// Device values to the host.

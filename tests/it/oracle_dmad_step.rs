@@ -140,7 +140,7 @@ impl Case {
     }
 
     fn trainer(&self, device: &Device) -> Trainer {
-        Trainer::with(&self.params, self.network(), self.parameters(device))
+        Trainer::new(&self.params, self.network(), self.parameters(device))
     }
 
     fn anomalies(&self, device: &Device) -> Option<PatchRows> {
@@ -178,13 +178,13 @@ impl Case {
         let (loss, _) = trainer.loss(&normals, noise, self.anomalies(&device).as_ref());
         let gradients = loss.backward();
         let norms = self.case["grad_l2_step1"].as_object().expect("norms");
-        let with_gradient = trainer.parameters().learned_names().filter(|name| !name.starts_with("attn.key"));
+        let with_gradient = trainer.parameters.learned_names().filter(|name| !name.starts_with("attn.key"));
         assert_eq!(with_gradient.count(), norms.len(), "parameters with a gradient");
         for (name, norm) in norms {
             let found = gradient(&trainer, name, &gradients).unwrap_or_else(|| panic!("{name} has no gradient"));
             self.check_gradient(name, &found, norm.as_f64().expect("a norm"));
         }
-        if trainer.parameters().contains("attn.key.weight") {
+        if trainer.parameters.contains("attn.key.weight") {
             assert_eq!(gradient(&trainer, "attn.key.weight", &gradients), None, "the key layer has no effect");
         }
     }
@@ -228,10 +228,10 @@ impl Case {
                 for (term, expected) in terms.iter().zip(numbers(&self.case["step1_terms_normal_noise_anomaly"])) {
                     assert!((term - expected).abs() <= 1e-5 * expected, "{terms:?}, expected {expected}");
                 }
-                self.check_parameters(trainer.parameters());
+                self.check_parameters(&trainer.parameters);
             }
         }
-        let psi = trainer.judge(&normals);
+        let psi = self.network().evaluate(&mut trainer.parameters.clone(), &normals);
         let expected = &self.case["psi_eval_after_5_steps"];
         check_samples("Ψ after five steps", &psi, expected, deviation(expected));
     }
@@ -251,7 +251,7 @@ impl Case {
 }
 
 fn gradient(trainer: &Trainer, name: &str, gradients: &Gradients) -> Option<Vec<f32>> {
-    trainer.parameters().get(name).grad(gradients).map(|tensor| {
+    trainer.parameters.get(name).grad(gradients).map(|tensor| {
         let data = tensor.into_data();
         data.try_into_vec::<f32>().expect("f32")
     })

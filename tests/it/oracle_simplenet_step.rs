@@ -181,14 +181,14 @@ fn losses_and_gradients_of_simplenet_follow_the_reference() {
     }
     let gradients = loss.backward();
     let norms = expected["grad_l2_step1"].as_object().expect("norms");
-    assert_eq!(trainer.parameters().learned_names().count(), norms.len(), "parameters with a gradient");
+    assert_eq!(trainer.parameters.learned_names().count(), norms.len(), "parameters with a gradient");
     let truly_zero: Vec<&str> =
         expected["zero_gradient"].as_array().expect("names").iter().filter_map(Json::as_str).collect();
     let mut own_zero: Vec<&str> = truly_zero.iter().map(|name| own_name(name)).collect();
     own_zero.sort_unstable();
     assert_eq!(Network::new(&params()).zero_gradient(), own_zero);
     for (name, norm) in norms {
-        let found = gradient(trainer.parameters(), own_name(name), &gradients);
+        let found = gradient(&trainer.parameters, own_name(name), &gradients);
         if truly_zero.contains(&name.as_str()) {
             assert!(found.iter().all(|value| value.abs() < 1e-5), "{name}: a true gradient of zero");
             continue;
@@ -234,17 +234,17 @@ fn steps_of_simplenet_follow_the_reference() {
         let found = trainer.step(case.rows(&device), noise_on(step, &device)).total;
         assert!((found - losses[step as usize]).abs() <= 1e-6, "step {step}: {found}, expected {losses:?}");
         if step == 0 {
-            check_parameters(trainer.parameters(), &expected["params_after_1_step"]);
+            check_parameters(&trainer.parameters, &expected["params_after_1_step"]);
             for name in ["running_mean", "running_var"] {
                 let buffer = &expected["bn_buffers_after_1_step"][format!("body.block1.1.{name}")];
-                let found = download(trainer.parameters().get(&format!("discriminator.1.bn.{name}")));
+                let found = download(trainer.parameters.get(&format!("discriminator.1.bn.{name}")));
                 check_description(name, &found, buffer, 2e-6);
             }
         }
     }
-    check_parameters(trainer.parameters(), &expected["params_after_3_steps"]);
+    check_parameters(&trainer.parameters, &expected["params_after_3_steps"]);
     let plain = Device::flex();
-    let trained = trainer.parameters().to_device(&plain);
+    let trained = trainer.parameters.to_device(&plain);
     let images = &expected["image_scores_after_3_steps"];
     check_evaluation(&trained, case.rows(&plain), &expected["eval_after_3_steps"], images, None);
 }
@@ -254,9 +254,9 @@ fn coupled_weight_decay_moves_a_bias_without_gradient_by_the_learning_rate() {
     let case = Case::new();
     let device = Device::flex().autodiff();
     let mut trainer = case.trainer(&device);
-    let before = download(trainer.parameters().get("discriminator.1.linear.bias"));
+    let before = download(trainer.parameters.get("discriminator.1.linear.bias"));
     trainer.step(case.rows(&device), noise_on(0, &device));
-    let after = download(trainer.parameters().get("discriminator.1.linear.bias"));
+    let after = download(trainer.parameters.get("discriminator.1.linear.bias"));
     let expected = case.oracle["train"]["disc_bias_moves_by"].as_f64().expect("a number");
     let moves = before.iter().zip(&after).map(|(a, b)| f64::from(a - b).abs());
     let moved = moves.sum::<f64>() / before.len() as f64;

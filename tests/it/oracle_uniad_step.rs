@@ -164,7 +164,7 @@ fn uniad_passes_forward_like_the_reference() {
     assert_eq!(Some(parameters.count() as u64), case.oracle["n_parameters"].as_u64());
     let tokens = case.tokens(&device);
     let mut pass = case.network.pass(&parameters, IMAGES, Dropout::none());
-    let position = download(pass.position());
+    let position = download(pass.position.clone());
     check_description("position", &position, &case.oracle["eval"]["pos_embed_196x256"], 1e-6);
     let mut memory = pass.embed(tokens.clone());
     case.check_tokens("input_proj_196xBx256", &memory);
@@ -236,10 +236,10 @@ fn uniad_learns_like_the_reference() {
         let close = (found.gradient_norm - norm).abs() <= 5e-5 * norm;
         assert!(close, "step {step}: gradient norm {}, expected {norm}", found.gradient_norm);
         if step == 0 {
-            check_parameters(trainer.parameters(), &expected["params_after_1_step"]);
+            check_parameters(&trainer.parameters, &expected["params_after_1_step"]);
         }
     }
-    let plain = trainer.parameters().to_device(&Device::flex());
+    let plain = trainer.parameters.to_device(&Device::flex());
     let scores = token_scores(&case.network, &plain, case.tokens(&Device::flex()));
     let size = 16 * SIDE;
     let maps: Vec<f32> =
@@ -280,9 +280,9 @@ fn uniads_gradients_are_those_of_the_reference() {
     let noise = case.noise(0, &device);
     let gradients = trainer.loss(&case.tokens(&device), Some(noise), Dropout::none()).backward();
     let expected = &case.oracle["train"];
-    let of = |name: &str| gradient(trainer.parameters(), name, &gradients);
+    let of = |name: &str| gradient(&trainer.parameters, name, &gradients);
     for (key, norm) in expected["grad_l2_step1_before_clip"].as_object().expect("norms") {
-        let (found, norm) = (joined(trainer.parameters(), key, of), norm.as_f64().expect("a norm"));
+        let (found, norm) = (joined(&trainer.parameters, key, of), norm.as_f64().expect("a norm"));
         let l2 = norm_of(&found);
         assert!((l2 - norm).abs() <= 5e-5 * norm, "{key}: gradient norm {l2}, expected {norm}");
         let samples = &expected["grad_samples_step1_before_clip"][key];

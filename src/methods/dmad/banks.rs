@@ -6,7 +6,7 @@ use serde_json::json;
 use super::params;
 use crate::error::{Error, Result};
 use crate::matrix::Rows;
-use crate::methods::{Coreset, Parameters as _, offsets};
+use crate::methods::{NormalBank, Parameters as _, offsets};
 use crate::plan::{Bank, Compute, Computed, Features, Graph, Handle, Inputs, Job, Work};
 use crate::random::{Purpose, name_index, stream};
 use crate::spec::Settings;
@@ -18,7 +18,7 @@ pub struct OutlierBank {
     beta: f64,
     ratio: f64,
     seed: u64,
-    coreset: Settings<Coreset>,
+    coreset: Settings<NormalBank>,
     textures: Handle<Features>,
     /// What textures are mixed with; none with `beta = 1`.
     normals: Vec<Handle<Features>>,
@@ -39,7 +39,7 @@ impl OutlierBank {
         graph: &mut Graph<'a>,
         inputs: &'a Inputs,
         params: &params::OutlierBank,
-        coreset: Coreset,
+        coreset: NormalBank,
     ) -> Result<Handle<Bank>> {
         let mut images = Vec::new();
         for category in inputs.environment.outliers(&params.dataset)? {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::banks::OutlierBank;
 use super::network::PatchRows;
-use super::params::Params;
+use super::params::{self, Params};
 use super::seen::{SeenBank, SeenPatches, SeenRows};
 use crate::error::Result;
 use crate::matrix::Rows;
@@ -25,7 +25,6 @@ pub struct Banks {
 /// Patches with their neighbours.
 #[derive(Clone, Debug, Serialize)]
 pub struct Queries {
-    /// The patches.
     pub rows: RowsOf,
     /// Their neighbours in the normal bank.
     pub normal: Handle<Neighbours>,
@@ -46,14 +45,12 @@ pub enum Own<'a> {
 
 /// The stages of the memory of one model.
 pub struct Memory {
-    /// The banks.
     pub banks: Banks,
     /// Abnormal patches of the seen anomalies, where there are any.
     pub seen: Option<Handle<SeenRows>>,
     seen_bank: Option<Handle<ImageRows>>,
     outlier: Option<RowsOf>,
-    exclude_self: bool,
-    exclude_same_image: bool,
+    exclude: params::Neighbours,
 }
 
 impl Memory {
@@ -63,46 +60,51 @@ impl Memory {
     /// Textures that are not there.
     pub fn new<'a>(graph: &mut Graph<'a>, inputs: &'a Inputs, params: &Params) -> Result<Self> {
         let bank = &params.bank;
-        let seen = inputs.seen().next().is_some().then(|| graph.add(SeenPatches::new(inputs, &params.filter)));
+        let anomalies: Vec<_> = inputs.seen().map(|(class, seen)| (class, seen.clone())).collect();
+        let (filter, geometry) = (params.filter.clone().into(), inputs.image.clone().into());
+        let patches = SeenPatches { filter, seen: anomalies, geometry, grid: inputs.grid, dim: inputs.dim };
+        let seen = (!patches.seen.is_empty()).then(|| graph.add(patches));
         let normal = bank.normal.stage(graph, inputs);
         let outlier = match bank.outlier.enabled {
             true => Some(RowsOf::from(&OutlierBank::stage(graph, inputs, &bank.outlier, bank.normal.coreset())?)),
             false => None,
         };
         let used = seen.as_ref().filter(|_| bank.seen.enabled || bank.center.enabled);
-        let seen_bank = used.map(|seen| graph.add(SeenBank::new(bank, seen, &normal, inputs)));
+        let center = Some(&bank.center).filter(|center| center.enabled);
+        let seen_bank = used.map(|seen| {
+            graph.add(SeenBank {
+                with_seen: bank.seen.enabled,
+                center: center.map(|center| (center.clone().into(), inputs.seed)),
+                seen: seen.clone(),
+                normal: center.filter(|center| center.relative).map(|_| normal.clone()),
+                dim: inputs.dim,
+            })
+        });
         let abnormal = outlier.iter().cloned().chain(seen_bank.as_ref().map(RowsOf::from)).collect();
-        let neighbours = &params.neighbours;
-        Ok(Memory {
-            banks: Banks { normal, abnormal },
-            seen,
-            seen_bank,
-            outlier,
-            exclude_self: neighbours.exclude_self,
-            exclude_same_image: neighbours.exclude_same_image,
-        })
+        let banks = Banks { normal, abnormal };
+        Ok(Memory { banks, seen, seen_bank, outlier, exclude: params.neighbours.clone() })
     }
 
     /// Adds the neighbour searches of a set of queries; `own` tells who must not find itself.
     pub fn search<C: HasRows>(&self, graph: &mut Graph, queries: &Handle<C>, own: Own, label: &str) -> Queries {
         let (normal_label, label) = (format!("{label}: normal neighbours"), format!("{label}: abnormal neighbours"));
         let normal = match own {
-            Own::Normal { first } if self.exclude_self => {
+            Own::Normal { first } if self.exclude.exclude_self => {
                 Search::without_itself(queries, first, &self.banks.normal, normal_label)
             }
             _ => Search::new(queries, &self.banks.normal, normal_label),
         };
-        let normal = normal.stage(graph);
+        let normal = graph.add(normal);
         let mut abnormal = Vec::new();
         if let Some(outlier) = &self.outlier {
-            abnormal.push(Search::new(queries, outlier.clone(), label.clone()).stage(graph));
+            abnormal.push(graph.add(Search::new(queries, outlier.clone(), label.clone())));
         }
         if let Some(bank) = &self.seen_bank {
             let search = match own {
-                Own::Seen(seen) if self.exclude_same_image => Search::without_own_image(seen, bank, label),
+                Own::Seen(seen) if self.exclude.exclude_same_image => Search::without_own_image(seen, bank, label),
                 _ => Search::new(queries, bank, label),
             };
-            abnormal.push(search.stage(graph));
+            abnormal.push(graph.add(search));
         }
         Queries { rows: queries.into(), normal, abnormal }
     }
@@ -110,7 +112,6 @@ impl Memory {
 
 /// Queries with everything mapped.
 pub struct OpenQueries<'a> {
-    /// Patches.
     pub rows: Rows<'a>,
     normal: &'a [u32],
     abnormal: Vec<(&'a [u32], &'a [f32])>,
@@ -125,10 +126,6 @@ pub struct OpenBanks<'a> {
 }
 
 impl Queries {
-    /// Maps what they are made of.
-    ///
-    /// # Errors
-    /// A damaged artifact.
     pub fn open<'a>(&self, job: &'a Job) -> Result<OpenQueries<'a>> {
         Ok(OpenQueries {
             rows: job.rows(&self.rows)?,
@@ -139,10 +136,6 @@ impl Queries {
 }
 
 impl Banks {
-    /// Maps them.
-    ///
-    /// # Errors
-    /// A damaged artifact.
     pub fn open<'a>(&self, job: &'a Job) -> Result<OpenBanks<'a>> {
         Ok(OpenBanks {
             normal: job.open(&self.normal)?.0,
@@ -171,12 +164,10 @@ pub struct HostRows {
 }
 
 impl HostRows {
-    /// None yet.
     pub fn new(dim: usize) -> Self {
         HostRows { patch: Vec::new(), normal: Vec::new(), abnormal: Vec::new(), rows_per_image: Vec::new(), dim }
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.patch.len() / self.dim
     }
@@ -198,7 +189,6 @@ impl HostRows {
         self.rows_per_image.push(self.len() - before);
     }
 
-    /// On a device.
     pub fn upload(self, device: &Device) -> PatchRows {
         let shape = [self.len(), self.dim];
         PatchRows {

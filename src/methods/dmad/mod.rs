@@ -26,7 +26,7 @@ use self::score::Score;
 use self::seen::{SeenBank, SeenPatches};
 use self::train::Train as TrainStage;
 use super::trial::Trial;
-use super::{BankPart, ExtraDataset, Given, Method, Outputs, Parameters, Scoring, Select};
+use super::{BankPart, ExtraDataset, Given, Method, Outputs, Parameters, Scoring, training_labels};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, RowsOf, StageKind};
 use crate::spec::{MethodContext, MethodFault, Settings};
@@ -147,28 +147,16 @@ impl Method for Dmad {
                 name: &tested.name,
             }));
         }
-        let mut banks = vec![RowsOf::from(&memory.banks.normal)];
-        banks.extend(memory.banks.abnormal.iter().cloned());
+        let banks = [vec![RowsOf::from(&memory.banks.normal)], memory.banks.abnormal].concat();
         Ok(Outputs { scores, model: Some(model), banks })
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring {
-            top_k: self.params.score.top_k,
-            sigma: self.params.score.sigma,
-            align_corners: false,
-            select: self.params.train.select,
-        }
+        let Params { score, train, .. } = &self.params;
+        Scoring { top_k: score.top_k, sigma: score.sigma, align_corners: false, select: train.select }
     }
 
     fn labels(&self) -> Vec<String> {
-        let mut labels = Vec::new();
-        if self.params.train.patches_per_image > 0 {
-            labels.push(format!("{} patches per image in training", self.params.train.patches_per_image));
-        }
-        if self.params.train.select == Select::BestTest {
-            labels.push("oracle: best epoch chosen on the test set".into());
-        }
-        labels
+        training_labels(self.params.train.patches_per_image, self.params.train.select)
     }
 }

@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor, activation};
 
 use super::params::{AttentionMode, MissingBank, NoiseWhere, Params, Scale};
-use crate::train::{BatchNormMode, Parameters, batch_norm, leaky_relu, linear, linear_bias_free};
+use crate::train::{BatchNormMode, Parameters, batch_norm, download, leaky_relu, linear, linear_bias_free};
 
 /// The three inputs of a set of patches: the patch itself and its nearest neighbour in each bank, rows × C. A bank that
 /// does not exist gives `None`. Rows come image by image, `patches` of them each (attention over an image needs that).
@@ -157,17 +157,19 @@ impl Network {
 
     /// Ψ(o), rows × 1: positive = normal. h₁ = f₁(o), hᵢ₊₁ = hᵢ + fᵢ(hᵢ), f = LeakyReLU(BN(Linear)).
     pub fn judge(&self, parameters: &mut Parameters, described: Tensor<2>, mode: BatchNormMode) -> Tensor<2> {
-        let mut hidden: Option<Tensor<2>> = None;
+        let mut hidden = described;
         for block in 1..=self.params.mlp.blocks {
-            let input = hidden.clone().unwrap_or_else(|| described.clone());
-            let linear = linear(parameters, &format!("mlp.{block}.linear"), input);
+            let linear = linear(parameters, &format!("mlp.{block}.linear"), hidden.clone());
             let out = leaky_relu(batch_norm(parameters, &format!("mlp.{block}.bn"), linear, mode));
-            hidden = Some(match hidden {
-                None => out,
-                Some(before) => before + out,
-            });
+            hidden = if block == 1 { out } else { hidden + out };
         }
-        linear_bias_free(parameters, "mlp.out", hidden.unwrap_or(described))
+        linear_bias_free(parameters, "mlp.out", hidden)
+    }
+
+    /// Ψ of patches in evaluation mode, one value per row.
+    pub fn evaluate(&self, parameters: &mut Parameters, rows: &PatchRows) -> Vec<f32> {
+        let described = self.describe(parameters, rows, BatchNormMode::Evaluate);
+        download(self.judge(parameters, described, BatchNormMode::Evaluate))
     }
 
     /// The descriptions of pseudo-anomalies: noise on the described patches, one C-vector repeated on every part

@@ -17,25 +17,12 @@ pub enum AutoNumber {
     Auto(AutoWord),
 }
 
-/// The word "auto".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AutoWord {
-    /// Depends on the setting.
-    Auto,
-}
-
-/// Declares an enum of option words.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-    };
-}
-
 words! {
+    /// The word "auto".
+    AutoWord {
+        /// Depends on the setting.
+        Auto,
+    }
     /// What M_p is scattered around.
     Center {
         /// One mean of all M_as.
@@ -45,8 +32,6 @@ words! {
         /// K-means with `clusters` centres.
         Kmeans,
     }
-}
-words! {
     /// How a mask at image size reaches the patch grid.
     FilterResize {
         /// Bilinear without antialiasing (released code).
@@ -56,8 +41,6 @@ words! {
         /// Any defect pixel.
         Max,
     }
-}
-words! {
     /// What to do with a seen anomaly of which no patch passes the filter.
     OnEmpty {
         /// Keep the patch that holds most mask area.
@@ -67,8 +50,6 @@ words! {
         /// Fail the run.
         Error,
     }
-}
-words! {
     /// The attention of Eq. 8.
     AttentionMode {
         /// `token` when no anomaly is seen, else `off`.
@@ -82,8 +63,6 @@ words! {
         /// None.
         Off,
     }
-}
-words! {
     /// Scale inside the softmax.
     Scale {
         /// 1.
@@ -91,8 +70,6 @@ words! {
         /// 1/√C.
         SqrtC,
     }
-}
-words! {
     /// Switch that can follow another setting.
     Switch {
         /// On exactly when attention is on.
@@ -102,8 +79,6 @@ words! {
         /// Never.
         Off,
     }
-}
-words! {
     /// What stands for a bank that does not exist.
     MissingBank {
         /// Nothing: the description is one part shorter.
@@ -111,8 +86,6 @@ words! {
         /// Zeros.
         Zero,
     }
-}
-words! {
     /// Where the noise of pseudo-anomalies is added.
     NoiseWhere {
         /// To the description o.
@@ -122,23 +95,7 @@ words! {
     }
 }
 
-/// Declares a parameter table: fields with their documentation, type and default.
-macro_rules! table {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident : $type:ty = $default:expr),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-        #[serde(default, deny_unknown_fields)]
-        pub struct $name { $($(#[$field_doc])* pub $field: $type),+ }
-
-        impl Default for $name {
-            fn default() -> Self {
-                $name { $($field: $default),+ }
-            }
-        }
-    };
-}
-
-table! {
+tables! {
     /// DMAD (arXiv 2403.12362).
     Params {
         /// The memory banks.
@@ -164,8 +121,6 @@ table! {
         /// From patch scores to image scores and maps.
         score: Score = Score::default(),
     }
-}
-table! {
     /// The memory banks.
     Bank {
         /// M_n: normal patches.
@@ -177,8 +132,6 @@ table! {
         /// M_p: anomaly center sampling.
         center: CenterBank = CenterBank::default(),
     }
-}
-table! {
     /// M_o.
     OutlierBank {
         /// Use it.
@@ -195,15 +148,11 @@ table! {
         #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
         ratio: f64 = 0.1,
     }
-}
-table! {
     /// M_as.
     SeenBank {
         /// Use it (seen anomalies train in any case).
         enabled: bool = true,
     }
-}
-table! {
     /// M_p.
     CenterBank {
         /// Use it.
@@ -222,8 +171,6 @@ table! {
         #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 100.0))]
         count_ratio: f64 = 1.0,
     }
-}
-table! {
     /// Which patches of a seen anomaly are abnormal.
     Filter {
         /// Off: all patches of a seen anomaly count as abnormal.
@@ -236,8 +183,6 @@ table! {
         /// What to do when no patch is.
         on_empty: OnEmpty = OnEmpty::Nearest,
     }
-}
-table! {
     /// What is known of a patch from its neighbours.
     Knowledge {
         /// The difference to the neighbour (Eq. 7).
@@ -247,8 +192,6 @@ table! {
         /// What stands for a bank that does not exist.
         missing_bank: MissingBank = MissingBank::Drop,
     }
-}
-table! {
     /// Attention between a patch and its neighbours.
     Attention {
         /// Which attention.
@@ -258,8 +201,6 @@ table! {
         /// Train its layers (the released code never steps them).
         train: bool = true,
     }
-}
-table! {
     /// Who may be a neighbour.
     Neighbours {
         /// A training patch is not its own normal neighbour.
@@ -267,15 +208,11 @@ table! {
         /// A seen anomaly's patch has no abnormal neighbour in its own image.
         exclude_same_image: bool = false,
     }
-}
-table! {
     /// The linear layer in front of the scoring network.
     Projection {
         /// One layer for all parts, or one for each.
         shared: bool = true,
     }
-}
-table! {
     /// The scoring network.
     Mlp {
         /// Blocks of Linear, BatchNorm, LeakyReLU; all but the first skip.
@@ -287,8 +224,6 @@ table! {
         /// Its optimiser.
         optimizer: OptimizerKind = OptimizerKind::Adamw,
     }
-}
-table! {
     /// Pseudo-anomalies.
     Noise {
         /// Standard deviation; 0.015 belongs to the scale of WideResNet50-2's features (docs/methods/dmad.md, Scale).
@@ -302,8 +237,6 @@ table! {
         /// One draw repeated on all parts of the description, or one for each.
         shared_blocks: bool = true,
     }
-}
-table! {
     /// Three-part hinge loss.
     Loss {
         /// Margin.
@@ -314,8 +247,6 @@ table! {
         /// Weight of the seen anomalies; auto = 0 without seen anomalies, 15 with.
         lambda2: AutoNumber = AutoNumber::Auto(AutoWord::Auto),
     }
-}
-table! {
     /// Training.
     Train {
         /// Passes over the normal images.
@@ -345,8 +276,6 @@ table! {
         /// Which epoch is reported.
         select: Select = Select::Last,
     }
-}
-table! {
     /// From patch scores to image scores and maps.
     Score {
         /// The image score is the mean of this many largest patch scores (1 = maximum).
@@ -376,9 +305,6 @@ impl AutoNumber {
 
     /// The number, or this one in place of `auto`.
     pub(super) fn or(self, number: f64) -> Self {
-        match self {
-            AutoNumber::Given(given) => AutoNumber::Given(given),
-            AutoNumber::Auto(_) => AutoNumber::Given(number),
-        }
+        if self == AutoNumber::Auto(AutoWord::Auto) { AutoNumber::Given(number) } else { self }
     }
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
 use crate::methods::{BankPart, NORMAL_PART, Parameters as _};
 use crate::plan::{
-    Compute, Computed, Content, Handle, HasImages, HasRows, ImageRows, Inputs, Job, NormalBank, SeenInput, Work,
+    Compute, Computed, Content, Handle, HasImages, HasRows, ImageRows, Job, NormalBank, SeenInput, Work, content,
 };
 use crate::random::{Purpose, stream};
 use crate::spec::{Geometry, Settings};
@@ -20,76 +20,42 @@ use crate::store::{Artifact, TensorDecl};
 /// What the banks hold, for figures.
 pub const PARTS: &[BankPart] = &[
     NORMAL_PART,
-    BankPart {
-        name: "outlier",
-        label: "M_o (outliers)",
-        normal: false,
-        stage: <OutlierBank as Compute>::KIND,
-        rows: None,
-    },
-    BankPart {
-        name: "seen",
-        label: "M_as (seen anomalies)",
-        normal: false,
-        stage: <SeenBank as Compute>::KIND,
-        rows: Some(|bank| scattered(bank, false)),
-    },
-    BankPart {
-        name: "center",
-        label: "M_p (around their centre)",
-        normal: false,
-        stage: <SeenBank as Compute>::KIND,
-        rows: Some(|bank| scattered(bank, true)),
-    },
+    abnormal::<OutlierBank>("outlier", "M_o (outliers)", None),
+    abnormal::<SeenBank>("seen", "M_as (seen anomalies)", Some(|bank| scattered(bank, false))),
+    abnormal::<SeenBank>("center", "M_p (around their centre)", Some(|bank| scattered(bank, true))),
 ];
+
+const fn abnormal<C: Compute>(
+    name: &'static str,
+    label: &'static str,
+    rows: Option<fn(&Artifact) -> Result<Vec<bool>>>,
+) -> BankPart {
+    BankPart { name, label, normal: false, stage: C::KIND, rows }
+}
 
 /// The bank of seen anomalies says which image a row came from; rows around a centre came from none.
 fn scattered(bank: &Artifact, wanted: bool) -> Result<Vec<bool>> {
     Ok(bank.u32("image")?.iter().map(|&image| (image == u32::MAX) == wanted).collect())
 }
 
-/// What the stage of seen anomalies leaves: rows, and the image and the class each came from.
-#[derive(Debug)]
-pub enum SeenRows {}
-
-impl Content for SeenRows {
-    type View<'a> = (Rows<'a>, &'a [u32], &'a [u32]);
-
-    fn open(artifact: &Artifact) -> Result<Self::View<'_>> {
-        Ok((artifact.rows(Self::ROWS)?, artifact.u32("image")?, artifact.u32("class")?))
-    }
+content! {
+    /// What the stage of seen anomalies leaves: rows, and the image and the class each came from.
+    SeenRows, (Rows<'a>, &'a [u32], &'a [u32]),
+    artifact => Ok((artifact.rows(Self::ROWS)?, artifact.u32("image")?, artifact.u32("class")?)), rows in "rows"
 }
-
-impl HasRows for SeenRows {
-    const ROWS: &'static str = "rows";
-}
-
 impl HasImages for SeenRows {}
 
 /// The abnormal patches of all seen anomalies (M_as): `rows`, with the `image` and `class` each came from.
 #[derive(Serialize)]
 pub struct SeenPatches {
-    filter: Settings<Filter>,
+    pub filter: Settings<Filter>,
     /// Each with the number of its class.
-    seen: Vec<(usize, SeenInput)>,
-    geometry: Settings<Geometry>,
+    pub seen: Vec<(usize, SeenInput)>,
+    pub geometry: Settings<Geometry>,
     #[serde(skip)]
-    grid: (usize, usize),
+    pub grid: (usize, usize),
     #[serde(skip)]
-    dim: usize,
-}
-
-impl SeenPatches {
-    /// Those of all seen anomalies of a model.
-    pub fn new(inputs: &Inputs, filter: &Filter) -> Self {
-        SeenPatches {
-            filter: filter.clone().into(),
-            seen: inputs.seen().map(|(class, seen)| (class, seen.clone())).collect(),
-            geometry: inputs.image.clone().into(),
-            grid: inputs.grid,
-            dim: inputs.dim,
-        }
-    }
+    pub dim: usize,
 }
 
 impl Compute for SeenPatches {
@@ -125,11 +91,8 @@ impl Compute for SeenPatches {
             }
         }
         let count = images.len();
-        let mut writer = job.create(vec![
-            TensorDecl::f32("rows", &[count, self.dim]),
-            TensorDecl::u32("image", &[count]),
-            TensorDecl::u32("class", &[count]),
-        ])?;
+        let [image, class] = ["image", "class"].map(|name| TensorDecl::u32(name, &[count]));
+        let mut writer = job.create(vec![TensorDecl::f32("rows", &[count, self.dim]), image, class])?;
         writer.f32(&rows)?;
         writer.u32(&images)?;
         writer.u32(&classes)?;
@@ -142,28 +105,14 @@ impl Compute for SeenPatches {
 /// `rows`, with the `image` each row of M_as came from (`u32::MAX` for M_p).
 #[derive(Serialize)]
 pub struct SeenBank {
-    with_seen: bool,
+    pub with_seen: bool,
     /// Settings of M_p, and the seed it is drawn from.
-    center: Option<(Settings<CenterBank>, u64)>,
-    seen: Handle<SeenRows>,
+    pub center: Option<(Settings<CenterBank>, u64)>,
+    pub seen: Handle<SeenRows>,
     /// What noise is relative to.
-    normal: Option<Handle<NormalBank>>,
+    pub normal: Option<Handle<NormalBank>>,
     #[serde(skip)]
-    dim: usize,
-}
-
-impl SeenBank {
-    /// The bank of these patches.
-    pub fn new(bank: &params::Bank, seen: &Handle<SeenRows>, normal: &Handle<NormalBank>, inputs: &Inputs) -> Self {
-        let center = &bank.center;
-        SeenBank {
-            with_seen: bank.seen.enabled,
-            center: center.enabled.then(|| (center.clone().into(), inputs.seed)),
-            seen: seen.clone(),
-            normal: (center.enabled && center.relative).then(|| normal.clone()),
-            dim: inputs.dim,
-        }
-    }
+    pub dim: usize,
 }
 
 impl Compute for SeenBank {
@@ -203,8 +152,8 @@ impl Compute for SeenBank {
             return Err(Error::method("no seen anomaly has an abnormal patch", help));
         }
         let count = rows.len();
-        let mut writer =
-            job.create(vec![TensorDecl::f32("rows", &[count, self.dim]), TensorDecl::u32("image", &[count])])?;
+        let tensors = [TensorDecl::f32("rows", &[count, self.dim]), TensorDecl::u32("image", &[count])];
+        let mut writer = job.create(tensors.into())?;
         writer.f32(rows.view().data())?;
         writer.u32(&images)?;
         let own = images.iter().filter(|&&image| image != u32::MAX).count();

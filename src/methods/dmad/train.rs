@@ -8,24 +8,21 @@ use super::memory::{Banks, HostRows, OpenBanks, OpenQueries, Queries};
 use super::network::{Network, PatchRows};
 use super::params::Params;
 use super::seen::{SeenRows, standard_deviation};
-use super::trainer::Trainer;
+use super::trainer::{StepLosses, Trainer};
 use crate::device::Chosen;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
-use crate::methods::{Parameters as _, Select};
+use crate::methods::Parameters as _;
 use crate::plan::{Compute, Computed, Handle, Job, Model, Work};
 use crate::random::{Purpose, Stream, stream};
 use crate::spec::Settings;
-use crate::train::{EpochLosses, Keep, Learner, Optimizer, Parameters, fit, upload};
+use crate::train::{EpochLosses, Learner, Optimizer, Parameters, class_images, fit, patches_per_step, upload};
 
 /// Trains; the artifact holds the parameters after the last epoch (`select = "last"`) or after each.
 #[derive(Serialize)]
 pub struct Train {
-    /// What training uses of the parameters.
     pub settings: Settings<Params>,
-    /// The run's seed.
     pub seed: u64,
-    /// The banks.
     pub memory: Banks,
     /// Normal patches of each class.
     pub normals: Vec<Queries>,
@@ -33,15 +30,12 @@ pub struct Train {
     pub seen: Option<Queries>,
     /// The same with the image each is from.
     pub seen_images: Option<Handle<SeenRows>>,
-    /// Where tensors live.
     pub device: Chosen,
-    /// Patches per image.
     #[serde(skip)]
     pub patches: usize,
-    /// Values per patch.
     #[serde(skip)]
     pub dim: usize,
-    /// Normal images.
+    /// Normal images of all classes.
     #[serde(skip)]
     pub images: usize,
 }
@@ -59,12 +53,11 @@ impl Compute for Train {
     /// Every patch of a step passes forward and backward, once as it is and once with noise.
     fn work(&self) -> Work {
         let Params { train, mlp, .. } = &*self.settings;
-        let per_image =
-            if train.patches_per_image == 0 { self.patches } else { train.patches_per_image.min(self.patches) };
+        let per_image = patches_per_step(train.patches_per_image, self.patches);
         let anomalies = if self.seen.is_some() { train.anomaly_batch as f64 / train.batch as f64 } else { 0.0 };
         let rows = (self.images * per_image * train.epochs) as f64 * (2.0 + anomalies);
         let learned = Network::new(&self.settings, true, !self.memory.abnormal.is_empty()).size(self.dim);
-        let kept = if train.select == Select::BestTest { train.epochs.max(1) } else { 1 };
+        let kept = train.select.keep().count(train.epochs);
         let step_rows = (2 * train.batch + train.anomaly_batch) * per_image;
         let activations = 4 * step_rows * (10 * self.dim + 6 * mlp.blocks * mlp.hidden);
         Work::matrix(kept, learned, 6.0 * rows * learned as f64).with_memory(activations + 16 * learned)
@@ -73,10 +66,9 @@ impl Compute for Train {
     fn compute(&self, job: &Job) -> Result<Computed> {
         let train = &self.settings.train;
         let mut training = Training::new(self, job)?;
-        let keep = if train.select == Select::BestTest { Keep::Every } else { Keep::Last };
         let steps = training.images.len().div_ceil(train.batch) * train.epochs;
         let note = json!({ "steps": steps, "noise_std": training.noise_std });
-        fit(job, &mut training, train.epochs, keep, note)
+        fit(job, &mut training, train.epochs, train.select.keep(), note)
     }
 }
 
@@ -110,14 +102,13 @@ impl<'a> Training<'a> {
             return Err(Error::method("no seen anomaly has an abnormal patch", help));
         }
         let unit = if params.noise.relative { standard_deviation(banks.normal) } else { 1.0 };
-        let of_class = |(class, queries): (usize, &OpenQueries)| {
-            (0..queries.rows.len() / stage.patches).map(move |image| (class, image)).collect::<Vec<_>>()
-        };
+        let network = Network::new(params, true, !banks.abnormal.is_empty());
+        let parameters = network.initial(stage.dim, stage.seed, &device);
         let mut anomalies: Vec<usize> = (0..seen_images.len()).collect();
         stream(stage.seed, Purpose::AnomalyOrder, 0).shuffle(&mut anomalies);
         Ok(Training {
-            trainer: Trainer::new(params, stage.dim, stage.seed, !banks.abnormal.is_empty(), &device),
-            images: normals.iter().enumerate().flat_map(of_class).collect(),
+            trainer: Trainer::new(params, network, parameters),
+            images: class_images(normals.iter().map(|queries| queries.rows.len()), stage.patches),
             noise_std: params.noise.std * unit,
             seen: stage.seen.as_ref().map(|q| q.open(job)).transpose()?,
             stage,
@@ -182,17 +173,15 @@ impl Learner for Training<'_> {
             turn = turns.end;
             let anomalous = self.anomalous_rows(turns, &mut draws);
             let noise = self.noise(normal.len(), step);
-            losses.add(&self.trainer.step(&normal.upload(&self.device), noise, anomalous.as_ref()).terms());
+            let StepLosses { normal, noise, anomaly, total } =
+                self.trainer.step(&normal.upload(&self.device), noise, anomalous.as_ref());
+            losses.add(&[("loss", total), ("normal", normal), ("noise", noise), ("anomaly", anomaly)]);
         }
         Ok(losses.means())
     }
 
-    fn parameters(&mut self) -> &mut Parameters {
-        &mut self.trainer.parameters
-    }
-
-    fn optimizers(&mut self) -> Vec<&mut Optimizer> {
-        self.trainer.optimizers.iter_mut().collect()
+    fn state(&mut self) -> (&mut Parameters, Vec<&mut Optimizer>) {
+        (&mut self.trainer.parameters, self.trainer.optimizers.iter_mut().collect())
     }
 }
 
@@ -203,12 +192,10 @@ fn choose(draws: &mut Stream, patches: usize, wanted: usize) -> Vec<usize> {
 
 /// Row ranges of runs of equal image numbers.
 fn image_ranges(images: &[u32]) -> Vec<std::ops::Range<usize>> {
-    let mut start = 0;
-    images
-        .chunk_by(|a, b| a == b)
-        .map(|run| {
-            start += run.len();
-            start - run.len()..start
-        })
-        .collect()
+    let mut end = 0;
+    let range = |run: &[u32]| {
+        end += run.len();
+        end - run.len()..end
+    };
+    images.chunk_by(|a, b| a == b).map(range).collect()
 }

@@ -1,6 +1,6 @@
 //! One model of DMAD in training: a step, its losses, its optimisers (paper §3.4, Eq. 9–12; docs/methods/dmad.md, Computation).
 
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Tensor, activation};
 
 use super::network::{Network, PatchRows};
 use super::params::{AttentionMode, Params};
@@ -9,7 +9,8 @@ use crate::train::{BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, d
 /// One model in training.
 pub struct Trainer {
     pub(super) network: Network,
-    pub(super) parameters: Parameters,
+    /// As they stand.
+    pub parameters: Parameters,
     pub(super) optimizers: Vec<Optimizer>,
     zero_gradient: Vec<String>,
     params: Params,
@@ -28,23 +29,9 @@ pub struct StepLosses {
     pub total: f64,
 }
 
-impl StepLosses {
-    /// By name, the total first.
-    pub(super) fn terms(&self) -> [(&'static str, f64); 4] {
-        [("loss", self.total), ("normal", self.normal), ("noise", self.noise), ("anomaly", self.anomaly)]
-    }
-}
-
 impl Trainer {
-    /// A trainer that starts from freshly drawn parameters.
-    pub(super) fn new(params: &Params, dim: usize, seed: u64, has_abnormal: bool, device: &Device) -> Self {
-        let network = Network::new(params, true, has_abnormal);
-        let parameters = network.initial(dim, seed, device);
-        Trainer::with(params, network, parameters)
-    }
-
     /// A trainer that starts from given parameters (on an autodiff device).
-    pub fn with(params: &Params, network: Network, parameters: Parameters) -> Self {
+    pub fn new(params: &Params, network: Network, parameters: Parameters) -> Self {
         let train = &params.train;
         // The knowledge's batch normalisation belongs to the attention's group where there is attention (docs/methods/dmad.md, Training).
         let mut front: Vec<String> = vec!["proj".into()];
@@ -54,24 +41,16 @@ impl Trainer {
         if params.attention.train || params.attention.mode == AttentionMode::Off {
             front.push("bn_k".into());
         }
-        let group = |prefixes, kind, learning_rate, weight_decay| Group { prefixes, kind, learning_rate, weight_decay };
+        let optimizer = |prefixes, kind, learning_rate, weight_decay| {
+            Optimizer::new(Group { prefixes, kind, learning_rate, weight_decay })
+        };
         let adamw = OptimizerKind::Adamw;
         let optimizers = vec![
-            Optimizer::new(vec![group(front, adamw, train.lr_projection, train.weight_decay_projection)]),
-            Optimizer::new(vec![group(
-                vec!["mlp.".into()],
-                params.mlp.optimizer,
-                train.lr_mlp,
-                train.weight_decay_mlp,
-            )]),
+            optimizer(front, adamw, train.lr_projection, train.weight_decay_projection),
+            optimizer(vec!["mlp.".into()], params.mlp.optimizer, train.lr_mlp, train.weight_decay_mlp),
         ];
         let zero_gradient = network.zero_gradient();
         Trainer { network, parameters, optimizers, zero_gradient, params: params.clone() }
-    }
-
-    /// The parameters as they stand.
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
     }
 
     /// One step; returns the losses before it.
@@ -118,17 +97,6 @@ impl Trainer {
         losses.total = value(&loss);
         (loss, losses)
     }
-
-    /// Ψ in evaluation mode, one value per row.
-    pub fn judge(&mut self, rows: &PatchRows) -> Vec<f32> {
-        judge(&self.network, &mut self.parameters, rows)
-    }
-}
-
-/// Ψ in evaluation mode, one value per row.
-pub(super) fn judge(network: &Network, parameters: &mut Parameters, rows: &PatchRows) -> Vec<f32> {
-    let described = network.describe(parameters, rows, BatchNormMode::Evaluate);
-    download(network.judge(parameters, described, BatchNormMode::Evaluate))
 }
 
 fn value(tensor: &Tensor<2>) -> f64 {

@@ -4,7 +4,6 @@ use crate::methods::trial::Differs::{Images, Metrics, Patches};
 use crate::methods::trial::Promise::{LargerBanks, LowerImages, MoreParameters, SmootherMaps};
 use crate::methods::trial::{Assignment, Knob, Trial};
 
-/// What generic tests need of DMAD.
 pub const TRIAL: Trial = Trial { study: STUDY, large: LARGE, knobs: KNOBS };
 
 const STUDY: &str = r#"
@@ -18,17 +17,17 @@ train = { epochs = 2, batch = 4, anomaly_batch = 4, lr_mlp = 0.01, lr_projection
 score.sigma = 1.0
 "#;
 
-const LARGE: &[Assignment] = &[
-    // 32 × 64 patches with as many pseudo-anomalies are 4,096 rows.
-    ("method.mlp.hidden", "1100"),
-    ("method.train.batch", "32"),
-    ("method.train.anomaly_batch", "32"),
-];
+/// 32 × 64 patches with as many pseudo-anomalies are 4,096 rows.
+const LARGE: &[Assignment] =
+    &[("method.mlp.hidden", "1100"), ("method.train.batch", "32"), ("method.train.anomaly_batch", "32")];
 
 const SEEN: Assignment = ("protocol.seen.count", "2");
 const PROJECTED: &[Assignment] = &[("method.bank.normal.projection", "8")];
 const NO_OUTLIERS: Assignment = ("method.bank.outlier.enabled", "false");
 const NO_SEEN_BANK: Assignment = ("method.bank.seen.enabled", "false");
+const AREA: Assignment = ("method.filter.resize", "\"area\"");
+const KMEANS: Assignment = ("method.bank.center.center", "\"kmeans\"");
+const CLUSTERS: Assignment = ("method.bank.center.clusters", "3");
 const IMAGE_ATTENTION: Assignment = ("method.attention.mode", "\"image\"");
 const TOKEN_ATTENTION: Assignment = ("method.attention.mode", "\"token\"");
 /// M_p is the whole abnormal bank, so that whatever changes it changes d_a.
@@ -54,23 +53,18 @@ const KNOBS: &[Knob] = &[
         SEEN,
         NO_OUTLIERS,
         NO_SEEN_BANK,
-        ("method.bank.center.clusters", "3"),
+        CLUSTERS,
     ]),
-    Knob::new("bank.center.clusters", &["2", "3"], Patches).within(&[
-        SEEN,
-        NO_OUTLIERS,
-        NO_SEEN_BANK,
-        ("method.bank.center.center", "\"kmeans\""),
-    ]),
+    Knob::new("bank.center.clusters", &["2", "3"], Patches).within(&[SEEN, NO_OUTLIERS, NO_SEEN_BANK, KMEANS]),
     Knob::new("bank.center.count_ratio", &["0.3", "1.0"], Patches).within(ONLY_CENTER).promises(&[LargerBanks]),
     Knob::new("filter.enabled", &["true", "false"], Patches).within(&[SEEN]).promises(&[LargerBanks]),
     Knob::new("filter.resize", &["\"bilinear\"", "\"area\"", "\"max\""], Patches)
         .within(&[SEEN, ("method.filter.threshold", "0.1")]),
-    Knob::new("filter.threshold", &["0.0", "0.5"], Patches).within(&[SEEN, ("method.filter.resize", "\"area\"")]),
+    Knob::new("filter.threshold", &["0.0", "0.5"], Patches).within(&[SEEN, AREA]),
     // At this threshold some of the seen anomalies have no patch left, but not all.
     Knob::new("filter.on_empty", &["\"nearest\"", "\"skip\"", "\"error\""], Patches).within(&[
         SEEN,
-        ("method.filter.resize", "\"area\""),
+        AREA,
         ("method.filter.threshold", "0.4"),
     ]),
     Knob::new("knowledge.distance", &["true", "false"], Patches).within(&[TOKEN_ATTENTION]),

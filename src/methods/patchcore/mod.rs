@@ -20,47 +20,35 @@ use crate::plan::{self, Compute, Computed, Features, Graph, Handle, Inputs, Job,
 use crate::spec::{MethodFault, Settings};
 use crate::store::TensorDecl;
 
-/// PatchCore's parameters (docs/methods/patchcore.md, Keys).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Params {
+tables! {
+    /// PatchCore's parameters (docs/methods/patchcore.md, Keys).
+    Params {
+        /// The memory bank.
+        bank: Bank = Bank::default(),
+        /// From distances to scores.
+        score: Score = Score::default(),
+    }
     /// The memory bank.
-    pub bank: Bank,
+    Bank {
+        /// Normal patches.
+        normal: NormalBank = NormalBank::default(),
+    }
     /// From distances to scores.
-    pub score: Score,
-}
-
-/// The memory bank.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Bank {
-    /// Normal patches.
-    pub normal: NormalBank,
-}
-
-/// From distances to scores.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Score {
-    /// A patch's score is the mean over this many neighbours.
-    #[schemars(range(min = 1, max = 1000))]
-    pub neighbours: usize,
-    /// Squared distances, as the released code returns them.
-    pub squared: bool,
-    /// Neighbours of the nearest bank entry in the paper's re-weighting of the image score (Eq. 7); 0 = off.
-    #[schemars(range(max = 1000))]
-    pub reweight: usize,
-    /// The image score is the mean of this many largest patch scores (1 = maximum).
-    #[schemars(range(min = 1))]
-    pub top_k: usize,
-    /// Standard deviation of the Gaussian on the map, in pixels of the evaluation size.
-    #[schemars(range(min = 0.0, max = 1000.0))]
-    pub sigma: f64,
-}
-
-impl Default for Score {
-    fn default() -> Self {
-        Score { neighbours: 1, squared: true, reweight: 0, top_k: 1, sigma: 4.0 }
+    Score {
+        /// A patch's score is the mean over this many neighbours.
+        #[schemars(range(min = 1, max = 1000))]
+        neighbours: usize = 1,
+        /// Squared distances, as the released code returns them.
+        squared: bool = true,
+        /// Neighbours of the nearest bank entry in the paper's re-weighting of the image score (Eq. 7); 0 = off.
+        #[schemars(range(max = 1000))]
+        reweight: usize = 0,
+        /// The image score is the mean of this many largest patch scores (1 = maximum).
+        #[schemars(range(min = 1))]
+        top_k: usize = 1,
+        /// Standard deviation of the Gaussian on the map, in pixels of the evaluation size.
+        #[schemars(range(min = 0.0, max = 1000.0))]
+        sigma: f64 = 4.0,
     }
 }
 
@@ -164,8 +152,7 @@ impl Compute for ScorePatches<'_> {
             let rows = features.slice(image * patches..(image + 1) * patches);
             let found = k_nearest(rows, bank, score.neighbours)?;
             let power = |distance: f32| if score.squared { distance * distance } else { distance };
-            let mean =
-                |distances: &[f32]| distances.iter().map(|&d| power(d) as f64).sum::<f64>() / distances.len() as f64;
+            let mean = |near: &[f32]| near.iter().map(|&d| power(d) as f64).sum::<f64>() / near.len() as f64;
             let patch_scores: Vec<f32> = found.distance.chunks(score.neighbours).map(|d| mean(d) as f32).collect();
             if score.reweight > 0 {
                 image_scores.push(reweighted(rows, bank, &patch_scores, &found.index, score)?);

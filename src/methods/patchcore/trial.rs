@@ -4,10 +4,9 @@ use crate::methods::trial::Differs::{Images, Metrics, Patches};
 use crate::methods::trial::Promise::{
     HigherPatches, LargerBanks, LowerImages, LowerPatches, SmootherMaps, SquaredPatches,
 };
-use crate::methods::trial::{Assignment, Knob, Trial};
+use crate::methods::trial::{Knob, Trial};
 
-/// What generic tests need of PatchCore.
-pub const TRIAL: Trial = Trial { study: STUDY, large: LARGE, knobs: KNOBS };
+pub const TRIAL: Trial = Trial { study: STUDY, large: &[], knobs: KNOBS };
 
 const STUDY: &str = r#"
 [method]
@@ -16,15 +15,12 @@ bank.normal = { ratio = 0.1, projection = 8, starts = 2 }
 score.sigma = 1.0
 "#;
 
-const LARGE: &[Assignment] = &[];
-
-const PROJECTED: &[Assignment] = &[("method.bank.normal.projection", "8")];
-
 const KNOBS: &[Knob] = &[
     Knob::new("bank.normal.ratio", &["0.1", "0.2"], Patches).promises(&[LargerBanks, LowerPatches]),
     Knob::new("bank.normal.scope", &["\"joint\"", "\"per_class\""], Patches),
     Knob::new("bank.normal.projection", &["0", "8"], Patches),
-    Knob::new("bank.normal.projection_kind", &["\"uniform\"", "\"gaussian\""], Patches).within(PROJECTED),
+    Knob::new("bank.normal.projection_kind", &["\"uniform\"", "\"gaussian\""], Patches)
+        .within(&[("method.bank.normal.projection", "8")]),
     Knob::new("bank.normal.selection", &["\"approximate\"", "\"plain\""], Patches),
     Knob::new("bank.normal.starts", &["1", "7"], Patches),
     Knob::new("score.neighbours", &["1", "3"], Patches).promises(&[HigherPatches]),

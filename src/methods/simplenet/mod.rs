@@ -16,10 +16,11 @@ use std::sync::Arc;
 use self::params::ImageScore;
 use self::train::{Score, Train as TrainStage};
 use super::trial::Trial;
-use super::{Method, Outputs, Parameters, Scoring, Select};
+use super::{Method, Outputs, Parameters, Scoring, Select, training_labels};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, StageKind};
 use crate::spec::MethodFault;
+use crate::train::Keep;
 
 impl Parameters for Params {
     const NAME: &'static str = "simplenet";
@@ -44,7 +45,7 @@ impl Parameters for Params {
 impl Params {
     /// What training uses. Which epoch is reported is none of its business, only whether all are kept.
     fn of_training(&self) -> Params {
-        let train = Train { select: Select::Last, curve: self.train.keeps_every_epoch(), ..self.train.clone() };
+        let train = Train { select: Select::Last, curve: self.train.keep() == Keep::Every, ..self.train.clone() };
         Params { train, score: Params::default().score, ..self.clone() }
     }
 
@@ -78,14 +79,12 @@ impl Method for Params {
                 model: model.clone(),
                 test: &tested.images,
                 device: inputs.device.clone(),
-                kept: if self.train.keeps_every_epoch() { self.train.epochs } else { 1 },
                 patches: inputs.patches(),
                 dim: inputs.dim,
                 name: &tested.name,
             })
         });
-        let scores = scores.collect();
-        Ok(Outputs { scores, model: Some(model), banks: Vec::new() })
+        Ok(Outputs { scores: scores.collect(), model: Some(model), banks: Vec::new() })
     }
 
     fn scoring(&self) -> Scoring {
@@ -93,13 +92,6 @@ impl Method for Params {
     }
 
     fn labels(&self) -> Vec<String> {
-        let (mut labels, train) = (Vec::new(), &self.train);
-        if train.patches_per_image > 0 {
-            labels.push(format!("{} patches per image in training", train.patches_per_image));
-        }
-        if train.select == Select::BestTest {
-            labels.push("oracle: best epoch chosen on the test set".into());
-        }
-        labels
+        training_labels(self.train.patches_per_image, self.train.select)
     }
 }

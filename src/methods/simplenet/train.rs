@@ -15,14 +15,10 @@ use crate::methods::Parameters as _;
 use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Scores, Work};
 use crate::random::{Purpose, Stream, stream};
 use crate::spec::Settings;
-use crate::store::TensorDecl;
 use crate::train::{
-    BatchNormMode, EpochLosses, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, download, epoch_prefix,
-    fit, kept_epochs, upload,
+    BatchNormMode, EpochLosses, Group, ImageScore, Learner, Optimizer, OptimizerKind, Parameters, class_images,
+    download, fit, patches_per_step, score_epochs, upload, upload_images,
 };
-
-/// Images per forward pass when scoring: part of the stage, independent of threads and memory.
-const SCORE_CHUNK_IMAGES: usize = 4;
 
 /// Ratio between two neighbouring strengths of mixed noise.
 const MIX_RATIO: f64 = 1.1;
@@ -30,21 +26,15 @@ const MIX_RATIO: f64 = 1.1;
 /// Trains on the features of all classes; the artifact holds the parameters of the last epoch, or of each.
 #[derive(Serialize)]
 pub struct Train {
-    /// What training uses of the parameters.
     pub settings: Settings<Params>,
-    /// The run's seed.
     pub seed: u64,
-    /// Normal patches of each class.
     pub train: Vec<Handle<Features>>,
-    /// Where tensors live.
     pub device: Chosen,
-    /// Patches per image.
     #[serde(skip)]
     pub patches: usize,
-    /// Values per patch.
     #[serde(skip)]
     pub dim: usize,
-    /// Training images.
+    /// How many in all classes.
     #[serde(skip)]
     pub images: usize,
 }
@@ -62,16 +52,13 @@ impl Compute for Train {
     /// Every patch of a step passes forward and backward, once as it is and once with noise.
     fn work(&self) -> Work {
         let Params { train, discriminator, adaptor, .. } = &*self.settings;
-        let per_image = match train.patches_per_image {
-            0 => self.patches,
-            wanted => wanted.min(self.patches),
-        };
+        let per_image = patches_per_step(train.patches_per_image, self.patches);
         let rows = (2 * self.images * per_image * train.epochs) as f64;
         let learned = Network::new(&self.settings).size(self.dim);
         let width = (2 + adaptor.layers) * self.dim + 6 * discriminator.blocks * discriminator.hidden;
         let activations = 4 * 2 * train.batch * per_image * width;
-        let kept = if train.keeps_every_epoch() { train.epochs } else { 1 };
-        Work::matrix(kept, learned, 6.0 * rows * learned as f64).with_memory(activations + 16 * learned)
+        Work::matrix(train.keep().count(train.epochs), learned, 6.0 * rows * learned as f64)
+            .with_memory(activations + 16 * learned)
     }
 
     /// # Errors
@@ -79,11 +66,7 @@ impl Compute for Train {
     fn compute(&self, job: &Job) -> Result<Computed> {
         let train = &self.settings.train;
         let classes: Vec<Rows> = self.train.iter().map(|class| job.open(class)).collect::<Result<_>>()?;
-        let images: Vec<(usize, usize)> = classes
-            .iter()
-            .enumerate()
-            .flat_map(|(class, rows)| (0..rows.len() / self.patches).map(move |image| (class, image)))
-            .collect();
+        let images = class_images(classes.iter().map(Rows::len), self.patches);
         if images.is_empty() || (train.drop_last && images.len() < train.batch) {
             let what = format!("{} training images make no step of {}", images.len(), train.batch);
             return Err(Error::method(what, "lower `method.train.batch`, or set `method.train.drop_last` to false"));
@@ -92,15 +75,15 @@ impl Compute for Train {
         let parameters = Network::new(&self.settings).initial(self.dim, self.seed, &device);
         let trainer = Trainer::new(&self.settings, parameters);
         let mut lesson = Lesson { stage: self, trainer, classes, images, device };
-        let keep = if train.keeps_every_epoch() { Keep::Every } else { Keep::Last };
-        fit(job, &mut lesson, train.epochs, keep, json!({}))
+        fit(job, &mut lesson, train.epochs, train.keep(), json!({}))
     }
 }
 
 /// One model in training.
 pub struct Trainer {
     network: Network,
-    parameters: Parameters,
+    /// As they stand.
+    pub parameters: Parameters,
     adaptor: Optimizer,
     discriminator: Optimizer,
     zero_gradient: Vec<String>,
@@ -118,18 +101,12 @@ pub struct StepLosses {
     pub total: f64,
 }
 
-impl StepLosses {
-    fn terms(&self) -> [(&'static str, f64); 3] {
-        [("loss", self.total), ("real", self.real), ("fake", self.fake)]
-    }
-}
-
 impl Trainer {
     /// A trainer that starts from given parameters (on an autodiff device).
     pub fn new(params: &Params, parameters: Parameters) -> Self {
         let (network, train) = (Network::new(params), &params.train);
         let optimizer = |prefix: &str, kind, learning_rate, weight_decay| {
-            Optimizer::new(vec![Group { prefixes: vec![prefix.into()], kind, learning_rate, weight_decay }])
+            Optimizer::new(Group { prefixes: vec![prefix.into()], kind, learning_rate, weight_decay })
         };
         Trainer {
             network,
@@ -144,11 +121,6 @@ impl Trainer {
             zero_gradient: network.zero_gradient(),
             margin: params.loss.margin,
         }
-    }
-
-    /// The parameters as they stand.
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
     }
 
     /// One step on the patches of some images (rows × C) and the noise for them; returns the losses before it.
@@ -196,10 +168,7 @@ impl Lesson<'_> {
     fn batch(&self, images: &[usize], first: u64) -> (Tensor<2>, Tensor<2>) {
         let Train { settings: params, seed, dim, patches, .. } = self.stage;
         let (patches, dim) = (*patches, *dim);
-        let chosen = match params.train.patches_per_image {
-            0 => patches,
-            wanted => wanted.min(patches),
-        };
+        let chosen = patches_per_step(params.train.patches_per_image, patches);
         let (mut rows, mut noise) = (vec![0.0; images.len() * chosen * dim], vec![0.0; images.len() * chosen * dim]);
         let places = rows.par_chunks_mut(chosen * dim).zip(noise.par_chunks_mut(chosen * dim));
         places.zip(images.par_iter()).enumerate().for_each(|(position, ((rows, noise), &image))| {
@@ -214,13 +183,6 @@ impl Lesson<'_> {
         });
         let shape = [images.len() * chosen, dim];
         (upload(rows, shape, &self.device), upload(noise, shape, &self.device))
-    }
-
-    /// Training images of an epoch's steps, one list each.
-    fn steps<'o>(&self, order: &'o [usize]) -> impl Iterator<Item = &'o [usize]> + use<'o> {
-        let train = &self.stage.settings.train;
-        let (batch, drop_last) = (train.batch, train.drop_last);
-        order.chunks(batch).filter(move |images| !drop_last || images.len() == batch)
     }
 }
 
@@ -238,24 +200,23 @@ fn fill_noise(noise: &mut [f32], dim: usize, params: &Noise, draws: &mut Stream)
 impl Learner for Lesson<'_> {
     fn epoch(&mut self, epoch: usize) -> Result<Vec<(&'static str, f64)>> {
         let Train { settings: params, seed, .. } = self.stage;
-        self.trainer.discriminator.set_learning_rate(0, params.train.discriminator_rate(epoch));
+        self.trainer.discriminator.set_learning_rate(params.train.discriminator_rate(epoch));
         let order = stream(*seed, Purpose::NormalOrder, epoch as u64).permutation(self.images.len());
         let mut first = (epoch * order.len()) as u64;
         let mut losses = EpochLosses::default();
-        for images in self.steps(&order) {
+        let train = &params.train;
+        for images in order.chunks(train.batch).filter(|images| !train.drop_last || images.len() == train.batch) {
             let (patches, noise) = self.batch(images, first);
-            losses.add(&self.trainer.step(patches, noise).terms());
+            let StepLosses { real, fake, total } = self.trainer.step(patches, noise);
+            losses.add(&[("loss", total), ("real", real), ("fake", fake)]);
             first += images.len() as u64;
         }
         Ok(losses.means())
     }
 
-    fn parameters(&mut self) -> &mut Parameters {
-        &mut self.trainer.parameters
-    }
-
-    fn optimizers(&mut self) -> Vec<&mut Optimizer> {
-        vec![&mut self.trainer.adaptor, &mut self.trainer.discriminator]
+    fn state(&mut self) -> (&mut Parameters, Vec<&mut Optimizer>) {
+        let Trainer { parameters, adaptor, discriminator, .. } = &mut self.trainer;
+        (parameters, vec![adaptor, discriminator])
     }
 }
 
@@ -263,28 +224,19 @@ impl Learner for Lesson<'_> {
 /// `score.image = "map"` also `image_scores`, kept epochs × images.
 #[derive(Serialize)]
 pub struct Score<'a> {
-    /// What scoring uses of the parameters.
     pub settings: Settings<Params>,
     /// Rows and columns of patches and the side of the map, where the image score is taken from one.
     pub map: Option<((usize, usize), usize)>,
     /// Patches of all images of the class.
     pub features: Handle<Features>,
-    /// The trained network.
     pub model: Handle<Model>,
     /// Numbers of the scored images.
     pub test: &'a [usize],
-    /// Where tensors live.
     pub device: Chosen,
-    /// How many epochs are scored.
-    #[serde(skip)]
-    pub kept: usize,
-    /// Patches per image.
     #[serde(skip)]
     pub patches: usize,
-    /// Values per patch.
     #[serde(skip)]
     pub dim: usize,
-    /// What the images are called.
     #[serde(skip)]
     pub name: &'a str,
 }
@@ -300,49 +252,22 @@ impl Compute for Score<'_> {
     }
 
     fn work(&self) -> Work {
-        let rows = self.kept * self.test.len() * self.patches;
+        let rows = self.model.work().rows * self.test.len() * self.patches; // of every kept epoch
         Work::matrix(rows, 1, 2.0 * rows as f64 * Network::new(&self.settings).size(self.dim) as f64)
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
         let (features, model, device) = (job.open(&self.features)?, job.open(&self.model)?, self.device.get()?);
-        let network = Network::new(&self.settings);
-        // Whatever they are drawn as, the model's take their place.
-        let mut parameters = network.initial(self.dim, 0, &device);
-        let kept = kept_epochs(model);
-        let mut tensors = vec![TensorDecl::f32("scores", &[kept, self.test.len(), self.patches])];
-        if self.map.is_some() {
-            tensors.push(TensorDecl::f32("image_scores", &[kept, self.test.len()]));
-        }
-        let (mut writer, mut image_scores) = (job.create(tensors)?, Vec::new());
-        for number in 0..kept {
-            (job.progress)(number, kept);
-            parameters.read(model, &epoch_prefix(number))?;
-            let scores = self.patch_scores(&network, &parameters, features, &device);
-            writer.f32(&scores)?;
-            if let Some((grid, side)) = self.map {
-                let maximum = |image: &[f32]| map_maximum(image, grid, side, self.settings.score.sigma);
-                image_scores.par_extend(scores.par_chunks(self.patches).map(maximum));
-            }
-        }
-        writer.f32(&image_scores)?;
-        Ok(Computed::new(writer, json!({ "images": self.test.len() })))
-    }
-}
-
-impl Score<'_> {
-    fn patch_scores(&self, network: &Network, parameters: &Parameters, rows: Rows, device: &Device) -> Vec<f32> {
-        let (patches, dim) = (self.patches, self.dim);
-        let score = |images: &[usize]| {
-            let mut chunk = Vec::with_capacity(images.len() * patches * dim);
-            for image in images {
-                chunk.extend_from_slice(rows.slice(image * patches..(image + 1) * patches).data());
-            }
-            let chunk = upload(chunk, [images.len() * patches, dim], device);
-            download(network.score(&mut parameters.clone(), chunk))
+        let (network, patches) = (Network::new(&self.settings), self.patches);
+        let score = |parameters: &Parameters, images: &[usize]| {
+            let rows = images.iter().map(|image| features.slice(image * patches..(image + 1) * patches));
+            download(network.score(&mut parameters.clone(), upload_images(rows, self.dim, &device)))
         };
-        let chunks: Vec<Vec<f32>> = self.test.par_chunks(SCORE_CHUNK_IMAGES).map(score).collect();
-        chunks.concat()
+        let maximum = self
+            .map
+            .map(|(grid, side)| move |scores: &[f32]| map_maximum(scores, grid, side, self.settings.score.sigma));
+        let image_score = maximum.as_ref().map(|maximum| maximum as ImageScore);
+        score_epochs(job, model, network.initial(self.dim, 0, &device), (self.test, patches), score, image_score)
     }
 }
 

@@ -4,7 +4,6 @@ use crate::methods::trial::Differs::{Curve, Images, Metrics, Patches};
 use crate::methods::trial::Promise::{LowerImages, MoreParameters, SmootherMaps};
 use crate::methods::trial::{Assignment, Knob, Trial};
 
-/// What generic tests need of SimpleNet.
 pub const TRIAL: Trial = Trial { study: STUDY, large: LARGE, knobs: KNOBS };
 
 const STUDY: &str = r#"

@@ -8,7 +8,7 @@ mod params;
 mod train;
 mod trial;
 
-pub use network::{Dropout, Network, Pass, Place};
+pub use network::{Dropout, Network, Pass};
 pub use params::{ImageScore, Jitter, Mask, NetworkParams, Params, Score, Train};
 pub use train::{StepReport, Trainer, image_score, token_scores};
 
@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 
 use self::train::{Score as ScoreStage, Train as TrainStage};
 use super::trial::Trial;
-use super::{Given, Method, Outputs, Parameters, Scoring, Select};
+use super::{Given, Method, Outputs, Parameters, Scoring, training_labels};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, StageKind};
 use crate::spec::MethodFault;
@@ -74,17 +74,14 @@ impl Params {
 
 impl Method for Params {
     fn check(&self, given: &Given) -> Result<(), MethodFault> {
-        let (rows, columns) = given.grid;
+        let ((rows, columns), size, pool, side) = (given.grid, self.mask.size, self.score.pool, given.side);
         if !Network::new(self, given.grid, given.dim).every_position_sees() {
-            let what = format!(
-                "a mask of {} × {0} hides all {rows} × {columns} tokens from the one in the middle",
-                self.mask.size
-            );
+            let what =
+                format!("a mask of {size} × {size} hides all {rows} × {columns} tokens from the one in the middle");
             return Err(MethodFault::new("mask.size", what).help("lower it, or use larger images or a finer layer"));
         }
-        if self.score.image == ImageScore::MaxPool && self.score.pool > given.side {
-            let what =
-                format!("a square of {} pixels does not fit into a map of {} × {1}", self.score.pool, given.side);
+        if self.score.image == ImageScore::MaxPool && pool > side {
+            let what = format!("a square of {pool} pixels does not fit into a map of {side} × {side}");
             return Err(MethodFault::new("score.pool", what).help("lower it"));
         }
         Ok(())
@@ -113,30 +110,22 @@ impl Method for Params {
                 name: &tested.name,
             })
         });
-        let scores = scores.collect();
-        Ok(Outputs { scores, model: Some(model), banks: Vec::new() })
+        Ok(Outputs { scores: scores.collect(), model: Some(model), banks: Vec::new() })
     }
 
     fn scoring(&self) -> Scoring {
         // Image scores come with the patch scores, so `top_k` is never asked.
-        Scoring {
-            top_k: 1,
-            sigma: self.score.sigma,
-            align_corners: self.score.align_corners,
-            select: self.train.select,
-        }
+        let Params { score, train, .. } = self;
+        Scoring { top_k: 1, sigma: score.sigma, align_corners: score.align_corners, select: train.select }
     }
 
     fn labels(&self) -> Vec<String> {
         let train = &self.train;
-        let mut labels = Vec::new();
+        let mut labels = training_labels(0, train.select);
         // Training a tenth as long costs points (docs/methods/uniad.md, Published), so short runs must not pass
         // for the published setting.
         if train.epochs < Train::default().epochs {
-            labels.push(format!("{} of {} epochs", train.epochs, Train::default().epochs));
-        }
-        if train.select == Select::BestTest {
-            labels.push("oracle: best epoch chosen on the test set".into());
+            labels.insert(0, format!("{} of {} epochs", train.epochs, Train::default().epochs));
         }
         labels
     }

@@ -18,17 +18,6 @@ pub struct Network {
     channels: usize,
 }
 
-/// Which positions a query may look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The encoder's self-attention.
-    Encoder,
-    /// The decoder's attention to the encoder's output.
-    DecoderMemory,
-    /// The decoder's attention to the previous decoder layer.
-    DecoderPrevious,
-}
-
 impl Network {
     /// The network for tokens of `channels` values on a `grid` of rows and columns.
     pub fn new(params: &Params, grid: (usize, usize), channels: usize) -> Self {
@@ -38,11 +27,6 @@ impl Network {
     /// Tokens per image.
     pub fn positions(&self) -> usize {
         self.grid.0 * self.grid.1
-    }
-
-    /// Values per token.
-    pub fn channels(&self) -> usize {
-        self.channels
     }
 
     /// How many numbers are learned.
@@ -91,8 +75,8 @@ impl Network {
         let mut initial = Initial { parameters: Parameters::default(), seed, device: device.clone() };
         initial.linear("input", self.channels, hidden, self.channels + hidden);
         initial.linear("output", hidden, self.channels, self.channels + hidden);
-        initial.table("position.rows", [self.grid.0, hidden / 2], Values::UnitInterval);
-        initial.table("position.columns", [self.grid.1, hidden / 2], Values::UnitInterval);
+        initial.positions("position.rows", [self.grid.0, hidden / 2]);
+        initial.positions("position.columns", [self.grid.1, hidden / 2]);
         for layer in 0..self.params.encoder_layers {
             let name = format!("encoder.{layer}");
             initial.attention(&format!("{name}.attention"), hidden);
@@ -101,7 +85,7 @@ impl Network {
         }
         for layer in 0..self.params.decoder_layers {
             let name = format!("decoder.{layer}");
-            initial.table(&format!("{name}.query"), [self.positions(), hidden], Values::Normal);
+            initial.query(&format!("{name}.query"), [self.positions(), hidden]);
             initial.attention(&format!("{name}.memory"), hidden);
             initial.attention(&format!("{name}.previous"), hidden);
             initial.feed_forward(&name, hidden, feed_forward);
@@ -131,17 +115,10 @@ impl Network {
 
     /// Whether every position has something left to look at; without, its softmax would be 0 / 0.
     pub fn every_position_sees(&self) -> bool {
-        let masked = [Place::Encoder, Place::DecoderMemory, Place::DecoderPrevious].iter().any(|&at| self.masks(at));
+        let Mask { size, encoder, decoder_memory, decoder_previous } = self.mask;
+        let masked = encoder || decoder_memory || decoder_previous;
         // The middle of a side of n has n / 2 positions on its longer side.
-        !masked || [self.grid.0, self.grid.1].iter().any(|side| side / 2 > self.mask.size / 2)
-    }
-
-    fn masks(&self, place: Place) -> bool {
-        match place {
-            Place::Encoder => self.mask.encoder,
-            Place::DecoderMemory => self.mask.decoder_memory,
-            Place::DecoderPrevious => self.mask.decoder_previous,
-        }
+        !masked || [self.grid.0, self.grid.1].iter().any(|side| side / 2 > size / 2)
     }
 
     /// One pass over `images` images.
@@ -164,13 +141,6 @@ impl Network {
         let images = tokens.dims()[0] / self.positions();
         self.pass(parameters, images, Dropout::none()).reconstruct(tokens)
     }
-}
-
-/// How a table's values are drawn.
-#[derive(Clone, Copy)]
-enum Values {
-    UnitInterval,
-    Normal,
 }
 
 /// Parameters while they are drawn; each tensor has its own stream, numbered by what was there before.
@@ -209,15 +179,16 @@ impl Initial {
         self.parameters.insert(&format!("{name}.bias"), vec![0.0; width], [1, width], &self.device);
     }
 
-    fn table(&mut self, name: &str, shape: [usize; 2], values: Values) {
+    fn positions(&mut self, name: &str, shape: [usize; 2]) {
         let mut table = vec![0.0; shape[0] * shape[1]];
-        match values {
-            Values::Normal => self.draws().fill_normal(&mut table, 1.0),
-            Values::UnitInterval => {
-                self.draws().fill_uniform(&mut table, 0.5);
-                table.iter_mut().for_each(|value| *value += 0.5);
-            }
-        }
+        self.draws().fill_uniform(&mut table, 0.5);
+        table.iter_mut().for_each(|value| *value += 0.5);
+        self.parameters.insert(name, table, shape, &self.device);
+    }
+
+    fn query(&mut self, name: &str, shape: [usize; 2]) {
+        let mut table = vec![0.0; shape[0] * shape[1]];
+        self.draws().fill_normal(&mut table, 1.0);
         self.parameters.insert(name, table, shape, &self.device);
     }
 }
@@ -275,16 +246,12 @@ pub struct Pass<'a> {
     parameters: &'a Parameters,
     images: usize,
     dropout: Dropout,
-    position: Tensor<2>,
+    /// Positions × hidden, the same for all images.
+    pub position: Tensor<2>,
     forbidden: Tensor<4>,
 }
 
 impl Pass<'_> {
-    /// Positions × hidden, the same for all images.
-    pub fn position(&self) -> Tensor<2> {
-        self.position.clone()
-    }
-
     /// Tokens (images · positions × channels) to their reconstruction of the same shape.
     pub fn reconstruct(&mut self, tokens: Tensor<2>) -> Tensor<2> {
         let mut memory = self.embed(tokens);
@@ -315,20 +282,21 @@ impl Pass<'_> {
     /// The attention term of an encoder layer.
     pub fn self_attention(&mut self, layer: usize, x: Tensor<2>) -> Tensor<2> {
         let placed = self.placed(x.clone());
-        self.attention(&format!("encoder.{layer}.attention"), Place::Encoder, placed.clone(), placed, x)
+        self.attention(&format!("encoder.{layer}.attention"), self.network.mask.encoder, placed.clone(), placed, x)
     }
 
     /// From the layer's own query: what it finds in `memory`, then what it finds in the `previous` layer's output.
     pub fn decoder_layer(&mut self, layer: usize, previous: Tensor<2>, memory: Tensor<2>) -> Tensor<2> {
         let name = format!("decoder.{layer}");
         let own = self.parameters.get(&format!("{name}.query"));
-        let query = own.clone() + self.position();
+        let query = own.clone() + self.position.clone();
         let keys = self.placed(memory.clone());
-        let found = self.attention(&format!("{name}.memory"), Place::DecoderMemory, query, keys, memory);
+        let mask = &self.network.mask;
+        let found = self.attention(&format!("{name}.memory"), mask.decoder_memory, query, keys, memory);
         let found = self.dropout.apply(found);
         let x = layer_norm(self.parameters, &format!("{name}.norm1"), self.add_to_each(found, own));
         let (query, keys) = (self.placed(x.clone()), self.placed(previous.clone()));
-        let found = self.attention(&format!("{name}.previous"), Place::DecoderPrevious, query, keys, previous);
+        let found = self.attention(&format!("{name}.previous"), mask.decoder_previous, query, keys, previous);
         let x = x + self.dropout.apply(found);
         let x = layer_norm(self.parameters, &format!("{name}.norm2"), x);
         self.feed_forward(&name, "norm3", x)
@@ -354,7 +322,7 @@ impl Pass<'_> {
 
     /// Tokens with their position added.
     fn placed(&self, tokens: Tensor<2>) -> Tensor<2> {
-        self.add_to_each(tokens, self.position())
+        self.add_to_each(tokens, self.position.clone())
     }
 
     /// Adds `shared` (positions × hidden) to the tokens of each image.
@@ -364,10 +332,11 @@ impl Pass<'_> {
         sum.reshape([self.images * positions, hidden])
     }
 
-    /// Multi-head attention; `query` holds the tokens of every image, or of one for all.
+    /// Multi-head attention; `query` holds the tokens of every image, or of one for all. Where `masked`, none looks at its
+    /// neighbours.
     ///
     /// Weights are not divided by their sum, the result is: the same numbers with fewer passes over the largest tensors.
-    fn attention(&mut self, name: &str, place: Place, query: Tensor<2>, key: Tensor<2>, value: Tensor<2>) -> Tensor<2> {
+    fn attention(&mut self, name: &str, masked: bool, query: Tensor<2>, key: Tensor<2>, value: Tensor<2>) -> Tensor<2> {
         let NetworkParams { hidden, heads, .. } = self.network.params;
         let positions = self.network.positions();
         let part = |part: &str, x: Tensor<2>| {
@@ -378,7 +347,7 @@ impl Pass<'_> {
         let scale = 1.0 / ((hidden / heads) as f64).sqrt();
         let (query, key, value) = (part("query", query) * scale, part("key", key), part("value", value));
         let mut logits = query.matmul(key.swap_dims(2, 3));
-        if self.network.masks(place) {
+        if masked {
             logits = logits + self.forbidden.clone();
         }
         let largest = logits.clone().detach().max_dim(3);

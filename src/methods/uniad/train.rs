@@ -11,18 +11,14 @@ use crate::device::Chosen;
 use crate::error::Result;
 use crate::maps::{pooled_maximum, upsample, upsample_corners};
 use crate::matrix::Rows;
-use crate::methods::{Parameters as _, Select};
+use crate::methods::Parameters as _;
 use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Scores, Work};
 use crate::random::{Purpose, stream};
 use crate::spec::Settings;
-use crate::store::TensorDecl;
 use crate::train::{
-    EpochLosses, Group, Keep, Learner, Optimizer, OptimizerKind, Parameters, add_gradients, clip_gradients, download,
-    epoch_prefix, fit, kept_epochs, upload,
+    EpochLosses, Group, Learner, Optimizer, OptimizerKind, Parameters, SCORE_CHUNK_IMAGES, add_gradients, class_images,
+    clip_gradients, download, fit, score_epochs, upload, upload_images,
 };
-
-/// Images per forward pass when scoring: part of the stage, independent of threads and memory.
-const SCORE_CHUNK_IMAGES: usize = 4;
 
 /// Images that are differentiated together on a CPU; their gradients are added in the order of the batch, so that the
 /// number of threads changes nothing. On a GPU it is the whole batch.
@@ -31,28 +27,17 @@ const TRAIN_PART_IMAGES: usize = 1;
 /// Trains on the features of all classes; the artifact holds the parameters after the last epoch or after each.
 #[derive(Serialize)]
 pub struct Train {
-    /// What training uses of the parameters.
     pub settings: Settings<Params>,
     /// Rows and columns of tokens.
     pub grid: (usize, usize),
-    /// The run's seed.
     pub seed: u64,
-    /// Tokens of normal images of each class.
     pub train: Vec<Handle<Features>>,
-    /// Where tensors live.
     pub device: Chosen,
-    /// Values per token.
     #[serde(skip)]
     pub dim: usize,
-    /// Training images.
+    /// How many in all classes.
     #[serde(skip)]
     pub images: usize,
-}
-
-impl Train {
-    fn network(&self) -> Network {
-        Network::new(&self.settings, self.grid, self.dim)
-    }
 }
 
 impl Compute for Train {
@@ -67,8 +52,8 @@ impl Compute for Train {
 
     /// Every image passes forward once and backward once, which is twice the work, in every epoch.
     fn work(&self) -> Work {
-        let (train, network) = (&self.settings.train, self.network());
-        let kept = if train.select == Select::BestTest { train.epochs.max(1) } else { 1 };
+        let (train, network) = (&self.settings.train, Network::new(&self.settings, self.grid, self.dim));
+        let kept = train.select.keep().count(train.epochs);
         let operations = 3.0 * (self.images * train.epochs) as f64 * network.operations();
         // Each thread has one image and its gradients; parameters and moments are there once.
         let at_once = train.batch.min(rayon::current_num_threads());
@@ -79,17 +64,13 @@ impl Compute for Train {
     fn compute(&self, job: &Job) -> Result<Computed> {
         let train = &self.settings.train;
         let classes: Vec<Rows> = self.train.iter().map(|class| job.open(class)).collect::<Result<_>>()?;
-        let network = self.network();
-        let positions = network.positions();
-        let images = classes.iter().enumerate();
-        let images = images.flat_map(|(class, rows)| (0..rows.len() / positions).map(move |image| (class, image)));
-        let images = images.collect();
+        let network = Network::new(&self.settings, self.grid, self.dim);
+        let images = class_images(classes.iter().map(Rows::len), network.positions());
         let device = self.device.get()?.autodiff();
         let parameters = network.initial(self.seed, &device);
         let trainer = Trainer::new(&self.settings, network, parameters);
         let mut learner = Epochs { trainer, stage: self, images, classes, device };
-        let keep = if train.select == Select::BestTest { Keep::Every } else { Keep::Last };
-        fit(job, &mut learner, train.epochs, keep, json!({}))
+        fit(job, &mut learner, train.epochs, train.select.keep(), json!({}))
     }
 }
 
@@ -107,12 +88,9 @@ impl Epochs<'_> {
     /// Tokens of some images, on the device.
     fn tokens(&self, batch: &[usize]) -> Tensor<2> {
         let positions = self.trainer.network.positions();
-        let mut values = Vec::with_capacity(batch.len() * positions * self.stage.dim);
-        for &number in batch {
-            let (class, image) = self.images[number];
-            values.extend_from_slice(self.classes[class].slice(image * positions..(image + 1) * positions).data());
-        }
-        upload(values, [batch.len() * positions, self.stage.dim], &self.device)
+        let images = batch.iter().map(|&number| self.images[number]);
+        let tokens = images.map(|(class, image)| self.classes[class].slice(image * positions..(image + 1) * positions));
+        upload_images(tokens, self.stage.dim, &self.device)
     }
 
     /// Standard normal noise for some tokens, or none for this batch.
@@ -132,7 +110,7 @@ impl Learner for Epochs<'_> {
     fn epoch(&mut self, epoch: usize) -> Result<Vec<(&'static str, f64)>> {
         let (seed, train) = (self.stage.seed, &self.stage.settings.train);
         let order = stream(seed, Purpose::NormalOrder, epoch as u64).permutation(self.images.len());
-        self.trainer.set_epoch(epoch);
+        self.trainer.optimizer.set_learning_rate(train.learning_rate(epoch));
         let steps = order.len().div_ceil(train.batch);
         let mut losses = EpochLosses::default();
         for (number, batch) in order.chunks(train.batch).enumerate() {
@@ -147,12 +125,8 @@ impl Learner for Epochs<'_> {
         Ok(losses.means())
     }
 
-    fn parameters(&mut self) -> &mut Parameters {
-        &mut self.trainer.parameters
-    }
-
-    fn optimizers(&mut self) -> Vec<&mut Optimizer> {
-        vec![&mut self.trainer.optimizer]
+    fn state(&mut self) -> (&mut Parameters, Vec<&mut Optimizer>) {
+        (&mut self.trainer.parameters, vec![&mut self.trainer.optimizer])
     }
 }
 
@@ -168,7 +142,8 @@ pub struct StepReport {
 /// One model in training.
 pub struct Trainer {
     network: Network,
-    parameters: Parameters,
+    /// As they stand.
+    pub parameters: Parameters,
     optimizer: Optimizer,
     zero_gradient: Vec<String>,
     params: Params,
@@ -184,17 +159,7 @@ impl Trainer {
             weight_decay: params.train.weight_decay,
         };
         let zero_gradient = network.zero_gradient();
-        Trainer { network, parameters, optimizer: Optimizer::new(vec![group]), zero_gradient, params: params.clone() }
-    }
-
-    /// The parameters as they stand.
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
-    }
-
-    /// Takes the learning rate of an epoch, counted from 0.
-    pub fn set_epoch(&mut self, epoch: usize) {
-        self.optimizer.set_learning_rate(0, self.params.train.learning_rate(epoch));
+        Trainer { network, parameters, optimizer: Optimizer::new(group), zero_gradient, params: params.clone() }
     }
 
     /// The loss (1 × 1): mean squared distance of the reconstruction of the disturbed tokens to the clean ones. `noise` is
@@ -249,15 +214,13 @@ impl Trainer {
         while parts.peek().is_some() {
             // No more at once than there are threads: each holds gradients of its own.
             let group: Vec<Part> = parts.by_ref().take(rayon::current_num_threads()).collect();
-            let done: Vec<(f64, Parameters, Gradients)> = group
-                .into_par_iter()
-                .map(|part| {
-                    let parameters = self.parameters.leaves();
-                    let loss = self.loss_of(&parameters, part);
-                    let gradients = loss.backward();
-                    (f64::from(download(loss)[0]), parameters, gradients)
-                })
-                .collect();
+            let of_part = |part| {
+                let parameters = self.parameters.leaves();
+                let loss = self.loss_of(&parameters, part);
+                let gradients = loss.backward();
+                (f64::from(download(loss)[0]), parameters, gradients)
+            };
+            let done: Vec<(f64, Parameters, Gradients)> = group.into_par_iter().map(of_part).collect();
             for (loss, parameters, gradients) in done {
                 match &mut sum {
                     None => sum = Some((loss, parameters, gradients)),
@@ -308,7 +271,6 @@ pub fn image_score(scores: &[f32], grid: (usize, usize), side: usize, score: &pa
 /// Scores the test images of one class: `scores`, kept epochs × images × tokens, and `image_scores`, epochs × images.
 #[derive(Serialize)]
 pub struct Score<'a> {
-    /// What scoring uses of the parameters.
     pub settings: Settings<Params>,
     /// Rows and columns of tokens.
     pub grid: (usize, usize),
@@ -316,24 +278,14 @@ pub struct Score<'a> {
     pub side: usize,
     /// Tokens of all images of the class.
     pub features: Handle<Features>,
-    /// The trained network.
     pub model: Handle<Model>,
     /// Numbers of the scored images.
     pub test: &'a [usize],
-    /// Where tensors live.
     pub device: Chosen,
-    /// Values per token.
     #[serde(skip)]
     pub dim: usize,
-    /// What the images are called.
     #[serde(skip)]
     pub name: &'a str,
-}
-
-impl Score<'_> {
-    fn network(&self) -> Network {
-        Network::new(&self.settings, self.grid, self.dim)
-    }
 }
 
 impl Compute for Score<'_> {
@@ -347,39 +299,20 @@ impl Compute for Score<'_> {
     }
 
     fn work(&self) -> Work {
-        let (images, network) = (self.test.len(), self.network());
+        let (images, network) = (self.test.len(), Network::new(&self.settings, self.grid, self.dim));
         let bytes = 4 * rayon::current_num_threads() * SCORE_CHUNK_IMAGES * 3 * network.attention_weights();
         Work::matrix(images * network.positions(), 1, images as f64 * network.operations()).with_memory(bytes)
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
         let (features, model, device) = (job.open(&self.features)?, job.open(&self.model)?, self.device.get()?);
-        let network = self.network();
-        let (positions, kept, images) = (network.positions(), kept_epochs(model), self.test.len());
-        // Whatever they are drawn as, the model's take their place.
-        let mut parameters = network.initial(0, &device);
-        let mut writer = job.create(vec![
-            TensorDecl::f32("scores", &[kept, images, positions]),
-            TensorDecl::f32("image_scores", &[kept, images]),
-        ])?;
-        let mut image_scores = Vec::with_capacity(kept * images);
-        for number in 0..kept {
-            (job.progress)(number, kept);
-            parameters.read(model, &epoch_prefix(number))?;
-            let chunk_scores = |images: &[usize]| {
-                let rows = images.iter().map(|image| features.slice(image * positions..(image + 1) * positions).data());
-                let values: Vec<f32> = rows.flatten().copied().collect();
-                let tokens = upload(values, [images.len() * positions, self.dim], &device);
-                token_scores(&network, &parameters, tokens)
-            };
-            let chunks: Vec<Vec<f32>> = self.test.par_chunks(SCORE_CHUNK_IMAGES).map(chunk_scores).collect();
-            let score = |image: &[f32]| image_score(image, self.grid, self.side, &self.settings.score) as f32;
-            for chunk in &chunks {
-                writer.f32(chunk)?;
-                image_scores.extend(chunk.chunks(positions).map(score));
-            }
-        }
-        writer.f32(&image_scores)?;
-        Ok(Computed::new(writer, json!({ "images": images })))
+        let network = Network::new(&self.settings, self.grid, self.dim);
+        let positions = network.positions();
+        let score = |parameters: &Parameters, images: &[usize]| {
+            let tokens = images.iter().map(|image| features.slice(image * positions..(image + 1) * positions));
+            token_scores(&network, parameters, upload_images(tokens, self.dim, &device))
+        };
+        let of_image = |scores: &[f32]| image_score(scores, self.grid, self.side, &self.settings.score) as f32;
+        score_epochs(job, model, network.initial(0, &device), (self.test, positions), score, Some(&of_image))
     }
 }

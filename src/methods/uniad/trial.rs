@@ -4,8 +4,10 @@ use crate::methods::trial::Differs::{Images, Metrics, Patches};
 use crate::methods::trial::Promise::{LowerImages, MoreParameters, SmootherMaps};
 use crate::methods::trial::{Assignment, Knob, Trial};
 
-/// What generic tests need of UniAD.
-pub const TRIAL: Trial = Trial { study: STUDY, large: LARGE, knobs: KNOBS };
+pub const TRIAL: Trial = Trial { study: STUDY, large: &[UNEVEN], knobs: KNOBS };
+
+/// Batches that no number of threads divides.
+const UNEVEN: Assignment = ("method.train.batch", "7");
 
 const STUDY: &str = r#"
 [method]
@@ -15,11 +17,6 @@ mask.size = 3
 train = { epochs = 2, batch = 4, lr = 0.01 }
 score.pool = 4
 "#;
-
-const LARGE: &[Assignment] = &[
-    // Batches that no number of threads divides.
-    ("method.train.batch", "7"),
-];
 
 const KNOBS: &[Knob] = &[
     Knob::new("network.hidden", &["8", "16"], Patches).promises(&[MoreParameters]),
