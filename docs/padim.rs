@@ -1,7 +1,5 @@
 //! PaDiM: a Gaussian for every patch position, scored by Mahalanobis distance (Defard et al. 2021, arXiv 2011.08785).
 
-use std::sync::Arc;
-
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -59,10 +57,6 @@ impl Parameters for Params {
     const BACKBONE: &'static str = "wide_resnet50_2 imagenet";
     const STAGES: &'static [StageKind] = &[StageKind::of::<Fit>(), StageKind::of::<Score>()];
     const TRIAL: &'static Trial = &TRIAL;
-
-    fn build(self, _: Self) -> Arc<dyn Method> {
-        Arc::new(self)
-    }
 }
 
 impl Method for Params {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::bank::neighbours::nearest_in_parts;
 use crate::error::Result;
-use crate::plan::{Compute, Computed, Handle, HasImages, HasRows, Job, Neighbours, NormalBank, RowsOf, Work};
+use crate::plan::{Compute, Computed, Handle, HasImages, HasRows, IsBank, Job, Neighbours, NormalBank, RowsOf, Work};
 use crate::store::TensorDecl;
 
 /// A search: whose neighbours, where, and who may not be whose.
@@ -31,7 +31,7 @@ enum Exclude {
 
 impl Search {
     /// Of every query among all rows of the bank.
-    pub fn new(queries: impl Into<RowsOf>, bank: impl Into<RowsOf>, label: String) -> Self {
+    pub fn new<Q: HasRows, B: IsBank>(queries: &Handle<Q>, bank: &Handle<B>, label: String) -> Self {
         Search { queries: queries.into(), bank: bank.into(), exclude: Exclude::Nothing, label }
     }
 
@@ -47,7 +47,11 @@ impl Search {
     }
 
     /// Of patches among those of other images.
-    pub fn without_own_image<Q: HasImages, B: HasImages>(queries: &Handle<Q>, bank: &Handle<B>, label: String) -> Self {
+    pub fn without_own_image<Q, B>(queries: &Handle<Q>, bank: &Handle<B>, label: String) -> Self
+    where
+        Q: HasImages,
+        B: HasImages + IsBank,
+    {
         Search { exclude: Exclude::SameImage, ..Search::new(queries, bank, label) }
     }
 }

@@ -82,7 +82,7 @@ impl NormalBank {
     pub fn stage(&self, graph: &mut Graph, inputs: &Inputs) -> Handle<plan::NormalBank> {
         let names: Vec<String> = inputs.classes.iter().map(|class| class.name.clone()).collect();
         graph.add(SelectNormal {
-            settings: self.clone().into(),
+            settings: NormalBank { ratio: self.ratio, scope: self.scope, ..self.coreset() }.into(),
             seed: inputs.seed,
             drawn_for: if self.scope == Scope::PerClass { names.clone() } else { Vec::new() },
             train: inputs.train(),

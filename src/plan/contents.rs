@@ -24,6 +24,9 @@ pub trait HasRows: Content {
     const ROWS: &'static str;
 }
 
+/// Contents that neighbours are looked for in, as queries are not.
+pub trait IsBank: HasRows {}
+
 /// Contents whose rows tell the image each came from: `image` (`u32::MAX`: none).
 pub trait HasImages: HasRows {}
 
@@ -66,6 +69,9 @@ content! {
     ImageRows, (Rows<'a>, &'a [u32]), artifact => Ok((artifact.rows(Self::ROWS)?, artifact.u32("image")?)), rows in "rows"
 }
 impl HasImages for ImageRows {}
+impl IsBank for ImageRows {}
+impl IsBank for NormalBank {}
+impl IsBank for Bank {}
 
 content! {
     /// Nearest neighbours of queries in a bank: `index` (`u32::MAX`: every row was excluded) and `distance`, one of each per query.

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::compute::{Compute, Computed, Handle, Job, STAGE_MARK, StageId, Work};
 use crate::error::Result;
-use crate::spec::{digest, to_json};
+use crate::spec::{SPEC_VERSION, digest, to_json};
 
 /// What a stage does when it is executed.
 type Computation<'a> = dyn Fn(&Job) -> Result<Computed> + Send + Sync + 'a;
@@ -71,7 +71,9 @@ impl<'a> Graph<'a> {
     /// Adds a stage, or finds the equal one.
     pub fn add<C: Compute + 'a>(&mut self, computation: C) -> Handle<C::Output> {
         let own = to_json(&computation);
-        let identity = json!({ "kind": C::KIND, "method": C::METHOD, "version": C::VERSION, "stage": own });
+        let identity = json!({
+            "spec": SPEC_VERSION, "kind": C::KIND, "method": C::METHOD, "version": C::VERSION, "stage": own,
+        });
         let key: Arc<str> = digest(&identity, 32).into();
         if let Some(&stage) = self.by_key.get(&key) {
             return Handle { stage, key, work: self.stages[stage.0].work, content: PhantomData };

@@ -11,7 +11,8 @@ mod inputs;
 pub use compute::{Compute, Computed, Handle, Job, Notice, RowsOf, StageId, Work};
 pub(crate) use contents::content;
 pub use contents::{
-    Bank, Content, Embedding, Features, HasImages, HasRows, ImageRows, Metrics, Model, Neighbours, NormalBank, Scores,
+    Bank, Content, Embedding, Features, HasImages, HasRows, ImageRows, IsBank, Metrics, Model, Neighbours, NormalBank,
+    Scores,
 };
 pub use graph::{Graph, Stage, StageKind};
 pub use inputs::{ClassInputs, Environment, Inputs, OutlierCategory, SeenInput, Tested};

@@ -39,19 +39,20 @@ pub fn truth_of<'a>(split: &'a Split, class: &str, path: &str) -> Option<&'a cra
     class.truth.images().iter().find(|labelled| labelled.image.path == path)
 }
 
+/// Raised when evaluation changes any number.
+const EVALUATION_VERSION: u32 = 1;
+
 /// Computes all metrics of a run; the artifact holds them as JSON (see [`read`]).
 #[derive(Serialize)]
 pub(super) struct Evaluate<'a> {
     evaluation: Settings<spec::Evaluation>,
     geometry: Settings<Geometry>,
     classes: Vec<&'a str>,
-    scoring: Scoring,
+    scoring: Settings<Scoring>,
     /// Scores of the split's classes.
     scores: Vec<Handle<Scores>>,
     /// Digest of labels and masks.
     truth: &'a str,
-    /// Version of what the JSON is of.
-    results: u32,
     #[serde(skip)]
     split: &'a Split,
     #[serde(skip)]
@@ -66,10 +67,9 @@ impl<'a> Evaluate<'a> {
             evaluation: run.spec.evaluation.clone().into(),
             geometry: run.spec.image.clone().into(),
             classes: split.classes.iter().map(|class| class.name.as_str()).collect(),
-            scoring,
+            scoring: scoring.into(),
             scores,
             truth: &prepared.truth_digest,
-            results: RESULTS_VERSION,
             split,
             shape: prepared.shape,
         }
@@ -79,7 +79,8 @@ impl<'a> Evaluate<'a> {
 impl Compute for Evaluate<'_> {
     type Output = Metrics;
     const KIND: &'static str = "metrics";
-    const VERSION: u32 = 1;
+    // Raised by what is computed as by the form that it is kept in.
+    const VERSION: u32 = EVALUATION_VERSION + RESULTS_VERSION;
 
     fn label(&self) -> String {
         "evaluation".into()

@@ -21,7 +21,6 @@ pub(super) struct Extract<'a> {
     images: String,
     geometry: Settings<Geometry>,
     backbone: &'a str,
-    backbone_version: u32,
     /// Resolved, so that a default and the same thing spelled out are one stage.
     layers: Vec<&'static str>,
     weights: &'a str,
@@ -63,7 +62,6 @@ impl<'a> Extract<'a> {
             images,
             geometry: spec.image.clone().into(),
             backbone: &spec.backbone.name,
-            backbone_version: backbone::CODE_VERSION,
             layers: taps.iter().map(|tap| tap.name).collect(),
             weights,
             features: spec.features.clone().into(),
@@ -82,7 +80,8 @@ impl<'a> Extract<'a> {
 impl Compute for Extract<'_> {
     type Output = Features;
     const KIND: &'static str = "features";
-    const VERSION: u32 = features::CODE_VERSION;
+    // Raised by each of the two that it is made of.
+    const VERSION: u32 = features::CODE_VERSION + backbone::CODE_VERSION;
 
     fn label(&self) -> String {
         self.label.clone()

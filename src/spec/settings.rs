@@ -61,29 +61,18 @@ pub fn digest(json: &Json, digits: usize) -> String {
     blake3::hash(canonical_json(json).as_bytes()).to_hex()[..digits].to_string()
 }
 
-/// Settings that are part of a key: serialised as what differs from their defaults.
+/// Settings that are part of a key: serialised as what differs from their defaults. What is `auto` by default stands there as
+/// it was resolved, so that a key never depends on what it was resolved from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings<T> {
     own: T,
     difference: Json,
 }
 
-impl<T: Serialize> Settings<T> {
-    /// `own` where `default` would hold if nothing were written.
-    pub fn new(own: T, default: &T) -> Self {
-        let difference = difference(&to_json(&own), &to_json(default));
-        Settings { own, difference }
-    }
-
-    /// The part of these settings that `of` takes out, in the same relation to its default.
-    pub fn part<P: Serialize>(&self, default: &T, of: impl Fn(&T) -> P) -> Settings<P> {
-        Settings::new(of(&self.own), &of(default))
-    }
-}
-
 impl<T: Serialize + Default> From<T> for Settings<T> {
     fn from(own: T) -> Self {
-        Settings::new(own, &T::default())
+        let difference = difference(&to_json(&own), &to_json(&T::default()));
+        Settings { own, difference }
     }
 }
 

@@ -15,8 +15,8 @@ use crate::store::TensorDecl;
 /// M_o: textures mixed position by position with a random normal image each, thinned by a coreset.
 #[derive(Serialize)]
 pub struct OutlierBank {
-    beta: f64,
-    ratio: f64,
+    /// Mixture and share; which textures there are, their features' key tells.
+    settings: Settings<params::OutlierBank>,
     seed: u64,
     coreset: Settings<NormalBank>,
     textures: Handle<Features>,
@@ -56,8 +56,7 @@ impl OutlierBank {
         }
         let textures = inputs.environment.features(graph, &images, "outlier features")?;
         Ok(graph.add(OutlierBank {
-            beta: params.beta,
-            ratio: params.ratio,
+            settings: params::OutlierBank { beta: params.beta, ratio: params.ratio, ..Default::default() }.into(),
             seed: inputs.seed,
             coreset: coreset.into(),
             textures,
@@ -81,7 +80,7 @@ impl Compute for OutlierBank {
 
     fn work(&self) -> Work {
         let mixed = self.images * self.patches;
-        let work = self.coreset.work(mixed, self.ratio, self.dim);
+        let work = self.coreset.work(mixed, self.settings.ratio, self.dim);
         work.with_memory(work.memory_bytes as usize + 4 * mixed * self.dim)
     }
 
@@ -90,11 +89,11 @@ impl Compute for OutlierBank {
         assert_eq!(textures.len(), self.images * self.patches, "features of every texture");
         let mut mixed = job.scratch(textures.len(), self.dim)?;
         mixed.data_mut().copy_from_slice(textures.data());
-        if self.beta < 1.0 {
+        if self.settings.beta < 1.0 {
             let normals: Vec<Rows> = self.normals.iter().map(|normal| job.open(normal)).collect::<Result<_>>()?;
-            mix(&normals, mixed.data_mut(), self.beta, self.patches * self.dim, self.seed);
+            mix(&normals, mixed.data_mut(), self.settings.beta, self.patches * self.dim, self.seed);
         }
-        let picks = self.coreset.select(job, &[mixed.view()], self.ratio, self.seed, 1)?;
+        let picks = self.coreset.select(job, &[mixed.view()], self.settings.ratio, self.seed, 1)?;
         let mut writer = job.create(vec![TensorDecl::f32("rows", &[picks.len(), self.dim])])?;
         picks.iter().try_for_each(|&pick| writer.f32(mixed.view().row(pick)))?;
         Ok(Computed::new(writer, json!({ "rows": picks.len(), "images": self.images })))

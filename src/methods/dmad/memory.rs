@@ -10,7 +10,7 @@ use super::seen::{SeenBank, SeenPatches, SeenRows};
 use crate::error::Result;
 use crate::matrix::Rows;
 use crate::methods::Search;
-use crate::plan::{Graph, Handle, HasRows, ImageRows, Inputs, Job, Neighbours, NormalBank, RowsOf};
+use crate::plan::{Bank, Graph, Handle, HasRows, ImageRows, Inputs, Job, Neighbours, NormalBank, RowsOf};
 use crate::train::upload;
 
 /// The banks that a patch is held against.
@@ -49,7 +49,7 @@ pub struct Memory {
     /// Abnormal patches of the seen anomalies, where there are any.
     pub seen: Option<Handle<SeenRows>>,
     seen_bank: Option<Handle<ImageRows>>,
-    outlier: Option<RowsOf>,
+    outlier: Option<Handle<Bank>>,
     exclude: params::Neighbours,
 }
 
@@ -66,7 +66,7 @@ impl Memory {
         let seen = (!patches.seen.is_empty()).then(|| graph.add(patches));
         let normal = bank.normal.stage(graph, inputs);
         let outlier = match bank.outlier.enabled {
-            true => Some(RowsOf::from(&OutlierBank::stage(graph, inputs, &bank.outlier, bank.normal.coreset())?)),
+            true => Some(OutlierBank::stage(graph, inputs, &bank.outlier, bank.normal.coreset())?),
             false => None,
         };
         let used = seen.as_ref().filter(|_| bank.seen.enabled || bank.center.enabled);
@@ -80,7 +80,7 @@ impl Memory {
                 dim: inputs.dim,
             })
         });
-        let abnormal = outlier.iter().cloned().chain(seen_bank.as_ref().map(RowsOf::from)).collect();
+        let abnormal = outlier.iter().map(RowsOf::from).chain(seen_bank.as_ref().map(RowsOf::from)).collect();
         let banks = Banks { normal, abnormal };
         Ok(Memory { banks, seen, seen_bank, outlier, exclude: params.neighbours.clone() })
     }
@@ -97,7 +97,7 @@ impl Memory {
         let normal = graph.add(normal);
         let mut abnormal = Vec::new();
         if let Some(outlier) = &self.outlier {
-            abnormal.push(graph.add(Search::new(queries, outlier.clone(), label.clone())));
+            abnormal.push(graph.add(Search::new(queries, outlier, label.clone())));
         }
         if let Some(bank) = &self.seen_bank {
             let search = match own {

@@ -18,8 +18,6 @@ pub use network::{Network, PatchRows};
 pub use params::{AttentionMode, AutoNumber, Params, Switch};
 pub use trainer::{StepLosses, Trainer};
 
-use std::sync::Arc;
-
 use self::banks::OutlierBank;
 use self::memory::{Memory, Own, Queries};
 use self::score::Score;
@@ -29,7 +27,7 @@ use super::trial::Trial;
 use super::{BankPart, ExtraDataset, Given, Method, Outputs, Parameters, Scoring, training_labels};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, RowsOf, StageKind};
-use crate::spec::{MethodContext, MethodFault, Settings};
+use crate::spec::{MethodContext, MethodFault};
 
 impl Params {
     /// What training uses beyond its inputs: banks, filter and neighbours are in these, scores come after.
@@ -79,22 +77,11 @@ impl Parameters for Params {
         Err(MethodFault::new("knowledge.distance", "without distance and without attention there is no knowledge")
             .help("set `method.attention.mode` to token, image or literal"))
     }
-
-    fn build(self, default: Self) -> Arc<dyn Method> {
-        Arc::new(Dmad { params: self, default })
-    }
 }
 
-/// DMAD with its parameters.
-struct Dmad {
-    params: Params,
-    /// What they would be if nothing were written.
-    default: Params,
-}
-
-impl Method for Dmad {
+impl Method for Params {
     fn datasets(&self) -> Vec<ExtraDataset> {
-        let outlier = &self.params.bank.outlier;
+        let outlier = &self.bank.outlier;
         let textures = ExtraDataset {
             name: outlier.dataset.clone(),
             key: "bank.outlier.dataset",
@@ -107,11 +94,11 @@ impl Method for Dmad {
     }
 
     fn check(&self, given: &Given) -> Result<(), MethodFault> {
-        self.params.bank.normal.check("bank.normal", given)
+        self.bank.normal.check("bank.normal", given)
     }
 
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
-        let memory = Memory::new(graph, inputs, &self.params)?;
+        let memory = Memory::new(graph, inputs, self)?;
         let (mut normals, mut first) = (Vec::new(), 0);
         for class in &inputs.classes {
             let own = Own::Normal { first };
@@ -119,9 +106,8 @@ impl Method for Dmad {
             first += class.train_images * inputs.patches();
         }
         let seen = memory.seen.clone().map(|seen| memory.search(graph, &seen, Own::Seen(&seen), "seen anomalies"));
-        let settings = Settings::new(self.params.clone(), &self.default);
         let model = graph.add(TrainStage {
-            settings: settings.part(&self.default, Params::of_training),
+            settings: self.of_training().into(),
             seed: inputs.seed,
             memory: memory.banks.clone(),
             normals,
@@ -136,7 +122,7 @@ impl Method for Dmad {
         for tested in &inputs.tested {
             let queries: Queries = memory.search(graph, &tested.pool, Own::Nothing, &format!("{} test", tested.name));
             scores.push(graph.add(Score {
-                settings: settings.part(&self.default, Params::of_scoring),
+                settings: self.of_scoring().into(),
                 queries,
                 memory: memory.banks.clone(),
                 model: model.clone(),
@@ -152,11 +138,11 @@ impl Method for Dmad {
     }
 
     fn scoring(&self) -> Scoring {
-        let Params { score, train, .. } = &self.params;
+        let Params { score, train, .. } = self;
         Scoring { top_k: score.top_k, sigma: score.sigma, align_corners: false, select: train.select }
     }
 
     fn labels(&self) -> Vec<String> {
-        training_labels(self.params.train.patches_per_image, self.params.train.select)
+        training_labels(self.train.patches_per_image, self.train.select)
     }
 }

@@ -3,8 +3,6 @@
 //!
 #![doc = include_str!("../../../docs/methods/patchcore.md")]
 
-use std::sync::Arc;
-
 mod trial;
 
 use schemars::JsonSchema;
@@ -75,10 +73,6 @@ impl Parameters for Params {
             }
             _ => Ok(()),
         }
-    }
-
-    fn build(self, _: Self) -> Arc<dyn Method> {
-        Arc::new(self)
     }
 }
 

@@ -11,8 +11,6 @@ pub use network::Network;
 pub use params::{Params, Schedule, Train};
 pub use train::{StepLosses, Trainer};
 
-use std::sync::Arc;
-
 use self::params::ImageScore;
 use self::train::{Score, Train as TrainStage};
 use super::trial::Trial;
@@ -35,10 +33,6 @@ impl Parameters for Params {
         }
         let message = "counts patches, but with `method.score.image = \"map\"` the score is the map's maximum";
         Err(MethodFault::new("score.top_k", message).help("set it to 1, or `method.score.image` to patches"))
-    }
-
-    fn build(self, _: Self) -> Arc<dyn Method> {
-        Arc::new(self)
     }
 }
 

@@ -12,8 +12,6 @@ pub use network::{Dropout, Network, Pass};
 pub use params::{ImageScore, Jitter, Mask, NetworkParams, Params, Score, Train};
 pub use train::{StepReport, Trainer, image_score, token_scores};
 
-use std::sync::Arc;
-
 use serde_json::{Value as Json, json};
 
 use self::train::{Score as ScoreStage, Train as TrainStage};
@@ -52,10 +50,6 @@ impl Parameters for Params {
             return Err(MethodFault::new("mask.size", message).help(help));
         }
         Ok(())
-    }
-
-    fn build(self, _: Self) -> Arc<dyn Method> {
-        Arc::new(self)
     }
 }
 
