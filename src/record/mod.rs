@@ -19,7 +19,7 @@ pub use detail::{
 pub use find::{experiments, find_run};
 pub use frames::MetricRecord;
 pub use provenance::{Cost, Provenance, StageLog};
-pub use read::{Recorded, RecordedRun, RunCost, read_experiment};
+pub use read::{Recorded, RecordedRun, read_experiment};
 pub use write::{MEAN, Record, RunFolder, Standing, rebuild_views, write, write_experiment, write_failure};
 
 /// Version of the record's files; part of every record's key.

@@ -11,7 +11,6 @@ use crate::report::marks::{Mark, marks};
 use crate::report::pivot::{Cell, Column, Pivot};
 use crate::spec::Dimension;
 
-/// The form.
 pub struct Latex;
 
 impl Exporter for Latex {
