@@ -124,16 +124,9 @@ fn escaped(text: &str) -> String {
             '\\' => out += "\\textbackslash{}",
             '~' => out += "\\textasciitilde{}",
             '^' => out += "\\textasciicircum{}",
-            '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
-                out.push('\\');
-                out.push(letter);
-            }
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', letter]),
             // After the end of a row LaTeX would take these for an option.
-            '[' | '*' => {
-                out.push('{');
-                out.push(letter);
-                out.push('}');
-            }
+            '[' | '*' => out.extend(['{', letter, '}']),
             '±' => out += "$\\pm$",
             '–' => out += "--",
             '×' => out += "$\\times$",
