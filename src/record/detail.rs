@@ -108,14 +108,13 @@ pub fn read_embedding(run: &RecordedRun, wanted: &WantedEmbedding) -> Result<Opt
 
 /// A test image as the network sees it, with its truth, as files of a run's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Picture {
-    /// Class.
     pub class: String,
     /// Path relative to the dataset's root.
     pub path: String,
-    /// The image, a PNG file in the folder of pictures.
+    /// The image, as the truth a PNG file in the folder of pictures.
     pub image: String,
-    /// The truth, the same.
     pub truth: String,
 }
 

@@ -29,14 +29,12 @@ pub(super) const FILES: [&str; 4] = ["metrics.parquet", "images.parquet", "score
 pub struct RunFolder(PathBuf);
 
 /// Everything that goes into a run's folder.
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Record<'a> {
-    /// The experiment it belongs to.
     pub experiment: &'a Experiment,
-    /// The run.
     pub run: &'a Run,
     /// What the record stands for; another key means stale.
     pub key: &'a str,
-    /// Its numbers.
     pub results: &'a Results,
     /// Patch scores of each class: epochs × images × patches.
     pub scores: &'a [Arc<Artifact>],
@@ -46,7 +44,6 @@ pub struct Record<'a> {
     pub scoring: Scoring,
     /// Trained models, one per group of classes.
     pub models: &'a [Arc<Artifact>],
-    /// Where the numbers came from.
     pub provenance: &'a Provenance,
 }
 

@@ -11,14 +11,12 @@ use crate::spec::{Arm, Claim};
 
 /// A claim with what the records say of it.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Checked<'a> {
-    /// The claim.
     pub claim: &'a Claim,
     /// What was compared, the better side first.
     pub arms: [Arm; 2],
-    /// The difference.
     pub evidence: Evidence,
-    /// What is said.
     pub answer: Answer,
 }
 

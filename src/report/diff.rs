@@ -17,25 +17,23 @@ use crate::record::{MEAN, Recorded, RecordedRun};
 
 /// Something with another value in the second run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Change {
-    /// Dotted key.
     pub key: String,
     /// In the first run; empty = not there.
     pub first: String,
-    /// In the second.
     pub second: String,
 }
 
 /// One metric of one class, or of the mean over the classes that both have.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct MetricDifference {
     /// Class, or "mean".
     pub class: String,
-    /// Metric.
     pub metric: MetricName,
     /// Value of the first run in percent.
     pub first: Option<f64>,
-    /// Value of the second.
     pub second: Option<f64>,
     /// Second minus first on the images (or classes) that both have, with its paired interval; `None` = not to be had.
     pub interval: Option<Interval>,
