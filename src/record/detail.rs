@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::ImageRow;
-use super::read::{Recorded, RecordedRun};
+use super::read::{Recorded, RecordedRun, damaged};
+use super::write::unmade;
 use crate::error::{Error, Result};
 use crate::spec::{Selection, WantedEmbedding, WantedImages, canonical_json};
 use crate::store::write_atomically;
@@ -26,23 +27,19 @@ impl RecordedRun {
     /// Raw patch scores of a class: images × rows × columns, in the order of [`RecordedRun::images`].
     pub fn patch_scores(&self, class: &str) -> Result<([usize; 3], Vec<f32>)> {
         let path = self.file("scores.safetensors");
-        let damaged = |what: String| Error::store(&path, what, "remove the run's folder and run again");
+        let damaged = |what: String| damaged(&path, what);
         let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(format!("not a file of tensors ({e})")))?;
         let tensor = file.tensor(class).map_err(|e| damaged(format!("no scores of class `{class}` ({e})")))?;
         match (tensor.shape(), tensor.dtype()) {
-            (&[images, rows, columns], Dtype::F32) => Ok(([images, rows, columns], floats(tensor.data()))),
+            (&[images, rows, columns], Dtype::F32) => Ok(([images, rows, columns], numbers(tensor.data()))),
             (shape, kind) => Err(damaged(format!("scores of class `{class}` have shape {shape:?} of {kind:?}"))),
         }
     }
 }
 
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-}
-
-fn whole(bytes: &[u8]) -> Vec<u32> {
-    bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+fn numbers<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Vec<T> {
+    bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()
 }
 
 /// Bank rows of a run as points of a plane.
@@ -69,9 +66,7 @@ pub fn embedding_name(wanted: &WantedEmbedding) -> String {
 /// Writes an embedding beside the record.
 pub fn write_embedding(run: &RecordedRun, wanted: &WantedEmbedding, embedding: &Embedding) -> Result<()> {
     let path = run.file(&embedding_name(wanted));
-    let fault = |e: safetensors::SafeTensorError| {
-        Error::store(&path, format!("cannot be made ({e})"), "report this as a fault of the program")
-    };
+    let fault = |fault| unmade(&path)(fault);
     let count = embedding.points.len();
     let points = TensorView::new(Dtype::F32, vec![count, 2], bytemuck::cast_slice(&embedding.points)).map_err(fault)?;
     let parts = TensorView::new(Dtype::U32, vec![count], bytemuck::cast_slice(&embedding.parts)).map_err(fault)?;
@@ -102,14 +97,8 @@ pub fn read_embedding(run: &RecordedRun, wanted: &WantedEmbedding) -> Result<Opt
     let data = |name: &str| file.tensor(name).map(|tensor| tensor.data()).map_err(|e| damaged(e.to_string()));
     let banks: Vec<String> =
         about["banks"].as_array().into_iter().flatten().filter_map(|key| key.as_str().map(str::to_string)).collect();
-    let points: Vec<[f32; 2]> = floats(data("points")?).chunks_exact(2).map(|p| [p[0], p[1]]).collect();
-    let embedding = Embedding {
-        points,
-        parts: whole(data("parts")?),
-        rows: whole(data("rows")?),
-        note: about["note"].clone(),
-        banks,
-    };
+    let (points, parts, rows) = (numbers(data("points")?), numbers(data("parts")?), numbers(data("rows")?));
+    let embedding = Embedding { points, parts, rows, note: about["note"].clone(), banks };
     if embedding.parts.len() != embedding.points.len() || embedding.rows.len() != embedding.points.len() {
         return Err(damaged("its tensors differ in length".into()));
     }
@@ -119,14 +108,13 @@ pub fn read_embedding(run: &RecordedRun, wanted: &WantedEmbedding) -> Result<Opt
 
 /// A test image as the network sees it, with its truth, as files of a run's folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Picture {
-    /// Class.
     pub class: String,
     /// Path relative to the dataset's root.
     pub path: String,
-    /// The image, a PNG file in the folder of pictures.
+    /// The image, as the truth a PNG file in the folder of pictures.
     pub image: String,
-    /// The truth, the same.
     pub truth: String,
 }
 

@@ -1,5 +1,6 @@
 //! Finding recorded runs below a results folder.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::read::{Recorded, read_run_of};
@@ -18,6 +19,10 @@ pub fn experiments(results: &Path) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
+fn name_of(folder: &Path) -> Cow<'_, str> {
+    folder.file_name().unwrap_or_default().to_string_lossy()
+}
+
 /// The recorded run that `name` means: its id, the beginning of it, or either behind the experiment's name and a slash.
 /// What is returned holds that run alone.
 ///
@@ -30,14 +35,13 @@ pub fn find_run(results: &Path, name: &str, kinds: &Kinds) -> Result<Recorded> {
     };
     let mut found: Vec<(PathBuf, String)> = Vec::new();
     for folder in experiments(results)? {
-        let own = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let wanted = experiment.is_none_or(|experiment| experiment == own);
+        let wanted = experiment.is_none_or(|experiment| experiment == name_of(&folder));
         let entries = std::fs::read_dir(folder.join("runs")).into_iter().flatten().flatten();
         let ids = entries.filter(|entry| wanted && entry.path().join("run.toml").is_file());
         let mut ids: Vec<String> = ids.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         ids.sort();
-        found
-            .extend(ids.into_iter().filter(|own| !id.is_empty() && own.starts_with(id)).map(|id| (folder.clone(), id)));
+        ids.retain(|own| !id.is_empty() && own.starts_with(id));
+        found.extend(ids.into_iter().map(|id| (folder.clone(), id)));
     }
     // A whole id wins over ids that only begin with it.
     if found.iter().any(|(_, own)| own == id) {
@@ -51,10 +55,8 @@ pub fn find_run(results: &Path, name: &str, kinds: &Kinds) -> Result<Recorded> {
             "`dmad runs list` shows all of them",
         )),
         several => {
-            let places: Vec<String> = several
-                .iter()
-                .map(|(folder, id)| format!("{}/{id}", folder.file_name().unwrap_or_default().to_string_lossy()))
-                .collect();
+            let place = |(folder, id): &(PathBuf, String)| format!("{}/{id}", name_of(folder));
+            let places: Vec<String> = several.iter().map(place).collect();
             let what = format!("`{name}` could be any of {} runs: {}", several.len(), places.join(", "));
             Err(Error::usage(what, "write more of the id, or EXPERIMENT/ID"))
         }

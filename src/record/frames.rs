@@ -5,6 +5,7 @@ use std::path::Path;
 use polars::prelude::*;
 
 use super::ImageRow;
+use super::read::damaged;
 use crate::error::{Error, Result};
 
 /// A type of column.
@@ -33,11 +34,11 @@ macro_rules! record {
     ($($(#[$about:meta])* $name:ident: $type:ty,)*) => {
         /// One row of the metrics table; its fields are the columns of `metrics.parquet` and `metrics.csv`, in order.
         #[derive(Clone, Debug, Default, PartialEq)]
+        #[expect(missing_docs, reason = "the names are the documentation")]
         pub struct MetricRecord {
             $($(#[$about])* pub $name: $type,)*
         }
 
-        /// Rows to a frame.
         pub fn metric_frame(rows: &[MetricRecord]) -> Result<DataFrame, PolarsError> {
             let columns = vec![$(Column::new(
                 stringify!($name).into(),
@@ -55,15 +56,11 @@ macro_rules! record {
 }
 
 record! {
-    /// Experiment name.
     experiment: String,
-    /// Run id.
     run: String,
     /// Row of the experiment.
     variant: String,
-    /// Method name.
     method: String,
-    /// Dataset name.
     dataset: String,
     /// Class, or "mean".
     class: String,
@@ -71,15 +68,11 @@ record! {
     setting: String,
     /// Seen anomalies per class.
     seen_anomalies: u32,
-    /// Seed.
     seed: u64,
-    /// Metric name.
     metric: String,
     /// Value in [0, 1]; None when undefined or failed.
     value: Option<f64>,
-    /// Positives.
     n_pos: u64,
-    /// Negatives.
     n_neg: u64,
     /// `ok` or `error`.
     status: String,
@@ -89,9 +82,7 @@ record! {
 
 /// A frame back to rows; a missing column or another type is an error of that file.
 pub fn metric_rows(frame: &DataFrame, path: &Path) -> Result<Vec<MetricRecord>> {
-    read_metrics(frame).map_err(|fault| {
-        Error::store(path, format!("not a metrics table ({fault})"), "remove the run's folder and run again")
-    })
+    read_metrics(frame).map_err(|fault| damaged(path, format!("not a metrics table ({fault})")))
 }
 
 fn texts<'a>(name: &str, values: impl Iterator<Item = &'a str>) -> Column {
@@ -116,9 +107,7 @@ pub fn image_frame(run: &str, rows: &[&ImageRow]) -> Result<DataFrame, PolarsErr
 /// A frame back to the image rows of `run`; a missing column, another type, an empty cell or another run's row is an
 /// error of that file.
 pub fn image_rows(frame: &DataFrame, path: &Path, run: &str) -> Result<Vec<ImageRow>> {
-    let damaged = |what: String| {
-        Error::store(path, format!("not a table of images ({what})"), "remove the run's folder and run again")
-    };
+    let damaged = |what: String| damaged(path, format!("not a table of images ({what})"));
     let read = || -> Result<Vec<Option<ImageRow>>, PolarsError> {
         let text = |name: &str| frame.column(name)?.str();
         let (own, class, path, defect) = (text("run")?, text("class")?, text("path")?, text("defect")?);
@@ -160,10 +149,7 @@ pub fn csv_bytes(frame: &mut DataFrame) -> Result<Vec<u8>, PolarsError> {
     Ok(bytes)
 }
 
-/// Reads a Parquet file.
 pub fn read_parquet(path: &Path) -> Result<DataFrame> {
     let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
-    ParquetReader::new(file).finish().map_err(|fault| {
-        Error::store(path, format!("not readable as Parquet ({fault})"), "remove the run's folder and run again")
-    })
+    ParquetReader::new(file).finish().map_err(|fault| damaged(path, format!("not readable as Parquet ({fault})")))
 }

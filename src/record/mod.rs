@@ -19,7 +19,7 @@ pub use detail::{
 pub use find::{experiments, find_run};
 pub use frames::MetricRecord;
 pub use provenance::{Cost, Provenance, StageLog};
-pub use read::{Recorded, RecordedRun, RunCost, read_experiment};
+pub use read::{Recorded, RecordedRun, read_experiment};
 pub use write::{MEAN, Record, RunFolder, Standing, rebuild_views, write, write_experiment, write_failure};
 
 /// Version of the record's files; part of every record's key.
@@ -44,12 +44,10 @@ pub struct Results {
 
 /// Results of one class.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct ClassResult {
-    /// Class name.
     pub name: String,
-    /// All metrics.
     pub metrics: Vec<MetricRow>,
-    /// All test images.
     pub images: Vec<ImageRow>,
     /// Defect regions in the truth.
     pub regions: u64,
@@ -59,8 +57,8 @@ pub struct ClassResult {
 
 /// One metric.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct MetricRow {
-    /// Name.
     pub metric: String,
     /// Value in [0, 1]; None when undefined.
     pub value: Option<f64>,
@@ -68,14 +66,13 @@ pub struct MetricRow {
     pub reason: String,
     /// Positives (images or pixels).
     pub positives: u64,
-    /// Negatives.
     pub negatives: u64,
 }
 
 /// One test image.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct ImageRow {
-    /// Class name.
     pub class: String,
     /// Path relative to the dataset's root.
     pub path: String,

@@ -4,20 +4,16 @@ use serde::{Deserialize, Serialize};
 
 /// Everything about a run that is not its spec and not its numbers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Provenance {
     /// What keeps the numbers from being those of a full run: random weights, subsampled images, oracle epoch.
     pub labels: Vec<String>,
-    /// Digest of the images used.
     pub dataset_digest: String,
-    /// Digest of the backbone's weights.
     pub weights_digest: String,
-    /// Device kind.
     pub device: String,
-    /// Threads.
     pub threads: usize,
     /// Seconds on the clock for this run, stages found in the store not counted.
     pub wall_seconds: f64,
-    /// Processor seconds for this run.
     pub cpu_seconds: f64,
     /// The most memory the process has held by the end of this run.
     pub peak_memory_bytes: u64,
@@ -25,9 +21,7 @@ pub struct Provenance {
     pub duplicates: usize,
     /// Hidden and foreign files passed over in the dataset's folder.
     pub skipped_files: usize,
-    /// Cost in use.
     pub cost: Cost,
-    /// Every stage behind the numbers.
     pub stages: Vec<StageLog>,
 }
 
@@ -44,16 +38,14 @@ pub struct Cost {
 
 /// One stage behind a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct StageLog {
-    /// Kind.
     pub kind: String,
     /// What progress lines call it.
     pub label: String,
-    /// Key in the store.
     pub key: String,
     /// The method whose own it is; empty for shared stages.
     pub method: String,
-    /// Version of its code.
     pub version: u32,
     /// Crate version that made the artifact.
     pub maker: String,
@@ -70,7 +62,7 @@ pub struct StageLog {
 }
 
 /// The program and the machine.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Serialize)]
 pub(super) struct Environment {
     pub(super) crate_version: String,
     pub(super) git_revision: String,
@@ -89,7 +81,8 @@ impl Environment {
             Some(line.split_once(':')?.1.trim().to_string())
         };
         let flags = field("flags").unwrap_or_default();
-        let known = ["avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile", "neon"];
+        let known = ["avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile", "neon"].into_iter();
+        let known = known.filter(|name| flags.split(' ').any(|flag| flag == *name));
         Environment {
             crate_version: env!("CARGO_PKG_VERSION").into(),
             // The build script's: the source tree may have moved on since.
@@ -97,11 +90,7 @@ impl Environment {
             git_dirty: env!("DMAD_GIT_DIRTY") == "true",
             cargo_lock: blake3::hash(include_bytes!("../../Cargo.lock")).to_hex()[..16].to_string(),
             cpu: crate::clock::processor(),
-            cpu_features: known
-                .iter()
-                .filter(|f| flags.split(' ').any(|flag| flag == **f))
-                .map(|f| f.to_string())
-                .collect(),
+            cpu_features: known.map(str::to_string).collect(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::frames::{MetricRecord, image_rows, metric_rows, read_parquet};
 use super::write::{DECLARED, FILES, RunFolder};
-use super::{ImageRow, StageLog, VERSION};
+use super::{Cost, ImageRow, StageLog, VERSION};
 use crate::error::{Error, Result};
 use crate::methods::Scoring;
 use crate::spec::{Declared, Experiment, Kinds, RunSpec, id_of, load_recorded};
@@ -14,7 +14,6 @@ use crate::spec::{Declared, Experiment, Kinds, RunSpec, id_of, load_recorded};
 /// An experiment as recorded.
 #[derive(Debug)]
 pub struct Recorded {
-    /// Its folder.
     pub folder: PathBuf,
     /// The experiment, read back from what it left in the folder.
     pub experiment: Experiment<Declared>,
@@ -31,7 +30,6 @@ pub struct Recorded {
 /// One recorded run without its rows.
 #[derive(Debug)]
 pub struct RecordedRun {
-    /// Its id.
     pub id: String,
     /// Everything that decides its numbers.
     pub spec: RunSpec,
@@ -44,24 +42,13 @@ pub struct RecordedRun {
     /// Digest of its backbone's weights; empty for a failed run.
     pub weights_digest: String,
     /// What its model costs in use; `None` for a failed run.
-    pub cost: Option<RunCost>,
+    pub cost: Option<Cost>,
     /// The stages behind it, from its log.
     pub stages: Vec<StageLog>,
     /// The whole `run.toml`.
     pub toml: toml::Table,
     folder: RunFolder,
     images: OnceLock<Vec<ImageRow>>,
-}
-
-/// What one run's model costs in use.
-#[derive(Clone, Debug)]
-pub struct RunCost {
-    /// Numbers in backbone and model.
-    pub parameters: u64,
-    /// Bytes of all banks.
-    pub bank_bytes: u64,
-    /// Wall milliseconds per image.
-    pub milliseconds_per_image: f64,
 }
 
 impl Recorded {
@@ -113,12 +100,17 @@ impl RecordedRun {
 
     /// A value of `run.toml`, such as `["provenance", "device"]`.
     pub fn value(&self, path: &[&str]) -> Option<&toml::Value> {
-        let (first, rest) = path.split_first()?;
-        rest.iter().try_fold(self.toml.get(*first)?, |value, name| value.as_table()?.get(*name))
+        value(&self.toml, path)
     }
 }
 
-fn damaged(path: &Path, what: impl Into<String>) -> Error {
+/// A value of a `run.toml`.
+pub(super) fn value<'a>(table: &'a toml::Table, path: &[&str]) -> Option<&'a toml::Value> {
+    let (first, rest) = path.split_first()?;
+    rest.iter().try_fold(table.get(*first)?, |value, name| value.as_table()?.get(*name))
+}
+
+pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Error {
     Error::store(path, what, "remove the run's folder and run again")
 }
 
@@ -143,21 +135,12 @@ pub(super) fn read_run_of(folder: &Path, id: &str, kinds: &Kinds) -> Result<Reco
 fn read(folder: &Path, kinds: &Kinds, wanted: &dyn Fn(&str) -> bool) -> Result<Recorded> {
     let copy = folder.join("experiment.toml");
     if !copy.is_file() {
-        return Err(Error::store(
-            folder,
-            "holds no recorded experiment (no experiment.toml)",
-            "name a folder below results/, or run the experiment first",
-        ));
+        let what = "holds no recorded experiment (no experiment.toml)";
+        return Err(Error::store(folder, what, "name a folder below results/, or run the experiment first"));
     }
     let experiment = load_recorded(&copy, declared(&folder.join(DECLARED))?, kinds)?;
-    let mut recorded = Recorded {
-        folder: folder.into(),
-        experiment,
-        runs: Vec::new(),
-        metrics: Vec::new(),
-        missing: Vec::new(),
-        others: Vec::new(),
-    };
+    let (runs, metrics, missing, others) = Default::default();
+    let mut recorded = Recorded { folder: folder.into(), experiment, runs, metrics, missing, others };
     for run in &recorded.experiment.runs {
         let id = run.spec.id();
         if !wanted(&id) {
@@ -172,14 +155,11 @@ fn read(folder: &Path, kinds: &Kinds, wanted: &dyn Fn(&str) -> bool) -> Result<R
         }
     }
     if recorded.runs.is_empty() {
-        return Err(Error::store(
-            folder,
-            match recorded.missing.len() {
-                0 => "the experiment no longer declares that run, whose settings are in its run.toml".into(),
-                count => format!("none of the {count} runs of the experiment is recorded"),
-            },
-            "run the experiment first",
-        ));
+        let what = match recorded.missing.len() {
+            0 => "the experiment no longer declares that run, whose settings are in its run.toml".into(),
+            count => format!("none of the {count} runs of the experiment is recorded"),
+        };
+        return Err(Error::store(folder, what, "run the experiment first"));
     }
     Ok(recorded)
 }
@@ -243,9 +223,7 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
     }
     let failure = match table.get("status").and_then(toml::Value::as_str) {
         Some("ok") => None,
-        Some("error") => {
-            Some(table.get("error").and_then(toml::Value::as_str).unwrap_or("without a message").to_string())
-        }
+        Some("error") => Some(value(&table, &["error"]).and_then(|e| e.as_str()).unwrap_or("without a message").into()),
         other => return Err(damaged(&path, format!("the record has status {other:?}"))),
     };
     let needed: &[&str] = if failure.is_some() { &["metrics.parquet"] } else { &FILES };
@@ -253,10 +231,9 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
         return Err(damaged(&folder.file(name), "is missing, so the run's record is not whole"));
     }
     let metrics = read_metrics(&folder.file("metrics.parquet"), id)?;
-    let provenance = table.get("provenance").and_then(toml::Value::as_table);
-    let text =
-        |name: &str| provenance.and_then(|p| p.get(name)).and_then(toml::Value::as_str).unwrap_or_default().to_string();
-    let labels = provenance.and_then(|p| p.get("labels")).and_then(toml::Value::as_array);
+    let told = |name: &str| value(&table, &["provenance", name]);
+    let text = |name: &str| told(name).and_then(toml::Value::as_str).unwrap_or_default().to_string();
+    let labels = told("labels").and_then(toml::Value::as_array);
     let run = RecordedRun {
         id: id.into(),
         spec: spec.clone(),
@@ -264,7 +241,7 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
         labels: labels.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_string)).collect(),
         dataset_digest: text("dataset_digest"),
         weights_digest: text("weights_digest"),
-        cost: provenance.and_then(|p| p.get("cost")).and_then(toml::Value::as_table).map(cost),
+        cost: told("cost").and_then(|cost| cost.clone().try_into().ok()),
         stages: stages(&folder.file("log.jsonl"))?,
         toml: table,
         folder,
@@ -293,20 +270,10 @@ fn read_metrics(path: &Path, id: &str) -> Result<Vec<MetricRecord>> {
     Ok(rows)
 }
 
-fn cost(table: &toml::Table) -> RunCost {
-    let whole = |name: &str| table.get(name).and_then(toml::Value::as_integer).unwrap_or_default() as u64;
-    RunCost {
-        parameters: whole("parameters"),
-        bank_bytes: whole("bank_bytes"),
-        milliseconds_per_image: table.get("milliseconds_per_image").and_then(toml::Value::as_float).unwrap_or_default(),
-    }
-}
-
 /// The stages of a run, from its log; a failed run has none.
 fn stages(path: &Path) -> Result<Vec<StageLog>> {
     let Ok(text) = std::fs::read_to_string(path) else { return Ok(Vec::new()) };
-    let read = |line: &str| {
-        serde_json::from_str(line).map_err(|fault| damaged(path, format!("not a log of stages ({fault})")))
-    };
+    let damaged = |fault| damaged(path, format!("not a log of stages ({fault})"));
+    let read = |line| serde_json::from_str(line).map_err(damaged);
     text.lines().filter(|line| !line.is_empty()).map(read).collect()
 }

@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polars::prelude::{DataFrame, PolarsError};
+use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value as Json, json};
 
 use super::frames::{MetricRecord, csv_bytes, image_frame, metric_frame, metric_rows, parquet_bytes, read_parquet};
 use super::provenance::{Environment, Provenance};
+use super::read::value;
 use super::{MetricRow, Results, VERSION};
 use crate::error::{Error, Result};
 use crate::methods::Scoring;
+use crate::metrics::MetricName;
 use crate::spec::{Experiment, Run, RunSpec, Setting};
 use crate::store::{Artifact, write_atomically};
 
@@ -26,14 +29,12 @@ pub(super) const FILES: [&str; 4] = ["metrics.parquet", "images.parquet", "score
 pub struct RunFolder(PathBuf);
 
 /// Everything that goes into a run's folder.
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Record<'a> {
-    /// The experiment it belongs to.
     pub experiment: &'a Experiment,
-    /// The run.
     pub run: &'a Run,
     /// What the record stands for; another key means stale.
     pub key: &'a str,
-    /// Its numbers.
     pub results: &'a Results,
     /// Patch scores of each class: epochs × images × patches.
     pub scores: &'a [Arc<Artifact>],
@@ -43,7 +44,6 @@ pub struct Record<'a> {
     pub scoring: Scoring,
     /// Trained models, one per group of classes.
     pub models: &'a [Arc<Artifact>],
-    /// Where the numbers came from.
     pub provenance: &'a Provenance,
 }
 
@@ -61,7 +61,7 @@ impl RunFolder {
     /// The message of a run that failed.
     pub fn failure(&self) -> Option<String> {
         let table: toml::Table = std::fs::read_to_string(self.file("run.toml")).ok()?.parse().ok()?;
-        Some(table.get("error")?.as_str()?.to_string())
+        Some(table.get("error")?.as_str()?.into())
     }
 
     /// How the record in it stands to what a run would do today: a record is current when it was made from the same
@@ -69,11 +69,7 @@ impl RunFolder {
     pub fn standing(&self, key: &str, dataset_digest: &str, weights_digest: &str) -> Standing {
         let Ok(text) = std::fs::read_to_string(self.file("run.toml")) else { return Standing::Absent };
         let Ok(table) = text.parse::<toml::Table>() else { return Standing::Stale("its run.toml is damaged") };
-        let text = |path: &[&str]| {
-            let (last, tables) = path.split_last()?;
-            let table = tables.iter().try_fold(&table, |table, name| table.get(*name)?.as_table())?;
-            table.get(*last)?.as_str()
-        };
+        let text = |path: &[&str]| value(&table, path)?.as_str();
         let complete = FILES.iter().all(|file| self.file(file).is_file());
         match text(&["status"]) {
             Some("error") => Standing::Failed,
@@ -114,31 +110,23 @@ pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
         rows.extend(class.metrics.iter().map(|metric| metric_record(&base, &class.name, metric)));
     }
     rows.extend(results.means.iter().map(|metric| metric_record(&base, MEAN, metric)));
-    write_metrics(folder, &rows)?;
+    write_frame(&folder.file("metrics.parquet"), metric_frame(&rows), parquet_bytes)?;
     let images: Vec<_> = results.classes.iter().flat_map(|class| &class.images).collect();
-    let path = folder.file("images.parquet");
-    let frame = image_frame(&base.run, &images).map_err(frame_fault(&path))?;
-    write_frame(&path, frame, parquet_bytes)?;
+    write_frame(&folder.file("images.parquet"), image_frame(&base.run, &images), parquet_bytes)?;
     write_scores(folder, record)?;
     write_models(folder, record.models, results.epoch)?;
     write_log(folder, record.provenance)?;
-    write_run_toml(
-        folder,
-        record.experiment,
-        record.run,
-        record.key,
-        json!({
-            "status": "ok",
-            "epoch": results.epoch,
-            "scoring": record.scoring,
-            // TOML has no null, and JSON no NaN: an epoch without value is a word.
-            "curve": results.curve.iter().map(|value| value.map_or(json!("undefined"), Json::from)).collect::<Vec<_>>(),
-            "provenance": record.provenance,
-            "class": results.classes.iter().map(|class| json!({
-                "name": class.name, "images": class.images.len(), "regions": class.regions, "empty_masks": class.empty_masks,
-            })).collect::<Vec<_>>(),
-        }),
-    )
+    // TOML has no null, and JSON no NaN: an epoch without value is a word.
+    let curve = results.curve.iter().map(|value| value.map_or(json!("undefined"), Json::from));
+    let class = results.classes.iter().map(|class| {
+        let (images, regions, empty_masks) = (class.images.len(), class.regions, class.empty_masks);
+        json!({ "name": class.name, "images": images, "regions": regions, "empty_masks": empty_masks })
+    });
+    let rest = json!({
+        "status": "ok", "epoch": results.epoch, "scoring": record.scoring, "curve": curve.collect::<Vec<_>>(),
+        "provenance": record.provenance, "class": class.collect::<Vec<_>>(),
+    });
+    write_run_toml(folder, record.experiment, record.run, record.key, rest)
 }
 
 /// Removes a file if it is there.
@@ -161,25 +149,17 @@ pub fn write_failure(
     for name in ["run.toml", "images.parquet", "scores.safetensors", "model.safetensors", "log.jsonl"] {
         remove(&folder.file(name))?;
     }
-    let base = base_row(&experiment.name, &run.spec);
-    let rows: Vec<MetricRecord> = crate::metrics::MetricName::ALL
-        .iter()
-        .map(|name| MetricRecord {
-            class: MEAN.into(),
-            metric: name.as_str().into(),
-            status: "error".into(),
-            error: message.into(),
-            ..base.clone()
-        })
-        .collect();
-    write_metrics(folder, &rows)?;
-    write_run_toml(
-        folder,
-        experiment,
-        run,
-        "",
-        json!({ "status": "error", "error": message, "help": help.unwrap_or_default() }),
-    )
+    let row = |metric: MetricName| MetricRecord {
+        class: MEAN.into(),
+        metric: metric.as_str().into(),
+        status: "error".into(),
+        error: message.into(),
+        ..base_row(&experiment.name, &run.spec)
+    };
+    let rows = MetricName::ALL.map(row);
+    write_frame(&folder.file("metrics.parquet"), metric_frame(&rows), parquet_bytes)?;
+    let rest = json!({ "status": "error", "error": message, "help": help.unwrap_or_default() });
+    write_run_toml(folder, experiment, run, "", rest)
 }
 
 fn base_row(experiment: &str, spec: &RunSpec) -> MetricRecord {
@@ -212,32 +192,25 @@ fn metric_record(base: &MetricRecord, class: &str, row: &MetricRow) -> MetricRec
     }
 }
 
-fn frame_fault(path: &Path) -> impl FnOnce(PolarsError) -> Error {
-    let path = path.to_path_buf();
+/// A file whose bytes cannot be made.
+pub(super) fn unmade<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Error {
     move |fault| Error::store(path, format!("cannot be made ({fault})"), "report this as a fault of the program")
 }
 
-fn write_frame(
-    path: &Path,
-    mut frame: DataFrame,
-    bytes: fn(&mut DataFrame) -> Result<Vec<u8>, PolarsError>,
-) -> Result<()> {
-    write_atomically(path, &bytes(&mut frame).map_err(frame_fault(path))?)
-}
+type Bytes = fn(&mut DataFrame) -> Result<Vec<u8>, PolarsError>;
 
-fn write_metrics(folder: &RunFolder, rows: &[MetricRecord]) -> Result<()> {
-    let path = folder.file("metrics.parquet");
-    write_frame(&path, metric_frame(rows).map_err(frame_fault(&path))?, parquet_bytes)
+fn write_frame(path: &Path, frame: Result<DataFrame, PolarsError>, bytes: Bytes) -> Result<()> {
+    write_atomically(path, &frame.and_then(|mut frame| bytes(&mut frame)).map_err(unmade(path))?)
 }
 
 /// Raw patch scores of the epoch that counts, one tensor per class: images × rows × columns.
 fn write_scores(folder: &RunFolder, record: &Record) -> Result<()> {
     let (height, width) = record.grid;
-    let mut tensors: BTreeMap<&str, (Vec<usize>, &[f32])> = BTreeMap::new();
+    let mut tensors = BTreeMap::new();
     for (class, artifact) in record.results.classes.iter().zip(record.scores) {
         let values = class.images.len() * height * width;
         let epoch = &artifact.f32("scores")?[record.results.epoch * values..][..values];
-        tensors.insert(&class.name, (vec![class.images.len(), height, width], epoch));
+        tensors.insert(class.name.clone(), (vec![class.images.len(), height, width], epoch));
     }
     write_tensors(&folder.file("scores.safetensors"), tensors)
 }
@@ -249,34 +222,23 @@ fn write_models(folder: &RunFolder, models: &[Arc<Artifact>], epoch: usize) -> R
     }
     let mut tensors = BTreeMap::new();
     let prefix = format!("{epoch:05}/");
-    let of_epoch =
-        |model: &Artifact| model.tensors().keys().filter(|name| name.starts_with(&prefix)).cloned().collect::<Vec<_>>();
-    let names: Vec<(usize, String)> = models
-        .iter()
-        .enumerate()
-        .flat_map(|(number, model)| of_epoch(model).into_iter().map(move |name| (number, name)))
-        .collect();
-    let full: Vec<String> =
-        names.iter().map(|(number, name)| format!("{number}/{}", name.trim_start_matches(&prefix))).collect();
-    for ((number, name), full) in names.iter().zip(&full) {
-        tensors.insert(full.as_str(), (models[*number].shape(name)?.to_vec(), models[*number].f32(name)?));
+    for (number, model) in models.iter().enumerate() {
+        for name in model.tensors().keys() {
+            if let Some(own) = name.strip_prefix(&prefix) {
+                tensors.insert(format!("{number}/{own}"), (model.shape(name)?.to_vec(), model.f32(name)?));
+            }
+        }
     }
     write_tensors(&folder.file("model.safetensors"), tensors)
 }
 
-fn write_tensors(path: &Path, tensors: BTreeMap<&str, (Vec<usize>, &[f32])>) -> Result<()> {
-    let fault =
-        |what: String| Error::store(path, format!("cannot be made ({what})"), "report this as a fault of the program");
-    let views = tensors
-        .into_iter()
-        .map(|(name, (shape, values))| {
-            let view =
-                safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, bytemuck::cast_slice(values));
-            view.map(|view| (name, view)).map_err(|e| fault(e.to_string()))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let bytes = safetensors::serialize(views, None).map_err(|e| fault(e.to_string()))?;
-    write_atomically(path, &bytes)
+fn write_tensors(path: &Path, tensors: BTreeMap<String, (Vec<usize>, &[f32])>) -> Result<()> {
+    let mut views = Vec::new();
+    for (name, (shape, values)) in tensors {
+        let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values)).map_err(unmade(path))?;
+        views.push((name, view));
+    }
+    write_atomically(path, &safetensors::serialize(views, None).map_err(unmade(path))?)
 }
 
 /// One JSON line per stage.
@@ -335,16 +297,14 @@ pub fn rebuild_views<R: AsRef<RunSpec>>(folder: &Path, experiment: &Experiment<R
             let frame = read_parquet(&path)?;
             images = Some(match images {
                 None => frame,
-                Some(all) => all.vstack(&frame).map_err(frame_fault(&path))?,
+                Some(all) => all.vstack(&frame).map_err(unmade(&path))?,
             });
         }
     }
-    let path = folder.join("metrics.parquet");
-    let frame = metric_frame(&metrics).map_err(frame_fault(&path))?;
-    write_frame(&path, frame.clone(), parquet_bytes)?;
-    write_frame(&folder.join("metrics.csv"), frame, csv_bytes)?;
+    write_frame(&folder.join("metrics.parquet"), metric_frame(&metrics), parquet_bytes)?;
+    write_frame(&folder.join("metrics.csv"), metric_frame(&metrics), csv_bytes)?;
     match images {
-        Some(images) => write_frame(&folder.join("images.parquet"), images, parquet_bytes),
+        Some(images) => write_frame(&folder.join("images.parquet"), Ok(images), parquet_bytes),
         None => remove(&folder.join("images.parquet")),
     }
 }

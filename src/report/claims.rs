@@ -11,14 +11,12 @@ use crate::spec::{Arm, Claim};
 
 /// A claim with what the records say of it.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Checked<'a> {
-    /// The claim.
     pub claim: &'a Claim,
     /// What was compared, the better side first.
     pub arms: [Arm; 2],
-    /// The difference.
     pub evidence: Evidence,
-    /// What is said.
     pub answer: Answer,
 }
 
@@ -50,11 +48,6 @@ impl Checked<'_> {
         self.arms[0].variant == self.claim.better.variant() && self.arms[1].variant == self.claim.than.variant()
     }
 
-    /// The difference with its interval in percent, or nothing.
-    pub fn difference(&self) -> String {
-        difference(&self.evidence)
-    }
-
     /// For programs.
     pub fn json(&self) -> serde_json::Value {
         let (interval, [better, than]) = (self.evidence.interval, &self.arms);
@@ -79,7 +72,7 @@ impl Checked<'_> {
             self.compared(),
             self.claim.metric.as_str().into(),
             claimed,
-            self.difference(),
+            difference(&self.evidence),
             self.evidence.seeds.to_string(),
             self.answer.as_str().into(),
             self.answer.because(),

@@ -17,25 +17,23 @@ use crate::record::{MEAN, Recorded, RecordedRun};
 
 /// Something with another value in the second run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Change {
-    /// Dotted key.
     pub key: String,
     /// In the first run; empty = not there.
     pub first: String,
-    /// In the second.
     pub second: String,
 }
 
 /// One metric of one class, or of the mean over the classes that both have.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct MetricDifference {
     /// Class, or "mean".
     pub class: String,
-    /// Metric.
     pub metric: MetricName,
     /// Value of the first run in percent.
     pub first: Option<f64>,
-    /// Value of the second.
     pub second: Option<f64>,
     /// Second minus first on the images (or classes) that both have, with its paired interval; `None` = not to be had.
     pub interval: Option<Interval>,
@@ -76,10 +74,8 @@ pub fn origins(first: &RecordedRun, second: &RecordedRun) -> Vec<Change> {
 fn changes(first: BTreeMap<String, String>, second: BTreeMap<String, String>) -> Vec<Change> {
     let keys: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
     let value = |map: &BTreeMap<String, String>, key: &String| map.get(key).cloned().unwrap_or_default();
-    keys.into_iter()
-        .filter(|key| first.get(*key) != second.get(*key))
-        .map(|key| Change { key: key.clone(), first: value(&first, key), second: value(&second, key) })
-        .collect()
+    let change = |key: &String| Change { key: key.clone(), first: value(&first, key), second: value(&second, key) };
+    keys.into_iter().filter(|key| first.get(*key) != second.get(*key)).map(change).collect()
 }
 
 fn flatten(path: &str, json: &Json, out: &mut BTreeMap<String, String>) {
@@ -96,23 +92,19 @@ fn flatten(path: &str, json: &Json, out: &mut BTreeMap<String, String>) {
     }
 }
 
+/// A run and the records it is in.
+type Run<'a> = (&'a Recorded, &'a RecordedRun);
+
 /// The numbers of two runs, each from its own records: for every metric the mean, then every class.
 ///
 /// # Errors
 /// A damaged table of images, or test images with another label in the other run.
 pub fn metrics(first: (&Recorded, &RecordedRun), second: (&Recorded, &RecordedRun)) -> Result<Vec<MetricDifference>> {
-    let mut out = Vec::new();
-    for metric in MetricName::ALL {
-        out.extend(metric_differences(first, second, metric)?);
-    }
-    Ok(out)
+    let differences = MetricName::ALL.into_iter().map(|metric| metric_differences(first, second, metric));
+    Ok(differences.collect::<Result<Vec<_>>>()?.concat())
 }
 
-fn metric_differences(
-    first: (&Recorded, &RecordedRun),
-    second: (&Recorded, &RecordedRun),
-    metric: MetricName,
-) -> Result<Vec<MetricDifference>> {
+fn metric_differences(first: Run, second: Run, metric: MetricName) -> Result<Vec<MetricDifference>> {
     // Seeds may differ: it is one run against one run.
     let (left, right) = (values(first.0, &[first.1], metric), values(second.0, &[second.1], metric));
     let classes = distinct(left.iter().chain(&right).map(|own| own.class));
@@ -133,7 +125,7 @@ fn metric_differences(
         };
         let comparable = remark.is_empty() && (class == MEAN || common.contains(&class));
         let evidence = match comparable {
-            true => paired(&wanted, (second.0, &[second.1]), (first.0, &[first.1]), metric, |_| 0)?,
+            true => paired(&wanted, [(second.0, &[second.1]), (first.0, &[first.1])], metric, |_| 0)?,
             false => Evidence::default(),
         };
         out.push(MetricDifference {

@@ -52,7 +52,7 @@ pub fn compare(recorded: &Recorded, arms: [&Arm; 2], metric: MetricName, only: &
     };
     match other_definition(&first, &second, metric) {
         Some(what) => Ok(Evidence { seeds: 1, missing: vec![what], ..Evidence::default() }),
-        None => paired(&classes, (recorded, &first), (recorded, &second), metric, |seed| seed),
+        None => paired(&classes, [(recorded, &first), (recorded, &second)], metric, |seed| seed),
     }
 }
 
@@ -64,23 +64,17 @@ pub type Side<'a> = (&'a Recorded, &'a [&'a RecordedRun]);
 ///
 /// # Errors
 /// As `compare`.
-pub fn paired(
-    classes: &[&str],
-    first: Side,
-    second: Side,
-    metric: MetricName,
-    seed: fn(u64) -> u64,
-) -> Result<Evidence> {
-    match first.1.first().and_then(|run| ImageStatistic::of(metric, run.spec.evaluation.definitions())) {
+pub fn paired(classes: &[&str], sides: [Side; 2], metric: MetricName, seed: fn(u64) -> u64) -> Result<Evidence> {
+    match sides[0].1.first().and_then(|run| ImageStatistic::of(metric, run.spec.evaluation.definitions())) {
         Some(statistic) => {
-            let [first, second] = [first, second].map(|(recorded, runs)| -> Result<Vec<_>> {
+            let [first, second] = sides.map(|(recorded, runs)| -> Result<Vec<_>> {
                 let all = scored(recorded, runs, metric)?.into_iter();
                 Ok(all.map(|own| ScoredClass { seed: seed(own.seed), ..own }).collect())
             });
             image_evidence(classes, &first?, &second?, statistic, Resampling::default())
         }
         None => {
-            let [first, second] = [first, second].map(|(recorded, runs)| -> Vec<_> {
+            let [first, second] = sides.map(|(recorded, runs)| -> Vec<_> {
                 let all = values(recorded, runs, metric).into_iter();
                 all.map(|own| ClassValue { seed: seed(own.seed), ..own }).collect()
             });
@@ -105,12 +99,7 @@ pub fn other_definition(first: &[&RecordedRun], second: &[&RecordedRun], metric:
 ///
 /// # Errors
 /// A damaged table of images.
-pub fn interval(
-    recorded: &Recorded,
-    runs: &[&RecordedRun],
-    metric: MetricName,
-    class: Option<&str>,
-) -> Result<Option<Interval>> {
+pub fn interval((recorded, runs): Side, metric: MetricName, class: Option<&str>) -> Result<Option<Interval>> {
     let wanted = |name: &str| class.is_none_or(|class| class == name);
     let values: Vec<ClassValue> = values(recorded, runs, metric).into_iter().filter(|v| wanted(v.class)).collect();
     // A class without one of the seeds has no interval over all seeds; the verdict itself says that something is missing.

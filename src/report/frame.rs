@@ -117,6 +117,7 @@ pub fn value(recorded: &Recorded, run: &str, class: &str, metric: MetricName) ->
 
 /// A value with its spread, in percent.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Point {
     /// Mean over samplings of the means over seeds.
     pub mean: f64,
@@ -124,9 +125,7 @@ pub struct Point {
     pub deviation: Option<f64>,
     /// Least and greatest mean of a sampling; None for one sampling.
     pub range: Option<(f64, f64)>,
-    /// Number of seeds.
     pub seeds: usize,
-    /// Number of samplings.
     pub samplings: usize,
 }
 

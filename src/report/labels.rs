@@ -34,15 +34,14 @@ impl<'a> Tags<'a> {
         };
         let labels = self.recorded.runs.iter().filter(is_own).flat_map(|run| &run.labels);
         let own: BTreeSet<&String> = labels.filter(|label| !self.common.contains(label)).collect();
-        let mut letters = Vec::new();
-        for label in own {
+        let letter_of = |label: &String| {
             let known = self.labels.iter().position(|known| known == label);
-            let place = known.unwrap_or_else(|| {
+            letter(known.unwrap_or_else(|| {
                 self.labels.push(label.clone());
                 self.labels.len() - 1
-            });
-            letters.push(letter(place));
-        }
+            }))
+        };
+        let letters: Vec<String> = own.into_iter().map(letter_of).collect();
         if letters.is_empty() { value.into() } else { format!("{value} [{}]", letters.join(",")) }
     }
 }

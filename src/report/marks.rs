@@ -22,9 +22,7 @@ pub fn marks(pivot: &Pivot) -> Vec<Vec<Mark>> {
     let mut marks = vec![vec![Mark::None; pivot.columns.len()]; pivot.rows.len()];
     let value = |row: usize, column: usize| match pivot.cells[row][column] {
         // As shown, so that what is shown as equal is marked alike.
-        Cell::Value(mean, ..) => {
-            format!("{:.1}", 100.0 * mean).parse().ok().map(|shown: f64| (10.0 * shown).round() as i64)
-        }
+        Cell::Value(mean, ..) => format!("{:.1}", 100.0 * mean).parse().ok().map(|s: f64| (10.0 * s).round() as i64),
         _ => None,
     };
     let down = match pivot.dimension {

@@ -40,10 +40,9 @@ pub fn kinds() -> Kinds {
 
 /// A finished table.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Rendered {
-    /// What it is of.
     pub title: String,
-    /// Its cells.
     pub pivot: Pivot,
     /// What a reader must know.
     pub notes: Vec<String>,

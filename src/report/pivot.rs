@@ -57,9 +57,7 @@ impl Cell {
 pub struct Column {
     /// The dimensions above the metric with their values.
     pub head: Vec<(Dimension, String)>,
-    /// The same in words.
     pub labels: Vec<String>,
-    /// The metric.
     pub metric: MetricName,
 }
 
@@ -109,10 +107,9 @@ impl Places {
         let declared: Vec<Place> = runs.flat_map(of_run).collect();
         let absent = spec.also.iter().flat_map(|also| {
             let name = also.name();
-            let there =
-                |place: &&Place| place.get(Dimension::SeenAnomalies).parse().is_ok_and(|seen| also.belongs(seen));
-            let absent = |place: &Place| place.clone().with(&[(Dimension::Variant, name), (Dimension::Method, name)]);
-            declared.iter().filter(there).map(absent)
+            let seen = |place: &Place| place.get(Dimension::SeenAnomalies).parse();
+            let there = declared.iter().filter(move |place| seen(place).is_ok_and(|seen| also.belongs(seen)));
+            there.map(move |place| place.clone().with(&[(Dimension::Variant, name), (Dimension::Method, name)]))
         });
         Places { absent: distinct(absent), declared }
     }
@@ -225,13 +222,9 @@ impl Pivot {
 
     /// The same with these columns alone.
     pub fn with_columns(&self, kept: &[usize]) -> Self {
-        Pivot {
-            dimension: self.dimension,
-            rows: self.rows.clone(),
-            columns: kept.iter().map(|&column| self.columns[column].clone()).collect(),
-            cells: self.cells.iter().map(|row| kept.iter().map(|&column| row[column].clone()).collect()).collect(),
-            labels: self.labels.clone(),
-        }
+        let columns = kept.iter().map(|&column| self.columns[column].clone()).collect();
+        let cells = self.cells.iter().map(|row| kept.iter().map(|&column| row[column].clone()).collect()).collect();
+        Pivot { columns, cells, ..self.clone() }
     }
 
     /// Fewest and most seeds behind a value.

@@ -16,10 +16,9 @@ use crate::spec::{Arm, Table};
 
 /// The variants of one dataset in the order of one metric.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Ranking {
-    /// Dataset.
     pub dataset: String,
-    /// Metric.
     pub metric: MetricName,
     /// Best first.
     pub places: Vec<Ranked>,
@@ -27,6 +26,7 @@ pub struct Ranking {
 
 /// One variant.
 #[derive(Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Ranked {
     /// Variant, with its seen anomalies where they vary.
     pub label: String,
@@ -34,7 +34,6 @@ pub struct Ranked {
     pub mean: f64,
     /// Standard deviation over seeds; `None` for one.
     pub sd: Option<f64>,
-    /// Seeds.
     pub seeds: usize,
     /// The variant minus the best; `None` for the best itself.
     pub to_best: Option<Evidence>,

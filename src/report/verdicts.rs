@@ -87,10 +87,10 @@ fn ours(recorded: &Recorded, cell: &Cell, catalog: &Catalog) -> Result<Option<Ou
         }
         all_reasons.extend(found.iter().flat_map(|found| reasons(found, &paper)));
     }
-    let runs: Vec<&RecordedRun> =
-        recorded.runs.iter().filter(|run| run.failure.is_none() && rows.iter().any(|row| row.run == run.id)).collect();
+    let is_behind = |run: &&RecordedRun| run.failure.is_none() && rows.iter().any(|row| row.run == run.id);
+    let runs: Vec<&RecordedRun> = recorded.runs.iter().filter(is_behind).collect();
     let class = Some(cell.key.class.as_str()).filter(|class| *class != MEAN);
-    ours.interval = interval(recorded, &runs, cell.key.metric, class)?.map(|interval| interval.times(100.0));
+    ours.interval = interval((recorded, &runs), cell.key.metric, class)?.map(|interval| interval.times(100.0));
     all_reasons.sort();
     all_reasons.dedup();
     ours.reasons = all_reasons;

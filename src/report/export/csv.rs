@@ -9,7 +9,6 @@ use crate::report::ranking::{Ranked, Ranking};
 
 /// A field of a CSV file.
 pub trait Field {
-    /// As it is written.
     fn written(&self) -> String;
 }
 
@@ -40,7 +39,6 @@ impl<T: Field + ?Sized> Field for &T {
     }
 }
 
-/// Several fields of one type.
 impl<T: Field, const N: usize> Field for [T; N] {
     fn written(&self) -> String {
         self.each_ref().map(Field::written).join(",")
@@ -65,7 +63,6 @@ macro_rules! number {
 }
 number!(f64, u64, usize);
 
-/// A line of a CSV file.
 pub fn line(fields: &[&dyn Field]) -> String {
     fields.iter().map(|field| field.written()).collect::<Vec<_>>().join(",") + "\n"
 }
@@ -75,7 +72,6 @@ pub fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " · ").replace('\u{a0}', " "))
 }
 
-/// The form.
 pub struct Csv;
 
 impl Exporter for Csv {

@@ -8,7 +8,6 @@ use crate::report::claims::{self, Checked};
 use crate::report::marks::{Mark, marks};
 use crate::report::pivot::{Cell, Pivot};
 
-/// The form.
 pub struct Html;
 
 impl Exporter for Html {
@@ -54,9 +53,7 @@ impl Exporter for Html {
     }
 }
 
-/// One field of a sortable table.
 pub struct Field {
-    /// What is shown.
     pub text: String,
     /// What it is sorted by, where that is a number.
     pub value: Option<f64>,
@@ -65,23 +62,19 @@ pub struct Field {
 }
 
 impl Field {
-    /// Sorted as a text.
     pub fn text(text: impl Into<String>) -> Self {
         Field { text: text.into(), value: None, class: "" }
     }
 
-    /// Sorted by a value.
     pub fn number(text: impl Into<String>, value: Option<f64>) -> Self {
         Field { text: text.into(), value, class: "" }
     }
 
-    /// A text of several lines.
     pub fn long(text: impl Into<String>) -> Self {
         Field { text: text.into(), value: None, class: "text" }
     }
 }
 
-/// A table that can be sorted.
 pub fn sortable<S: AsRef<str>>(head: &[S], rows: impl Iterator<Item = Vec<Field>>) -> Markup {
     let lines = |label: &S| label.as_ref().split('\n').map(str::to_string).enumerate().collect::<Vec<_>>();
     html! {

@@ -11,7 +11,6 @@ use crate::report::marks::{Mark, marks};
 use crate::report::pivot::{Cell, Column, Pivot};
 use crate::spec::Dimension;
 
-/// The form.
 pub struct Latex;
 
 impl Exporter for Latex {
@@ -125,16 +124,9 @@ fn escaped(text: &str) -> String {
             '\\' => out += "\\textbackslash{}",
             '~' => out += "\\textasciitilde{}",
             '^' => out += "\\textasciicircum{}",
-            '&' | '%' | '$' | '#' | '_' | '{' | '}' => {
-                out.push('\\');
-                out.push(letter);
-            }
+            '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', letter]),
             // After the end of a row LaTeX would take these for an option.
-            '[' | '*' => {
-                out.push('{');
-                out.push(letter);
-                out.push('}');
-            }
+            '[' | '*' => out.extend(['{', letter, '}']),
             '±' => out += "$\\pm$",
             '–' => out += "--",
             '×' => out += "$\\times$",

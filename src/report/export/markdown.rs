@@ -4,7 +4,6 @@ use super::{Exporter, Sheet};
 use crate::report::Rendered;
 use crate::report::claims::{self, Checked};
 
-/// The form.
 pub struct Markdown;
 
 impl Exporter for Markdown {

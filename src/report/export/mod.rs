@@ -22,14 +22,11 @@ pub use text::{Text, plain, ruled};
 /// Texts in rows below a head.
 #[derive(Clone, Debug)]
 pub struct Sheet {
-    /// Names of the columns.
     pub head: Vec<String>,
-    /// As many texts each.
     pub rows: Vec<Vec<String>>,
 }
 
 impl Sheet {
-    /// Rows below a head.
     pub fn new(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Self {
         Sheet { head: head.iter().map(|label| label.to_string()).collect(), rows: rows.collect() }
     }

@@ -44,9 +44,8 @@ impl Exporter for Text {
             }
             let [_, compared, metric, claimed, difference, seeds, answer, because] = item.row();
             let because = if because.is_empty() { because } else { format!(" ({because})") };
-            out += &format!(
-                "  {answer}{because}\n    {compared}: {metric} {difference}, claimed {claimed}, seeds: {seeds}\n"
-            );
+            out += &format!("  {answer}{because}\n    {compared}: {metric} {difference}, ");
+            out += &format!("claimed {claimed}, seeds: {seeds}\n");
         }
         out
     }
@@ -60,11 +59,8 @@ fn pivot(pivot: &Pivot, width: Option<usize>) -> String {
     }
     let metrics = distinct(pivot.columns.iter().map(|column| column.metric));
     let of = |metric| (0..pivot.columns.len()).filter(move |&c| pivot.columns[c].metric == metric);
-    metrics
-        .into_iter()
-        .flat_map(|metric| parts(pivot, &of(metric).collect::<Vec<_>>(), width))
-        .collect::<Vec<_>>()
-        .join("\n")
+    let blocks = metrics.into_iter().flat_map(|metric| parts(pivot, &of(metric).collect::<Vec<_>>(), width));
+    blocks.collect::<Vec<_>>().join("\n")
 }
 
 /// As many columns in each part as fit, at least one.

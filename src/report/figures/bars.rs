@@ -15,7 +15,6 @@ use crate::report::export::csv::{Word, line};
 use crate::report::frame::{Point, Wanted};
 use crate::spec::{Dimension, Selection};
 
-/// Height of a bar.
 const BAR: f64 = 34.0;
 
 /// A metric as horizontal bars, one panel per dataset and metric.
@@ -44,13 +43,8 @@ impl Kind for Bars {
     const ABOUT: &'static str = "A metric by variant, as bars.";
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
-        let query = Query {
-            metrics: &self.metrics,
-            class: &self.class,
-            wanted: Wanted { datasets: &selection.datasets, variants: &selection.variants, ..Wanted::default() },
-            series: self.bars,
-            x: None,
-        };
+        let wanted = Wanted { datasets: &selection.datasets, variants: &selection.variants, ..Wanted::default() };
+        let query = Query { metrics: &self.metrics, class: &self.class, wanted, series: self.bars, x: None };
         let Some(panels) = Panels::of(recorded, &query, notes) else { return Ok(None) };
         let mut scene = Scene::new(selection.width_cm);
         heading(&mut scene, &selection.title, GAP);
@@ -72,7 +66,6 @@ impl Kind for Bars {
     }
 }
 
-/// Every bar of a panel by its name.
 fn bars<'a>(panels: &'a Panels, part: &'a Part) -> Vec<(&'a str, &'a Point)> {
     part.series.iter().map(|(number, points)| (panels.labels[*number].as_str(), &points[0].1)).collect()
 }

@@ -11,11 +11,10 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::style::{Dash, Ink};
+use super::style::{Dash, HAIR, Ink, PALE};
 use crate::data::thumbnail::png;
 use crate::error::{Error, Result};
 
-/// Dots per inch.
 pub const RESOLUTION: f64 = 300.0;
 
 /// The PNG is drawn this many times larger and averaged down, because the back end does not smooth edges.
@@ -36,27 +35,44 @@ static FONT: &[u8] = include_bytes!("../../../assets/DejaVuSans.ttf");
 /// Where a text is anchored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
-    /// Its left end.
     Left,
-    /// Its middle.
     Middle,
-    /// Its right end.
     Right,
 }
 
 /// One thing drawn. Later marks cover earlier ones.
 #[derive(Clone, Debug)]
 pub enum Mark {
-    /// Joined points.
-    Line { points: Vec<(f64, f64)>, ink: Ink, width: f64, dash: Dash },
-    /// A filled polygon.
-    Area { points: Vec<(f64, f64)>, ink: Ink },
-    /// A disc.
-    Disc { centre: (f64, f64), radius: f64, ink: Ink },
+    Line {
+        points: Vec<(f64, f64)>,
+        ink: Ink,
+        width: f64,
+        dash: Dash,
+    },
+    Area {
+        points: Vec<(f64, f64)>,
+        ink: Ink,
+    },
+    Disc {
+        centre: (f64, f64),
+        radius: f64,
+        ink: Ink,
+    },
     /// One line of text, centred vertically on `at`.
-    Text { text: String, at: (f64, f64), size: f64, align: Align, ink: Ink, upright: bool },
+    Text {
+        text: String,
+        at: (f64, f64),
+        size: f64,
+        align: Align,
+        ink: Ink,
+        upright: bool,
+    },
     /// A picture, stretched to `size`.
-    Picture { at: (f64, f64), size: (f64, f64), picture: Arc<Picture> },
+    Picture {
+        at: (f64, f64),
+        size: (f64, f64),
+        picture: Arc<Picture>,
+    },
 }
 
 impl Mark {
@@ -70,25 +86,18 @@ impl Mark {
     }
 }
 
-/// RGB pixels.
 #[derive(Debug)]
 pub struct Picture {
-    /// Columns.
     pub width: usize,
-    /// Rows.
     pub height: usize,
     /// R, G, B of each pixel.
     pub data: Vec<u8>,
 }
 
-/// A drawing.
 #[derive(Debug, Default)]
 pub struct Scene {
-    /// Width in dots.
     pub width: f64,
-    /// Height in dots.
     pub height: f64,
-    /// What is on it.
     pub marks: Vec<Mark>,
 }
 
@@ -102,7 +111,6 @@ fn load_font() {
     });
 }
 
-/// Width of a text.
 pub fn text_width(text: &str, size: f64) -> f64 {
     load_font();
     let font = FontDesc::new(FontFamily::Name(FAMILY), size, FontStyle::Normal);
@@ -115,7 +123,6 @@ impl Scene {
         Scene { width: (width_cm / 2.54 * RESOLUTION).round(), ..Scene::default() }
     }
 
-    /// Adds a text of one line.
     pub fn text(&mut self, text: impl Into<String>, at: (f64, f64), size: f64, align: Align, ink: Ink) {
         self.marks.push(Mark::Text { text: text.into(), at, size, align, ink, upright: false });
     }
@@ -125,14 +132,19 @@ impl Scene {
         self.marks.push(Mark::Text { text: text.into(), at, size, align: Align::Middle, ink, upright: true });
     }
 
-    /// Adds a line.
     pub fn line(&mut self, points: Vec<(f64, f64)>, ink: Ink, width: f64, dash: Dash) {
         self.marks.push(Mark::Line { points, ink, width, dash });
     }
 
-    /// Adds a filled rectangle.
     pub fn rect(&mut self, (left, top): (f64, f64), (right, bottom): (f64, f64), ink: Ink) {
         self.marks.push(Mark::Area { points: vec![(left, top), (right, top), (right, bottom), (left, bottom)], ink });
+    }
+
+    /// Adds the thin frame of a rectangle of some width and height.
+    pub fn frame(&mut self, (left, top): (f64, f64), (wide, high): (f64, f64)) {
+        let (right, bottom) = (left + wide, top + high);
+        let corners = vec![(left, top), (right, top), (right, bottom), (left, bottom), (left, top)];
+        self.line(corners, PALE, HAIR, Dash::SOLID);
     }
 
     /// Puts another drawing on this one, its corner at (`left`, `top`).
@@ -158,9 +170,9 @@ impl Scene {
             cm(width),
             cm(height),
         );
-        let pictures: Vec<String> = self.pictures().map(embedded).collect();
+        let pictures: String = self.marks.iter().map(embedded).collect();
         let words: String = self.marks.iter().map(written).collect();
-        Ok(format!("{head}\n{}{}{words}</svg>\n", pictures.concat(), text[start + 1..end].trim_start()))
+        Ok(format!("{head}\n{pictures}{}{words}</svg>\n", text[start + 1..end].trim_start()))
     }
 
     /// The drawing as PNG, 300 dots per inch.
@@ -169,7 +181,7 @@ impl Scene {
         let (width, height) = (self.width.ceil() as usize, self.height.ceil() as usize);
         let (wide, high) = (width * OVERSAMPLING, height * OVERSAMPLING);
         let mut pixels = vec![255u8; 3 * wide * high];
-        self.pictures().for_each(|mark| paint(&mut pixels, (wide, high), mark));
+        self.marks.iter().for_each(|mark| paint(&mut pixels, (wide, high), mark));
         {
             let backend = BitMapBackend::with_buffer(&mut pixels, (wide as u32, high as u32));
             let area = backend.into_drawing_area();
@@ -177,13 +189,6 @@ impl Scene {
             area.present().map_err(fault)?;
         }
         Ok(png(&averaged(&pixels, width, height), (width, height), Some(RESOLUTION)))
-    }
-
-    fn pictures(&self) -> impl Iterator<Item = PictureMark<'_>> {
-        self.marks.iter().filter_map(|mark| match mark {
-            Mark::Picture { at, size, picture } => Some(PictureMark { at: *at, size: *size, picture }),
-            _ => None,
-        })
     }
 }
 
@@ -228,13 +233,6 @@ fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, mark: &Mark, scale: f
     }
 }
 
-/// A picture and its place.
-struct PictureMark<'a> {
-    at: (f64, f64),
-    size: (f64, f64),
-    picture: &'a Picture,
-}
-
 /// A text as SVG element; nothing for other marks. It takes the width it was given here also where the viewer has another
 /// font, so that no label is cut or runs into another.
 fn written(mark: &Mark) -> String {
@@ -264,25 +262,23 @@ fn written(mark: &Mark) -> String {
     )
 }
 
-/// An SVG element that holds the picture.
-fn embedded(mark: PictureMark) -> String {
-    let data = BASE64.encode(png(&mark.picture.data, (mark.picture.width, mark.picture.height), None));
+/// A picture as SVG element; nothing for other marks.
+fn embedded(mark: &Mark) -> String {
+    let Mark::Picture { at, size, picture } = mark else { return String::new() };
+    let [x, y, width, height] = [at.0, at.1, size.0, size.1].map(f64::round);
+    let data = BASE64.encode(png(&picture.data, (picture.width, picture.height), None));
     format!(
-        "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" href=\"data:image/png;base64,{data}\"/>\n",
-        mark.at.0.round(),
-        mark.at.1.round(),
-        mark.size.0.round(),
-        mark.size.1.round(),
+        "<image x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" preserveAspectRatio=\"none\" href=\"data:image/png;base64,{data}\"/>\n"
     )
 }
 
 /// Puts a picture into RGB pixels, bilinear between the centres of its own.
-fn paint(pixels: &mut [u8], (wide, high): (usize, usize), mark: PictureMark) {
+fn paint(pixels: &mut [u8], (wide, high): (usize, usize), mark: &Mark) {
+    let Mark::Picture { at, size, picture } = mark else { return };
     let scale = OVERSAMPLING as f64;
     let from = |start: f64| (start.round() * scale) as usize;
-    let (left, top) = (from(mark.at.0), from(mark.at.1));
-    let (width, height) = (from(mark.size.0), from(mark.size.1));
-    let Picture { width: columns, height: rows, data } = mark.picture;
+    let [left, top, width, height] = [at.0, at.1, size.0, size.1].map(from);
+    let Picture { width: columns, height: rows, data } = &**picture;
     let tap = |at: usize, target: usize, source: usize| {
         let place = ((at as f64 + 0.5) * source as f64 / target as f64 - 0.5).clamp(0.0, (source - 1) as f64);
         let low = place as usize;
@@ -311,13 +307,10 @@ fn averaged(pixels: &[u8], width: usize, height: usize) -> Vec<u8> {
     for y in 0..height {
         for x in 0..width {
             for channel in 0..3 {
-                let mut sum = 0usize;
-                for row in 0..OVERSAMPLING {
-                    for column in 0..OVERSAMPLING {
-                        let (row, column) = (y * OVERSAMPLING + row, x * OVERSAMPLING + column);
-                        sum += usize::from(pixels[(row * wide + column) * 3 + channel]);
-                    }
-                }
+                let at = |row: usize, column: usize| usize::from(pixels[(row * wide + column) * 3 + channel]);
+                let columns = x * OVERSAMPLING..(x + 1) * OVERSAMPLING;
+                let rows = y * OVERSAMPLING..(y + 1) * OVERSAMPLING;
+                let sum: usize = rows.flat_map(|row| columns.clone().map(move |column| at(row, column))).sum();
                 let area = OVERSAMPLING * OVERSAMPLING;
                 out.push(((sum + area / 2) / area) as u8);
             }

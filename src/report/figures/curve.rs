@@ -7,7 +7,7 @@ use super::canvas::{Scene, text_width};
 use super::panel::{Axis, Key, Panel, footnote, heading, legend};
 use super::series::{self, POINT_COLUMNS, Panels, Part, Query};
 use super::style::{GAP, Ink, SMALL, colour};
-use super::{Drawing, Kind, Notes, grid};
+use super::{Drawing, Kind, Notes, extent, grid};
 use crate::error::Result;
 use crate::metrics::MetricName;
 use crate::record::Recorded;
@@ -48,13 +48,8 @@ impl Kind for Curve {
     }
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
-        let query = Query {
-            metrics: &self.metrics,
-            class: &self.class,
-            wanted: Wanted { datasets: &selection.datasets, variants: &selection.variants, ..Wanted::default() },
-            series: self.lines,
-            x: Some(self.x),
-        };
+        let wanted = Wanted { datasets: &selection.datasets, variants: &selection.variants, ..Wanted::default() };
+        let query = Query { metrics: &self.metrics, class: &self.class, wanted, series: self.lines, x: Some(self.x) };
         let Some(panels) = Panels::of(recorded, &query, notes) else { return Ok(None) };
         let (lines, places) = (&panels.labels, &panels.places);
         let mut scene = Scene::new(selection.width_cm);
@@ -91,11 +86,11 @@ fn panel(scene: &mut Scene, part: &Part, x: Dimension, places: &[String], title:
     let at = |(value, point): &(String, Point)| (position(x, places, value), point.clone());
     let lines: Vec<(usize, Vec<(f64, Point)>)> =
         part.series.iter().map(|(number, points)| (*number, points.iter().map(at).collect())).collect();
-    let points = || lines.iter().flat_map(|(_, line)| line.iter());
-    let low = |p: &Point| (p.mean - p.deviation.unwrap_or(0.0)).min(p.range.map_or(p.mean, |r| r.0));
-    let high = |p: &Point| (p.mean + p.deviation.unwrap_or(0.0)).max(p.range.map_or(p.mean, |r| r.1));
-    let least = points().map(|(_, p)| low(p)).fold(f64::INFINITY, f64::min);
-    let greatest = points().map(|(_, p)| high(p)).fold(f64::NEG_INFINITY, f64::max);
+    let ends = |(_, p): &(f64, Point)| {
+        let (deviation, (low, high)) = (p.deviation.unwrap_or(0.0), p.range.unwrap_or((p.mean, p.mean)));
+        [p.mean - deviation, p.mean + deviation, low, high]
+    };
+    let (least, greatest) = extent(lines.iter().flat_map(|(_, line)| line).flat_map(ends));
     let y = (Axis::percent(least, greatest.min(100.0), 5), part.metric.kind().axis);
     let height = (scene.width * 0.5).max(220.0);
     let panel = Panel::below(scene, title, height, (axis(x, places, scene.width), x.axis()), y);
@@ -108,10 +103,9 @@ fn panel(scene: &mut Scene, part: &Part, x: Dimension, places: &[String], title:
         // All lines together within a fortieth of the panel.
         let step = 7.0f64.min((panel.right - panel.left) / 40.0 / lines.len() as f64);
         let shift = if spread { (place as f64 - middle) * step * units } else { 0.0 };
-        let band: Vec<(f64, f64, f64)> =
-            line.iter().map(|(x, p)| (*x, p.range.map_or(p.mean, |r| r.0), p.range.map_or(p.mean, |r| r.1))).collect();
         if line.iter().any(|(_, point)| point.range.is_some()) {
-            panel.band(scene, ink, &band);
+            let range = |p: &Point| p.range.unwrap_or((p.mean, p.mean));
+            panel.band(scene, ink, &line.iter().map(|(x, p)| (*x, range(p).0, range(p).1)).collect::<Vec<_>>());
         }
         for (x, point) in line {
             if let Some(deviation) = point.deviation {
@@ -129,8 +123,7 @@ fn axis(x: Dimension, places: &[String], width: f64) -> Axis {
         return Axis::labels(places);
     }
     let values: Vec<f64> = places.iter().map(|place| position(x, places, place)).collect();
-    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (low, high) = extent(values.iter().copied());
     let span = (high - low).max(1.0);
     let mut end = f64::NEG_INFINITY;
     let mut ticks = Vec::new();

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use super::canvas::{Mark, Scene};
 use super::panel::{Axis, Key, Panel, heading, legend};
 use super::style::{Dash, GAP, HAIR, Ink, colour};
-use super::{Drawing, Kind, Notes, Shared, grid, quoted, run_label};
+use super::{Drawing, Kind, Notes, Shared, extent, grid, quoted, run_label};
 use crate::error::Result;
 use crate::record::{Recorded, RecordedRun};
+use crate::report::frame::listed;
 use crate::spec::{BASE_VARIANT, RunSpec, Selection};
 
 /// One panel: the images of a class in a run.
@@ -16,7 +17,6 @@ struct Part {
     title: String,
     class: String,
     run: String,
-    /// Edges of the bins.
     edges: Vec<f64>,
     /// Normal and anomalous images in each bin.
     counts: [Vec<usize>; 2],
@@ -86,14 +86,12 @@ fn of_run(run: &RecordedRun, figure: &Histogram, shown: &[&RunSpec]) -> Result<V
     let images = run.images()?;
     let mut classes: Vec<&str> = images.iter().map(|row| row.class.as_str()).collect();
     classes.dedup();
-    classes.retain(|class| figure.classes.is_empty() || figure.classes.iter().any(|wanted| wanted == class));
+    classes.retain(|class| listed(&figure.classes, class));
     let of_class = |class: &str| {
         let own: Vec<_> = images.iter().filter(|row| row.class == class && row.score.is_finite()).collect();
-        let low = own.iter().map(|row| row.score).fold(f64::INFINITY, f64::min);
-        let high = own.iter().map(|row| row.score).fold(f64::NEG_INFINITY, f64::max);
+        let (low, high) = extent(own.iter().map(|row| row.score));
         let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
-        let edges: Vec<f64> =
-            (0..=figure.bins).map(|bin| low + (high - low) * bin as f64 / figure.bins as f64).collect();
+        let edges = (0..=figure.bins).map(|bin| low + (high - low) * bin as f64 / figure.bins as f64).collect();
         let mut counts = [vec![0; figure.bins], vec![0; figure.bins]];
         for row in own {
             let bin = ((row.score - low) / (high - low) * figure.bins as f64) as usize;
@@ -122,11 +120,8 @@ fn panel(scene: &mut Scene, part: &Part) {
             let points = corners.iter().map(|&(x, y)| panel.at(x, y)).collect();
             scene.marks.push(Mark::Area { points, ink: fill(number) });
         }
-        let steps = counts
-            .iter()
-            .enumerate()
-            .flat_map(|(bin, &count)| [(part.edges[bin], count as f64), (part.edges[bin + 1], count as f64)]);
-        let outline = steps.map(|(x, y)| panel.at(x, y)).collect();
+        let step = |(bin, &count): (usize, &usize)| [bin, bin + 1].map(|edge| panel.at(part.edges[edge], count as f64));
+        let outline = counts.iter().enumerate().flat_map(step).collect();
         scene.line(outline, colour(number), HAIR + 1.0, Dash::of(number));
     }
 }

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use super::canvas::Scene;
 use super::panel::{Axis, Key, Panel, footnote, heading, legend};
 use super::style::{GAP, colour};
-use super::{Drawing, Kind, Notes, Shared, quoted, run_label};
+use super::{Drawing, Kind, Notes, Shared, extent, quoted, run_label};
 use crate::error::Result;
 use crate::record::{Recorded, RecordedRun};
+use crate::report::frame::{distinct, groups};
 use crate::spec::{RunSpec, Selection};
 
 /// What one run tells: losses by term, one value per epoch, and image AUROC per epoch.
@@ -43,10 +44,9 @@ impl Kind for Learning {
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
         let wanted = |run: &&RecordedRun| {
-            let count = run.spec.protocol.seen.count;
-            selection.lists(&run.spec.dataset, &run.spec.variant)
-                && run.failure.is_none()
-                && (selection.seen_anomalies.is_empty() || selection.seen_anomalies.contains(&count))
+            let (seen, counts) = (run.spec.protocol.seen.count, &selection.seen_anomalies);
+            let is_listed = selection.lists(&run.spec.dataset, &run.spec.variant);
+            is_listed && run.failure.is_none() && (counts.is_empty() || counts.contains(&seen))
         };
         let runs: Vec<&RecordedRun> = recorded.runs.iter().filter(wanted).collect();
         let specs: Vec<&RunSpec> = runs.iter().map(|run| &run.spec).collect();
@@ -73,45 +73,35 @@ impl Kind for Learning {
 
 /// Mean losses of a run's trainings (one per class in the per-class setting), by term.
 fn losses(run: &RecordedRun) -> Vec<(String, Vec<f64>)> {
-    let mut sums: Vec<(String, Vec<(f64, usize)>)> = Vec::new();
-    for stage in &run.stages {
-        for (number, epoch) in stage.note["epochs"].as_array().into_iter().flatten().enumerate() {
-            for (term, value) in epoch.as_object().into_iter().flatten().filter(|(term, _)| *term != "epoch") {
-                let Some(value) = value.as_f64() else { continue };
-                let place = sums.iter().position(|(known, _)| known == term).unwrap_or_else(|| {
-                    sums.push((term.clone(), Vec::new()));
-                    sums.len() - 1
-                });
-                let values = &mut sums[place].1;
-                values.resize(values.len().max(number + 1), (0.0, 0));
-                values[number] = (values[number].0 + value, values[number].1 + 1);
-            }
+    let stages = run.stages.iter();
+    let epochs = stages.flat_map(|stage| stage.note["epochs"].as_array().into_iter().flatten().enumerate());
+    let values = epochs.flat_map(|(number, epoch)| {
+        let terms = epoch.as_object().into_iter().flatten().filter(|(term, _)| *term != "epoch");
+        terms.filter_map(move |(term, value)| Some((term.clone(), (number, value.as_f64()?))))
+    });
+    let means = |values: Vec<(usize, f64)>| {
+        let mut sums: Vec<(f64, usize)> = Vec::new();
+        for (number, value) in values {
+            sums.resize(sums.len().max(number + 1), (0.0, 0));
+            sums[number] = (sums[number].0 + value, sums[number].1 + 1);
         }
-    }
-    let mean = |(sum, count): (f64, usize)| sum / count.max(1) as f64;
-    sums.into_iter().map(|(term, values)| (term, values.into_iter().map(mean).collect())).collect()
+        sums.into_iter().map(|(sum, count)| sum / count.max(1) as f64).collect()
+    };
+    groups(values).into_iter().map(|(term, values)| (term, means(values))).collect()
 }
 
 /// One line per label that `of` gives, over all runs with it.
 fn lines(told: &[Told], of: impl Fn(&Told) -> Vec<(String, Vec<f64>)>) -> Vec<Line> {
-    let mut gathered: Vec<(String, Vec<Vec<f64>>)> = Vec::new();
-    for (name, values) in told.iter().flat_map(of).filter(|(_, values)| !values.is_empty()) {
-        match gathered.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, all)) => all.push(values),
-            None => gathered.push((name, vec![values])),
-        }
-    }
     let line = |(name, all): (String, Vec<Vec<f64>>)| {
         let epochs = all.iter().map(Vec::len).max().unwrap_or_default();
         let at = |epoch: usize| {
             let values: Vec<f64> = all.iter().filter_map(|run| run.get(epoch).copied()).collect();
-            let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-            let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let (least, greatest) = extent(values.iter().copied());
             (values.iter().sum::<f64>() / values.len().max(1) as f64, least, greatest)
         };
         Line { name, epochs: (0..epochs).map(at).collect() }
     };
-    gathered.into_iter().map(line).collect()
+    groups(told.iter().flat_map(of).filter(|(_, values)| !values.is_empty())).into_iter().map(line).collect()
 }
 
 /// The terms of one label, or the total (or the named terms) of each of several.
@@ -133,8 +123,7 @@ fn loss_lines(told: &[Told], terms: &[String]) -> Vec<Line> {
 }
 
 fn drawing(selection: &Selection, losses: &[Line], curves: &[Line]) -> Drawing {
-    let mut names: Vec<&str> = losses.iter().map(|line| line.name.as_str()).collect();
-    names.extend(curves.iter().map(|line| line.name.as_str()).filter(|name| !names.contains(name)).collect::<Vec<_>>());
+    let names: Vec<&str> = distinct(losses.iter().chain(curves).map(|line| line.name.as_str()));
     let number = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
     let mut scene = Scene::new(selection.width_cm);
     heading(&mut scene, &selection.title, GAP);
@@ -166,8 +155,7 @@ fn panel(
     axis: impl Fn(f64, f64) -> Axis,
 ) {
     let values = || lines.iter().flat_map(|line| &line.epochs).filter(|(mean, ..)| mean.is_finite());
-    let low = values().map(|v| v.1).fold(f64::INFINITY, f64::min);
-    let high = values().map(|v| v.2).fold(f64::NEG_INFINITY, f64::max);
+    let (low, high) = extent(values().flat_map(|(_, low, high)| [*low, *high]));
     let last = lines.iter().map(|line| line.epochs.len()).max().unwrap_or(1) as f64;
     let mut x = Axis::round(0.0, last, 5);
     x.ticks.retain(|(value, _)| *value >= 1.0 && *value <= last && value.fract() == 0.0);

@@ -7,28 +7,26 @@ use serde::Deserialize;
 
 use super::canvas::{Align, Mark, Picture, Scene};
 use super::panel::{fit, footnote, heading};
-use super::style::{BLACK, Dash, GAP, GREY, HAIR, PALE, SMALL, heat};
-use super::{Drawing, Kind, NO_BREAK, Notes, Shared, Strip, quoted, run_label};
+use super::style::{BLACK, GAP, GREY, SMALL, heat};
+use super::{Drawing, Kind, NO_BREAK, Notes, Shared, Strip, run_label};
 use crate::data::decode::{self, Pixels};
 use crate::data::thumbnail::png;
 use crate::error::{Error, Result};
 use crate::record::{self, ImageRow, Recorded, RecordedRun};
+use crate::report::export::csv::{Word, line};
 use crate::spec::{Need, RunSpec, Selection, WantedImages};
 
 /// Shares of a class's patch scores that have the darkest and the brightest colour.
 const RANGE: (f64, f64) = (0.02, 0.998);
 
-/// Largest side of a cell.
 const CELL: f64 = 420.0;
 
-/// A column of maps: a run with its images.
 struct Column<'a> {
     label: String,
     run: &'a RecordedRun,
     images: &'a [ImageRow],
 }
 
-/// A row of the grid.
 struct Row {
     class: String,
     path: String,
@@ -91,18 +89,14 @@ impl Kind for Maps {
                 section(&mut scene, &rows, &columns, &mut csv, &mut strips)?;
             }
         }
-        for class in &self.classes {
-            if !strips.iter().any(|strip: &Strip| strip.class == *class) {
-                notes.say(format!("no picture of class \"{class}\" can be shown"));
-            }
+        for class in self.classes.iter().filter(|class| !strips.iter().any(|strip: &Strip| strip.class == **class)) {
+            notes.say(format!("no picture of class \"{class}\" can be shown"));
         }
         if strips.is_empty() {
             return Ok(None);
         }
-        footnote(
-            &mut scene,
-            "Colour: anomaly score, from the 2nd to the 99.8th percentile of the class in each column.",
-        );
+        let colours = "Colour: anomaly score, from the 2nd to the 99.8th percentile of the class in each column.";
+        footnote(&mut scene, colours);
         Ok(Some(Drawing { scene, csv, strips }))
     }
 }
@@ -138,7 +132,6 @@ fn columns<'a>(recorded: &'a Recorded, dataset: &str, shown: &[&RunSpec]) -> Res
     runs.map(|run| Ok(Column { label: run_label(&run.spec, shown), images: run.images()?, run })).collect()
 }
 
-/// The grid of one dataset.
 fn section(
     scene: &mut Scene,
     rows: &[Row],
@@ -197,8 +190,7 @@ fn section(
 
 /// A cell for an image that is not in the run's test set.
 fn absent(scene: &mut Scene, (left, top): (f64, f64), side: f64) {
-    let corners = [(left, top), (left + side, top), (left + side, top + side), (left, top + side), (left, top)];
-    scene.line(corners.to_vec(), PALE, HAIR, Dash::SOLID);
+    scene.frame((left, top), (side, side));
     for (number, line) in fit("not in its test set", side - GAP, SMALL).iter().enumerate() {
         let place = (left + side / 2.0, top + side / 2.0 + (number as f64 - 0.5) * SMALL);
         scene.text(line, place, SMALL, Align::Middle, GREY);
@@ -252,14 +244,7 @@ fn map(column: &Column, row: &Row, csv: &mut String) -> Result<Option<Picture>> 
     let map = scoring.map(patches, (height, width), (side, side));
     let span = (high - low).max(f64::MIN_POSITIVE);
     let data = map.iter().flat_map(|&score| heat((f64::from(score) - low) / span)).collect();
-    *csv += &format!(
-        "{},{},{},{},{},{},{low},{high}\n",
-        quoted(&row.class),
-        quoted(&row.path),
-        spec.id(),
-        quoted(&spec.variant),
-        spec.protocol.seen.count,
-        own[number].score
-    );
+    let (id, seen) = (spec.id(), spec.protocol.seen.count);
+    *csv += &line(&[&row.class, &row.path, &Word(&id), &spec.variant, &seen, &own[number].score, &[low, high]]);
     Ok(Some(Picture { width: side, height: side, data }))
 }

@@ -58,7 +58,6 @@ type Shared = &'static [(&'static str, &'static str)];
 trait Kind: Debug + DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// Value of `kind`.
     const NAME: &'static str;
-    /// One sentence.
     const ABOUT: &'static str;
     /// See [`FigureKind::shared`].
     const SHARED: Shared = &[];
@@ -75,7 +74,6 @@ trait Kind: Debug + DeserializeOwned + JsonSchema + Send + Sync + 'static {
         Ok(())
     }
 
-    /// What it shows beyond numbers.
     fn need(&self) -> Option<Need> {
         None
     }
@@ -124,7 +122,6 @@ impl Drawing {
 /// Pictures of one test image, to be looked at one by one.
 #[derive(Debug)]
 pub struct Strip {
-    /// Class of the image.
     pub class: String,
     /// Class and path of the image.
     pub caption: String,
@@ -137,9 +134,7 @@ pub struct Strip {
 pub struct DrawnFigure {
     /// Its place among the experiment's figures, from 1.
     pub number: usize,
-    /// Text above it.
     pub title: String,
-    /// Vector graphics.
     pub svg: String,
     /// The same at 300 dots per inch.
     pub png: Vec<u8>,
@@ -191,10 +186,9 @@ fn labels(recorded: &Recorded) -> Option<String> {
     let common = common(recorded);
     let all: BTreeSet<&String> = recorded.runs.iter().flat_map(|run| &run.labels).collect();
     let some: Vec<&str> = all.into_iter().filter(|label| !common.contains(label)).map(String::as_str).collect();
-    let sentence = |who: &str, labels: &[&str]| format!("{who}: {}.", labels.join("; "));
-    let common: Vec<&str> = common.iter().map(String::as_str).collect();
-    let parts = [("All runs", common), ("Some runs", some)].into_iter().filter(|(_, labels)| !labels.is_empty());
-    let text = parts.map(|(who, labels)| sentence(who, &labels)).collect::<Vec<_>>().join(" ");
+    let parts = [("All runs", common.join("; ")), ("Some runs", some.join("; "))].into_iter();
+    let parts = parts.filter(|(_, labels)| !labels.is_empty()).map(|(who, labels)| format!("{who}: {labels}."));
+    let text = parts.collect::<Vec<_>>().join(" ");
     (!text.is_empty()).then_some(text)
 }
 
@@ -206,16 +200,9 @@ fn labels(recorded: &Recorded) -> Option<String> {
 pub fn write_figures(recorded: &Recorded, figures: &Figures) -> Result<Vec<PathBuf>> {
     let folder = recorded.folder.join("figures");
     let mut paths = Vec::new();
-    for number in 1..=recorded.experiment.figures.len() {
-        let figure = figures.drawn.iter().find(|figure| figure.number == number);
-        for extension in ["svg", "png", "csv"] {
+    for DrawnFigure { number, svg, png, csv, .. } in &figures.drawn {
+        for (extension, bytes) in [("svg", svg.as_bytes()), ("png", png), ("csv", csv.as_bytes())] {
             let path = folder.join(format!("figure{number}.{extension}"));
-            let Some(figure) = figure else { continue };
-            let bytes = match extension {
-                "svg" => figure.svg.as_bytes(),
-                "png" => &figure.png,
-                _ => figure.csv.as_bytes(),
-            };
             write_atomically(&path, bytes)?;
             paths.push(path);
         }
@@ -250,6 +237,11 @@ impl<'a> Notes<'a> {
     fn say(&mut self, what: impl Into<String>) {
         self.list.push(what.into());
     }
+}
+
+/// The least and the greatest of some values.
+fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
 }
 
 /// Panels side by side, row after row, from the present end of the scene. Each is drawn by `draw` at the width it gets.

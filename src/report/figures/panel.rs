@@ -6,9 +6,7 @@ use super::style::{BLACK, Dash, GAP, GREY, HAIR, Ink, LINE, MARKER, PALE, SMALL,
 /// From values to places on a line, with labelled ticks.
 #[derive(Clone, Debug)]
 pub struct Axis {
-    /// Value at the start.
     pub low: f64,
-    /// Value at the end.
     pub high: f64,
     /// Labelled values.
     pub ticks: Vec<(f64, String)>,
@@ -56,20 +54,14 @@ fn round_step(raw: f64) -> f64 {
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|step| *step >= raw * 0.999).unwrap_or(10.0 * power)
 }
 
-/// A rectangle with axes.
+/// A rectangle with axes; its edges are those of the data.
 #[derive(Clone, Debug)]
 pub struct Panel {
-    /// Left edge of the data.
     pub left: f64,
-    /// Upper edge of the data.
     pub top: f64,
-    /// Right edge of the data.
     pub right: f64,
-    /// Lower edge of the data.
     pub bottom: f64,
-    /// Horizontal axis.
     pub x: Axis,
-    /// Vertical axis.
     pub y: Axis,
 }
 
@@ -92,13 +84,8 @@ impl Panel {
         let labels = panel.frame(scene);
         scene.height = panel.bottom + GAP + labels;
         if !x_name.is_empty() {
-            scene.text(
-                x_name,
-                ((panel.left + panel.right) / 2.0, scene.height + TEXT * 0.6),
-                TEXT,
-                Align::Middle,
-                BLACK,
-            );
+            let middle = (panel.left + panel.right) / 2.0;
+            scene.text(x_name, (middle, scene.height + TEXT * 0.6), TEXT, Align::Middle, BLACK);
             scene.height += TEXT * 1.2;
         }
         if !y_name.is_empty() {
@@ -108,12 +95,9 @@ impl Panel {
         panel
     }
 
-    /// Where a value lies.
     pub fn at(&self, x: f64, y: f64) -> (f64, f64) {
-        (
-            self.left + self.x.share(x) * (self.right - self.left),
-            self.bottom - self.y.share(y) * (self.bottom - self.top),
-        )
+        let (right, up) = (self.x.share(x) * (self.right - self.left), self.y.share(y) * (self.bottom - self.top));
+        (self.left + right, self.bottom - up)
     }
 
     /// Grid, frame, tick labels; returns the height of the labels below.
@@ -204,11 +188,8 @@ pub fn footnote(scene: &mut Scene, text: &str) {
 /// What a line of a legend shows beside its text.
 #[derive(Clone, Copy, Debug)]
 pub enum Key {
-    /// A line with a marker.
     Line { number: usize, ink: Ink },
-    /// A marker.
     Marker { number: usize, ink: Ink },
-    /// A filled field.
     Field { ink: Ink },
 }
 
@@ -252,23 +233,14 @@ fn draw_key(scene: &mut Scene, key: &Key, x: f64, y: f64, width: f64) {
 /// A text in lines no wider than `room`: broken at plain spaces, commas, underscores, slashes; cut with … where a word is too
 /// long, or where more than four lines would be needed.
 pub fn fit(text: &str, room: f64, size: f64) -> Vec<String> {
-    let mut words: Vec<String> = vec![String::new()];
-    for character in text.chars() {
-        if let Some(word) = words.last_mut() {
-            word.push(character);
-        }
-        if " _/,·".contains(character) {
-            words.push(String::new());
-        }
-    }
     let mut lines: Vec<String> = vec![String::new()];
-    for word in words.into_iter().filter(|word| !word.is_empty()) {
+    for word in text.split_inclusive([' ', '_', '/', ',', '·']) {
         let Some(line) = lines.last_mut() else { unreachable!("there is a line") };
         let joined = format!("{line}{word}");
         if line.is_empty() || text_width(joined.trim_end(), size) <= room {
             *line = joined;
         } else {
-            lines.push(word);
+            lines.push(word.into());
         }
     }
     let more = lines.len() > 4;

@@ -15,7 +15,6 @@ pub struct Query<'a> {
     pub metrics: &'a [MetricName],
     /// The class shown where no dimension is the class.
     pub class: &'a str,
-    /// Which datasets and variants.
     pub wanted: Wanted<'a>,
     /// What a series stands for.
     pub series: Dimension,
@@ -25,15 +24,12 @@ pub struct Query<'a> {
 
 /// One panel: a dataset (empty where datasets are shown in it) and a metric.
 pub struct Part {
-    /// Dataset.
     pub dataset: String,
-    /// Metric.
     pub metric: MetricName,
     /// The number of each series that has points, and those with their values of x, in order.
     pub series: Vec<(usize, Vec<(String, Point)>)>,
 }
 
-/// What a query finds.
 pub struct Panels {
     /// The panels that show something.
     pub parts: Vec<Part>,
@@ -103,7 +99,6 @@ impl Panels {
         Panels { parts, labels, places }
     }
 
-    /// All points.
     pub fn points(&self) -> Vec<&Point> {
         let series = self.parts.iter().flat_map(|part| &part.series);
         series.flat_map(|(_, points)| points.iter().map(|(_, point)| point)).collect()
@@ -156,7 +151,6 @@ fn are_samplings(recorded: &Recorded, items: &[Item]) -> bool {
     })
 }
 
-/// A place's name in dimensions.
 fn label(place: &Place, dimensions: &[Dimension]) -> String {
     let part = |&dimension: &Dimension| match (dimension, place.get(dimension)) {
         (Dimension::SeenAnomalies, count) => format!("{count}{NO_BREAK}seen"),

@@ -5,8 +5,8 @@
 
 use super::canvas::{Mark, Scene};
 
-/// Red, green, blue, opacity.
 #[derive(Clone, Copy, Debug, PartialEq)]
+/// Red, green, blue, opacity.
 pub struct Ink(pub u8, pub u8, pub u8, pub f64);
 
 impl Ink {
@@ -50,7 +50,6 @@ pub const MARKER: f64 = 10.0;
 /// Distance between things.
 pub const GAP: f64 = 14.0;
 
-/// The colour of series `number`.
 pub fn colour(number: usize) -> Ink {
     PALETTE[number % PALETTE.len()]
 }
@@ -60,10 +59,8 @@ pub fn colour(number: usize) -> Ink {
 pub struct Dash(&'static [f64]);
 
 impl Dash {
-    /// No gaps.
     pub const SOLID: Dash = Dash(&[]);
 
-    /// The dash of series `number`.
     pub fn of(number: usize) -> Dash {
         const DASHES: [&[f64]; 5] = [&[], &[26.0, 12.0], &[8.0, 10.0], &[30.0, 9.0, 7.0, 9.0], &[14.0, 8.0]];
         Dash(DASHES[number % DASHES.len()])
@@ -106,7 +103,6 @@ impl Dash {
     }
 }
 
-/// The marker of series `number`.
 pub fn marker(scene: &mut Scene, number: usize, (x, y): (f64, f64), half: f64, ink: Ink) {
     let polygon = |corners: &[(f64, f64)]| Mark::Area {
         points: corners.iter().map(|(dx, dy)| (x + dx * half, y + dy * half)).collect(),

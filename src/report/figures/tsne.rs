@@ -6,11 +6,12 @@ use serde_json::{Value as Json, json};
 
 use super::canvas::Scene;
 use super::panel::{Key, footnote, heading, legend};
-use super::style::{Dash, GAP, HAIR, Ink, MARKER, PALE, SMALL, colour, marker};
-use super::{Drawing, Kind, Notes, Shared, grid, quoted, run_label};
+use super::style::{GAP, Ink, MARKER, SMALL, colour, marker};
+use super::{Drawing, Kind, Notes, Shared, extent, grid, quoted, run_label};
 use crate::error::Result;
 use crate::methods::{BankPart, METHODS, bank_parts, wanted_parts};
 use crate::record::{self, Embedding, Recorded, RecordedRun};
+use crate::report::frame::groups;
 use crate::spec::{BASE_VARIANT, Need, Selection, WantedEmbedding, schema_of};
 
 /// t-SNE of bank rows after PCA to 50 dimensions, one panel per run.
@@ -36,7 +37,6 @@ impl Default for Tsne {
     }
 }
 
-/// One panel: the embedding of a run.
 struct Part {
     title: String,
     run: String,
@@ -45,15 +45,9 @@ struct Part {
     embedding: Embedding,
 }
 
-/// The distinct parts of banks, as methods declare them.
 fn distinct(lists: impl Iterator<Item = &'static [BankPart]>) -> Vec<&'static BankPart> {
-    let mut parts: Vec<&BankPart> = Vec::new();
-    for part in lists.flatten() {
-        if !parts.iter().any(|known| known.name == part.name) {
-            parts.push(part);
-        }
-    }
-    parts
+    let by_name = groups(lists.flatten().map(|part| (part.name, part)));
+    by_name.into_iter().map(|(_, parts)| parts[0]).collect()
 }
 
 /// Number of a part's colour and of its marker: normal patches are black, the others take the colours in their order.
@@ -128,7 +122,6 @@ impl Tsne {
         WantedEmbedding { parts, points, perplexity, epochs }
     }
 
-    /// The embeddings that are there.
     fn panels(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Vec<Part>> {
         let shown = notes.shown(selection);
         let mut panels = Vec::new();
@@ -152,7 +145,6 @@ impl Tsne {
 }
 
 impl Part {
-    /// The points of a part.
     fn rows_of(&self, name: &str) -> impl Iterator<Item = &[f32; 2]> {
         let number = self.parts.iter().position(|part| part.name == name).map(|number| number as u32);
         let Embedding { points, parts: numbers, .. } = &self.embedding;
@@ -165,19 +157,14 @@ fn panel(scene: &mut Scene, part: &Part, all: &[&BankPart]) {
     let Embedding { points, note, .. } = &part.embedding;
     let (left, top) = (GAP, scene.height + GAP);
     let (wide, high) = (scene.width - 2.0 * GAP, (scene.width - 2.0 * GAP) * 0.8);
-    let range = |axis: usize| {
-        let low = points.iter().map(|p| f64::from(p[axis])).fold(f64::INFINITY, f64::min);
-        let high = points.iter().map(|p| f64::from(p[axis])).fold(f64::NEG_INFINITY, f64::max);
-        (low, high)
-    };
+    let range = |axis: usize| extent(points.iter().map(|p| f64::from(p[axis])));
     let ((x_low, x_high), (y_low, y_high)) = (range(0), range(1));
     // One scale for both directions, since distances are what is shown.
     let margin = 2.0 * MARKER;
     let scale =
         ((wide - 2.0 * margin) / (x_high - x_low).max(1e-9)).min((high - 2.0 * margin) / (y_high - y_low).max(1e-9));
     let middle = ((x_low + x_high) / 2.0, (y_low + y_high) / 2.0);
-    let corners = [(left, top), (left + wide, top), (left + wide, top + high), (left, top + high), (left, top)];
-    scene.line(corners.to_vec(), PALE, HAIR, Dash::SOLID);
+    scene.frame((left, top), (wide, high));
     let half = (180.0 / (points.len() as f64).sqrt()).clamp(4.0, MARKER);
     // Small parts lie over large ones.
     let mut order = all.to_vec();
@@ -193,17 +180,9 @@ fn panel(scene: &mut Scene, part: &Part, all: &[&BankPart]) {
     }
     scene.height = top + high + GAP * 0.5;
     let number = |key: &str| note[key].as_f64().unwrap_or(f64::NAN);
-    footnote(
-        scene,
-        &format!(
-            "{} of {} rows, PCA to {} dimensions ({:.0} % of variance), perplexity {}, KL divergence {:.3}",
-            note["points"],
-            note["of"],
-            note["components"],
-            100.0 * number("explained"),
-            number("perplexity"),
-            number("kl_divergence"),
-        ),
-    );
+    let [shown, all, dimensions] = ["points", "of", "components"].map(|key| &note[key]);
+    let explained = format!("{:.0} % of variance", 100.0 * number("explained"));
+    let fit = format!("perplexity {}, KL divergence {:.3}", number("perplexity"), number("kl_divergence"));
+    footnote(scene, &format!("{shown} of {all} rows, PCA to {dimensions} dimensions ({explained}), {fit}"));
     scene.height += SMALL * 0.2;
 }
