@@ -116,7 +116,7 @@ pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> For
     for run in runs {
         let spec = &run.spec;
         let mut planned = RunForecast {
-            id: spec.id(),
+            id: spec.id.clone(),
             variant: spec.variant.clone(),
             method: spec.method_name().into(),
             dataset: spec.dataset.clone(),
@@ -128,7 +128,7 @@ pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> For
             fault: None,
         };
         let checked = super::prepare::check(session, run).and_then(|()| {
-            let record = RunFolder::new(&folder, &spec.id());
+            let record = RunFolder::new(&folder, &spec.id);
             let more =
                 |graph: &mut Graph, outputs: &[Outputs]| gallery::lacking(graph, outputs, experiment, run, &record);
             build::with_more(session, run, more, |built, figures| {

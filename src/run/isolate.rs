@@ -32,7 +32,7 @@ impl Isolate {
             return Ok(Outcome::Current);
         }
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg("--child").args(["--only", &run.spec.id()]);
+        command.args(&self.arguments).arg("--child").args(["--only", &run.spec.id]);
         command.args(["--seeds", &run.spec.seed.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
         let status = command.status().map_err(Error::io("start", &self.program))?;
         match status.code() {

@@ -155,7 +155,7 @@ fn attempt(
     patience: Patience,
     summary: &mut Summary,
 ) -> Result<Outcome> {
-    let folder = RunFolder::new(&session.settings.results.join(&experiment.name), &run.spec.id());
+    let folder = RunFolder::new(&session.settings.results.join(&experiment.name), &run.spec.id);
     let result = match &options.isolate {
         Some(isolate) => isolate.attempt(session, run, &folder),
         None => isolated(|| one(session, experiment, run, &folder, patience, &mut summary.stale)),
@@ -166,14 +166,19 @@ fn attempt(
         Err(fault) => {
             let message = fault.to_string();
             session.progress.failed(run, &message);
-            let _lock = session.wait_for(&session.results_lock(experiment, &run.spec.id()))?;
+            let _lock = session.wait_for(&session.results_lock(experiment, &run.spec.id))?;
             // Another process may have done meanwhile what this one could not.
             let done = build::with(session, run, |built| Ok(standing(built, &folder) == Standing::Current));
             if !done.unwrap_or(false) {
                 record::write_failure(&folder, experiment, run, &message, fault.help())?;
             }
             let spec = &run.spec;
-            summary.failed.push(Failure { run: spec.id(), variant: spec.variant.clone(), seed: spec.seed, message });
+            summary.failed.push(Failure {
+                run: spec.id.clone(),
+                variant: spec.variant.clone(),
+                seed: spec.seed,
+                message,
+            });
             Outcome::Failed
         }
     };
@@ -208,9 +213,9 @@ fn one(
         let standing = || standing(built, folder);
         match standing() {
             Standing::Current => return Ok(Outcome::Current),
-            Standing::Stale(why) if !stale.iter().any(|(id, ..)| *id == run.spec.id()) => {
+            Standing::Stale(why) if !stale.iter().any(|(id, ..)| *id == run.spec.id.clone()) => {
                 session.progress.stale(run, why);
-                stale.push((run.spec.id(), run.spec.variant.clone(), why.into()));
+                stale.push((run.spec.id.clone(), run.spec.variant.clone(), why.into()));
             }
             _ => {}
         }
@@ -221,7 +226,7 @@ fn one(
         }
         let Some(metrics) = executor.ensure(built.metrics.id())? else { return Ok(Outcome::Busy) };
         let Some(needed) = executor.ensure_all(needed(built))? else { return Ok(Outcome::Busy) };
-        let _lock = session.wait_for(&session.results_lock(experiment, &run.spec.id()))?;
+        let _lock = session.wait_for(&session.results_lock(experiment, &run.spec.id))?;
         if standing() == Standing::Current {
             return Ok(Outcome::Current);
         }

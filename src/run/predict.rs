@@ -69,7 +69,7 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
     if build::with(session, request.run, |built| Ok(built.record_key()))? != request.recorded_key {
         let what = format!(
             "the record of run {} is stale: today's program, data or weights give others",
-            request.run.spec.id()
+            request.run.spec.id.clone()
         );
         return Err(Error::usage(what, "do it again with `dmad run`"));
     }

@@ -131,7 +131,13 @@ impl Progress {
     pub fn run(&self, number: usize, total: usize, run: &Run) {
         let spec = &run.spec;
         let name = format!("{} · {} seen · seed {}", spec.variant, spec.protocol.seen.count, spec.seed);
-        self.tell(Event::Run { run: spec.id(), name: name.clone(), dataset: spec.dataset.clone(), number, total });
+        self.tell(Event::Run {
+            run: spec.id.clone(),
+            name: name.clone(),
+            dataset: spec.dataset.clone(),
+            number,
+            total,
+        });
         self.state().run = name;
         self.stage("", "", 0, 0);
     }
@@ -171,18 +177,18 @@ impl Progress {
 
     /// A record is made again.
     pub fn stale(&self, run: &Run, why: &str) {
-        self.tell(Event::Stale { run: run.spec.id(), why: why.into() });
+        self.tell(Event::Stale { run: run.spec.id.clone(), why: why.into() });
     }
 
     /// A run is recorded.
     pub fn done(&self, run: &Run, results: &Results, seconds: f64) {
         let means = results.means.iter().filter_map(|row| Some((row.metric.clone(), row.value?)));
-        self.tell(Event::Done { run: run.spec.id(), seconds, metrics: means.collect() });
+        self.tell(Event::Done { run: run.spec.id.clone(), seconds, metrics: means.collect() });
     }
 
     /// A run failed.
     pub fn failed(&self, run: &Run, message: &str) {
-        self.tell(Event::Failed { run: run.spec.id(), message: message.into() });
+        self.tell(Event::Failed { run: run.spec.id.clone(), message: message.into() });
     }
 
     /// Something worth knowing.

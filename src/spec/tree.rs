@@ -86,6 +86,27 @@ impl Node {
         if rest.is_empty() { Some(entry) } else { entry.node.find(rest) }
     }
 
+    /// Where the value of `key` stands; this table where it lacks the key.
+    pub fn place_of(&self, key: &str) -> &Place {
+        self.find(&[key]).map_or(&self.place, |entry| &entry.node.place)
+    }
+
+    /// The items of the array that `key` holds; none where there is no such array.
+    pub fn items(&self, key: &str) -> &[Node] {
+        match self.find(&[key]).map(|entry| &entry.node.value) {
+            Some(Value::Array(items)) => items,
+            _ => &[],
+        }
+    }
+
+    /// Takes a key out of this table.
+    pub fn remove(&mut self, key: &str) -> Option<Entry> {
+        match &mut self.value {
+            Value::Table(table) => table.remove(key),
+            _ => None,
+        }
+    }
+
     /// The value as JSON, places dropped.
     pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
@@ -139,17 +160,13 @@ fn read_chain(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Node> {
         return Err(Error::usage(format!("there is no experiment file {}", path.display()), help));
     }
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    let identity = path.canonicalize().map_err(Error::io("read", path))?;
-    chain.push(identity);
+    chain.push(path.canonicalize().map_err(Error::io("read", path))?);
     let mut tree = parse(path, bytes)?;
-    let Value::Table(table) = &mut tree.value else { unreachable!("a TOML document is a table") };
-    if let Some(include) = table.remove("include") {
+    if let Some(include) = tree.remove("include") {
         let mut base: Option<Node> = None;
         for name in include_names(&include.node)? {
             let mut included = read_included(path, name, chain)?;
-            if let Value::Table(table) = &mut included.value {
-                table.remove("name"); // an including file is another experiment, named by itself
-            }
+            included.remove("name"); // an including file is another experiment, named by itself
             match &mut base {
                 Some(base) => base.merge(&included),
                 None => base = Some(included),
@@ -166,10 +183,10 @@ fn read_chain(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Node> {
 }
 
 /// One name, or several of which later ones win; each as the node that holds it.
-fn include_names(node: &Node) -> Result<Vec<&Node>> {
+fn include_names(node: &Node) -> Result<&[Node]> {
     let names = match &node.value {
-        Value::Array(names) => names.iter().collect(),
-        _ => vec![node],
+        Value::Array(names) => names,
+        _ => std::slice::from_ref(node),
     };
     match names.iter().find(|name| name.text().is_none()) {
         None => Ok(names),
