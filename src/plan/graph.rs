@@ -70,11 +70,11 @@ impl<'a> Graph<'a> {
         let own = to_json(&computation);
         let identity = json!({ "kind": C::KIND, "method": C::METHOD, "version": C::VERSION, "stage": own });
         let key: Arc<str> = digest(&identity, 32).into();
-        if let Some(&stage) = self.by_key.get(&key) {
-            return Handle { stage, key, work: self.stages[stage.0].work, content: PhantomData };
+        if let Some(&id) = self.by_key.get(&key) {
+            return Handle { id, key, work: self.stages[id.0].work, content: PhantomData };
         }
-        let (stage, work) = (StageId(self.stages.len()), computation.work());
-        self.by_key.insert(key.clone(), stage);
+        let (id, work) = (StageId(self.stages.len()), computation.work());
+        self.by_key.insert(key.clone(), id);
         self.stages.push(Stage {
             kind: C::KIND,
             method: C::METHOD,
@@ -85,7 +85,7 @@ impl<'a> Graph<'a> {
             work,
             compute: Box::new(move |job| computation.compute(job)),
         });
-        Handle { stage, key, work, content: PhantomData }
+        Handle { id, key, work, content: PhantomData }
     }
 
     /// The stages named in a stage's own value, each once, in the order of its fields.

@@ -14,7 +14,7 @@ use crate::data::{ClassSplit, MaskSource, Split, evaluation_mask, mask};
 use crate::error::{Error, Result};
 use crate::features::Shape;
 use crate::methods::{Scoring, Select};
-use crate::metrics::{self, Definitions, Metric, MetricName, PixelImage, PixelSource, image_metrics, pixel_metrics};
+use crate::metrics::{self, Metric, MetricName, PixelImage, PixelSource, image_metrics, pixel_metrics};
 use crate::plan::{Compute, Computed, Handle, Job, Metrics, Scores, Work};
 use crate::record::{ClassResult, ImageRow, MetricRow, RESULTS_VERSION, Results};
 use crate::spec::{self, Geometry, Run, Settings};
@@ -152,10 +152,6 @@ impl Evaluation<'_> {
         Ok(Results { classes, means, epoch, curve })
     }
 
-    fn image_scores(&self, artifact: &Artifact, epoch: usize) -> Result<Vec<f64>> {
-        image_scores(artifact, epoch, &self.stage.scoring)
-    }
-
     /// How many epochs the scores hold.
     fn epochs(&self) -> Result<usize> {
         self.classes.first().map_or(Ok(1), |(_, artifact)| artifact.shape("scores").map(|shape| shape[0]))
@@ -167,8 +163,8 @@ impl Evaluation<'_> {
         let of_epoch = |epoch: usize| {
             let mut aurocs = Vec::new();
             for (class, artifact) in &self.classes {
-                let scores = self.image_scores(artifact, epoch)?;
-                let metrics = image_metrics(&scores, &class.truth.labels(), &self.definitions())?;
+                let scores = image_scores(artifact, epoch, &self.stage.scoring)?;
+                let metrics = image_metrics(&scores, &class.truth.labels(), &self.stage.evaluation.definitions())?;
                 aurocs.push(metrics[0].value.ok());
             }
             Ok(metrics::class_mean(aurocs).mean)
@@ -188,27 +184,20 @@ impl Evaluation<'_> {
         })
     }
 
-    fn definitions(&self) -> Definitions {
-        self.stage.evaluation.definitions()
-    }
-
     fn class(&self, class: &ClassSplit, artifact: &Artifact, epoch: usize) -> Result<ClassResult> {
         let patches = self.stage.shape.patches();
         let all = artifact.f32("scores")?;
         let scores = &all[epoch * class.test.len() * patches..(epoch + 1) * class.test.len() * patches];
         if let Some(position) = scores.iter().position(|score| !score.is_finite()) {
             let image = &class.truth.images()[position / patches].image;
-            return Err(Error::data(
-                image.place(),
-                "its patch scores are not finite",
-                "check the training log of this run for diverging losses",
-            ));
+            let help = "check the training log of this run for diverging losses";
+            return Err(Error::data(image.place(), "its patch scores are not finite", help));
         }
-        let image_scores = self.image_scores(artifact, epoch)?;
-        let labels = class.truth.labels();
-        let source = Source { evaluation: self, class, scores };
-        let pixels = pixel_metrics(&source, &self.definitions())?;
-        let found = image_metrics(&image_scores, &labels, &self.definitions())?.into_iter().chain(pixels.metrics);
+        let image_scores = image_scores(artifact, epoch, &self.stage.scoring)?;
+        let definitions = self.stage.evaluation.definitions();
+        let pixels = pixel_metrics(&Source { stage: self.stage, class, scores }, &definitions)?;
+        let found =
+            image_metrics(&image_scores, &class.truth.labels(), &definitions)?.into_iter().chain(pixels.metrics);
         let images = class.truth.images().iter().zip(&image_scores).map(|(labelled, &score)| ImageRow {
             class: class.name.clone(),
             path: labelled.image.path.clone(),
@@ -256,7 +245,7 @@ fn mean_row(name: &str, classes: &[ClassResult]) -> MetricRow {
 
 /// Maps and masks of one class, made when asked for, so that memory does not grow with the class.
 struct Source<'a> {
-    evaluation: &'a Evaluation<'a>,
+    stage: &'a Evaluate<'a>,
     class: &'a ClassSplit,
     scores: &'a [f32],
 }
@@ -273,7 +262,7 @@ impl PixelSource for Source<'_> {
     }
 
     fn load(&self, image: usize) -> Result<PixelImage<'_, f32>> {
-        let Evaluate { evaluation, geometry, shape, scoring, .. } = self.evaluation.stage;
+        let Evaluate { evaluation, geometry, shape, scoring, .. } = self.stage;
         let labelled = &self.class.truth.images()[image];
         let mask = evaluation_mask(labelled, geometry, evaluation.size, evaluation.mask_resize)?;
         let patches = &self.scores[image * shape.patches()..(image + 1) * shape.patches()];

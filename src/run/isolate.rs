@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::session::Session;
-use super::{Outcome, build, standing};
+use super::{Outcome, build};
 use crate::error::{Error, Result};
 use crate::record::{RunFolder, Standing};
 use crate::spec::Run;
@@ -27,7 +27,7 @@ impl Isolate {
     /// A process that could not be started, or that ended without saying why. A failure that it has recorded itself is
     /// passed on with the recorded message.
     pub(super) fn attempt(&self, session: &Session, run: &Run, folder: &RunFolder) -> Result<Outcome> {
-        let before = build::with(session, run, |built| Ok(standing(built, folder)))?;
+        let before = build::with(session, run, |built| Ok(built.standing(folder)))?;
         if before == Standing::Current {
             return Ok(Outcome::Current);
         }
