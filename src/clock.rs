@@ -9,10 +9,8 @@ use sysinfo::{CpuRefreshKind, ProcessRefreshKind, ProcessesToUpdate, RefreshKind
 /// A moment on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// On the wall.
-    pub wall_start: Instant,
-    /// Processor seconds used by then.
-    pub cpu_start: f64,
+    wall_start: Instant,
+    cpu_start: f64,
 }
 
 impl Clock {

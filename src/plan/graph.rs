@@ -26,17 +26,8 @@ pub struct Stage<'a> {
     pub label: String,
     /// What it is expected to cost.
     pub work: Work,
-    compute: Box<dyn Fn(&Job) -> Result<Computed> + Send + Sync + 'a>,
-}
-
-impl Stage<'_> {
-    /// Does it.
-    ///
-    /// # Errors
-    /// Those of the computation.
-    pub fn compute(&self, job: &Job) -> Result<Computed> {
-        (self.compute)(job)
-    }
+    /// The computation.
+    pub compute: Box<dyn Fn(&Job) -> Result<Computed> + Send + Sync + 'a>,
 }
 
 /// A kind of stage, as records name it.

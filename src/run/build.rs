@@ -61,7 +61,7 @@ pub fn with_more<T, M>(
 ) -> Result<T> {
     let prepared = prepare::prepare(session, run)?;
     let method = methods::of(run);
-    let groups = prepared.groups(run);
+    let groups = prepared.groups();
     let environment = RunEnvironment { session, prepared: &prepared };
     let inputs: Vec<Inputs>; // declared before the graph, whose stages borrow them
     let mut graph = Graph::default();
@@ -69,7 +69,7 @@ pub fn with_more<T, M>(
     let outputs = inputs.iter().map(|input| method.stages(&mut graph, input)).collect::<Result<Vec<_>>>()?;
     // Groups hold the classes in the split's order: all together, or one after the other.
     let scores = outputs.iter().flat_map(|output| &output.scores).cloned().collect();
-    let metrics = graph.add(Evaluate::new(run, &prepared, method.scoring(), scores));
+    let metrics = graph.add(Evaluate::new(&prepared, method.scoring(), scores));
     let more = more(&mut graph, &outputs);
     work(&Built { prepared: &prepared, method, graph: &graph, outputs: &outputs, metrics }, more)
 }

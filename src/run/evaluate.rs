@@ -12,12 +12,11 @@ use super::prepare::Prepared;
 
 use crate::data::{ClassSplit, MaskSource, Split, evaluation_mask, mask};
 use crate::error::{Error, Result};
-use crate::features::Shape;
 use crate::methods::{Scoring, Select};
 use crate::metrics::{self, Metric, MetricName, PixelImage, PixelSource, image_metrics, pixel_metrics};
 use crate::plan::{Compute, Computed, Handle, Job, Metrics, Scores, Work};
 use crate::record::{ClassResult, ImageRow, MetricRow, RESULTS_VERSION, Results};
-use crate::spec::{self, Geometry, Run, Settings};
+use crate::spec::{self, Geometry, Settings};
 use crate::store::{Artifact, TensorDecl};
 
 /// Reads all mask files, so that a bad one is found before hours of work and not after.
@@ -53,25 +52,21 @@ pub(super) struct Evaluate<'a> {
     /// Version of what the JSON is of.
     results: u32,
     #[serde(skip)]
-    split: &'a Split,
-    #[serde(skip)]
-    shape: Shape,
+    prepared: &'a Prepared,
 }
 
 impl<'a> Evaluate<'a> {
     /// The evaluation of a run's scores.
-    pub fn new(run: &Run, prepared: &'a Prepared, scoring: Scoring, scores: Vec<Handle<Scores>>) -> Self {
-        let split = &prepared.split;
+    pub fn new(prepared: &'a Prepared, scoring: Scoring, scores: Vec<Handle<Scores>>) -> Self {
         Evaluate {
-            evaluation: run.spec.evaluation.clone().into(),
-            geometry: run.spec.image.clone().into(),
-            classes: split.classes.iter().map(|class| class.name.as_str()).collect(),
+            evaluation: prepared.spec.evaluation.clone().into(),
+            geometry: prepared.spec.image.clone().into(),
+            classes: prepared.split.classes.iter().map(|class| class.name.as_str()).collect(),
             scoring,
             scores,
             truth: &prepared.truth_digest,
             results: RESULTS_VERSION,
-            split,
-            shape: prepared.shape,
+            prepared,
         }
     }
 }
@@ -86,7 +81,7 @@ impl Compute for Evaluate<'_> {
     }
 
     fn work(&self) -> Work {
-        let images = self.split.classes.iter().map(|class| class.test.len()).sum::<usize>();
+        let images = self.prepared.split.classes.iter().map(|class| class.test.len()).sum::<usize>();
         let side = if self.evaluation.size == 0 { self.geometry.size } else { self.evaluation.size };
         let pixels = side.pow(2) * images;
         // Upsampling, Gaussian and a sort of all scores.
@@ -95,10 +90,10 @@ impl Compute for Evaluate<'_> {
 
     fn compute(&self, job: &Job) -> Result<Computed> {
         let mut evaluation = Evaluation { stage: self, classes: Vec::new() };
-        for (class, scores) in self.split.classes.iter().zip(&self.scores) {
+        for (class, scores) in self.prepared.split.classes.iter().zip(&self.scores) {
             let scores = job.open(scores)?;
             let shape = scores.shape("scores")?;
-            if shape.len() != 3 || shape[1] != class.test.len() || shape[2] != self.shape.patches() {
+            if shape.len() != 3 || shape[1] != class.test.len() || shape[2] != self.prepared.shape.patches() {
                 let what = format!("scores of class `{}` have shape {shape:?}", class.name);
                 return Err(Error::method(what, "remove the store and run again"));
             }
@@ -185,7 +180,7 @@ impl Evaluation<'_> {
     }
 
     fn class(&self, class: &ClassSplit, artifact: &Artifact, epoch: usize) -> Result<ClassResult> {
-        let patches = self.stage.shape.patches();
+        let patches = self.stage.prepared.shape.patches();
         let all = artifact.f32("scores")?;
         let scores = &all[epoch * class.test.len() * patches..(epoch + 1) * class.test.len() * patches];
         if let Some(position) = scores.iter().position(|score| !score.is_finite()) {
@@ -262,7 +257,7 @@ impl PixelSource for Source<'_> {
     }
 
     fn load(&self, image: usize) -> Result<PixelImage<'_, f32>> {
-        let Evaluate { evaluation, geometry, shape, scoring, .. } = self.stage;
+        let Evaluate { evaluation, geometry, scoring, prepared: Prepared { shape, .. }, .. } = self.stage;
         let labelled = &self.class.truth.images()[image];
         let mask = evaluation_mask(labelled, geometry, evaluation.size, evaluation.mask_resize)?;
         let patches = &self.scores[image * shape.patches()..(image + 1) * shape.patches()];

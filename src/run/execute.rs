@@ -104,7 +104,7 @@ impl<'s, 'g> Executor<'s, 'g> {
             kind: stage.kind,
             key,
         };
-        let computed = stage.compute(&job)?;
+        let computed = (stage.compute)(&job)?;
         let spent = Spent {
             wall_seconds: computed.earlier.wall_seconds + clock.wall_seconds(),
             cpu_seconds: computed.earlier.cpu_seconds + clock.cpu_seconds(),

@@ -225,7 +225,7 @@ impl Study<'_> {
                     grid: (built.prepared.shape.height, built.prepared.shape.width),
                     scoring: built.method.scoring(),
                     models: &models,
-                    provenance: &provenance(session, run, built, &executor, [&models, &banks], &clock)?,
+                    provenance: &provenance(session, built, &executor, [&models, &banks], &clock)?,
                 },
             )?;
             session.progress.done(run, &results, clock.wall_seconds());
@@ -237,7 +237,6 @@ impl Study<'_> {
 /// Where a run's numbers come from and what they cost.
 fn provenance(
     session: &Session,
-    run: &Run,
     built: &Built,
     executor: &Executor,
     [models, banks]: [&[Arc<Artifact>]; 2],
@@ -245,7 +244,7 @@ fn provenance(
 ) -> Result<Provenance> {
     let prepared = built.prepared;
     Ok(Provenance {
-        labels: prepared.labels(session, &run.spec, built.method.labels()),
+        labels: prepared.labels(session, built.method.labels()),
         dataset_digest: prepared.dataset_digest.clone(),
         weights_digest: prepared.weights_digest.clone(),
         device: session.settings.device.name().into(),

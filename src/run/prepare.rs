@@ -12,7 +12,6 @@ use crate::spec::{Run, RunSpec, Setting};
 
 /// A run with its data known.
 pub struct Prepared {
-    /// Images, split.
     pub split: Split,
     /// Shape of one image's features.
     pub shape: Shape,
@@ -26,7 +25,7 @@ pub struct Prepared {
     pub backbone_parameters: usize,
     /// Files passed over when the dataset was read.
     pub skipped: usize,
-    spec: RunSpec,
+    pub spec: RunSpec,
 }
 
 /// Everything about a run that can go wrong before work starts, as faults of the experiment file where they are its.
@@ -157,17 +156,17 @@ fn hex(digest: &[u8]) -> String {
 
 impl Prepared {
     /// Classes that share a model: all of them, or each alone.
-    pub fn groups(&self, run: &Run) -> Vec<Vec<usize>> {
+    pub fn groups(&self) -> Vec<Vec<usize>> {
         let all = 0..self.split.classes.len();
-        match run.spec.protocol.setting {
+        match self.spec.protocol.setting {
             Setting::Unified => vec![all.collect()],
             Setting::PerClass => all.map(|class| vec![class]).collect(),
         }
     }
 
     /// What labels the numbers of this run: whatever makes them not comparable with a full run on a real backbone.
-    pub fn labels(&self, session: &Session, spec: &RunSpec, method: Vec<String>) -> Vec<String> {
-        let mut labels = method;
+    pub fn labels(&self, session: &Session, method: Vec<String>) -> Vec<String> {
+        let (mut labels, spec) = (method, &self.spec);
         if spec.backbone.weights == "random" {
             labels.push("random backbone weights".into());
         }
@@ -240,7 +239,6 @@ impl Environment for RunEnvironment<'_> {
 
     fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>> {
         let digest = hex(&list_digest(&mut self.session.digests(), images)?);
-        let Prepared { spec, shape, weights_digest, .. } = self.prepared;
-        Ok(graph.add(Extract::new(self.session, spec, *shape, weights_digest, images.to_vec(), digest, label)?))
+        Ok(graph.add(Extract::new(self.session, self.prepared, images.to_vec(), digest, label)?))
     }
 }

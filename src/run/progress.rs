@@ -95,9 +95,9 @@ impl State {
     }
 }
 
-impl Progress {
+impl Default for Progress {
     /// A bar where stderr is a terminal, lines where it is not.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(0);
             let style = ProgressStyle::with_template("{bar:24} {pos}/{len} runs, {elapsed} gone · {wide_msg}");
@@ -107,7 +107,9 @@ impl Progress {
         });
         Progress { bar, quiet: false, listener: None, started: Instant::now(), state: Mutex::default() }
     }
+}
 
+impl Progress {
     /// Says nothing (tests, machine-readable output).
     pub fn silent() -> Self {
         Progress { bar: None, quiet: true, listener: None, started: Instant::now(), state: Mutex::default() }
@@ -253,12 +255,6 @@ impl Progress {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Progress::new()
     }
 }
 

@@ -87,17 +87,14 @@ fn variant_schema(file: &Json) -> Json {
 }
 
 fn method_schema(methods: &[&MethodKind]) -> Json {
-    let options: Vec<Json> = methods
-        .iter()
-        .map(|kind| {
-            let mut schema = (kind.schema)();
-            schema["title"] = kind.name.into();
-            schema["description"] = kind.about.into();
-            schema["properties"]["name"] = json!({ "const": kind.name });
-            schema
-        })
-        .collect();
-    json!({ "anyOf": options })
+    let option = |kind: &&MethodKind| {
+        let mut schema = (kind.schema)();
+        schema["title"] = kind.name.into();
+        schema["description"] = kind.about.into();
+        schema["properties"]["name"] = json!({ "const": kind.name });
+        schema
+    };
+    json!({ "anyOf": methods.iter().map(option).collect::<Json>() })
 }
 
 /// Reads, checks and resolves an experiment file. `more_seeds` run beside the file's own.

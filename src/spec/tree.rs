@@ -18,22 +18,16 @@ pub struct Node {
     pub place: Place,
 }
 
-/// A TOML value.
+/// A TOML value; no key takes a date or time.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub enum Value {
-    /// Text.
     String(String),
-    /// Whole number.
     Integer(i64),
-    /// Number with a fraction.
     Float(f64),
-    /// true or false.
     Boolean(bool),
-    /// A date or time; no key takes one.
     Datetime,
-    /// A list.
     Array(Vec<Node>),
-    /// A table.
     Table(Table),
 }
 
