@@ -34,11 +34,6 @@ impl DeviceKind {
             DeviceKind::Wgpu => "wgpu",
         }
     }
-
-    /// What numbers of different devices must not be mixed up by: device kind, backend version, precision.
-    pub fn numeric_class(self) -> String {
-        format!("{}/burn-0.22.1/f32", self.name())
-    }
 }
 
 /// The device that a process computes on, opened when something is computed. As a part of a stage's key it is its numeric
@@ -68,9 +63,10 @@ impl Chosen {
     }
 }
 
+/// What numbers of different devices must not be mixed up by: device kind, backend version, precision.
 impl Serialize for Chosen {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.kind.numeric_class())
+        serializer.collect_str(&format_args!("{}/burn-0.22.1/f32", self.kind.name()))
     }
 }
 

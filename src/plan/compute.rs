@@ -101,12 +101,7 @@ impl Computed {
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// Training goes on after this many of its epochs.
-    Resumed {
-        /// Epochs that were done before.
-        epoch: usize,
-        /// All its epochs.
-        epochs: usize,
-    },
+    Resumed { epoch: usize, epochs: usize },
     /// Something worth a line.
     Remark(String),
 }
@@ -178,8 +173,7 @@ impl Job<'_> {
             Lookup::Found(artifact) => Some(artifact),
             Lookup::Absent => None,
             Lookup::Damaged(reason) => {
-                let text = format!("a checkpoint is damaged and will not be used: {reason}");
-                (self.notice)(Notice::Remark(text));
+                (self.notice)(Notice::Remark(format!("a checkpoint is damaged and will not be used: {reason}")));
                 None
             }
         }

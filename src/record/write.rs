@@ -287,7 +287,7 @@ fn write_log(folder: &RunFolder, provenance: &Provenance) -> Result<()> {
 
 fn write_run_toml(folder: &RunFolder, experiment: &Experiment, run: &Run, key: &str, rest: Json) -> Result<()> {
     let mut json = json!({
-        "record": VERSION, "run": run.spec.id.clone(), "experiment": experiment.name, "title": experiment.title, "key": key,
+        "record": VERSION, "run": run.spec.id, "experiment": experiment.name, "title": experiment.title, "key": key,
         "identity": run.identity, "spec": run.spec, "environment": Environment::now(),
     });
     if let (Some(json), Json::Object(rest)) = (json.as_object_mut(), rest) {
@@ -309,7 +309,7 @@ fn write_run_toml(folder: &RunFolder, experiment: &Experiment, run: &Run, key: &
 /// # Errors
 /// A folder that cannot be written.
 pub fn write_experiment(folder: &Path, experiment: &Experiment) -> Result<()> {
-    let line = |run: &Run| json!({ "run": run.spec.id.clone(), "spec": run.spec }).to_string() + "\n";
+    let line = |run: &Run| json!({ "run": run.spec.id, "spec": run.spec }).to_string() + "\n";
     let runs: String = experiment.runs.iter().map(line).collect();
     write_atomically(&folder.join(DECLARED), runs.as_bytes())?;
     write_atomically(&folder.join("experiment.toml"), experiment.resolved.as_bytes())

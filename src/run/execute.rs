@@ -177,10 +177,7 @@ impl<'s, 'g> Executor<'s, 'g> {
         split: &Split,
     ) -> Result<Cost> {
         let learned: u64 = models.iter().filter_map(|model| model.manifest().note["parameters"].as_u64()).sum();
-        let mut bank_bytes = 0;
-        for bank in banks {
-            bank_bytes += bank.f32("rows")?.len() as u64 * 4;
-        }
+        let bank_bytes = banks.iter().map(|bank| Ok(bank.f32("rows")?.len() as u64 * 4)).sum::<Result<_>>()?;
         let (mut seconds, mut images) = (0.0, 0usize);
         let scores = outputs.iter().flat_map(|output| &output.scores);
         for (class, stage) in split.classes.iter().zip(scores.map(|scores| scores.id)) {

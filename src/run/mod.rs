@@ -23,6 +23,7 @@ pub use predict::{Prediction, Request, predict};
 pub use progress::{Event, Progress, duration};
 pub use session::{Session, Settings};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -80,7 +81,7 @@ pub struct Options {
 /// That fault, or a results folder that cannot be written.
 pub fn check(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<()> {
     forecast::expected(session, experiment, runs)?;
-    session.results_writable(&experiment.name)
+    session::writable(&session.settings.results.join(&experiment.name), "results", "--results")
 }
 
 /// Whether the code of a kind of stage has another version than this one; of kinds that are no more, nobody can say.
@@ -271,13 +272,9 @@ fn isolated<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 
 /// The error for a pattern that selects no run of any experiment.
 pub fn nothing_to_run(pattern: &str, experiments: &[Experiment]) -> Error {
-    let mut variants: Vec<&str> =
-        experiments.iter().flat_map(|e| &e.runs).map(|run| run.spec.variant.as_str()).collect();
-    variants.sort_unstable();
-    variants.dedup();
-    let help = format!(
-        "it is matched against variant names and run ids, * stands for anything; variants: {}",
-        variants.join(", ")
-    );
+    let runs = experiments.iter().flat_map(|experiment| &experiment.runs);
+    let variants: BTreeSet<&str> = runs.map(|run| run.spec.variant.as_str()).collect();
+    let variants = Vec::from_iter(variants).join(", ");
+    let help = format!("it is matched against variant names and run ids, * stands for anything; variants: {variants}");
     Error::usage(format!("no run matches --only {pattern}"), help)
 }

@@ -49,14 +49,12 @@ pub enum Event {
     Finished { done: usize, current: usize, failed: usize, skipped: usize },
 }
 
-/// Hears every event before it is shown.
-type Listener = Box<dyn Fn(&Event) + Send + Sync>;
-
 /// Progress on stderr.
 pub struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
-    listener: Option<Listener>,
+    /// Hears every event before it is shown.
+    listener: Option<Box<dyn Fn(&Event) + Send + Sync>>,
     started: Instant,
     state: Mutex<State>,
 }

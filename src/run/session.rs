@@ -142,15 +142,10 @@ impl Session {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
-
-    /// Makes sure that the results folder of an experiment can be written before hours are spent.
-    pub fn results_writable(&self, experiment: &str) -> Result<()> {
-        writable(&self.settings.results.join(experiment), "results", "--results")
-    }
 }
 
-/// Makes `folder` and a file in it.
-fn writable(folder: &Path, what: &str, option: &str) -> Result<()> {
+/// Makes `folder` and a file in it, so that one that cannot be written is found before hours are spent.
+pub fn writable(folder: &Path, what: &str, option: &str) -> Result<()> {
     let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::NamedTempFile::new_in(folder).map(drop));
     made.map_err(|fault| {
         let what = format!("the {what} cannot be written there: {fault}");

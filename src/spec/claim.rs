@@ -172,11 +172,8 @@ pub(super) fn check_claims(base: &Node, claims: &[Claim], runs: &[Run]) -> Resul
             }
         }
         if claim.comparisons(runs).is_empty() {
-            let what = format!(
-                "no run of \"{}\" can be compared with one of \"{}\"",
-                claim.better.variant(),
-                claim.than.variant()
-            );
+            let (better, than) = (claim.better.variant(), claim.than.variant());
+            let what = format!("no run of \"{better}\" can be compared with one of \"{than}\"");
             let help = "both need the same dataset and number of seen anomalies; where they differ on purpose, write { variant = \"…\", seen_anomalies = N }";
             return Err(item.place.fault(what, Some(help.into())));
         }

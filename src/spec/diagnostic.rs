@@ -1,6 +1,6 @@
 //! A fault in a TOML file: where (file, line, column), the offending text, and what to write instead.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -48,16 +48,6 @@ impl Place {
 }
 
 impl Diagnostic {
-    /// The file the fault is in.
-    pub fn path(&self) -> &Path {
-        &self.place.source.path
-    }
-
-    /// The message without its place.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
     /// Several lines for a terminal: message, place, the line with the piece marked, help.
     pub fn render(&self) -> String {
         let handler =
@@ -80,7 +70,7 @@ impl Diagnostic {
 impl std::fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (line, column) = self.place.line_column();
-        write!(f, "{}:{line}:{column}: {}", self.path().display(), self.message)?;
+        write!(f, "{}:{line}:{column}: {}", self.place.source.path.display(), self.message)?;
         match &self.help {
             Some(help) => write!(f, " ({help})"),
             None => Ok(()),

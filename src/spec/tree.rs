@@ -119,15 +119,11 @@ impl Node {
         match (&mut self.value, &over.value) {
             (Value::Table(base), Value::Table(table)) => {
                 for (key, entry) in table {
-                    match base.get_mut(key) {
-                        Some(old) => {
-                            old.node.merge(&entry.node);
-                            old.key = entry.key.clone();
-                        }
-                        None => {
-                            base.insert(key.clone(), entry.clone());
-                        }
-                    }
+                    let replace = |old: &mut Entry| {
+                        old.node.merge(&entry.node);
+                        old.key = entry.key.clone();
+                    };
+                    base.entry(key.clone()).and_modify(replace).or_insert_with(|| entry.clone());
                 }
             }
             _ => *self = over.clone(),
@@ -157,20 +153,14 @@ fn read_chain(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Node> {
     chain.push(path.canonicalize().map_err(Error::io("read", path))?);
     let mut tree = parse(path, bytes)?;
     if let Some(include) = tree.remove("include") {
-        let mut base: Option<Node> = None;
+        let mut merged = Node { value: Value::Table(Table::new()), place: tree.place.clone() };
         for name in include_names(&include.node)? {
             let mut included = read_included(path, name, chain)?;
             included.remove("name"); // an including file is another experiment, named by itself
-            match &mut base {
-                Some(base) => base.merge(&included),
-                None => base = Some(included),
-            }
+            merged.merge(&included);
         }
-        if let Some(mut base) = base {
-            base.merge(&tree);
-            base.place = tree.place;
-            tree = base;
-        }
+        merged.merge(&tree);
+        tree = merged;
     }
     chain.pop();
     Ok(tree)

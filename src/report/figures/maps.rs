@@ -78,7 +78,7 @@ impl Kind for Maps {
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
         let shown = notes.shown(selection);
         for spec in shown.iter().filter(|spec| recorded.finished(spec).is_none()) {
-            notes.run_makes(format!("run {} ({}) is not recorded", spec.id.clone(), spec.variant));
+            notes.run_makes(format!("run {} ({}) is not recorded", spec.id, spec.variant));
         }
         let mut scene = Scene::new(selection.width_cm);
         heading(&mut scene, &selection.title, GAP);
@@ -256,7 +256,7 @@ fn map(column: &Column, row: &Row, csv: &mut String) -> Result<Option<Picture>> 
         "{},{},{},{},{},{},{low},{high}\n",
         quoted(&row.class),
         quoted(&row.path),
-        spec.id.clone(),
+        spec.id,
         quoted(&spec.variant),
         spec.protocol.seen.count,
         own[number].score
