@@ -9,10 +9,8 @@ use sysinfo::{CpuRefreshKind, ProcessRefreshKind, ProcessesToUpdate, RefreshKind
 /// A moment on both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// On the wall.
-    pub wall_start: Instant,
-    /// Processor seconds used by then.
-    pub cpu_start: f64,
+    wall_start: Instant,
+    cpu_start: f64,
 }
 
 impl Clock {
@@ -44,9 +42,6 @@ pub fn cpu_seconds() -> f64 {
 /// The most memory this process has held at once, in bytes; 0 where the system does not tell, which is elsewhere than on
 /// Linux.
 pub fn peak_memory_bytes() -> u64 {
-    if !cfg!(target_os = "linux") {
-        return 0;
-    }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib =
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|rest| rest.trim().strip_suffix("kB"));

@@ -5,6 +5,8 @@
 
 use std::sync::{Arc, OnceLock};
 
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
+use burn::tensor::DeviceType;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use serde::{Serialize, Serializer};
 
@@ -31,11 +33,6 @@ impl DeviceKind {
             DeviceKind::Cuda => "cuda",
             DeviceKind::Wgpu => "wgpu",
         }
-    }
-
-    /// What numbers of different devices must not be mixed up by: device kind, backend version, precision.
-    pub fn numeric_class(self) -> String {
-        format!("{}/burn-0.22.1/f32", self.name())
     }
 }
 
@@ -66,59 +63,43 @@ impl Chosen {
     }
 }
 
+/// What numbers of different devices must not be mixed up by: device kind, backend version, precision.
 impl Serialize for Chosen {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.kind.numeric_class())
+        serializer.collect_str(&format_args!("{}/burn-0.22.1/f32", self.kind.name()))
     }
 }
 
 /// Opens a device of this kind; one that is not the CPU must first agree with the CPU.
 fn open(kind: DeviceKind) -> Result<Device> {
     let device = match kind {
-        DeviceKind::Cpu => return Ok(Device::flex()),
-        DeviceKind::Cuda => first_cuda()?,
-        DeviceKind::Wgpu => first_wgpu()?,
-    };
-    self_check(kind, &device)?;
+        DeviceKind::Cpu => Ok(Device::flex()),
+        #[cfg(feature = "cuda")]
+        DeviceKind::Cuda => {
+            first(kind, DeviceType::Cuda, "check that the NVIDIA driver is installed, or use --device cpu")
+        }
+        #[cfg(feature = "wgpu")]
+        DeviceKind::Wgpu => {
+            let help = "install a Vulkan driver (mesa-vulkan-drivers has one for the CPU), or use --device cpu";
+            first(kind, DeviceType::Wgpu, help)
+        }
+        #[cfg(not(all(feature = "cuda", feature = "wgpu")))]
+        DeviceKind::Cuda | DeviceKind::Wgpu => Err(Error::device(
+            format!("this program was built without `{}`", kind.name()),
+            format!("build it with `cargo build --release --features {}`, or use --device cpu", kind.name()),
+        )),
+    }?;
+    if kind != DeviceKind::Cpu {
+        self_check(kind, &device)?;
+    }
     Ok(device)
-}
-
-#[cfg(feature = "cuda")]
-fn first_cuda() -> Result<Device> {
-    first(burn::tensor::DeviceType::Cuda, "cuda", "check that the NVIDIA driver is installed, or use --device cpu")
-}
-
-#[cfg(not(feature = "cuda"))]
-fn first_cuda() -> Result<Device> {
-    Err(not_compiled("cuda"))
-}
-
-#[cfg(feature = "wgpu")]
-fn first_wgpu() -> Result<Device> {
-    first(
-        burn::tensor::DeviceType::Wgpu,
-        "wgpu",
-        "install a Vulkan driver (mesa-vulkan-drivers has one for the CPU), or use --device cpu",
-    )
-}
-
-#[cfg(not(feature = "wgpu"))]
-fn first_wgpu() -> Result<Device> {
-    Err(not_compiled("wgpu"))
 }
 
 /// Enumerates before it constructs: constructing a device that is not there panics.
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
-fn first(kind: burn::tensor::DeviceType, name: &str, help: &str) -> Result<Device> {
-    Device::enumerate(kind).into_iter().next().ok_or_else(|| Error::device(format!("no {name} device was found"), help))
-}
-
-#[cfg(not(all(feature = "cuda", feature = "wgpu")))]
-fn not_compiled(feature: &str) -> Error {
-    Error::device(
-        format!("this program was built without `{feature}`"),
-        format!("build it with `cargo build --release --features {feature}`, or use --device cpu"),
-    )
+fn first(kind: DeviceKind, backend: DeviceType, help: &str) -> Result<Device> {
+    let what = || format!("no {} device was found", kind.name());
+    Device::enumerate(backend).into_iter().next().ok_or_else(|| Error::device(what(), help))
 }
 
 /// Runs a small forward pass and training step on `device` and on the CPU and refuses when they disagree.
@@ -129,13 +110,9 @@ fn self_check(kind: DeviceKind, device: &Device) -> Result<()> {
     if ours.len() == theirs.len() && worst <= 1e-3 * scale && theirs.iter().all(|v| v.is_finite()) {
         return Ok(());
     }
-    Err(Error::device(
-        format!(
-            "the {} device computes other numbers than the CPU (largest difference {worst} of {scale})",
-            kind.name()
-        ),
-        "update its driver, or use --device cpu",
-    ))
+    let name = kind.name();
+    let what = format!("the {name} device computes other numbers than the CPU (largest difference {worst} of {scale})");
+    Err(Error::device(what, "update its driver, or use --device cpu"))
 }
 
 /// Scores of a batched network with one output, and the gradients of its weights: the shape that GPU backends have got

@@ -138,10 +138,10 @@ impl Common {
 
     /// Progress on standard error, and in the file of `--events`. A line that cannot be written is not worth a run.
     fn progress(&self) -> Result<Progress> {
-        let Some(path) = &self.events else { return Ok(Progress::new()) };
+        let Some(path) = &self.events else { return Ok(Progress::default()) };
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
         let file = opened.map_err(Error::io("write to", path))?;
-        Ok(Progress::new().heard_by(move |event| {
+        Ok(Progress::default().heard_by(move |event| {
             let line = serde_json::to_string(event).unwrap_or_default() + "\n";
             drop((&file).write_all(line.as_bytes()));
         }))

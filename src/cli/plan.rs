@@ -57,12 +57,12 @@ fn text(session: &Session, experiment: &Experiment, forecast: &Forecast, every_s
         forecast.runs.iter().map(|run| {
             let [record, to_do] = [record(run), format!("{} of {}", run.to_do, run.stages.len())];
             vec![
-                run.id.clone(),
-                run.variant.clone(),
-                run.method.clone(),
-                run.dataset.clone(),
-                run.seen_anomalies.to_string(),
-                run.seed.to_string(),
+                run.spec.id.clone(),
+                run.spec.variant.clone(),
+                run.spec.method_name().into(),
+                run.spec.dataset.clone(),
+                run.spec.protocol.seen.count.to_string(),
+                run.spec.seed.to_string(),
                 record,
                 to_do,
             ]
@@ -187,7 +187,8 @@ fn free_bytes(session: &Session) -> Option<u64> {
 
 fn as_json_text(experiment: &Experiment, forecast: &Forecast) -> String {
     let runs: Vec<_> = forecast.runs.iter().map(|run| json!({
-        "run": run.id, "variant": run.variant, "method": run.method, "dataset": run.dataset, "seen_anomalies": run.seen_anomalies, "seed": run.seed,
+        "run": run.spec.id, "variant": run.spec.variant, "method": run.spec.method_name(), "dataset": run.spec.dataset,
+        "seen_anomalies": run.spec.protocol.seen.count, "seed": run.spec.seed,
         "record": record(run), "stages": run.stages, "stages_to_do": run.to_do, "missing": fault(run),
     })).collect();
     let stages: Vec<_> = forecast.stages.iter().map(|stage| json!({

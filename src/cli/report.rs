@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::paper::Published;
 use crate::record::Recorded;
 use crate::report::{Checked, Exporter, Text};
-use crate::spec::Declared;
 use crate::store::write_atomically;
 use crate::{record, report, run, spec};
 
@@ -61,7 +60,7 @@ pub(super) fn read(target: &Path, common: &Common) -> Result<Recorded> {
     let mut recorded = record::read_experiment(&folder(target, common)?, &report::kinds())?;
     if target.is_file() {
         let declared = spec::load(target, &report::kinds(), &[])?;
-        let known: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.spec.id()).collect();
+        let known: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.id.clone()).collect();
         let experiment = &mut recorded.experiment;
         experiment.title = declared.title;
         experiment.metrics = declared.metrics;
@@ -70,9 +69,9 @@ pub(super) fn read(target: &Path, common: &Common) -> Result<Recorded> {
         experiment.claims = declared.claims;
         experiment.tolerances = declared.tolerances;
         experiment.reproduces = declared.reproduces;
-        for run in declared.runs.into_iter().filter(|run| !known.contains(&run.spec.id())) {
-            recorded.missing.push(run.spec.id());
-            experiment.runs.push(Declared { spec: run.spec });
+        for run in declared.runs.into_iter().filter(|run| !known.contains(&run.spec.id)) {
+            recorded.missing.push(run.spec.id.clone());
+            experiment.runs.push(run.spec);
         }
     }
     Ok(recorded)

@@ -58,7 +58,7 @@ impl Choice {
 
     /// The chosen runs, in the experiment's order.
     pub(super) fn select(&self, experiment: &Experiment) -> Vec<Run> {
-        let named = |run: &Run, pattern: &str| glob(pattern, &run.spec.variant) || glob(pattern, &run.spec.id());
+        let named = |run: &Run, pattern: &str| glob(pattern, &run.spec.variant) || glob(pattern, &run.spec.id);
         let wanted = |run: &&Run| {
             self.seeds.as_ref().is_none_or(|seeds| seeds.contains(&run.spec.seed))
                 && self.only.as_ref().is_none_or(|pattern| named(run, pattern))

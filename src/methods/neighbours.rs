@@ -66,7 +66,7 @@ impl Compute for Search {
     }
 
     fn work(&self) -> Work {
-        let (asked, known) = (self.queries.work(), self.bank.work());
+        let (asked, known) = (self.queries.stage.work, self.bank.stage.work);
         let operations = 2.0 * asked.rows as f64 * (known.rows * known.cols) as f64;
         // Bank rows are packed for the search, and each query has a norm and an answer.
         Work::matrix(asked.rows, 2, operations).with_memory(16 * asked.rows + 4 * known.rows * known.cols)

@@ -3,7 +3,6 @@
 //! Owns: the contract between computations, the artifacts they read and leave, and whoever executes them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -42,46 +41,15 @@ pub trait Compute: Serialize + Send + Sync {
 }
 
 /// A stage of a graph by what its artifact holds.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Handle<C> {
-    pub(super) stage: StageId,
-    pub(super) key: Arc<str>,
-    pub(super) work: Work,
-    pub(super) content: PhantomData<fn() -> C>,
-}
-
-impl<C> Handle<C> {
     /// The stage.
-    pub fn id(&self) -> StageId {
-        self.stage
-    }
-
+    pub id: StageId,
     /// Its key.
-    pub fn key(&self) -> &str {
-        &self.key
-    }
-
+    pub key: Arc<str>,
     /// What it is expected to leave.
-    pub fn work(&self) -> Work {
-        self.work
-    }
-}
-
-impl<C> Clone for Handle<C> {
-    fn clone(&self) -> Self {
-        Handle { stage: self.stage, key: self.key.clone(), work: self.work, content: PhantomData }
-    }
-}
-
-impl<C> PartialEq for Handle<C> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-
-impl<C> fmt::Debug for Handle<C> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "stage {}", self.key)
-    }
+    pub work: Work,
+    pub(super) content: PhantomData<fn() -> C>,
 }
 
 /// What marks a stage among the settings of another.
@@ -96,26 +64,15 @@ impl<C> Serialize for Handle<C> {
 /// The rows of some artifact, whatever else it holds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RowsOf {
-    stage: Handle<()>,
+    /// The stage that leaves them.
+    pub stage: Handle<()>,
     tensor: &'static str,
 }
 
 impl<C: HasRows> From<&Handle<C>> for RowsOf {
     fn from(handle: &Handle<C>) -> Self {
-        let Handle { stage, key, work, .. } = handle.clone();
-        RowsOf { stage: Handle { stage, key, work, content: PhantomData }, tensor: C::ROWS }
-    }
-}
-
-impl RowsOf {
-    /// What the stage is expected to leave.
-    pub fn work(&self) -> Work {
-        self.stage.work
-    }
-
-    /// The stage.
-    pub fn id(&self) -> StageId {
-        self.stage.stage
+        let Handle { id, key, work, .. } = handle.clone();
+        RowsOf { stage: Handle { id, key, work, content: PhantomData }, tensor: C::ROWS }
     }
 }
 
@@ -144,12 +101,7 @@ impl Computed {
 #[derive(Clone, Debug)]
 pub enum Notice {
     /// Training goes on after this many of its epochs.
-    Resumed {
-        /// Epochs that were done before.
-        epoch: usize,
-        /// All its epochs.
-        epochs: usize,
-    },
+    Resumed { epoch: usize, epochs: usize },
     /// Something worth a line.
     Remark(String),
 }
@@ -175,7 +127,7 @@ impl Job<'_> {
     /// # Errors
     /// An artifact that lacks what it should hold.
     pub fn open<C: Content>(&self, handle: &Handle<C>) -> Result<C::View<'_>> {
-        C::open(self.artifact(handle.stage))
+        C::open(self.artifact(handle.id))
     }
 
     /// The rows that a stage has left.
@@ -183,7 +135,7 @@ impl Job<'_> {
     /// # Errors
     /// An artifact without them.
     pub fn rows(&self, of: &RowsOf) -> Result<Rows<'_>> {
-        self.artifact(of.id()).rows(of.tensor)
+        self.artifact(of.stage.id).rows(of.tensor)
     }
 
     /// The images that rows came from.
@@ -191,7 +143,7 @@ impl Job<'_> {
     /// # Errors
     /// An artifact that does not tell.
     pub fn images(&self, of: &RowsOf) -> Result<&[u32]> {
-        self.artifact(of.id()).u32("image")
+        self.artifact(of.stage.id).u32("image")
     }
 
     /// The artifact of an input.
@@ -221,8 +173,7 @@ impl Job<'_> {
             Lookup::Found(artifact) => Some(artifact),
             Lookup::Absent => None,
             Lookup::Damaged(reason) => {
-                let text = format!("a checkpoint is damaged and will not be used: {reason}");
-                (self.notice)(Notice::Remark(text));
+                (self.notice)(Notice::Remark(format!("a checkpoint is damaged and will not be used: {reason}")));
                 None
             }
         }

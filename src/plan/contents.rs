@@ -7,7 +7,7 @@ use crate::matrix::Rows;
 use crate::store::Artifact;
 
 /// What an artifact holds, and how it is looked at.
-pub trait Content: 'static {
+pub trait Content: Clone + PartialEq + std::fmt::Debug + 'static {
     /// What a reader sees of it.
     type View<'a>;
 
@@ -34,7 +34,7 @@ pub trait HasImages: HasRows {}
 macro_rules! content {
     ($(#[$doc:meta])* $name:ident, $view:ty, $artifact:ident => $open:expr $(, rows in $rows:literal)?) => {
         $(#[$doc])*
-        #[derive(Debug)]
+        #[derive(Clone, PartialEq, Debug)]
         pub enum $name {}
 
         impl Content for $name {

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::spec::{SPEC_VERSION, digest, to_json};
 
 /// What a stage does when it is executed.
-type Computation<'a> = dyn Fn(&Job) -> Result<Computed> + Send + Sync + 'a;
+pub type Computation<'a> = dyn Fn(&Job) -> Result<Computed> + Send + Sync + 'a;
 
 /// A stage of a graph, whatever it computes.
 pub struct Stage<'a> {
@@ -29,17 +29,8 @@ pub struct Stage<'a> {
     pub label: String,
     /// What it is expected to cost.
     pub work: Work,
-    compute: Box<Computation<'a>>,
-}
-
-impl Stage<'_> {
-    /// Does it.
-    ///
-    /// # Errors
-    /// Those of the computation.
-    pub fn compute(&self, job: &Job) -> Result<Computed> {
-        (self.compute)(job)
-    }
+    /// The computation.
+    pub compute: Box<Computation<'a>>,
 }
 
 /// A kind of stage, as records name it.
@@ -75,11 +66,11 @@ impl<'a> Graph<'a> {
             "spec": SPEC_VERSION, "kind": C::KIND, "method": C::METHOD, "version": C::VERSION, "stage": own,
         });
         let key: Arc<str> = digest(&identity, 32).into();
-        if let Some(&stage) = self.by_key.get(&key) {
-            return Handle { stage, key, work: self.stages[stage.0].work, content: PhantomData };
+        if let Some(&id) = self.by_key.get(&key) {
+            return Handle { id, key, work: self.stages[id.0].work, content: PhantomData };
         }
-        let (stage, work) = (StageId(self.stages.len()), computation.work());
-        self.by_key.insert(key.clone(), stage);
+        let (id, work) = (StageId(self.stages.len()), computation.work());
+        self.by_key.insert(key.clone(), id);
         self.stages.push(Stage {
             kind: C::KIND,
             method: C::METHOD,
@@ -90,7 +81,7 @@ impl<'a> Graph<'a> {
             work,
             compute: Box::new(move |job| computation.compute(job)),
         });
-        Handle { stage, key, work, content: PhantomData }
+        Handle { id, key, work, content: PhantomData }
     }
 
     /// The stages named in a stage's own value, each once, in the order of its fields.

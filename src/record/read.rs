@@ -9,14 +9,14 @@ use super::write::{DECLARED, FILES, RunFolder};
 use super::{Cost, ImageRow, StageLog, VERSION};
 use crate::error::{Error, Result};
 use crate::methods::Scoring;
-use crate::spec::{Declared, Experiment, Kinds, RunSpec, id_of, load_recorded};
+use crate::spec::{Experiment, Kinds, RunSpec, id_of, load_recorded};
 
 /// An experiment as recorded.
 #[derive(Debug)]
 pub struct Recorded {
     pub folder: PathBuf,
     /// The experiment, read back from what it left in the folder.
-    pub experiment: Experiment<Declared>,
+    pub experiment: Experiment<RunSpec>,
     /// The recorded runs, failed ones included, in the experiment's order.
     pub runs: Vec<RecordedRun>,
     /// Rows of all recorded runs, in the experiment's order.
@@ -122,7 +122,7 @@ pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Error {
 pub fn read_experiment(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
     let there = refuse_strangers(folder)?;
     let mut recorded = read(folder, kinds, &|_| true)?;
-    let declared: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.spec.id()).collect();
+    let declared: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.id.clone()).collect();
     recorded.others = there.into_iter().filter(|id| !declared.contains(id)).collect();
     Ok(recorded)
 }
@@ -142,11 +142,11 @@ fn read(folder: &Path, kinds: &Kinds, wanted: &dyn Fn(&str) -> bool) -> Result<R
     let (runs, metrics, missing, others) = Default::default();
     let mut recorded = Recorded { folder: folder.into(), experiment, runs, metrics, missing, others };
     for run in &recorded.experiment.runs {
-        let id = run.spec.id();
+        let id = run.id.clone();
         if !wanted(&id) {
             continue;
         }
-        match read_run(RunFolder::new(folder, &id), &id, &run.spec)? {
+        match read_run(RunFolder::new(folder, &id), &id, run)? {
             Some((run, metrics)) => {
                 recorded.metrics.extend(metrics);
                 recorded.runs.push(run);
@@ -165,7 +165,7 @@ fn read(folder: &Path, kinds: &Kinds, wanted: &dyn Fn(&str) -> bool) -> Result<R
 }
 
 /// The runs that an experiment declared when it was recorded.
-fn declared(path: &Path) -> Result<Vec<Declared>> {
+fn declared(path: &Path) -> Result<Vec<RunSpec>> {
     #[derive(serde::Deserialize)]
     struct Line {
         run: String,
@@ -178,7 +178,7 @@ fn declared(path: &Path) -> Result<Vec<Declared>> {
     let read = |line: &str| {
         let line: Line = serde_json::from_str(line)
             .map_err(|fault| Error::store(path, format!("not a list of runs ({fault})"), "run the experiment again"))?;
-        Ok(Declared { spec: RunSpec { id: line.run, ..line.spec } })
+        Ok(RunSpec { id: line.run, ..line.spec })
     };
     text.lines().map(read).collect()
 }

@@ -165,7 +165,7 @@ pub fn write_failure(
 fn base_row(experiment: &str, spec: &RunSpec) -> MetricRecord {
     MetricRecord {
         experiment: experiment.into(),
-        run: spec.id(),
+        run: spec.id.clone(),
         variant: spec.variant.clone(),
         method: spec.method_name().into(),
         dataset: spec.dataset.clone(),
@@ -249,7 +249,7 @@ fn write_log(folder: &RunFolder, provenance: &Provenance) -> Result<()> {
 
 fn write_run_toml(folder: &RunFolder, experiment: &Experiment, run: &Run, key: &str, rest: Json) -> Result<()> {
     let mut json = json!({
-        "record": VERSION, "run": run.spec.id(), "experiment": experiment.name, "title": experiment.title, "key": key,
+        "record": VERSION, "run": run.spec.id, "experiment": experiment.name, "title": experiment.title, "key": key,
         "identity": run.identity, "spec": run.spec, "environment": Environment::now(),
     });
     if let (Some(json), Json::Object(rest)) = (json.as_object_mut(), rest) {
@@ -271,7 +271,7 @@ fn write_run_toml(folder: &RunFolder, experiment: &Experiment, run: &Run, key: &
 /// # Errors
 /// A folder that cannot be written.
 pub fn write_experiment(folder: &Path, experiment: &Experiment) -> Result<()> {
-    let line = |run: &Run| json!({ "run": run.spec.id(), "spec": run.spec }).to_string() + "\n";
+    let line = |run: &Run| json!({ "run": run.spec.id, "spec": run.spec }).to_string() + "\n";
     let runs: String = experiment.runs.iter().map(line).collect();
     write_atomically(&folder.join(DECLARED), runs.as_bytes())?;
     write_atomically(&folder.join("experiment.toml"), experiment.resolved.as_bytes())
@@ -284,7 +284,7 @@ pub(super) const DECLARED: &str = "runs.jsonl";
 pub fn rebuild_views<R: AsRef<RunSpec>>(folder: &Path, experiment: &Experiment<R>) -> Result<()> {
     let (mut metrics, mut images): (Vec<MetricRecord>, Option<DataFrame>) = Default::default();
     for run in &experiment.runs {
-        let own = RunFolder::new(folder, &run.as_ref().id());
+        let own = RunFolder::new(folder, &run.as_ref().id);
         if !own.file("run.toml").is_file() {
             continue;
         }

@@ -44,7 +44,7 @@ fn seeds(pivot: &Pivot) -> Option<String> {
 
 /// How a metric is defined; where variants differ in that, each definition with its variants.
 fn definitions(recorded: &Recorded, metric: MetricName) -> Vec<String> {
-    let runs = recorded.experiment.runs.iter().map(|run| &run.spec);
+    let runs = recorded.experiment.runs.iter();
     let sentence = |spec: &crate::spec::RunSpec| metric.definition(&spec.evaluation.definitions());
     let found = groups(runs.map(|spec| (sentence(spec), spec.variant.as_str())));
     let name = metric.as_str();

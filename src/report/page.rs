@@ -68,10 +68,10 @@ pub fn page(
 
 fn missing(recorded: &Recorded, figures: &Figures) -> Markup {
     let mut what = Vec::new();
-    for run in recorded.experiment.runs.iter().filter(|run| recorded.missing.contains(&run.spec.id())) {
-        let (spec, seen) = (&run.spec, run.spec.protocol.seen.count);
+    for spec in recorded.experiment.runs.iter().filter(|spec| recorded.missing.contains(&spec.id)) {
+        let seen = spec.protocol.seen.count;
         let name = format!("{}, {}, {seen} seen, seed {}", spec.variant, spec.dataset, spec.seed);
-        what.push(format!("{name}: not run ({})", spec.id()));
+        what.push(format!("{name}: not run ({})", spec.id));
     }
     for (run, message) in recorded.runs.iter().filter_map(|run| Some((run, run.failure.as_ref()?))) {
         what.push(format!("{}, seed {}: failed ({}): {message}", run.spec.variant, run.spec.seed, run.id));

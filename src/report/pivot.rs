@@ -10,7 +10,7 @@ use super::frame::{self, Place, Wanted, distinct, listed};
 use super::labels::Tags;
 use crate::metrics::{MetricName, deviation, mean};
 use crate::record::{MEAN, MetricRecord, Recorded};
-use crate::spec::{Declared, Dimension, Table, names_variant};
+use crate::spec::{Dimension, RunSpec, Table, names_variant};
 
 /// One cell: mean and spread over seeds.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,8 +102,8 @@ impl Places {
     fn new(recorded: &Recorded, spec: &Table, every_class: bool) -> Self {
         let wanted = Wanted::of(spec);
         let shown = |class: &String| if every_class { listed(&spec.classes, class) } else { class == MEAN };
-        let runs = recorded.experiment.runs.iter().filter(|run| wanted.has(&Place::of(&run.spec, MEAN)));
-        let of_run = |run| classes(recorded, run).into_iter().filter(shown).map(|class| Place::of(&run.spec, &class));
+        let runs = recorded.experiment.runs.iter().filter(|run| wanted.has(&Place::of(run, MEAN)));
+        let of_run = |run| classes(recorded, run).into_iter().filter(shown).map(|class| Place::of(run, &class));
         let declared: Vec<Place> = runs.flat_map(of_run).collect();
         let absent = spec.also.iter().flat_map(|also| {
             let name = also.name();
@@ -158,18 +158,17 @@ impl Places {
 }
 
 /// The classes of a declared run: its own where they are known, else those of other runs of its dataset.
-fn classes(recorded: &Recorded, run: &Declared) -> Vec<String> {
+fn classes(recorded: &Recorded, run: &RunSpec) -> Vec<String> {
     let of = |wanted: &dyn Fn(&MetricRecord) -> bool| -> Vec<String> {
         let rows = recorded.metrics.iter().filter(|row| wanted(row));
         frame::classes(rows).into_iter().map(str::to_string).collect()
     };
-    let id = run.spec.id();
-    let mut found = of(&|row| row.run == id);
+    let mut found = of(&|row| row.run == run.id);
     if found.is_empty() {
-        found = run.spec.classes.clone();
+        found = run.classes.clone();
     }
     if found.is_empty() {
-        found = of(&|row| row.dataset == run.spec.dataset);
+        found = of(&|row| row.dataset == run.dataset);
     }
     found.push(MEAN.into());
     found

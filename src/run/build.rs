@@ -5,12 +5,12 @@
 use serde_json::json;
 
 use super::evaluate::Evaluate;
-use super::prepare::{self, Prepared};
+use super::prepare::{self, Prepared, RunEnvironment};
 use super::session::Session;
 use crate::error::Result;
 use crate::methods::{self, Method, Outputs};
-use crate::plan::{Graph, Handle, Inputs, Metrics, Scores};
-use crate::record;
+use crate::plan::{Graph, Handle, Inputs, Metrics, StageId};
+use crate::record::{self, RunFolder, Standing};
 use crate::spec::{Run, digest};
 
 /// A run with its graph. Nothing is computed yet.
@@ -28,14 +28,22 @@ pub struct Built<'a> {
 }
 
 impl Built<'_> {
-    /// The scores of each class.
-    pub fn scores(&self) -> impl Iterator<Item = &Handle<Scores>> {
-        self.outputs.iter().flat_map(|output| &output.scores)
-    }
-
     /// What the run's record stands for; another key means that the record is stale.
     pub fn record_key(&self) -> String {
-        digest(&json!({ "metrics": self.metrics.key(), "record": record::VERSION }), 32)
+        digest(&json!({ "metrics": &*self.metrics.key, "record": record::VERSION }), 32)
+    }
+
+    /// How the record in `folder` stands to it.
+    pub(super) fn standing(&self, folder: &RunFolder) -> Standing {
+        folder.standing(&self.record_key(), &self.prepared.dataset_digest, &self.prepared.weights_digest)
+    }
+
+    /// Stages whose artifacts go into the record: scores, models, banks.
+    pub(super) fn needed(&self) -> [Vec<StageId>; 3] {
+        let models = self.outputs.iter().filter_map(|output| Some(output.model.as_ref()?.id)).collect();
+        let banks = self.outputs.iter().flat_map(|output| &output.banks).map(|bank| bank.stage.id).collect();
+        let scores = self.outputs.iter().flat_map(|output| &output.scores).map(|scores| scores.id).collect();
+        [scores, models, banks]
     }
 }
 
@@ -53,16 +61,15 @@ pub fn with_more<T, M>(
 ) -> Result<T> {
     let prepared = prepare::prepare(session, run)?;
     let method = methods::of(run);
-    let groups = prepared.groups(run);
-    let environment = prepared.environment(session);
+    let groups = prepared.groups();
+    let environment = RunEnvironment { session, prepared: &prepared };
     let inputs: Vec<Inputs>; // declared before the graph, whose stages borrow them
     let mut graph = Graph::default();
-    inputs =
-        groups.iter().map(|group| prepared.inputs(session, &mut graph, &environment, group)).collect::<Result<_>>()?;
+    inputs = groups.iter().map(|group| environment.inputs(&mut graph, group)).collect::<Result<_>>()?;
     let outputs = inputs.iter().map(|input| method.stages(&mut graph, input)).collect::<Result<Vec<_>>>()?;
     // Groups hold the classes in the split's order: all together, or one after the other.
     let scores = outputs.iter().flat_map(|output| &output.scores).cloned().collect();
-    let metrics = graph.add(Evaluate::new(run, &prepared, method.scoring(), scores));
+    let metrics = graph.add(Evaluate::new(&prepared, method.scoring(), scores));
     let more = more(&mut graph, &outputs);
     work(&Built { prepared: &prepared, method, graph: &graph, outputs: &outputs, metrics }, more)
 }

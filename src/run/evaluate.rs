@@ -12,12 +12,11 @@ use super::prepare::Prepared;
 
 use crate::data::{ClassSplit, MaskSource, Split, evaluation_mask, mask};
 use crate::error::{Error, Result};
-use crate::features::Shape;
 use crate::methods::{Scoring, Select};
-use crate::metrics::{self, Definitions, Metric, MetricName, PixelImage, PixelSource, image_metrics, pixel_metrics};
+use crate::metrics::{self, Metric, MetricName, PixelImage, PixelSource, image_metrics, pixel_metrics};
 use crate::plan::{Compute, Computed, Handle, Job, Metrics, Scores, Work};
 use crate::record::{ClassResult, ImageRow, MetricRow, RESULTS_VERSION, Results};
-use crate::spec::{self, Geometry, Run, Settings};
+use crate::spec::{self, Geometry, Settings};
 use crate::store::{Artifact, TensorDecl};
 
 /// Reads all mask files, so that a bad one is found before hours of work and not after.
@@ -54,24 +53,20 @@ pub(super) struct Evaluate<'a> {
     /// Digest of labels and masks.
     truth: &'a str,
     #[serde(skip)]
-    split: &'a Split,
-    #[serde(skip)]
-    shape: Shape,
+    prepared: &'a Prepared,
 }
 
 impl<'a> Evaluate<'a> {
     /// The evaluation of a run's scores.
-    pub fn new(run: &Run, prepared: &'a Prepared, scoring: Scoring, scores: Vec<Handle<Scores>>) -> Self {
-        let split = &prepared.split;
+    pub fn new(prepared: &'a Prepared, scoring: Scoring, scores: Vec<Handle<Scores>>) -> Self {
         Evaluate {
-            evaluation: run.spec.evaluation.clone().into(),
-            geometry: run.spec.image.clone().into(),
-            classes: split.classes.iter().map(|class| class.name.as_str()).collect(),
+            evaluation: prepared.spec.evaluation.clone().into(),
+            geometry: prepared.spec.image.clone().into(),
+            classes: prepared.split.classes.iter().map(|class| class.name.as_str()).collect(),
             scoring: scoring.into(),
             scores,
             truth: &prepared.truth_digest,
-            split,
-            shape: prepared.shape,
+            prepared,
         }
     }
 }
@@ -87,7 +82,7 @@ impl Compute for Evaluate<'_> {
     }
 
     fn work(&self) -> Work {
-        let images = self.split.classes.iter().map(|class| class.test.len()).sum::<usize>();
+        let images = self.prepared.split.classes.iter().map(|class| class.test.len()).sum::<usize>();
         let side = if self.evaluation.size == 0 { self.geometry.size } else { self.evaluation.size };
         let pixels = side.pow(2) * images;
         // Upsampling, Gaussian and a sort of all scores.
@@ -96,10 +91,10 @@ impl Compute for Evaluate<'_> {
 
     fn compute(&self, job: &Job) -> Result<Computed> {
         let mut evaluation = Evaluation { stage: self, classes: Vec::new() };
-        for (class, scores) in self.split.classes.iter().zip(&self.scores) {
+        for (class, scores) in self.prepared.split.classes.iter().zip(&self.scores) {
             let scores = job.open(scores)?;
             let shape = scores.shape("scores")?;
-            if shape.len() != 3 || shape[1] != class.test.len() || shape[2] != self.shape.patches() {
+            if shape.len() != 3 || shape[1] != class.test.len() || shape[2] != self.prepared.shape.patches() {
                 let what = format!("scores of class `{}` have shape {shape:?}", class.name);
                 return Err(Error::method(what, "remove the store and run again"));
             }
@@ -153,10 +148,6 @@ impl Evaluation<'_> {
         Ok(Results { classes, means, epoch, curve })
     }
 
-    fn image_scores(&self, artifact: &Artifact, epoch: usize) -> Result<Vec<f64>> {
-        image_scores(artifact, epoch, &self.stage.scoring)
-    }
-
     /// How many epochs the scores hold.
     fn epochs(&self) -> Result<usize> {
         self.classes.first().map_or(Ok(1), |(_, artifact)| artifact.shape("scores").map(|shape| shape[0]))
@@ -168,8 +159,8 @@ impl Evaluation<'_> {
         let of_epoch = |epoch: usize| {
             let mut aurocs = Vec::new();
             for (class, artifact) in &self.classes {
-                let scores = self.image_scores(artifact, epoch)?;
-                let metrics = image_metrics(&scores, &class.truth.labels(), &self.definitions())?;
+                let scores = image_scores(artifact, epoch, &self.stage.scoring)?;
+                let metrics = image_metrics(&scores, &class.truth.labels(), &self.stage.evaluation.definitions())?;
                 aurocs.push(metrics[0].value.ok());
             }
             Ok(metrics::class_mean(aurocs).mean)
@@ -189,27 +180,20 @@ impl Evaluation<'_> {
         })
     }
 
-    fn definitions(&self) -> Definitions {
-        self.stage.evaluation.definitions()
-    }
-
     fn class(&self, class: &ClassSplit, artifact: &Artifact, epoch: usize) -> Result<ClassResult> {
-        let patches = self.stage.shape.patches();
+        let patches = self.stage.prepared.shape.patches();
         let all = artifact.f32("scores")?;
         let scores = &all[epoch * class.test.len() * patches..(epoch + 1) * class.test.len() * patches];
         if let Some(position) = scores.iter().position(|score| !score.is_finite()) {
             let image = &class.truth.images()[position / patches].image;
-            return Err(Error::data(
-                image.place(),
-                "its patch scores are not finite",
-                "check the training log of this run for diverging losses",
-            ));
+            let help = "check the training log of this run for diverging losses";
+            return Err(Error::data(image.place(), "its patch scores are not finite", help));
         }
-        let image_scores = self.image_scores(artifact, epoch)?;
-        let labels = class.truth.labels();
-        let source = Source { evaluation: self, class, scores };
-        let pixels = pixel_metrics(&source, &self.definitions())?;
-        let found = image_metrics(&image_scores, &labels, &self.definitions())?.into_iter().chain(pixels.metrics);
+        let image_scores = image_scores(artifact, epoch, &self.stage.scoring)?;
+        let definitions = self.stage.evaluation.definitions();
+        let pixels = pixel_metrics(&Source { stage: self.stage, class, scores }, &definitions)?;
+        let found =
+            image_metrics(&image_scores, &class.truth.labels(), &definitions)?.into_iter().chain(pixels.metrics);
         let images = class.truth.images().iter().zip(&image_scores).map(|(labelled, &score)| ImageRow {
             class: class.name.clone(),
             path: labelled.image.path.clone(),
@@ -257,7 +241,7 @@ fn mean_row(name: &str, classes: &[ClassResult]) -> MetricRow {
 
 /// Maps and masks of one class, made when asked for, so that memory does not grow with the class.
 struct Source<'a> {
-    evaluation: &'a Evaluation<'a>,
+    stage: &'a Evaluate<'a>,
     class: &'a ClassSplit,
     scores: &'a [f32],
 }
@@ -274,7 +258,7 @@ impl PixelSource for Source<'_> {
     }
 
     fn load(&self, image: usize) -> Result<PixelImage<'_, f32>> {
-        let Evaluate { evaluation, geometry, shape, scoring, .. } = self.evaluation.stage;
+        let Evaluate { evaluation, geometry, scoring, prepared: Prepared { shape, .. }, .. } = self.stage;
         let labelled = &self.class.truth.images()[image];
         let mask = evaluation_mask(labelled, geometry, evaluation.size, evaluation.mask_resize)?;
         let patches = &self.scores[image * shape.patches()..(image + 1) * shape.patches()];

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::progress::Event;
 use super::session::Session;
 use crate::clock::Clock;
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::methods::Outputs;
-use crate::plan::{Graph, Handle, Job, Scores, StageId};
+use crate::plan::{Graph, Job, Stage, StageId};
 use crate::record::{Cost, StageLog};
 use crate::store::{Artifact, Lock, Lookup, Manifest, Spent};
 
@@ -49,42 +50,23 @@ impl<'s, 'g> Executor<'s, 'g> {
         if let Some(artifact) = self.session.opened(key) {
             return Ok(Some(artifact));
         }
-        if let Some(artifact) = self.find(stage.kind, key) {
-            self.session.progress.found(stage.kind, key);
+        if let Some(artifact) = self.stored(stage) {
             return Ok(Some(artifact));
         }
         let Some(inputs) = self.each(stage.inputs.clone())? else { return Ok(None) };
         let Some(_lock) = self.lock(id)? else { return Ok(None) };
         // Someone may have finished it between the look and the lock.
-        if let Some(artifact) = self.find(stage.kind, key) {
-            self.session.progress.found(stage.kind, key);
+        if let Some(artifact) = self.stored(stage) {
             return Ok(Some(artifact));
         }
         self.compute(id, stage.inputs.iter().copied().zip(inputs).collect())?;
-        let found = self.find(stage.kind, key).ok_or_else(|| {
-            Error::store(
-                self.session.store.root(),
-                format!("the artifact of `{}` cannot be read back", stage.label),
-                "check the disk",
-            )
-        });
-        found.map(Some)
-    }
-
-    /// The artifacts of several lists of stages.
-    pub fn ensure_all<const N: usize>(&mut self, lists: [Vec<StageId>; N]) -> Result<Option<[Vec<Arc<Artifact>>; N]>> {
-        let mut found = [const { Vec::new() }; N];
-        for (list, found) in lists.into_iter().zip(&mut found) {
-            match self.each(list)? {
-                Some(artifacts) => *found = artifacts,
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(found))
+        let what = || format!("the artifact of `{}` cannot be read back", stage.label);
+        let lost = || Error::store(self.session.store.root(), what(), "check the disk");
+        self.find(stage.kind, key).ok_or_else(lost).map(Some)
     }
 
     /// The artifacts of stages; `None` when one of them is being computed elsewhere.
-    fn each(&mut self, stages: Vec<StageId>) -> Result<Option<Vec<Arc<Artifact>>>> {
+    pub fn each(&mut self, stages: Vec<StageId>) -> Result<Option<Vec<Arc<Artifact>>>> {
         let mut found = Some(Vec::with_capacity(stages.len()));
         for id in stages {
             match (self.ensure(id)?, &mut found) {
@@ -97,15 +79,13 @@ impl<'s, 'g> Executor<'s, 'g> {
 
     /// The lock on making a stage's artifact.
     fn lock(&self, id: StageId) -> Result<Option<Lock>> {
-        let stage = self.graph.stage(id);
-        let key = &*stage.key;
-        match self.patience {
-            Patience::Leave => self.session.store.lock(&format!("{}-{key}", stage.kind)),
-            Patience::Wait => {
-                self.session.progress.waiting(key, &stage.label);
-                self.session.wait_for(&format!("{}-{key}", stage.kind)).map(Some)
-            }
+        let Stage { kind, key, label, .. } = self.graph.stage(id);
+        let name = format!("{kind}-{key}");
+        if self.patience == Patience::Leave {
+            return self.session.store.lock(&name);
         }
+        self.session.progress.tell(Event::Waiting { key: key.to_string(), label: label.clone() });
+        self.session.wait_for(&name).map(Some)
     }
 
     fn compute(&mut self, id: StageId, inputs: BTreeMap<StageId, Arc<Artifact>>) -> Result<()> {
@@ -124,7 +104,7 @@ impl<'s, 'g> Executor<'s, 'g> {
             kind: stage.kind,
             key,
         };
-        let computed = stage.compute(&job)?;
+        let computed = (stage.compute)(&job)?;
         let spent = Spent {
             wall_seconds: computed.earlier.wall_seconds + clock.wall_seconds(),
             cpu_seconds: computed.earlier.cpu_seconds + clock.cpu_seconds(),
@@ -132,9 +112,21 @@ impl<'s, 'g> Executor<'s, 'g> {
         };
         computed.writer.finish(computed.note, &spent)?;
         session.store.remove_checkpoints(stage.kind, key)?;
-        session.progress.stage_done(stage.kind, key, &stage.label, clock.wall_seconds());
+        session.progress.tell(Event::Computed {
+            kind: stage.kind.into(),
+            key: key.into(),
+            label: stage.label.clone(),
+            seconds: clock.wall_seconds(),
+        });
         self.computed.push(id);
         Ok(())
+    }
+
+    /// The artifact of a stage, where the store has it.
+    fn stored(&self, stage: &Stage) -> Option<Arc<Artifact>> {
+        let found = self.find(stage.kind, &stage.key)?;
+        self.session.progress.tell(Event::Found { kind: stage.kind.into(), key: stage.key.to_string() });
+        Some(found)
     }
 
     fn find(&self, kind: &str, key: &str) -> Option<Arc<Artifact>> {
@@ -147,7 +139,7 @@ impl<'s, 'g> Executor<'s, 'g> {
             }
             Lookup::Absent => None,
             Lookup::Damaged(reason) => {
-                self.session.progress.damaged(reason);
+                self.session.progress.tell(Event::Damaged { reason });
                 None
             }
         }
@@ -155,26 +147,23 @@ impl<'s, 'g> Executor<'s, 'g> {
 
     /// What every stage of the graph was and cost, for the record.
     pub fn log(&self) -> Vec<StageLog> {
-        self.graph
-            .ids()
-            .filter_map(|id| {
-                let stage = self.graph.stage(id);
-                let manifest = self.manifest(id)?;
-                Some(StageLog {
-                    kind: stage.kind.into(),
-                    label: stage.label.clone(),
-                    key: stage.key.to_string(),
-                    method: stage.method.into(),
-                    version: stage.version,
-                    maker: manifest.maker,
-                    computed: self.computed.contains(&id),
-                    estimated_seconds: self.session.rates.seconds(stage.kind, stage.work.operations),
-                    wall_seconds: manifest.wall_seconds,
-                    cpu_seconds: manifest.cpu_seconds,
-                    note: manifest.note,
-                })
+        let line = |id: StageId| {
+            let (stage, manifest) = (self.graph.stage(id), self.manifest(id)?);
+            Some(StageLog {
+                kind: stage.kind.into(),
+                label: stage.label.clone(),
+                key: stage.key.to_string(),
+                method: stage.method.into(),
+                version: stage.version,
+                maker: manifest.maker,
+                computed: self.computed.contains(&id),
+                estimated_seconds: self.session.rates.seconds(stage.kind, stage.work.operations),
+                wall_seconds: manifest.wall_seconds,
+                cpu_seconds: manifest.cpu_seconds,
+                note: manifest.note,
             })
-            .collect()
+        };
+        self.graph.ids().filter_map(line).collect()
     }
 
     /// What the model costs in use. Milliseconds per image are those of every stage that a new image would pass:
@@ -188,13 +177,10 @@ impl<'s, 'g> Executor<'s, 'g> {
         split: &Split,
     ) -> Result<Cost> {
         let learned: u64 = models.iter().filter_map(|model| model.manifest().note["parameters"].as_u64()).sum();
-        let mut bank_bytes = 0;
-        for bank in banks {
-            bank_bytes += bank.f32("rows")?.len() as u64 * 4;
-        }
+        let bank_bytes = banks.iter().map(|bank| Ok(bank.f32("rows")?.len() as u64 * 4)).sum::<Result<_>>()?;
         let (mut seconds, mut images) = (0.0, 0usize);
         let scores = outputs.iter().flat_map(|output| &output.scores);
-        for (class, stage) in split.classes.iter().zip(scores.map(Handle::<Scores>::id)) {
+        for (class, stage) in split.classes.iter().zip(scores.map(|scores| scores.id)) {
             images += class.test.len();
             let Some(pool) = self.pool_of(stage) else { continue };
             let share = class.test.len() as f64 / class.pool.len().max(1) as f64;

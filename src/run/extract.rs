@@ -3,15 +3,16 @@
 use serde::Serialize;
 use serde_json::json;
 
+use super::prepare::Prepared;
 use super::session::Session;
 use crate::backbone::{self, Architecture};
 use crate::data::{Image, load_rgb};
 use crate::device::Chosen;
 use crate::error::Result;
-use crate::features::{self, Shape};
+use crate::features;
 use crate::matrix::Matrix;
 use crate::plan::{Compute, Computed, Features, Job, Work};
-use crate::spec::{self, Geometry, RunSpec, Settings};
+use crate::spec::{self, Geometry, Settings};
 use crate::store::TensorDecl;
 
 /// Extracts the features of images.
@@ -32,9 +33,7 @@ pub(super) struct Extract<'a> {
     #[serde(skip)]
     session: &'a Session,
     #[serde(skip)]
-    spec: &'a RunSpec,
-    #[serde(skip)]
-    shape: Shape,
+    prepared: &'a Prepared,
     #[serde(skip)]
     label: String,
     #[serde(skip)]
@@ -45,13 +44,12 @@ impl<'a> Extract<'a> {
     /// The features of `list`, whose contents have the digest `images`.
     pub fn new(
         session: &'a Session,
-        spec: &'a RunSpec,
-        shape: Shape,
-        weights: &'a str,
+        prepared: &'a Prepared,
         list: Vec<Image>,
         images: String,
         label: &str,
     ) -> Result<Self> {
+        let Prepared { spec, shape, .. } = prepared;
         let architecture = Architecture::find(&spec.backbone.name)?;
         let taps = architecture.taps(&spec.backbone.layers)?;
         let operations = architecture.operations(&taps, spec.image.size) * list.len() as f64;
@@ -63,14 +61,13 @@ impl<'a> Extract<'a> {
             geometry: spec.image.clone().into(),
             backbone: &spec.backbone.name,
             layers: taps.iter().map(|tap| tap.name).collect(),
-            weights,
+            weights: &prepared.weights_digest,
             features: spec.features.clone().into(),
             chunk: features::CHUNK_IMAGES,
             device: session.device.clone(),
             list,
             session,
-            spec,
-            shape,
+            prepared,
             label: label.into(),
             work,
         })
@@ -92,8 +89,9 @@ impl Compute for Extract<'_> {
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
-        let (patches, dim, side) = (self.shape.patches(), self.shape.dim, self.geometry.size);
-        let backbone = self.session.backbone(&self.spec.backbone, self.spec.seed)?;
+        let Prepared { spec, shape, .. } = self.prepared;
+        let (patches, dim, side) = (shape.patches(), shape.dim, self.geometry.size);
+        let backbone = self.session.backbone(&spec.backbone, spec.seed)?;
         let mut writer = job.create(vec![TensorDecl::f32("features", &[self.list.len() * patches, dim])])?;
         let load = |number: usize| Ok(load_rgb(&self.list[number], &self.geometry)?.data);
         let mut written = 0;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::methods::Outputs;
 use crate::plan::{Graph, StageId, Work};
 use crate::record::{RunFolder, Standing};
-use crate::spec::{Experiment, Run};
+use crate::spec::{Experiment, Run, RunSpec};
 
 /// A stage of a study.
 #[derive(Clone, Debug)]
@@ -38,18 +38,8 @@ pub struct StageForecast {
 /// A run of a study.
 #[derive(Debug)]
 pub struct RunForecast {
-    /// Id.
-    pub id: String,
-    /// Row of the experiment.
-    pub variant: String,
-    /// Method name.
-    pub method: String,
-    /// Dataset name.
-    pub dataset: String,
-    /// Seen anomalies per class.
-    pub seen_anomalies: usize,
-    /// Seed.
-    pub seed: u64,
+    /// The run.
+    pub spec: RunSpec,
     /// How its record stands.
     pub standing: Standing,
     /// Keys of its stages.
@@ -67,6 +57,8 @@ pub struct Forecast {
     pub runs: Vec<RunForecast>,
     /// Its distinct stages, in the order in which runs need them.
     pub stages: Vec<StageForecast>,
+    /// Where each of them is in the list, by key.
+    places: BTreeMap<String, usize>,
 }
 
 impl Forecast {
@@ -85,6 +77,32 @@ impl Forecast {
         self.to_do().map(|stage| stage.work.memory_bytes).max().unwrap_or(0)
     }
 
+    /// Counts the stages of a run, of which it needs those that are `wanted`; their keys.
+    fn add(&mut self, session: &Session, built: &Built, wanted: &BTreeSet<StageId>) -> Vec<String> {
+        let mut keys = Vec::new();
+        for id in built.graph.ids() {
+            let stage = built.graph.stage(id);
+            let key = stage.key.to_string();
+            let place = *self.places.entry(key.clone()).or_insert_with(|| {
+                self.stages.push(StageForecast {
+                    kind: stage.kind,
+                    key: key.clone(),
+                    label: stage.label.clone(),
+                    cached: session.store.contains(stage.kind, &key),
+                    to_do: false,
+                    runs: 0,
+                    work: stage.work,
+                    seconds: session.rates.seconds(stage.kind, stage.work.operations),
+                });
+                self.stages.len() - 1
+            });
+            self.stages[place].runs += 1;
+            self.stages[place].to_do |= wanted.contains(&id);
+            keys.push(key);
+        }
+        keys
+    }
+
     /// Stages to do.
     pub fn to_do(&self) -> impl Iterator<Item = &StageForecast> {
         self.stages.iter().filter(|stage| stage.to_do)
@@ -96,8 +114,8 @@ fn to_do(session: &Session, built: &Built, standing: Standing, figures: &[StageI
     let mut wanted = BTreeSet::new();
     let mut open = figures.to_vec();
     if standing != Standing::Current {
-        open.extend(super::needed(built).into_iter().flatten());
-        open.push(built.metrics.id());
+        open.extend(built.needed().into_iter().flatten());
+        open.push(built.metrics.id);
     }
     while let Some(id) = open.pop() {
         let stage = built.graph.stage(id);
@@ -112,29 +130,23 @@ fn to_do(session: &Session, built: &Built, standing: Standing, figures: &[StageI
 pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> Forecast {
     let folder = session.settings.results.join(&experiment.name);
     let mut forecast = Forecast::default();
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for run in runs {
-        let spec = &run.spec;
         let mut planned = RunForecast {
-            id: spec.id(),
-            variant: spec.variant.clone(),
-            method: spec.method_name().into(),
-            dataset: spec.dataset.clone(),
-            seen_anomalies: spec.protocol.seen.count,
-            seed: spec.seed,
+            spec: run.spec.clone(),
             standing: Standing::Absent,
             stages: Vec::new(),
             to_do: 0,
             fault: None,
         };
         let checked = super::prepare::check(session, run).and_then(|()| {
-            let record = RunFolder::new(&folder, &spec.id());
+            let record = RunFolder::new(&folder, &run.spec.id);
             let more =
                 |graph: &mut Graph, outputs: &[Outputs]| gallery::lacking(graph, outputs, experiment, run, &record);
             build::with_more(session, run, more, |built, figures| {
-                planned.standing = super::standing(built, &record);
+                planned.standing = built.standing(&record);
                 let wanted = to_do(session, built, planned.standing, &figures);
-                add(session, built, &wanted, &mut planned, &mut forecast.stages, &mut places);
+                planned.to_do = wanted.len();
+                planned.stages = forecast.add(session, built, &wanted);
                 Ok(())
             })
         });
@@ -142,37 +154,6 @@ pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> For
         forecast.runs.push(planned);
     }
     forecast
-}
-
-fn add(
-    session: &Session,
-    built: &Built,
-    wanted: &BTreeSet<StageId>,
-    planned: &mut RunForecast,
-    stages: &mut Vec<StageForecast>,
-    places: &mut BTreeMap<String, usize>,
-) {
-    planned.to_do = wanted.len();
-    for id in built.graph.ids() {
-        let stage = built.graph.stage(id);
-        let key = &*stage.key;
-        let place = *places.entry(key.into()).or_insert_with(|| {
-            stages.push(StageForecast {
-                kind: stage.kind,
-                key: key.into(),
-                label: stage.label.clone(),
-                cached: session.store.contains(stage.kind, key),
-                to_do: false,
-                runs: 0,
-                work: stage.work,
-                seconds: session.rates.seconds(stage.kind, stage.work.operations),
-            });
-            stages.len() - 1
-        });
-        stages[place].runs += 1;
-        stages[place].to_do |= wanted.contains(&id);
-        planned.stages.push(key.into());
-    }
 }
 
 /// Expected seconds of every stage that `runs` would compute, by key.

@@ -11,6 +11,7 @@ use super::build::{self, Built};
 use super::evaluate;
 use super::execute::{Executor, Patience};
 use super::prepare;
+use super::progress::Event;
 use super::session::Session;
 use crate::data::{Labelled, evaluation_mask, load_rgb, thumbnail};
 use crate::embed::{self, Settings};
@@ -29,7 +30,7 @@ pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
     if experiment.figures.iter().all(|figure| figure.need.is_none()) {
         return Ok(());
     }
-    let _lock = session.wait_for(&session.results_lock(experiment, "gallery"))?;
+    let _lock = session.lock_results(experiment, "gallery")?;
     let folder = session.settings.results.join(&experiment.name);
     let recorded = record::read_experiment(&folder, &experiment.kinds)?;
     for (number, figure) in experiment.figures.iter().enumerate() {
@@ -40,7 +41,10 @@ pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
         };
         match made {
             Err(fault @ Error::Io { .. }) if fault.is_of_the_disk() => return Err(fault),
-            Err(fault) => session.progress.note(&format!("figure {} lacks what it shows: {fault}", number + 1)),
+            Err(fault) => {
+                let text = format!("figure {} lacks what it shows: {fault}", number + 1);
+                session.progress.tell(Event::Note { text });
+            }
             Ok(()) => {}
         }
     }
@@ -127,7 +131,7 @@ pub(super) fn lacking(
         let Some(Need::Embedding(wanted)) = &figure.need else { continue };
         let shows = figure.selection.of(&experiment.runs).contains(&&run.spec);
         if shows && !record.file(&record::embedding_name(wanted)).is_file() {
-            stages.extend(stage(graph, outputs, run, wanted).map(|(stage, _)| stage.id()));
+            stages.extend(stage(graph, outputs, run, wanted).map(|(stage, _)| stage.id));
         }
     }
     stages
@@ -142,7 +146,7 @@ fn embedding(session: &Session, run: &Run, wanted: &WantedEmbedding) -> Result<E
             return Err(Error::method(what, "name other `parts` or `variants` in the figure"));
         };
         let mut executor = Executor::new(session, built.graph, Patience::Wait);
-        let artifact = executor.ensure(stage.id())?.ok_or_else(|| {
+        let artifact = executor.ensure(stage.id)?.ok_or_else(|| {
             Error::method("another process is computing what the figure needs", "run again when it has finished")
         })?;
         let points = artifact.f32("points")?.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
@@ -164,13 +168,13 @@ fn stage(
     wanted: &WantedEmbedding,
 ) -> Option<(Handle<plan::Embedding>, Vec<StageId>)> {
     let shown = methods::wanted_parts(run.spec.method_name(), &wanted.parts);
-    let kind = |bank: &RowsOf| graph.stage(bank.id()).kind;
+    let kind = |bank: &RowsOf| graph.stage(bank.stage.id).kind;
     let holds = |bank: &&RowsOf| shown.iter().any(|part| part.stage == kind(bank));
     let banks: Vec<RowsOf> = outputs.iter().flat_map(|output| &output.banks).filter(holds).cloned().collect();
     if banks.is_empty() {
         return None;
     }
-    let ids = banks.iter().map(RowsOf::id).collect();
+    let ids = banks.iter().map(|bank| bank.stage.id).collect();
     let kinds = banks.iter().map(kind).collect();
     let names = || shown.iter().map(|part| part.name.to_string()).collect();
     let embed = Embed {
@@ -212,7 +216,7 @@ impl Compute for Embed {
     }
 
     fn work(&self) -> Work {
-        let dim = self.banks[0].work().cols;
+        let dim = self.banks[0].stage.work.cols;
         // Neighbours, components, and a few thousand operations per point and step.
         let operations = self.points as f64 * (dim as f64).powi(2) * 3.0 + (self.points * self.epochs) as f64 * 5e3;
         Work::matrix(self.points, 2, operations).with_memory(8 * self.points * dim)
@@ -270,7 +274,7 @@ impl Embed {
                     continue;
                 }
                 let own = match declared.rows {
-                    Some(own) => own(job.artifact(rows.id()))?,
+                    Some(own) => own(job.artifact(rows.stage.id))?,
                     None => vec![true; job.rows(rows)?.len()],
                 };
                 let own = own.into_iter().enumerate().filter(|(_, own)| *own);

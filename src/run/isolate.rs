@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::session::Session;
-use super::{Outcome, build, standing};
+use super::{Outcome, build};
 use crate::error::{Error, Result};
 use crate::record::{RunFolder, Standing};
 use crate::spec::Run;
@@ -27,12 +27,12 @@ impl Isolate {
     /// A process that could not be started, or that ended without saying why. A failure that it has recorded itself is
     /// passed on with the recorded message.
     pub(super) fn attempt(&self, session: &Session, run: &Run, folder: &RunFolder) -> Result<Outcome> {
-        let before = build::with(session, run, |built| Ok(standing(built, folder)))?;
+        let before = build::with(session, run, |built| Ok(built.standing(folder)))?;
         if before == Standing::Current {
             return Ok(Outcome::Current);
         }
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg("--child").args(["--only", &run.spec.id()]);
+        command.args(&self.arguments).arg("--child").args(["--only", &run.spec.id]);
         command.args(["--seeds", &run.spec.seed.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
         let status = command.status().map_err(Error::io("start", &self.program))?;
         match status.code() {

@@ -23,6 +23,7 @@ pub use predict::{Prediction, Request, predict};
 pub use progress::{Event, Progress, duration};
 pub use session::{Session, Settings};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -31,6 +32,7 @@ use crate::methods;
 use crate::plan::StageKind;
 use crate::record::{self, Provenance, Record, RunFolder, Standing};
 use crate::spec::{Experiment, Run};
+use crate::store::Artifact;
 use execute::{Executor, Patience};
 
 /// What became of the runs of an experiment.
@@ -80,7 +82,7 @@ pub struct Options {
 pub fn check(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<()> {
     forecast::expected(session, experiment, runs)?;
     session.device.get()?;
-    session.results_writable(&experiment.name)
+    session::writable(&session.settings.results.join(&experiment.name), "results", "--results")
 }
 
 /// Whether the code of a kind of stage has another version than this one; of kinds that are no more, nobody can say.
@@ -100,20 +102,19 @@ pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run], opti
         record::write_experiment(&folder, experiment)?;
         session.progress.study(forecast::expected(session, experiment, runs)?);
     }
-    let mut summary = Summary::default();
+    let mut study = Study { session, experiment, isolate: options.isolate.as_ref(), summary: Summary::default() };
     let mut pending: Vec<&Run> = runs.iter().collect();
     let mut patience = Patience::Leave;
     while !pending.is_empty() {
         let mut busy = Vec::new();
         let before = pending.len();
         for (number, run) in pending.into_iter().enumerate() {
-            if options.fail_fast && !summary.failed.is_empty() {
-                summary.skipped += 1;
+            if options.fail_fast && !study.summary.failed.is_empty() {
+                study.summary.skipped += 1;
                 continue;
             }
             session.progress.run(runs.len() - before + number, runs.len(), run);
-            let outcome = attempt(session, experiment, run, options, patience, &mut summary)?;
-            if outcome == Outcome::Busy {
+            if study.attempt(run, patience)? == Outcome::Busy {
                 busy.push(run);
             } else {
                 patience = Patience::Leave;
@@ -123,15 +124,15 @@ pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run], opti
         patience = if busy.len() == before { Patience::Wait } else { Patience::Leave };
         pending = busy;
     }
-    session.progress.finish(&summary);
+    session.progress.finish(&study.summary);
     if !options.is_child {
-        let _lock = session.wait_for(&session.results_lock(experiment, "views"))?;
+        let _lock = session.lock_results(experiment, "views")?;
         record::rebuild_views(&folder, experiment)?;
     }
     if !options.is_child && !runs.is_empty() {
         gallery::complete(session, experiment)?;
     }
-    Ok(summary)
+    Ok(study.summary)
 }
 
 /// What came of an attempt at a run.
@@ -147,43 +148,117 @@ enum Outcome {
     Busy,
 }
 
-/// Tries a run and counts what came of it. A full or broken disk is nobody's failed run: it ends the study.
-fn attempt(
-    session: &Session,
-    experiment: &Experiment,
-    run: &Run,
-    options: &Options,
-    patience: Patience,
-    summary: &mut Summary,
-) -> Result<Outcome> {
-    let folder = RunFolder::new(&session.settings.results.join(&experiment.name), &run.spec.id());
-    let result = match &options.isolate {
-        Some(isolate) => isolate.attempt(session, run, &folder),
-        None => isolated(|| one(session, experiment, run, &folder, patience, &mut summary.stale)),
-    };
-    let outcome = match result {
-        Ok(outcome) => outcome,
-        Err(fault @ Error::Io { .. }) if fault.is_of_the_disk() => return Err(fault),
-        Err(fault) => {
-            let message = fault.to_string();
-            session.progress.failed(run, &message);
-            let _lock = session.wait_for(&session.results_lock(experiment, &run.spec.id()))?;
-            // Another process may have done meanwhile what this one could not.
-            let done = build::with(session, run, |built| Ok(standing(built, &folder) == Standing::Current));
-            if !done.unwrap_or(false) {
-                record::write_failure(&folder, experiment, run, &message, fault.help())?;
+/// A study under way.
+struct Study<'a> {
+    session: &'a Session,
+    experiment: &'a Experiment,
+    isolate: Option<&'a Isolate>,
+    summary: Summary,
+}
+
+impl Study<'_> {
+    /// Tries a run and counts what came of it. A full or broken disk is nobody's failed run: it ends the study.
+    fn attempt(&mut self, run: &Run, patience: Patience) -> Result<Outcome> {
+        let (session, spec) = (self.session, &run.spec);
+        let folder = RunFolder::new(&session.settings.results.join(&self.experiment.name), &spec.id);
+        let result = match self.isolate {
+            Some(isolate) => isolate.attempt(session, run, &folder),
+            None => isolated(|| self.one(run, &folder, patience)),
+        };
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(fault @ Error::Io { .. }) if fault.is_of_the_disk() => return Err(fault),
+            Err(fault) => {
+                let (id, message) = (spec.id.clone(), fault.to_string());
+                session.progress.tell(Event::Failed { run: id.clone(), message: message.clone() });
+                let _lock = session.lock_results(self.experiment, &id)?;
+                // Another process may have done meanwhile what this one could not.
+                let done = build::with(session, run, |built| Ok(built.standing(&folder) == Standing::Current));
+                if !done.unwrap_or(false) {
+                    record::write_failure(&folder, self.experiment, run, &message, fault.help())?;
+                }
+                self.summary.failed.push(Failure { run: id, variant: spec.variant.clone(), seed: spec.seed, message });
+                Outcome::Failed
             }
-            let spec = &run.spec;
-            summary.failed.push(Failure { run: spec.id(), variant: spec.variant.clone(), seed: spec.seed, message });
-            Outcome::Failed
+        };
+        match outcome {
+            Outcome::Done => self.summary.done += 1,
+            Outcome::Current => self.summary.current += 1,
+            Outcome::Failed | Outcome::Busy => {}
         }
-    };
-    match outcome {
-        Outcome::Done => summary.done += 1,
-        Outcome::Current => summary.current += 1,
-        Outcome::Failed | Outcome::Busy => {}
+        Ok(outcome)
     }
-    Ok(outcome)
+
+    /// One run, as far as other processes let it.
+    fn one(&mut self, run: &Run, folder: &RunFolder, patience: Patience) -> Result<Outcome> {
+        let (session, id) = (self.session, &run.spec.id);
+        build::with(session, run, |built| {
+            match built.standing(folder) {
+                Standing::Current => return Ok(Outcome::Current),
+                Standing::Stale(why) if !self.summary.stale.iter().any(|(known, ..)| known == id) => {
+                    session.progress.tell(Event::Stale { run: id.clone(), why: why.into() });
+                    self.summary.stale.push((id.clone(), run.spec.variant.clone(), why.into()));
+                }
+                _ => {}
+            }
+            let clock = Clock::start();
+            let mut executor = Executor::new(session, built.graph, patience);
+            if !executor.has(built.metrics.id) {
+                evaluate::check_truth(&built.prepared.split)?;
+            }
+            let Some(metrics) = executor.ensure(built.metrics.id)? else { return Ok(Outcome::Busy) };
+            let [scores, models, banks] = built.needed();
+            let Some(scores) = executor.each(scores)? else { return Ok(Outcome::Busy) };
+            let Some(models) = executor.each(models)? else { return Ok(Outcome::Busy) };
+            let Some(banks) = executor.each(banks)? else { return Ok(Outcome::Busy) };
+            let _lock = session.lock_results(self.experiment, id)?;
+            if built.standing(folder) == Standing::Current {
+                return Ok(Outcome::Current);
+            }
+            let results = evaluate::read(&metrics)?;
+            record::write(
+                folder,
+                &Record {
+                    experiment: self.experiment,
+                    run,
+                    key: &built.record_key(),
+                    results: &results,
+                    scores: &scores,
+                    grid: (built.prepared.shape.height, built.prepared.shape.width),
+                    scoring: built.method.scoring(),
+                    models: &models,
+                    provenance: &provenance(session, built, &executor, [&models, &banks], &clock)?,
+                },
+            )?;
+            session.progress.done(run, &results, clock.wall_seconds());
+            Ok(Outcome::Done)
+        })
+    }
+}
+
+/// Where a run's numbers come from and what they cost.
+fn provenance(
+    session: &Session,
+    built: &Built,
+    executor: &Executor,
+    [models, banks]: [&[Arc<Artifact>]; 2],
+    clock: &Clock,
+) -> Result<Provenance> {
+    let prepared = built.prepared;
+    Ok(Provenance {
+        labels: prepared.labels(session, built.method.labels()),
+        dataset_digest: prepared.dataset_digest.clone(),
+        weights_digest: prepared.weights_digest.clone(),
+        device: session.settings.device.name().into(),
+        threads: rayon::current_num_threads(),
+        wall_seconds: clock.wall_seconds(),
+        cpu_seconds: clock.cpu_seconds(),
+        peak_memory_bytes: crate::clock::peak_memory_bytes(),
+        duplicates: prepared.split.duplicates,
+        skipped_files: prepared.skipped,
+        cost: executor.cost(built.outputs, models, banks, prepared.backbone_parameters, &prepared.split)?,
+        stages: executor.log(),
+    })
 }
 
 /// Turns a panic (a bug, or a tensor library that gives up) into a failed run, so that the others go on.
@@ -196,107 +271,11 @@ fn isolated<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// One run, as far as other processes let it.
-fn one(
-    session: &Session,
-    experiment: &Experiment,
-    run: &Run,
-    folder: &RunFolder,
-    patience: Patience,
-    stale: &mut Vec<(String, String, String)>,
-) -> Result<Outcome> {
-    build::with(session, run, |built| {
-        let standing = || standing(built, folder);
-        match standing() {
-            Standing::Current => return Ok(Outcome::Current),
-            Standing::Stale(why) if !stale.iter().any(|(id, ..)| *id == run.spec.id()) => {
-                session.progress.stale(run, why);
-                stale.push((run.spec.id(), run.spec.variant.clone(), why.into()));
-            }
-            _ => {}
-        }
-        let clock = Clock::start();
-        let mut executor = Executor::new(session, built.graph, patience);
-        if !executor.has(built.metrics.id()) {
-            evaluate::check_truth(&built.prepared.split)?;
-        }
-        let Some(metrics) = executor.ensure(built.metrics.id())? else { return Ok(Outcome::Busy) };
-        let Some(needed) = executor.ensure_all(needed(built))? else { return Ok(Outcome::Busy) };
-        let _lock = session.wait_for(&session.results_lock(experiment, &run.spec.id()))?;
-        if standing() == Standing::Current {
-            return Ok(Outcome::Current);
-        }
-        leave(session, experiment, run, folder, built, &executor, &metrics, needed, &clock)
-    })
-}
-
-/// How the record in `folder` stands to the run as built.
-fn standing(built: &Built, folder: &RunFolder) -> Standing {
-    folder.standing(&built.record_key(), &built.prepared.dataset_digest, &built.prepared.weights_digest)
-}
-
-/// Stages whose artifacts go into the record: scores, models, banks.
-fn needed(built: &Built) -> [Vec<crate::plan::StageId>; 3] {
-    let models = built.outputs.iter().filter_map(|output| Some(output.model.as_ref()?.id())).collect();
-    let banks = built.outputs.iter().flat_map(|output| &output.banks).map(|bank| bank.id()).collect();
-    [built.scores().map(|scores| scores.id()).collect(), models, banks]
-}
-
-/// Writes the record.
-#[expect(clippy::too_many_arguments, reason = "everything that is known at the end of a run")]
-fn leave(
-    session: &Session,
-    experiment: &Experiment,
-    run: &Run,
-    folder: &RunFolder,
-    built: &Built,
-    executor: &Executor,
-    metrics: &Arc<crate::store::Artifact>,
-    needed: [Vec<Arc<crate::store::Artifact>>; 3],
-    clock: &Clock,
-) -> Result<Outcome> {
-    let [scores, models, banks] = needed;
-    let prepared = built.prepared;
-    let results = evaluate::read(metrics)?;
-    let provenance = Provenance {
-        labels: prepared.labels(session, &run.spec, built.method.labels()),
-        dataset_digest: prepared.dataset_digest.clone(),
-        weights_digest: prepared.weights_digest.clone(),
-        device: session.settings.device.name().into(),
-        threads: rayon::current_num_threads(),
-        wall_seconds: clock.wall_seconds(),
-        cpu_seconds: clock.cpu_seconds(),
-        peak_memory_bytes: crate::clock::peak_memory_bytes(),
-        duplicates: prepared.split.duplicates,
-        skipped_files: prepared.skipped,
-        cost: executor.cost(built.outputs, &models, &banks, prepared.backbone_parameters, &prepared.split)?,
-        stages: executor.log(),
-    };
-    let record = Record {
-        experiment,
-        run,
-        key: &built.record_key(),
-        results: &results,
-        scores: &scores,
-        grid: (prepared.shape.height, prepared.shape.width),
-        scoring: built.method.scoring(),
-        models: &models,
-        provenance: &provenance,
-    };
-    record::write(folder, &record)?;
-    session.progress.done(run, &results, clock.wall_seconds());
-    Ok(Outcome::Done)
-}
-
 /// The error for a pattern that selects no run of any experiment.
 pub fn nothing_to_run(pattern: &str, experiments: &[Experiment]) -> Error {
-    let mut variants: Vec<&str> =
-        experiments.iter().flat_map(|e| &e.runs).map(|run| run.spec.variant.as_str()).collect();
-    variants.sort_unstable();
-    variants.dedup();
-    let help = format!(
-        "it is matched against variant names and run ids, * stands for anything; variants: {}",
-        variants.join(", ")
-    );
+    let runs = experiments.iter().flat_map(|experiment| &experiment.runs);
+    let variants: BTreeSet<&str> = runs.map(|run| run.spec.variant.as_str()).collect();
+    let variants = Vec::from_iter(variants).join(", ");
+    let help = format!("it is matched against variant names and run ids, * stands for anything; variants: {variants}");
     Error::usage(format!("no run matches --only {pattern}"), help)
 }

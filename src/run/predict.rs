@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::build;
 use super::evaluate::image_scores;
 use super::execute::{Executor, Patience};
-use super::prepare::{self, Prepared};
+use super::prepare::{self, Prepared, RunEnvironment};
 use super::session::Session;
 use crate::data::{Image, Source, load_rgb};
 use crate::error::{Error, Result};
@@ -69,25 +69,25 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
     if build::with(session, request.run, |built| Ok(built.record_key()))? != request.recorded_key {
         let what = format!(
             "the record of run {} is stale: today's program, data or weights give others",
-            request.run.spec.id()
+            request.run.spec.id.clone()
         );
         return Err(Error::usage(what, "do it again with `dmad run`"));
     }
     let prepared = prepare::prepare(session, request.run)?;
     let group = group(&prepared, request)?;
     let method = methods::of(request.run);
-    let environment = prepared.environment(session);
+    let environment = RunEnvironment { session, prepared: &prepared };
     let inputs: Inputs; // declared before the graph, whose stages borrow it
     let mut graph = Graph::default();
     inputs = {
         let pool = environment.features(&mut graph, &images, "features of the new images")?;
-        let mut inputs = prepared.inputs(session, &mut graph, &environment, &group)?;
+        let mut inputs = environment.inputs(&mut graph, &group)?;
         inputs.tested = vec![Tested { name: "new images".into(), pool, images: (0..images.len()).collect() }];
         inputs
     };
     let outputs = method.stages(&mut graph, &inputs)?;
     let mut executor = Executor::new(session, &graph, Patience::Wait);
-    let found = executor.ensure(outputs.scores[0].id())?;
+    let found = executor.ensure(outputs.scores[0].id)?;
     session.digests().save()?;
     let artifact = found.ok_or_else(|| Error::method("another process holds the scores", "try again"))?;
     let epochs = artifact.shape("scores")?[0];

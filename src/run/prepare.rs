@@ -1,11 +1,9 @@
 //! From a run to its inputs: dataset, split, feature stages. Nothing is computed here but digests.
 
-use std::sync::Arc;
-
 use super::extract::Extract;
 use super::session::Session;
 use crate::backbone::Architecture;
-use crate::data::{Image, Index, MaskSource, Source, Split, check_geometry, list_digest, split};
+use crate::data::{Image, Labelled, MaskSource, Source, Split, check_geometry, list_digest, split};
 use crate::error::{Error, Result};
 use crate::features::{Shape, feature_shape};
 use crate::methods::{self, ExtraDataset, Given};
@@ -14,7 +12,6 @@ use crate::spec::{Run, RunSpec, Setting};
 
 /// A run with its data known.
 pub struct Prepared {
-    /// Images, split.
     pub split: Split,
     /// Shape of one image's features.
     pub shape: Shape,
@@ -28,7 +25,7 @@ pub struct Prepared {
     pub backbone_parameters: usize,
     /// Files passed over when the dataset was read.
     pub skipped: usize,
-    spec: RunSpec,
+    pub spec: RunSpec,
 }
 
 /// Everything about a run that can go wrong before work starts, as faults of the experiment file where they are its.
@@ -37,17 +34,18 @@ pub fn check(session: &Session, run: &Run) -> Result<()> {
     let at = |key: &str, fault: Error| at(run, key, fault);
     session.catalog.get(&spec.dataset).map_err(|fault| at("dataset", fault))?;
     let architecture = Architecture::find(&spec.backbone.name).map_err(|fault| at("backbone.name", fault))?;
-    architecture.taps(&spec.backbone.layers).map_err(|fault| at("backbone.layers", fault))?;
+    let taps = architecture.taps(&spec.backbone.layers).map_err(|fault| at("backbone.layers", fault))?;
     check_geometry(&spec.image).map_err(|fault| at("image.resize", fault))?;
-    feature_shape(&spec.backbone, &spec.features, spec.image.size).map_err(|fault| at(features_key(spec), fault))?;
+    let key = if spec.features.patch.is_multiple_of(2) { "features.patch" } else { "features.dim" };
+    let shape = feature_shape(&spec.backbone, &spec.features, spec.image.size).map_err(|fault| at(key, fault))?;
     session.weights_digest(&spec.backbone, spec.seed).map_err(|fault| at("backbone.weights", fault))?;
     let key = if spec.classes.is_empty() { "dataset" } else { "classes" };
     let index = session.index(&spec.dataset, &spec.classes).map_err(|fault| at(key, fault))?;
     let split = split(&index, &spec.protocol, spec.seed, &mut session.digests());
-    check_seen(run, &split.map_err(|fault| at(seen_key(spec, &index), fault))?)?;
-    let shape = feature_shape(&spec.backbone, &spec.features, spec.image.size)?;
-    let layers = architecture.taps(&spec.backbone.layers)?.len();
-    check_method(session, run, shape, layers)
+    let known = spec.protocol.seen.exclude_classes.iter().all(|name| index.class(name).is_some());
+    let key = if known { "protocol.seen.count" } else { "protocol.seen.exclude_classes" };
+    check_seen(run, &split.map_err(|fault| at(key, fault))?)?;
+    check_method(session, run, shape, taps.len())
 }
 
 /// What the method itself finds wrong, and the datasets that it uses besides the study's own.
@@ -88,17 +86,6 @@ fn at(run: &Run, key: &str, fault: Error) -> Error {
     }
 }
 
-/// The key behind a fault of `feature_shape`.
-fn features_key(spec: &RunSpec) -> &'static str {
-    if spec.features.patch.is_multiple_of(2) { "features.patch" } else { "features.dim" }
-}
-
-/// The key behind a fault of `split`.
-fn seen_key(spec: &RunSpec, index: &Index) -> &'static str {
-    let known = spec.protocol.seen.exclude_classes.iter().all(|name| index.class(name).is_some());
-    if known { "protocol.seen.count" } else { "protocol.seen.exclude_classes" }
-}
-
 /// Seen anomalies decide attention and losses of a whole run, so there must be some wherever a model expects them.
 fn check_seen(run: &Run, split: &Split) -> Result<()> {
     let seen = &run.spec.protocol.seen;
@@ -112,11 +99,8 @@ fn check_seen(run: &Run, split: &Split) -> Result<()> {
     }
     if run.spec.protocol.setting == Setting::PerClass && !seen.exclude_classes.is_empty() {
         let help = "narrow `classes`, or use the unified setting, where other classes' anomalies are seen";
-        return Err(run.fault(
-            key,
-            "with one model per class, an excluded class would have no seen anomaly at all",
-            Some(help.into()),
-        ));
+        let what = "with one model per class, an excluded class would have no seen anomaly at all";
+        return Err(run.fault(key, what, Some(help.into())));
     }
     Ok(())
 }
@@ -133,11 +117,9 @@ pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
         images.extend(class.train.iter().chain(&class.pool).cloned());
         images.extend(class.seen.iter().map(|seen| seen.image.clone()));
         for labelled in class.truth.images() {
-            truth.update(
-                format!("{}\n{}\n{}\n{}\n", class.name, labelled.image.path, labelled.defect, labelled.anomalous)
-                    .as_bytes(),
-            );
-            if let Some(mask) = &labelled.mask {
+            let Labelled { image, defect, anomalous, mask } = labelled;
+            truth.update(format!("{}\n{}\n{defect}\n{anomalous}\n", class.name, image.path).as_bytes());
+            if let Some(mask) = mask {
                 truth.update(&digests.of([&mask_image(mask)])?[0]);
             }
         }
@@ -146,17 +128,13 @@ pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
     digests.save()?;
     drop(digests);
     let architecture = Architecture::find(&spec.backbone.name)?;
-    let taps = architecture.taps(&spec.backbone.layers)?;
+    let tensors = architecture.tensors(&architecture.taps(&spec.backbone.layers)?);
     Ok(Prepared {
         shape: feature_shape(&spec.backbone, &spec.features, spec.image.size)?,
         truth_digest: truth.finalize().to_hex().to_string(),
         dataset_digest,
         weights_digest: session.weights_digest(&spec.backbone, spec.seed)?,
-        backbone_parameters: architecture
-            .tensors(&taps)
-            .iter()
-            .map(|tensor| tensor.shape.iter().product::<usize>())
-            .sum(),
+        backbone_parameters: tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum(),
         skipped: index.skipped.len(),
         split,
         spec,
@@ -178,17 +156,17 @@ fn hex(digest: &[u8]) -> String {
 
 impl Prepared {
     /// Classes that share a model: all of them, or each alone.
-    pub fn groups(&self, run: &Run) -> Vec<Vec<usize>> {
+    pub fn groups(&self) -> Vec<Vec<usize>> {
         let all = 0..self.split.classes.len();
-        match run.spec.protocol.setting {
+        match self.spec.protocol.setting {
             Setting::Unified => vec![all.collect()],
             Setting::PerClass => all.map(|class| vec![class]).collect(),
         }
     }
 
     /// What labels the numbers of this run: whatever makes them not comparable with a full run on a real backbone.
-    pub fn labels(&self, session: &Session, spec: &RunSpec, method: Vec<String>) -> Vec<String> {
-        let mut labels = method;
+    pub fn labels(&self, session: &Session, method: Vec<String>) -> Vec<String> {
+        let (mut labels, spec) = (method, &self.spec);
         if spec.backbone.weights == "random" {
             labels.push("random backbone weights".into());
         }
@@ -202,50 +180,39 @@ impl Prepared {
         }
         labels
     }
+}
 
-    /// The environment that methods may ask for further images.
-    pub fn environment<'a>(&'a self, session: &'a Session) -> RunEnvironment<'a> {
-        RunEnvironment { session, prepared: self }
-    }
+/// Gives methods outlier textures and features of further images.
+pub struct RunEnvironment<'a> {
+    pub session: &'a Session,
+    pub prepared: &'a Prepared,
+}
 
+impl RunEnvironment<'_> {
     /// The inputs of one model.
-    pub fn inputs<'a>(
-        &'a self,
-        session: &'a Session,
-        graph: &mut Graph<'a>,
-        environment: &'a RunEnvironment<'a>,
-        group: &[usize],
-    ) -> Result<Inputs<'a>> {
+    pub fn inputs<'a>(&'a self, graph: &mut Graph<'a>, group: &[usize]) -> Result<Inputs<'a>> {
+        let Prepared { split, shape, spec, .. } = self.prepared;
         let (mut classes, mut tested) = (Vec::new(), Vec::new());
         for &number in group {
-            let class = &self.split.classes[number];
-            let train = environment.features(graph, &class.train, &format!("{} train features", class.name))?;
-            let pool = environment.features(graph, &class.pool, &format!("{} test features", class.name))?;
+            let class = &split.classes[number];
+            let train = self.features(graph, &class.train, &format!("{} train features", class.name))?;
+            let pool = self.features(graph, &class.pool, &format!("{} test features", class.name))?;
             let mut seen = Vec::new();
             // Seen anomalies come out of the pool, or (VisA's two-class splits) from images of their own.
             let own: Vec<Image> =
                 class.seen.iter().map(|s| s.image.clone()).filter(|image| !class.pool.contains(image)).collect();
             let own_stage = match own.is_empty() {
                 true => pool.clone(),
-                false => environment.features(graph, &own, &format!("{} seen features", class.name))?,
+                false => self.features(graph, &own, &format!("{} seen features", class.name))?,
             };
             for anomaly in &class.seen {
-                let in_pool = class.pool.iter().position(|image| *image == anomaly.image);
-                let in_own = || own.iter().position(|image| *image == anomaly.image);
-                let (features, image) = match in_pool {
-                    Some(position) => (pool.clone(), position),
-                    None => (
-                        own_stage.clone(),
-                        in_own().unwrap_or_else(|| unreachable!("own images are those outside the pool")),
-                    ),
-                };
-                let digest = session
-                    .digests()
-                    .of([&anomaly.image, &mask_image(&anomaly.mask)])?
-                    .iter()
-                    .map(|d| hex(d))
-                    .collect();
-                seen.push(SeenInput { features, image, anomaly: anomaly.clone(), digest });
+                let place = |images: &[Image]| images.iter().position(|image| *image == anomaly.image);
+                let (features, place) =
+                    place(&class.pool).map_or((&own_stage, place(&own)), |place| (&pool, Some(place)));
+                let Some(image) = place else { unreachable!("own images are those outside the pool") };
+                let digests = self.session.digests().of([&anomaly.image, &mask_image(&anomaly.mask)])?;
+                let digest = digests.iter().map(|digest| hex(digest)).collect();
+                seen.push(SeenInput { features: features.clone(), image, anomaly: anomaly.clone(), digest });
             }
             classes.push(ClassInputs { name: class.name.clone(), train, train_images: class.train.len(), seen });
             tested.push(Tested { name: class.name.clone(), pool, images: class.test.clone() });
@@ -253,35 +220,25 @@ impl Prepared {
         Ok(Inputs {
             classes,
             tested,
-            grid: (self.shape.height, self.shape.width),
-            dim: self.shape.dim,
-            seed: self.spec.seed,
-            device: session.device.clone(),
-            image: self.spec.image.clone(),
-            environment,
+            grid: (shape.height, shape.width),
+            dim: shape.dim,
+            seed: spec.seed,
+            device: self.session.device.clone(),
+            image: spec.image.clone(),
+            environment: self,
         })
     }
 }
 
-/// Gives methods outlier textures and features of further images.
-pub struct RunEnvironment<'a> {
-    session: &'a Session,
-    prepared: &'a Prepared,
-}
-
 impl Environment for RunEnvironment<'_> {
     fn outliers(&self, dataset: &str) -> Result<Vec<OutlierCategory>> {
-        let index: Arc<Index> = self.session.index(dataset, &[])?;
-        Ok(index
-            .classes
-            .iter()
-            .map(|class| OutlierCategory { name: class.name.clone(), images: class.train.clone() })
-            .collect())
+        let index = self.session.index(dataset, &[])?;
+        let classes = index.classes.iter();
+        Ok(classes.map(|class| OutlierCategory { name: class.name.clone(), images: class.train.clone() }).collect())
     }
 
     fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>> {
         let digest = hex(&list_digest(&mut self.session.digests(), images)?);
-        let Prepared { spec, shape, weights_digest, .. } = self.prepared;
-        Ok(graph.add(Extract::new(self.session, spec, *shape, weights_digest, images.to_vec(), digest, label)?))
+        Ok(graph.add(Extract::new(self.session, self.prepared, images.to_vec(), digest, label)?))
     }
 }

@@ -49,14 +49,12 @@ pub enum Event {
     Finished { done: usize, current: usize, failed: usize, skipped: usize },
 }
 
-/// Hears every event before it is shown.
-type Listener = Box<dyn Fn(&Event) + Send + Sync>;
-
 /// Progress on stderr.
 pub struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
-    listener: Option<Listener>,
+    /// Hears every event before it is shown.
+    listener: Option<Box<dyn Fn(&Event) + Send + Sync>>,
     started: Instant,
     state: Mutex<State>,
 }
@@ -83,8 +81,7 @@ const PATIENCE_SECONDS: f64 = 30.0;
 pub type Expected = (&'static str, f64);
 
 impl State {
-    /// Seconds left, when something was expected; corrected by how well expectations of
-    /// each kind have held so far.
+    /// Seconds left, when something was expected; corrected by how well expectations of each kind have held so far.
     fn seconds_left(&self) -> Option<f64> {
         let correction = |kind: &str| match self.done.get(kind) {
             Some(&(expected, actual)) if expected > 0.0 => (actual / expected).clamp(0.05, 20.0),
@@ -96,9 +93,9 @@ impl State {
     }
 }
 
-impl Progress {
+impl Default for Progress {
     /// A bar where stderr is a terminal, lines where it is not.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(0);
             let style = ProgressStyle::with_template("{bar:24} {pos}/{len} runs, {elapsed} gone · {wide_msg}");
@@ -108,7 +105,9 @@ impl Progress {
         });
         Progress { bar, quiet: false, listener: None, started: Instant::now(), state: Mutex::default() }
     }
+}
 
+impl Progress {
     /// Says nothing (tests, machine-readable output).
     pub fn silent() -> Self {
         Progress { bar: None, quiet: true, listener: None, started: Instant::now(), state: Mutex::default() }
@@ -131,7 +130,13 @@ impl Progress {
     pub fn run(&self, number: usize, total: usize, run: &Run) {
         let spec = &run.spec;
         let name = format!("{} · {} seen · seed {}", spec.variant, spec.protocol.seen.count, spec.seed);
-        self.tell(Event::Run { run: spec.id(), name: name.clone(), dataset: spec.dataset.clone(), number, total });
+        self.tell(Event::Run {
+            run: spec.id.clone(),
+            name: name.clone(),
+            dataset: spec.dataset.clone(),
+            number,
+            total,
+        });
         self.state().run = name;
         self.stage("", "", 0, 0);
     }
@@ -139,21 +144,6 @@ impl Progress {
     /// How far a stage is; `key` is empty for what no forecast knows.
     pub fn stage(&self, key: &str, label: &str, done: usize, total: usize) {
         self.tell(Event::Stage { key: key.into(), label: label.into(), done, total });
-    }
-
-    /// Another process is computing a stage.
-    pub fn waiting(&self, key: &str, label: &str) {
-        self.tell(Event::Waiting { key: key.into(), label: label.into() });
-    }
-
-    /// A stage was taken from the store.
-    pub fn found(&self, kind: &str, key: &str) {
-        self.tell(Event::Found { kind: kind.into(), key: key.into() });
-    }
-
-    /// A stage was computed.
-    pub fn stage_done(&self, kind: &str, key: &str, label: &str, seconds: f64) {
-        self.tell(Event::Computed { kind: kind.into(), key: key.into(), label: label.into(), seconds });
     }
 
     /// A stage has something to say.
@@ -164,30 +154,10 @@ impl Progress {
         });
     }
 
-    /// A stored artifact cannot be used.
-    pub fn damaged(&self, reason: String) {
-        self.tell(Event::Damaged { reason });
-    }
-
-    /// A record is made again.
-    pub fn stale(&self, run: &Run, why: &str) {
-        self.tell(Event::Stale { run: run.spec.id(), why: why.into() });
-    }
-
     /// A run is recorded.
     pub fn done(&self, run: &Run, results: &Results, seconds: f64) {
         let means = results.means.iter().filter_map(|row| Some((row.metric.clone(), row.value?)));
-        self.tell(Event::Done { run: run.spec.id(), seconds, metrics: means.collect() });
-    }
-
-    /// A run failed.
-    pub fn failed(&self, run: &Run, message: &str) {
-        self.tell(Event::Failed { run: run.spec.id(), message: message.into() });
-    }
-
-    /// Something worth knowing.
-    pub fn note(&self, text: &str) {
-        self.tell(Event::Note { text: text.into() });
+        self.tell(Event::Done { run: run.spec.id.clone(), seconds, metrics: means.collect() });
     }
 
     /// The study is over.
@@ -196,7 +166,8 @@ impl Progress {
         self.tell(Event::Finished { done, current, failed: summary.failed.len(), skipped });
     }
 
-    fn tell(&self, event: Event) {
+    /// Shows an event, once the listener has heard it.
+    pub fn tell(&self, event: Event) {
         if let Some(listener) = &self.listener {
             listener(&event);
         }
@@ -212,9 +183,9 @@ impl Progress {
                 }
                 None => self.line(&format!("run {}/{total} {run} {name} ({dataset})", number + 1)),
             },
-            Event::Stage { key, label, done, total } => self.show_stage(&key, &label, done, total),
+            Event::Stage { key, label, done, total } => self.show_stage(key, &label, done, total),
             Event::Waiting { key, label } => {
-                self.show_stage(&key, &format!("waiting for another process: {label}"), 0, 0)
+                self.show_stage(key, &format!("waiting for another process: {label}"), 0, 0)
             }
             Event::Computed { kind, key, label, seconds } => self.show_computed(&kind, &key, &label, seconds),
             Event::Damaged { reason } => {
@@ -237,9 +208,9 @@ impl Progress {
         }
     }
 
-    fn show_stage(&self, key: &str, label: &str, done: usize, total: usize) {
+    fn show_stage(&self, key: String, label: &str, done: usize, total: usize) {
         let mut state = self.state();
-        state.current = (key.into(), done as f64 / total.max(1) as f64);
+        state.current = (key, done as f64 / total.max(1) as f64);
         let left = state.seconds_left().map(|left| format!("about {} left", duration(left)));
         let count = if total > 0 { format!(" {done}/{total}") } else { String::new() };
         match &self.bar {
@@ -285,12 +256,6 @@ impl Progress {
     }
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        Progress::new()
-    }
-}
-
 /// Universal time, hours to seconds.
 fn time_of_day() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()) % 86_400;
@@ -317,7 +282,8 @@ mod tests {
         let expected = [("a", 10.0), ("b", 10.0), ("c", 40.0)].map(|(key, s)| (key.to_string(), ("training", s)));
         progress.study(expected.into());
         assert_eq!(progress.state().seconds_left(), Some(60.0));
-        progress.stage_done("training", "a-long-key", "not foreseen", 5.0);
+        let [kind, key, label] = ["training", "a-long-key", "not foreseen"].map(String::from);
+        progress.tell(Event::Computed { kind, key, label, seconds: 5.0 });
         assert_eq!(progress.state().seconds_left(), Some(60.0));
         progress.state().expected.remove("a");
         progress.state().done.insert("training", (10.0, 20.0));
@@ -334,7 +300,7 @@ mod tests {
             move |event: &Event| heard.lock().expect("whole").push(event.clone())
         };
         let progress = Progress::silent().heard_by(listener);
-        progress.note("something");
+        progress.tell(Event::Note { text: "something".into() });
         progress.notice(Notice::Resumed { epoch: 3, epochs: 6 });
         let heard = heard.lock().expect("whole");
         assert_eq!(heard[..], [Event::Note { text: "something".into() }, Event::Resumed { epoch: 3, epochs: 6 }]);

@@ -10,14 +10,8 @@ use crate::store::Store;
 /// Operations per second of wall time, by kind of stage.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
-    measured: BTreeMap<String, Rate>,
-}
-
-/// Sums over the artifacts of a kind.
-#[derive(Clone, Copy, Debug, Default)]
-struct Rate {
-    operations: f64,
-    seconds: f64,
+    /// Operations and seconds, summed over the artifacts of a kind.
+    measured: BTreeMap<String, (f64, f64)>,
 }
 
 /// Where nothing was measured yet: orders of magnitude, per thread.
@@ -37,13 +31,13 @@ const SAMPLES: usize = 64;
 impl Rates {
     /// Learns from the newest format's manifests in `store` that this machine has made.
     pub fn learn(store: &Store) -> Self {
-        let mut measured: BTreeMap<String, Rate> = BTreeMap::new();
+        let mut measured = BTreeMap::<_, (f64, f64)>::new();
         for (kind, keys) in store.keys() {
             for manifest in keys.iter().take(SAMPLES).filter_map(|key| store.manifest(&kind, key)) {
                 if manifest.operations > 0.0 && manifest.wall_seconds > 0.0 && manifest.machine == clock::machine() {
-                    let rate = measured.entry(kind.clone()).or_default();
-                    rate.operations += manifest.operations;
-                    rate.seconds += manifest.wall_seconds;
+                    let (operations, seconds) = measured.entry(kind.clone()).or_default();
+                    *operations += manifest.operations;
+                    *seconds += manifest.wall_seconds;
                 }
             }
         }
@@ -53,7 +47,7 @@ impl Rates {
     /// Expected seconds of a stage.
     pub fn seconds(&self, kind: &str, operations: f64) -> f64 {
         let rate = match self.measured.get(kind) {
-            Some(rate) => rate.operations / rate.seconds,
+            Some((operations, seconds)) => operations / seconds,
             None => {
                 let guess = GUESSES.iter().find(|(known, _)| *known == kind).map_or(1e10, |(_, rate)| *rate);
                 guess * rayon::current_num_threads() as f64

@@ -56,6 +56,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
+/// What a cache holds under a key, made where it holds nothing yet.
+fn cached<K: Ord, V: Clone>(cache: &Mutex<BTreeMap<K, V>>, key: K, make: impl FnOnce() -> Result<V>) -> Result<V> {
+    if let Some(known) = lock(cache).get(&key) {
+        return Ok(known.clone());
+    }
+    let made = make()?;
+    lock(cache).insert(key, made.clone());
+    Ok(made)
+}
+
 impl Session {
     /// Opens the store; the device is opened when something is computed.
     pub fn open(settings: Settings, catalog: Catalog, progress: Progress) -> Result<Self> {
@@ -84,40 +94,25 @@ impl Session {
     /// The index of a dataset, narrowed to `classes` when there are any. Its files have been looked at as far as headers
     /// go, so that a broken one stops a study before it starts.
     pub fn index(&self, dataset: &str, classes: &[String]) -> Result<Arc<Index>> {
-        let name = format!("{dataset}\n{}", classes.join("\n"));
-        if let Some(known) = lock(&self.indexes).get(&name) {
-            return Ok(Arc::clone(known));
-        }
-        let entry = self.catalog.get(dataset)?;
-        let found = index(entry, &self.settings.data, (!classes.is_empty()).then_some(classes))?;
-        if let Some(fault) = first_fault(dataset, verify::headers(&found)) {
-            return Err(fault);
-        }
-        let found = Arc::new(found);
-        lock(&self.indexes).insert(name, Arc::clone(&found));
-        Ok(found)
+        cached(&self.indexes, format!("{dataset}\n{}", classes.join("\n")), || {
+            let entry = self.catalog.get(dataset)?;
+            let found = index(entry, &self.settings.data, (!classes.is_empty()).then_some(classes))?;
+            first_fault(dataset, verify::headers(&found)).map_or(Ok(Arc::new(found)), Err)
+        })
     }
 
     /// Digest of the weights that a backbone uses, without building it.
     pub fn weights_digest(&self, backbone: &spec::Backbone, seed: u64) -> Result<String> {
-        let key = backbone_key(backbone, seed);
-        if let Some(known) = lock(&self.weights_digests).get(&key) {
-            return Ok(known.clone());
-        }
-        let digest = crate::backbone::weights::weights_digest(backbone, &self.settings.weights, seed)?;
-        lock(&self.weights_digests).insert(key, digest.clone());
-        Ok(digest)
+        cached(&self.weights_digests, backbone_key(backbone, seed), || {
+            crate::backbone::weights::weights_digest(backbone, &self.settings.weights, seed)
+        })
     }
 
     /// A backbone, built once. It lives on the plain device, never on an autodiff one.
     pub fn backbone(&self, backbone: &spec::Backbone, seed: u64) -> Result<Arc<Backbone>> {
-        let key = backbone_key(backbone, seed);
-        if let Some(known) = lock(&self.backbones).get(&key) {
-            return Ok(Arc::clone(known));
-        }
-        let built = Arc::new(Backbone::load(backbone, &self.settings.weights, seed, &self.device.get()?)?);
-        lock(&self.backbones).insert(key, Arc::clone(&built));
-        Ok(built)
+        cached(&self.backbones, backbone_key(backbone, seed), || {
+            Backbone::load(backbone, &self.settings.weights, seed, &self.device.get()?).map(Arc::new)
+        })
     }
 
     /// An artifact this process has already opened and checked.
@@ -130,12 +125,12 @@ impl Session {
         lock(&self.artifacts).insert(key.into(), artifact);
     }
 
-    /// Name of the lock on a part of an experiment's results.
-    pub fn results_lock(&self, experiment: &Experiment, part: &str) -> String {
+    /// Waits for the lock on a part of an experiment's results.
+    pub fn lock_results(&self, experiment: &Experiment, part: &str) -> Result<Lock> {
         let folder = self.settings.results.join(&experiment.name);
         let folder = folder.canonicalize().unwrap_or(folder);
         let digest = blake3::hash(folder.as_os_str().as_encoded_bytes()).to_hex();
-        format!("results-{}-{part}", &digest[..16])
+        self.wait_for(&format!("results-{}-{part}", &digest[..16]))
     }
 
     /// Waits for a lock of the store.
@@ -147,15 +142,10 @@ impl Session {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
-
-    /// Makes sure that the results folder of an experiment can be written before hours are spent.
-    pub fn results_writable(&self, experiment: &str) -> Result<()> {
-        writable(&self.settings.results.join(experiment), "results", "--results")
-    }
 }
 
-/// Makes `folder` and a file in it.
-fn writable(folder: &Path, what: &str, option: &str) -> Result<()> {
+/// Makes `folder` and a file in it, so that one that cannot be written is found before hours are spent.
+pub fn writable(folder: &Path, what: &str, option: &str) -> Result<()> {
     let made = std::fs::create_dir_all(folder).and_then(|()| tempfile::NamedTempFile::new_in(folder).map(drop));
     made.map_err(|fault| {
         let what = format!("the {what} cannot be written there: {fault}");

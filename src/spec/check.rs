@@ -19,13 +19,12 @@ pub fn check(node: &Node, schema: &Json, path: &str) -> Result<()> {
         return check_word(node, &allowed.iter().filter_map(Json::as_str).collect::<Vec<_>>(), path);
     }
     match schema_type(schema) {
+        None => Ok(()), // an unrestricted value (sweep values are checked after they are laid over the base)
+        Some(expected) if !fits(node, expected) => Err(wrong_type(node, expected, path)),
         Some("object") => check_table(node, schema, path),
         Some("array") => check_array(node, schema, path),
         Some("integer" | "number") => check_number(node, schema, path),
-        Some("string") if node.text().is_some() => Ok(()), // a fixed word has been looked at by `check_tagged`
-        Some("boolean") if matches!(node.value, Value::Boolean(_)) => Ok(()),
-        Some(expected) => Err(wrong_type(node, expected, path)),
-        None => Ok(()), // an unrestricted value (sweep values are checked after they are laid over the base)
+        Some(_) => Ok(()), // a fixed word has been looked at by `check_tagged`
     }
 }
 
@@ -34,6 +33,18 @@ fn schema_type(schema: &Json) -> Option<&str> {
     schema["type"]
         .as_str()
         .or_else(|| schema["type"].as_array()?.iter().filter_map(Json::as_str).find(|t| *t != "null"))
+}
+
+/// Whether a node is of a type, as far as messages tell types apart: a fraction passes for an integer here.
+fn fits(node: &Node, expected: &str) -> bool {
+    match node.value {
+        Value::Table(_) => expected == "object",
+        Value::Array(_) => expected == "array",
+        Value::Integer(_) | Value::Float(_) => matches!(expected, "integer" | "number"),
+        Value::Boolean(_) => expected == "boolean",
+        Value::String(_) => expected == "string",
+        Value::Datetime => false,
+    }
 }
 
 fn wrong_type(node: &Node, expected: &str, path: &str) -> Error {
@@ -71,25 +82,23 @@ fn check_options(node: &Node, options: &[Json], path: &str) -> Result<()> {
         })
         .collect();
     let others: Vec<&Json> = options.into_iter().filter(|o| o["const"].is_null() && o["enum"].is_null()).collect();
-    let mut faults = Vec::new();
+    let mut own = Ok(());
     for option in &others {
         match check(node, option, path) {
             Ok(()) => return Ok(()),
-            Err(fault) => faults.push((type_fits(node, option), fault)),
+            fault if own.is_ok() && schema_type(option).is_some_and(|expected| fits(node, expected)) => own = fault,
+            _ => {}
         }
     }
-    if let Some(position) = faults.iter().position(|(fits, _)| *fits) {
-        return Err(faults.swap_remove(position).1);
-    }
+    own?;
     if words.is_empty() || (node.text().is_none() && !others.is_empty()) {
         let kinds: Vec<&str> = others.iter().filter_map(|o| o["type"].as_str()).collect();
         let mut kinds = kinds.join(" or ");
         if !words.is_empty() {
             kinds = format!("{kinds} or one of: {}", words.join(", "));
         }
-        return Err(node
-            .place
-            .fault(format!("`{path}` cannot be {}", with_article(node.kind())), Some(format!("expected {kinds}"))));
+        let message = format!("`{path}` cannot be {}", with_article(node.kind()));
+        return Err(node.place.fault(message, Some(format!("expected {kinds}"))));
     }
     check_word(node, &words, path)
 }
@@ -103,13 +112,9 @@ fn common_tag<'a>(options: &[&'a Json]) -> Option<&'a str> {
 
 /// A table whose `tag` says which alternative it is held against.
 fn check_tagged(node: &Node, options: &[&Json], tag: &str, path: &str) -> Result<()> {
-    let word = |option: &Json| option["properties"][tag]["const"].as_str().unwrap_or_default().to_string();
-    let words: Vec<String> = options.iter().map(|option| word(option)).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    if node.table().is_none() {
-        return Err(wrong_type(node, "object", path));
-    }
-    let Some(entry) = node.find(&[tag]) else {
+    let words: Vec<&str> = options.iter().filter_map(|option| option["properties"][tag]["const"].as_str()).collect();
+    let Some(table) = node.table() else { return Err(wrong_type(node, "object", path)) };
+    let Some(entry) = table.get(tag) else {
         let help = format!("one of: {}", words.join(", "));
         return Err(node.place.fault(format!("`{path}` lacks `{tag}`"), Some(help)));
     };
@@ -118,7 +123,7 @@ fn check_tagged(node: &Node, options: &[&Json], tag: &str, path: &str) -> Result
         unreachable!("the word is one of them")
     };
     let has = |option: &Json, key: &str| option["properties"].get(key).is_some();
-    for (key, entry) in node.table().into_iter().flatten().filter(|(key, _)| !has(options[position], key)) {
+    for (key, entry) in table.iter().filter(|(key, _)| !has(options[position], key)) {
         // A key that others know is hardly a slip of the pen.
         let others: Vec<&str> = words.iter().zip(options).filter(|(_, o)| has(o, key)).map(|(word, _)| *word).collect();
         if !others.is_empty() {
@@ -141,18 +146,8 @@ fn flattened(options: &[Json]) -> Vec<&Json> {
     flat
 }
 
-fn type_fits(node: &Node, schema: &Json) -> bool {
-    match schema_type(schema) {
-        Some("object") => node.table().is_some(),
-        Some("array") => matches!(node.value, Value::Array(_)),
-        Some("integer" | "number") => matches!(node.value, Value::Integer(_) | Value::Float(_)),
-        Some("boolean") => matches!(node.value, Value::Boolean(_)),
-        _ => false,
-    }
-}
-
 fn check_table(node: &Node, schema: &Json, path: &str) -> Result<()> {
-    let Some(table) = node.table() else { return Err(wrong_type(node, "object", path)) };
+    let Some(table) = node.table() else { unreachable!("it is of the wanted type") };
     let empty = serde_json::Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&empty);
     for (key, entry) in table {
@@ -180,7 +175,7 @@ fn check_table(node: &Node, schema: &Json, path: &str) -> Result<()> {
 }
 
 fn check_array(node: &Node, schema: &Json, path: &str) -> Result<()> {
-    let Value::Array(items) = &node.value else { return Err(wrong_type(node, "array", path)) };
+    let Value::Array(items) = &node.value else { unreachable!("it is of the wanted type") };
     if schema["minItems"].as_u64().is_some_and(|least| (items.len() as u64) < least) {
         return Err(node.place.fault(format!("`{path}` must not be empty"), None));
     }
@@ -188,28 +183,22 @@ fn check_array(node: &Node, schema: &Json, path: &str) -> Result<()> {
 }
 
 fn check_number(node: &Node, schema: &Json, path: &str) -> Result<()> {
-    let number = match (&node.value, schema_type(schema)) {
-        (Value::Integer(number), _) => *number as f64,
-        (Value::Float(number), Some("number")) => *number,
-        (_, expected) => return Err(wrong_type(node, expected.unwrap_or("number"), path)),
+    let number = match node.value {
+        Value::Integer(number) => number as f64,
+        Value::Float(number) if schema_type(schema) == Some("number") => number,
+        _ => return Err(wrong_type(node, "integer", path)),
     };
-    let bound = |key: &str| schema[key].as_f64();
-    let fault = |relation: &str, limit: f64| {
-        Err(node.place.fault(format!("`{path}` = {number} is out of range: it must be {relation} {limit}"), None))
-    };
-    match () {
-        _ if bound("minimum").is_some_and(|limit| number < limit) => {
-            fault("at least", bound("minimum").unwrap_or_default())
+    let holds: [(&str, &str, fn(&f64, &f64) -> bool); 4] = [
+        ("minimum", "at least", f64::ge),
+        ("maximum", "at most", f64::le),
+        ("exclusiveMinimum", "greater than", f64::gt),
+        ("exclusiveMaximum", "less than", f64::lt),
+    ];
+    for (key, relation, holds) in holds {
+        if let Some(limit) = schema[key].as_f64().filter(|limit| !holds(&number, limit)) {
+            let message = format!("`{path}` = {number} is out of range: it must be {relation} {limit}");
+            return Err(node.place.fault(message, None));
         }
-        _ if bound("maximum").is_some_and(|limit| number > limit) => {
-            fault("at most", bound("maximum").unwrap_or_default())
-        }
-        _ if bound("exclusiveMinimum").is_some_and(|limit| number <= limit) => {
-            fault("greater than", bound("exclusiveMinimum").unwrap_or_default())
-        }
-        _ if bound("exclusiveMaximum").is_some_and(|limit| number >= limit) => {
-            fault("less than", bound("exclusiveMaximum").unwrap_or_default())
-        }
-        _ => Ok(()),
     }
+    Ok(())
 }

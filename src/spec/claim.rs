@@ -7,11 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::suggestion;
-use super::diagnostic::Place;
 use super::file::Table;
 use super::run::{Run, RunSpec};
 use super::sweep::names_variant;
-use super::tree::{Node, Value};
+use super::tree::Node;
 use crate::error::Result;
 use crate::metrics::MetricName;
 
@@ -44,37 +43,30 @@ pub struct Claim {
 
 /// One side of a claim.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Side {
     /// A variant.
     Variant(String),
     /// A variant with one number of seen anomalies.
-    Narrowed(NarrowedSide),
-}
-
-/// A variant with one number of seen anomalies.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NarrowedSide {
-    /// The variant.
-    pub variant: String,
-    /// Its seen anomalies per class.
-    pub seen_anomalies: usize,
+    Narrowed {
+        /// The variant.
+        variant: String,
+        /// Its seen anomalies per class.
+        seen_anomalies: usize,
+    },
 }
 
 impl Side {
     /// The variant.
     pub fn variant(&self) -> &str {
-        match self {
-            Side::Variant(variant) => variant,
-            Side::Narrowed(side) => &side.variant,
-        }
+        let (Side::Variant(variant) | Side::Narrowed { variant, .. }) = self;
+        variant
     }
 
     fn seen(&self) -> Option<usize> {
         match self {
             Side::Variant(_) => None,
-            Side::Narrowed(side) => Some(side.seen_anomalies),
+            Side::Narrowed { seen_anomalies, .. } => Some(*seen_anomalies),
         }
     }
 }
@@ -163,18 +155,6 @@ impl Default for Tolerances {
     }
 }
 
-/// The items of an array of tables.
-fn items<'a>(base: &'a Node, name: &str) -> &'a [Node] {
-    match base.find(&[name]).map(|entry| &entry.node.value) {
-        Some(Value::Array(items)) => items,
-        _ => &[],
-    }
-}
-
-fn place<'a>(item: &'a Node, key: &str) -> &'a Place {
-    item.find(&[key]).map_or(&item.place, |entry| &entry.node.place)
-}
-
 fn variants(runs: &[Run]) -> Vec<&str> {
     let mut names: Vec<&str> = runs.iter().map(|run| run.spec.variant.as_str()).collect();
     names.dedup();
@@ -184,19 +164,16 @@ fn variants(runs: &[Run]) -> Vec<&str> {
 /// Finds claims that no run of the experiment could ever answer.
 pub(super) fn check_claims(base: &Node, claims: &[Claim], runs: &[Run]) -> Result<()> {
     let names = variants(runs);
-    for (item, claim) in items(base, "claim").iter().zip(claims) {
+    for (item, claim) in base.items("claim").iter().zip(claims) {
         for (key, side) in [("better", &claim.better), ("than", &claim.than)] {
             if !names.iter().any(|known| names_variant(side.variant(), known)) {
                 let what = format!("there is no variant \"{}\"", side.variant());
-                return Err(place(item, key).fault(what, Some(suggestion(side.variant(), names.iter().copied()))));
+                return Err(item.place_of(key).fault(what, Some(suggestion(side.variant(), names.iter().copied()))));
             }
         }
         if claim.comparisons(runs).is_empty() {
-            let what = format!(
-                "no run of \"{}\" can be compared with one of \"{}\"",
-                claim.better.variant(),
-                claim.than.variant()
-            );
+            let (better, than) = (claim.better.variant(), claim.than.variant());
+            let what = format!("no run of \"{better}\" can be compared with one of \"{than}\"");
             let help = "both need the same dataset and number of seen anomalies; where they differ on purpose, write { variant = \"…\", seen_anomalies = N }";
             return Err(item.place.fault(what, Some(help.into())));
         }
@@ -207,14 +184,14 @@ pub(super) fn check_claims(base: &Node, claims: &[Claim], runs: &[Run]) -> Resul
 /// Finds tables that name what does not exist, or show something twice.
 pub(super) fn check_tables(base: &Node, tables: &[Table], runs: &[Run]) -> Result<()> {
     let names = variants(runs);
-    for (item, table) in items(base, "table").iter().zip(tables) {
+    for (item, table) in base.items("table").iter().zip(tables) {
         let unknown = |name: &&String| {
             !names.iter().any(|known| names_variant(name, known))
                 && !table.also.iter().any(|also| also.name() == name.as_str())
         };
         if let Some(name) = table.variants.iter().find(unknown) {
             let what = format!("there is no variant \"{name}\"");
-            return Err(place(item, "variants").fault(what, Some(suggestion(name, names.iter().copied()))));
+            return Err(item.place_of("variants").fault(what, Some(suggestion(name, names.iter().copied()))));
         }
         let own = |of: fn(&Run) -> &str| runs.iter().map(of).collect::<BTreeSet<_>>();
         let also = table.also.iter().map(|also| also.name());
@@ -223,18 +200,18 @@ pub(super) fn check_tables(base: &Node, tables: &[Table], runs: &[Run]) -> Resul
         for (key, listed, known) in [("methods", &table.methods, &methods), ("datasets", &table.datasets, &datasets)] {
             if let Some(name) = listed.iter().find(|name| !known.contains(name.as_str())) {
                 let what = format!("`table.{key}`: the experiment has no \"{name}\"");
-                return Err(place(item, key).fault(what, Some(suggestion(name, known.iter().copied()))));
+                return Err(item.place_of(key).fault(what, Some(suggestion(name, known.iter().copied()))));
             }
         }
         let taken = |name: &str| name.trim().is_empty() || names.contains(&name);
         if let Some(also) = table.also.iter().find(|also| taken(also.name())) {
             let what = format!("`also` names what nobody has built, and \"{}\" is not such a name", also.name());
-            return Err(place(item, "also").fault(what, Some("leave it out, or name another method".into())));
+            return Err(item.place_of("also").fault(what, Some("leave it out, or name another method".into())));
         }
         let twice = |number: usize| table.columns[..number].contains(&table.columns[number]);
         if table.columns.contains(&table.rows) || (0..table.columns.len()).any(twice) {
             let what = "a dimension is shown twice among rows and columns";
-            return Err(place(item, "columns").fault(what, Some("name each dimension once".into())));
+            return Err(item.place_of("columns").fault(what, Some("name each dimension once".into())));
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! A fault in a TOML file: where (file, line, column), the offending text, and what to write instead.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -48,37 +48,29 @@ impl Place {
 }
 
 impl Diagnostic {
-    /// The file the fault is in.
-    pub fn path(&self) -> &Path {
-        &self.place.source.path
-    }
-
-    /// The message without its place.
-    pub fn message(&self) -> &str {
-        &self.message
-    }
-
     /// Several lines for a terminal: message, place, the line with the piece marked, help.
     pub fn render(&self) -> String {
         let handler =
             miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor()).with_width(110);
-        let report = Report { diagnostic: self, code: self.source() };
+        let Source { path, text } = &*self.place.source;
+        let report = Report {
+            message: self.message.clone(),
+            help: self.help.clone(),
+            code: miette::NamedSource::new(path.display().to_string(), text.clone()),
+            place: self.place.range.clone().into(),
+        };
         let mut out = String::new();
         match handler.render_report(&mut out, &report) {
             Ok(()) => out,
             Err(_) => self.to_string(),
         }
     }
-
-    fn source(&self) -> miette::NamedSource<String> {
-        miette::NamedSource::new(self.place.source.path.display().to_string(), self.place.source.text.clone())
-    }
 }
 
 impl std::fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (line, column) = self.place.line_column();
-        write!(f, "{}:{line}:{column}: {}", self.path().display(), self.message)?;
+        write!(f, "{}:{line}:{column}: {}", self.place.source.path.display(), self.message)?;
         match &self.help {
             Some(help) => write!(f, " ({help})"),
             None => Ok(()),
@@ -87,31 +79,14 @@ impl std::fmt::Display for Diagnostic {
 }
 
 /// What the renderer sees: the diagnostic joined with its source text.
-#[derive(Debug)]
-struct Report<'a> {
-    diagnostic: &'a Diagnostic,
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+#[error("{message}")]
+struct Report {
+    message: String,
+    #[help]
+    help: Option<String>,
+    #[source_code]
     code: miette::NamedSource<String>,
-}
-
-impl std::fmt::Display for Report<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.diagnostic.message)
-    }
-}
-
-impl std::error::Error for Report<'_> {}
-
-impl miette::Diagnostic for Report<'_> {
-    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        self.diagnostic.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
-    }
-
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        Some(&self.code)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = miette::LabeledSpan> + '_>> {
-        let range = self.diagnostic.place.range.clone();
-        Some(Box::new(std::iter::once(miette::LabeledSpan::underline(range))))
-    }
+    #[label]
+    place: miette::SourceSpan,
 }

@@ -6,18 +6,19 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::check::{check, suggestion};
 use super::claim::{Claim, Tolerances, check_claims, check_tables};
+use super::diagnostic::Place;
 use super::figure::{self, Figure};
-use super::file::{ExperimentFile, Names, Table as TableSpec};
+use super::file::{ExperimentFile, Table};
 use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind, schema_of};
 use super::resolved::{keep_run_keys, keep_written, resolved_toml};
-use super::run::{BASE_VARIANT, Declared, Run, RunSpec, locate};
+use super::run::{BASE_VARIANT, Run, RunSpec, locate};
 use super::settings::{merge, to_json};
 use super::sweep::{sweep_points, swept_name};
-use super::tree::{self, Node, Table, Value};
+use super::tree::{self, Node};
 use crate::error::Result;
 use crate::metrics::MetricName;
 
@@ -39,7 +40,7 @@ pub struct Experiment<R = Run> {
     /// Metrics that tables show.
     pub metrics: Vec<MetricName>,
     /// Declared tables.
-    pub tables: Vec<TableSpec>,
+    pub tables: Vec<Table>,
     /// Statements to check.
     pub claims: Vec<Claim>,
     /// How far its numbers may be from published ones.
@@ -57,27 +58,43 @@ pub struct Experiment<R = Run> {
 /// JSON Schema of experiment files, methods included.
 pub fn schema(kinds: &Kinds) -> Json {
     let mut schema = schema_of::<ExperimentFile>();
-    let method = method_schema(&kinds.methods);
     schema["title"] = "dmad experiment".into();
-    schema["properties"]["method"] = method.clone();
+    schema["properties"]["method"] = method_schema(&kinds.methods);
     schema["properties"]["figure"]["items"] = figure::schema(&kinds.figures);
-    schema["properties"]["variant"]["items"]["properties"]["method"] = method;
-    schema["properties"]["variant"]["items"]["required"] = serde_json::json!(["name"]);
+    schema["properties"]["variant"]["items"] = variant_schema(&schema["properties"]);
     schema
 }
 
+/// What a variant may say: the keys of a run, some of which mean something of their own there.
+fn variant_schema(file: &Json) -> Json {
+    let mut properties = json!({
+        "name": { "description": "Name of the row (\"full\" is the base).", "type": "string", "default": "" },
+    });
+    for key in RUN_KEYS.iter().chain(&["sweep"]) {
+        properties[key] = file[key].clone();
+    }
+    for (key, words) in [
+        ("dataset", "Another dataset than the base's."),
+        ("classes", "Other classes than the base's."),
+        ("sweep", "Replaces the base's sweep."),
+    ] {
+        properties[key]["description"] = words.into();
+    }
+    json!({
+        "description": "A named row of an experiment: what differs from the base.", "type": "object",
+        "properties": properties, "additionalProperties": false, "required": ["name"],
+    })
+}
+
 fn method_schema(methods: &[&MethodKind]) -> Json {
-    let options: Vec<Json> = methods
-        .iter()
-        .map(|kind| {
-            let mut schema = (kind.schema)();
-            schema["title"] = kind.name.into();
-            schema["description"] = kind.about.into();
-            schema["properties"]["name"] = serde_json::json!({ "const": kind.name });
-            schema
-        })
-        .collect();
-    serde_json::json!({ "anyOf": options })
+    let option = |kind: &&MethodKind| {
+        let mut schema = (kind.schema)();
+        schema["title"] = kind.name.into();
+        schema["description"] = kind.about.into();
+        schema["properties"]["name"] = json!({ "const": kind.name });
+        schema
+    };
+    json!({ "anyOf": methods.iter().map(option).collect::<Json>() })
 }
 
 /// Reads, checks and resolves an experiment file. `more_seeds` run beside the file's own.
@@ -87,15 +104,15 @@ pub fn load(path: &Path, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment
 }
 
 /// Reads what an experiment shows and asks from the resolved copy beside its records; `runs` were recorded with it.
-pub fn load_recorded(path: &Path, runs: Vec<Declared>, kinds: &Kinds) -> Result<Experiment<Declared>> {
+pub fn load_recorded(path: &Path, runs: Vec<RunSpec>, kinds: &Kinds) -> Result<Experiment<RunSpec>> {
     let base = tree::read(path)?;
-    let file = read_file(&base)?;
+    let file = typed(base.to_json(), &base.place)?;
     assemble(path, &base, file, runs, kinds)
 }
 
-fn read_file(base: &Node) -> Result<ExperimentFile> {
-    serde_path_to_error::deserialize(base.to_json())
-        .map_err(|fault| base.place.fault(format!("`{}`: {}", fault.path(), fault.inner()), None))
+fn typed(json: Json, place: &Place) -> Result<ExperimentFile> {
+    serde_path_to_error::deserialize(json)
+        .map_err(|fault| place.fault(format!("`{}`: {}", fault.path(), fault.inner()), None))
 }
 
 fn assemble<R: AsRef<RunSpec>>(
@@ -126,10 +143,10 @@ fn assemble<R: AsRef<RunSpec>>(
 fn resolve(path: &Path, base: Node, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
     let mut schema = schema(kinds);
     // The method table is checked against its own method's schema, once variants and sweeps are laid over it.
-    schema["properties"]["method"] = serde_json::json!({ "type": "object" });
-    schema["properties"]["variant"]["items"]["properties"]["method"] = serde_json::json!({ "type": "object" });
+    schema["properties"]["method"] = json!({ "type": "object" });
+    schema["properties"]["variant"]["items"]["properties"]["method"] = json!({ "type": "object" });
     check(&base, &schema, "")?;
-    let file = read_file(&base)?;
+    let file = typed(base.to_json(), &base.place)?;
     let mut seeds = if file.seeds.is_empty() { vec![0] } else { file.seeds.clone() };
     for &seed in more_seeds {
         if !seeds.contains(&seed) {
@@ -141,10 +158,8 @@ fn resolve(path: &Path, base: Node, kinds: &Kinds, more_seeds: &[u64]) -> Result
     let keep_written = trees.iter().any(|(_, tree)| sweeps_method(tree));
     let mut resolver =
         Resolver { methods: &kinds.methods, schema: &schema, seeds: &seeds, keep_written, runs: Vec::new() };
-    let mut rows = Vec::new();
-    for (variant, tree) in trees {
-        rows.push((variant.clone(), resolver.expand(&variant, tree)?));
-    }
+    let rows = trees.into_iter().map(|(variant, tree)| Ok((variant.clone(), resolver.expand(&variant, tree)?)));
+    let rows = rows.collect::<Result<_>>()?;
     check_claims(&base, &file.claim, &resolver.runs)?;
     check_tables(&base, &file.table, &resolver.runs)?;
     let mut experiment = assemble(path, &base, file, resolver.runs, kinds)?;
@@ -159,52 +174,40 @@ fn check_name(base: &Node, name: &str) -> Result<()> {
     if fine {
         return Ok(());
     }
-    let place = base.find(&["name"]).map_or(&base.place, |entry| &entry.node.place);
-    Err(place.fault(format!("\"{name}\" cannot name a folder"), Some("use letters, digits, - and _".into())))
+    Err(base
+        .place_of("name")
+        .fault(format!("\"{name}\" cannot name a folder"), Some("use letters, digits, - and _".into())))
 }
 
 /// The base, then every variant laid over it, each with the sweep that holds for it.
 fn variant_trees(base: &Node) -> Result<Vec<(String, Node)>> {
     let mut plain = base.clone();
-    let Value::Table(table) = &mut plain.value else { unreachable!("a document is a table") };
-    let variants = table.remove("variant");
+    plain.remove("variant");
     let mut out = vec![(BASE_VARIANT.to_string(), plain.clone())];
-    let items = match variants.map(|entry| entry.node.value) {
-        Some(Value::Array(items)) => items,
-        _ => Vec::new(),
-    };
-    for item in items {
-        let Value::Table(mut over) = item.value.clone() else { unreachable!("checked against the schema") };
+    for item in base.items("variant") {
+        let mut over = item.clone();
         let Some(name) = over.remove("name") else { unreachable!("checked against the schema") };
         let label = name.node.text().unwrap_or_default().to_string();
         if label.is_empty() || out.iter().any(|(known, _)| *known == label) {
             let message = format!("variant name \"{label}\" is {}", if label.is_empty() { "empty" } else { "taken" });
-            return Err(name.node.place.fault(
-                message,
-                Some(format!("\"{BASE_VARIANT}\" is the base; every variant needs a name of its own")),
-            ));
+            let help = format!("\"{BASE_VARIANT}\" is the base; every variant needs a name of its own");
+            return Err(name.node.place.fault(message, Some(help)));
         }
         let mut tree = plain.clone();
-        if let Value::Table(table) = &mut tree.value {
-            if over.contains_key("sweep") {
-                table.remove("sweep");
-            }
-            drop_other_method(table, &over);
+        if over.find(&["sweep"]).is_some() {
+            tree.remove("sweep");
         }
-        tree.merge(&Node { value: Value::Table(over), place: item.place });
+        drop_other_method(&mut tree, &over);
+        tree.merge(&over);
         out.push((label, tree));
     }
     Ok(out)
 }
 
 /// Removes the base's method table when `over` names another method.
-fn drop_other_method(base: &mut Table, over: &Table) {
-    let name = |table: &Table| {
-        table.get("method").and_then(|e| e.node.find(&["name"])).and_then(|e| e.node.text()).map(str::to_string)
-    };
-    if let Some(new) = name(over)
-        && name(base).as_deref() != Some(&new)
-    {
+fn drop_other_method(base: &mut Node, over: &Node) {
+    let name = |tree: &Node| tree.find(&["method", "name"]).and_then(|entry| entry.node.text().map(str::to_string));
+    if name(over).is_some_and(|new| name(base) != Some(new)) {
         base.remove("method");
     }
 }
@@ -221,10 +224,7 @@ struct Resolver<'a> {
 impl<'a> Resolver<'a> {
     /// Adds the runs of one variant; returns the variant's own resolved sections (before its sweep) for the record.
     fn expand(&mut self, variant: &str, mut tree: Node) -> Result<Json> {
-        let sweep = match &mut tree.value {
-            Value::Table(table) => table.remove("sweep"),
-            _ => None,
-        };
+        let sweep = tree.remove("sweep");
         let (mut own, ..) = self.sections(&tree)?;
         if self.keep_written {
             keep_written(&mut own, &tree);
@@ -237,9 +237,7 @@ impl<'a> Resolver<'a> {
             let mut swept = tree.clone();
             for (key, entry, value) in &point {
                 let over = Node::nested(key, &entry.key, value.clone());
-                if let (Value::Table(table), Some(over_table)) = (&mut swept.value, over.table()) {
-                    drop_other_method(table, over_table);
-                }
+                drop_other_method(&mut swept, &over);
                 swept.merge(&over);
             }
             self.add_runs(&name, swept)?;
@@ -251,8 +249,7 @@ impl<'a> Resolver<'a> {
         check(&tree, self.schema, "")?;
         let (sections, typed, kind) = self.sections(&tree)?;
         let method = configured(&tree, kind, &sections["method"], typed.protocol.seen.count)?;
-        let datasets =
-            serde_json::from_value::<Names>(sections["dataset"].clone()).map(|n| n.list()).unwrap_or_default();
+        let datasets = typed.dataset.list();
         if datasets.is_empty() {
             let place = tree.find(&["dataset"]).map_or(&tree.place, |entry| &entry.key);
             return Err(place.fault("`dataset` is missing", Some("name one that `dmad data list` shows".into())));
@@ -278,9 +275,8 @@ impl<'a> Resolver<'a> {
                 if let Some(twin) = self.runs.iter().find(|known| known.spec == run.spec) {
                     let message =
                         format!("variant \"{}\" declares one run twice ({dataset}, seed {seed})", twin.spec.variant);
-                    return Err(tree
-                        .place
-                        .fault(message, Some("remove the repeated seed, dataset or sweep value".into())));
+                    let help = "remove the repeated seed, dataset or sweep value";
+                    return Err(tree.place.fault(message, Some(help.into())));
                 }
                 self.runs.push(run);
             }
@@ -292,7 +288,7 @@ impl<'a> Resolver<'a> {
     fn sections(&self, tree: &Node) -> Result<(Json, ExperimentFile, &'a MethodKind)> {
         let kind = self.method_kind(tree)?;
         let mut method_schema = (kind.schema)();
-        method_schema["properties"]["name"] = serde_json::json!({ "type": "string" });
+        method_schema["properties"]["name"] = json!({ "type": "string" });
         if let Some(entry) = tree.find(&["method"]) {
             check(&entry.node, &method_schema, "method")?;
         }
@@ -304,8 +300,7 @@ impl<'a> Resolver<'a> {
         json["method"] = (kind.defaults)();
         merge(&mut json, &tree.to_json());
         keep_run_keys(&mut json);
-        let typed: ExperimentFile = serde_path_to_error::deserialize(json)
-            .map_err(|fault| tree.place.fault(format!("`{}`: {}", fault.path(), fault.inner()), None))?;
+        let typed = typed(json, &tree.place)?;
         let mut sections = to_json(&typed);
         keep_run_keys(&mut sections);
         Ok((sections, typed, kind))

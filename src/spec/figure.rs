@@ -16,7 +16,7 @@ use super::check::suggestion;
 use super::method::{MethodFault, read_table, schema_of, take_keys};
 use super::run::RunSpec;
 use super::sweep::{lists_variant, names_variant};
-use super::tree::{Node, Value};
+use super::tree::Node;
 use crate::error::Result;
 
 /// One kind of figure as experiment files see it. The registry is a const slice (`report::figures::FIGURES`).
@@ -207,24 +207,24 @@ pub(super) fn read<R: AsRef<RunSpec>>(
     kinds: &[&FigureKind],
     runs: &[R],
 ) -> Result<Vec<Figure>> {
-    let read = |(number, json): (usize, &Json)| {
+    let read = |(number, (json, item)): (usize, (&Json, &Node))| {
         let fault = |fault: MethodFault| {
             let message = format!("`figure[{number}].{}` {}", fault.key, fault.message);
-            place_of(base, number, &fault.key).place.fault(message, fault.help)
+            item.place_of(&fault.key).fault(message, fault.help)
         };
         let Some(kind) = kinds.iter().find(|kind| json["kind"] == kind.name) else {
             let known = kinds.iter().map(|kind| kind.name);
             let message = format!("`figure[{number}].kind` cannot be {}", json["kind"]);
-            return Err(place_of(base, number, "kind").place.fault(message, Some(suggestion("", known))));
+            return Err(item.place_of("kind").fault(message, Some(suggestion("", known))));
         };
         let figure = kind.read(json.clone()).map_err(fault)?;
-        check_names(base, number, &figure.selection, runs)?;
+        check_names(item, number, &figure.selection, runs)?;
         Ok(figure)
     };
-    figures.iter().enumerate().map(read).collect()
+    figures.iter().zip(base.items("figure")).enumerate().map(read).collect()
 }
 
-fn check_names<R: AsRef<RunSpec>>(base: &Node, number: usize, selection: &Selection, runs: &[R]) -> Result<()> {
+fn check_names<R: AsRef<RunSpec>>(item: &Node, number: usize, selection: &Selection, runs: &[R]) -> Result<()> {
     let of = |value: fn(&RunSpec) -> &str| runs.iter().map(AsRef::as_ref).map(value).collect::<BTreeSet<_>>();
     let (datasets, variants) = (of(|spec| &spec.dataset), of(|spec| &spec.variant));
     for (key, named, known) in
@@ -233,17 +233,7 @@ fn check_names<R: AsRef<RunSpec>>(base: &Node, number: usize, selection: &Select
         let unknown = |name: &&String| !known.iter().any(|known| names_variant(name, known));
         let Some(wrong) = named.iter().find(unknown) else { continue };
         let message = format!("`figure[{number}].{key}`: the experiment has no \"{wrong}\"");
-        return Err(place_of(base, number, key).place.fault(message, Some(suggestion(wrong, known.iter().copied()))));
+        return Err(item.place_of(key).fault(message, Some(suggestion(wrong, known.iter().copied()))));
     }
     Ok(())
-}
-
-/// The value of a figure's key, or the figure itself where the file leaves the key out.
-fn place_of<'a>(base: &'a Node, number: usize, key: &str) -> &'a Node {
-    let figure = base.find(&["figure"]).and_then(|entry| match &entry.node.value {
-        Value::Array(items) => items.get(number),
-        _ => None,
-    });
-    let Some(figure) = figure else { return base };
-    figure.find(&[key]).map_or(figure, |entry| &entry.node)
 }

@@ -1,7 +1,6 @@
 //! The seam between experiment files and methods: what the parser must know of a method, and no more.
 
 use std::any::Any;
-use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
@@ -42,7 +41,7 @@ pub struct MethodContext {
 }
 
 /// A method with its parameters in their own type. Which type, `methods` knows.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Configured {
     /// All parameters, `auto` replaced: what a record shows.
     pub parameters: Json,
@@ -50,12 +49,6 @@ pub struct Configured {
     pub difference: Json,
     /// The method.
     pub method: Arc<dyn Any + Send + Sync>,
-}
-
-impl fmt::Debug for Configured {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}", self.parameters)
-    }
 }
 
 /// A fault in a method's parameters.

@@ -30,13 +30,6 @@ pub struct Run {
     pub(super) tree: Node,
 }
 
-/// A run that an experiment declared when it was recorded.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Declared {
-    /// Everything that decides its numbers.
-    pub spec: RunSpec,
-}
-
 /// Everything that decides the numbers of a run, all defaults filled in, as records hold it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSpec {
@@ -69,11 +62,6 @@ impl RunSpec {
     /// Name of the method.
     pub fn method_name(&self) -> &str {
         self.method["name"].as_str().unwrap_or_default()
-    }
-
-    /// The first 12 hex digits of the digest of what differs from the defaults.
-    pub fn id(&self) -> String {
-        self.id.clone()
     }
 
     /// What the id is the digest of: names and seed, and what differs from the defaults. `sections` are the method's own
@@ -132,9 +120,9 @@ impl AsRef<RunSpec> for Run {
     }
 }
 
-impl AsRef<RunSpec> for Declared {
+impl AsRef<RunSpec> for RunSpec {
     fn as_ref(&self) -> &RunSpec {
-        &self.spec
+        self
     }
 }
 

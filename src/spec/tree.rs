@@ -18,22 +18,16 @@ pub struct Node {
     pub place: Place,
 }
 
-/// A TOML value.
+/// A TOML value; no key takes a date or time.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub enum Value {
-    /// Text.
     String(String),
-    /// Whole number.
     Integer(i64),
-    /// Number with a fraction.
     Float(f64),
-    /// true or false.
     Boolean(bool),
-    /// A date or time; no key takes one.
     Datetime,
-    /// A list.
     Array(Vec<Node>),
-    /// A table.
     Table(Table),
 }
 
@@ -86,6 +80,27 @@ impl Node {
         if rest.is_empty() { Some(entry) } else { entry.node.find(rest) }
     }
 
+    /// Where the value of `key` stands; this table where it lacks the key.
+    pub fn place_of(&self, key: &str) -> &Place {
+        self.find(&[key]).map_or(&self.place, |entry| &entry.node.place)
+    }
+
+    /// The items of the array that `key` holds; none where there is no such array.
+    pub fn items(&self, key: &str) -> &[Node] {
+        match self.find(&[key]).map(|entry| &entry.node.value) {
+            Some(Value::Array(items)) => items,
+            _ => &[],
+        }
+    }
+
+    /// Takes a key out of this table.
+    pub fn remove(&mut self, key: &str) -> Option<Entry> {
+        match &mut self.value {
+            Value::Table(table) => table.remove(key),
+            _ => None,
+        }
+    }
+
     /// The value as JSON, places dropped.
     pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
@@ -104,15 +119,11 @@ impl Node {
         match (&mut self.value, &over.value) {
             (Value::Table(base), Value::Table(table)) => {
                 for (key, entry) in table {
-                    match base.get_mut(key) {
-                        Some(old) => {
-                            old.node.merge(&entry.node);
-                            old.key = entry.key.clone();
-                        }
-                        None => {
-                            base.insert(key.clone(), entry.clone());
-                        }
-                    }
+                    let replace = |old: &mut Entry| {
+                        old.node.merge(&entry.node);
+                        old.key = entry.key.clone();
+                    };
+                    base.entry(key.clone()).and_modify(replace).or_insert_with(|| entry.clone());
                 }
             }
             _ => *self = over.clone(),
@@ -139,37 +150,27 @@ fn read_chain(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Node> {
         return Err(Error::usage(format!("there is no experiment file {}", path.display()), help));
     }
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    let identity = path.canonicalize().map_err(Error::io("read", path))?;
-    chain.push(identity);
+    chain.push(path.canonicalize().map_err(Error::io("read", path))?);
     let mut tree = parse(path, bytes)?;
-    let Value::Table(table) = &mut tree.value else { unreachable!("a TOML document is a table") };
-    if let Some(include) = table.remove("include") {
-        let mut base: Option<Node> = None;
+    if let Some(include) = tree.remove("include") {
+        let mut merged = Node { value: Value::Table(Table::new()), place: tree.place.clone() };
         for name in include_names(&include.node)? {
             let mut included = read_included(path, name, chain)?;
-            if let Value::Table(table) = &mut included.value {
-                table.remove("name"); // an including file is another experiment, named by itself
-            }
-            match &mut base {
-                Some(base) => base.merge(&included),
-                None => base = Some(included),
-            }
+            included.remove("name"); // an including file is another experiment, named by itself
+            merged.merge(&included);
         }
-        if let Some(mut base) = base {
-            base.merge(&tree);
-            base.place = tree.place;
-            tree = base;
-        }
+        merged.merge(&tree);
+        tree = merged;
     }
     chain.pop();
     Ok(tree)
 }
 
 /// One name, or several of which later ones win; each as the node that holds it.
-fn include_names(node: &Node) -> Result<Vec<&Node>> {
+fn include_names(node: &Node) -> Result<&[Node]> {
     let names = match &node.value {
-        Value::Array(names) => names.iter().collect(),
-        _ => vec![node],
+        Value::Array(names) => names,
+        _ => std::slice::from_ref(node),
     };
     match names.iter().find(|name| name.text().is_none()) {
         None => Ok(names),

@@ -177,11 +177,11 @@ fn make(results: &Path) {
         let classes: Vec<ClassResult> = known.map(|class| class_result(&run.spec, *class)).collect();
         let means = MetricName::ALL.iter().map(|name| mean(name.as_str(), &classes)).collect();
         let results = Results { classes, means, epoch: 0, curve: Vec::new() };
-        let scores: Vec<_> = results.classes.iter().map(|class| artifact(&store, &run.spec.id(), class)).collect();
+        let scores: Vec<_> = results.classes.iter().map(|class| artifact(&store, &run.spec.id, class)).collect();
         let record = Record {
             experiment: &experiment,
             run,
-            key: &run.spec.id(),
+            key: &run.spec.id,
             results: &results,
             scores: &scores,
             grid: (1, 1),
@@ -189,7 +189,7 @@ fn make(results: &Path) {
             models: &[],
             provenance: &provenance(),
         };
-        write(&RunFolder::new(&target, &run.spec.id()), &record).unwrap_or_else(|e| panic!("{e}"));
+        write(&RunFolder::new(&target, &run.spec.id), &record).unwrap_or_else(|e| panic!("{e}"));
     }
     rebuild_views(&target, &experiment).expect("views");
 }

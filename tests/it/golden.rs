@@ -49,7 +49,7 @@ fn studies() -> Vec<(&'static str, String)> {
 fn artifacts(lab: &Lab, study: &str, text: &str) -> Vec<(String, String, PathBuf)> {
     let (experiment, summary) = lab.run(study, text);
     assert!(summary.failed.is_empty(), "{:?}", summary.failed);
-    let run = lab.results(&experiment).join("runs").join(experiment.runs[0].spec.id());
+    let run = lab.results(&experiment).join("runs").join(&experiment.runs[0].spec.id);
     let log = std::fs::read_to_string(run.join("log.jsonl")).expect("a log");
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     let stage = |line: &str| {

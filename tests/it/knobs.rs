@@ -238,7 +238,7 @@ impl Bench {
             }
             None => Ok(Numbers::of(&self.lab, &experiment)),
         };
-        let outcome = Outcome { id: experiment.runs[0].spec.id(), numbers };
+        let outcome = Outcome { id: experiment.runs[0].spec.id.clone(), numbers };
         self.known.insert(text.into(), outcome.clone());
         outcome
     }

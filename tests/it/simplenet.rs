@@ -15,7 +15,7 @@ fn recorded(threads: usize, text: &str) -> Vec<Vec<u8>> {
         let lab = Lab::new();
         let (experiment, summary) = lab.run("study", text);
         assert!(summary.failed.is_empty(), "{:?}", summary.failed);
-        let run = lab.results(&experiment).join("runs").join(experiment.runs[0].spec.id());
+        let run = lab.results(&experiment).join("runs").join(&experiment.runs[0].spec.id);
         let read = |name: &str| std::fs::read(run.join(name)).unwrap_or_else(|fault| panic!("{name}: {fault}"));
         ["scores.safetensors", "model.safetensors", "images.parquet", "metrics.parquet"].map(read).to_vec()
     })

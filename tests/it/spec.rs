@@ -46,7 +46,7 @@ fn refused(text: &str) -> String {
 }
 
 fn ids(experiment: &Experiment) -> Vec<String> {
-    experiment.runs.iter().map(|run| run.spec.id()).collect()
+    experiment.runs.iter().map(|run| run.spec.id.clone()).collect()
 }
 
 /// The runs of one variant.
@@ -215,14 +215,14 @@ fn the_id_of_a_run_is_the_hash_of_what_differs_from_the_defaults() {
     let plain = "{\"classes\":[],\"dataset\":\"mini\",\"method\":{\"name\":\"patchcore\"},\
         \"seed\":0,\"variant\":\"full\",\"version\":1}";
     assert_eq!(canonical_json(&found.runs[0].identity), plain);
-    assert_eq!(found.runs[0].spec.id(), id(plain));
+    assert_eq!(found.runs[0].spec.id, id(plain));
     // What is written and is the default anyway makes no other run, be it the method's, a section's or an `auto` resolved.
     let spelled = "dataset = \"mini\"\nfeatures.dim = 1024\nimage.size = 256\n\
         [method]\nname = \"patchcore\"\nbank.normal.ratio = 0.1\n";
-    assert_eq!(experiment(spelled).runs[0].spec.id(), id(plain));
+    assert_eq!(experiment(spelled).runs[0].spec.id, id(plain));
     let dmad = |rest: &str| {
         let text = format!("dataset = \"mini\"\nprotocol.seen.count = 1\n[method]\nname = \"dmad\"\n{rest}");
-        experiment(&text).runs[0].spec.id()
+        experiment(&text).runs[0].spec.id.clone()
     };
     assert_eq!(dmad("loss.lambda2 = 15.0\nattention.mode = \"off\"\n"), dmad(""));
     assert_ne!(dmad("loss.lambda2 = 14.0\n"), dmad(""));
@@ -231,7 +231,7 @@ fn the_id_of_a_run_is_the_hash_of_what_differs_from_the_defaults() {
         \"seed\":0,\"variant\":\"full\",\"version\":1}";
     let text =
         "dataset = \"mini\"\nbackbone.weights = \"random\"\n[method]\nname = \"patchcore\"\nbank.normal.ratio = 0.2\n";
-    assert_eq!(experiment(text).runs[0].spec.id(), id(other));
+    assert_eq!(experiment(text).runs[0].spec.id, id(other));
 }
 
 /// The experiment as read from its own resolved copy.

@@ -21,7 +21,7 @@ fn losses(run: &Path) -> Vec<f64> {
 fn outcome(lab: &Lab, name: &str, text: &str) -> (Vec<f64>, impl Fn(&str) -> f64 + use<>) {
     let (experiment, summary) = lab.run(name, text);
     assert!(summary.failed.is_empty(), "{:?}", summary.failed);
-    let run = lab.results(&experiment).join("runs").join(experiment.runs[0].spec.id());
+    let run = lab.results(&experiment).join("runs").join(&experiment.runs[0].spec.id);
     let metrics = lab.recorded(&experiment).metrics;
     let mean = move |metric: &str| {
         let row = metrics.iter().find(|row| row.class == "mean" && row.metric == metric);

@@ -126,7 +126,7 @@ impl Compute for SeenBank {
     }
 
     fn work(&self) -> Work {
-        let seen = self.seen.work().rows;
+        let seen = self.seen.work.rows;
         let scattered = self.center.as_ref().map_or(0, |(center, _)| (seen as f64 * center.count_ratio) as usize);
         let expected = scattered + if self.with_seen { seen } else { 0 };
         Work::matrix(expected, self.dim, (expected * self.dim) as f64).with_memory(4 * expected * self.dim)

@@ -128,7 +128,7 @@ impl Compute for ScorePatches<'_> {
     }
 
     fn work(&self) -> Work {
-        let (rows, bank) = (self.test.len() * self.patches, self.bank.work());
+        let (rows, bank) = (self.test.len() * self.patches, self.bank.work);
         Work::matrix(rows, 1, 2.0 * (rows * bank.rows * bank.cols) as f64)
     }
 

@@ -252,7 +252,7 @@ impl Compute for Score<'_> {
     }
 
     fn work(&self) -> Work {
-        let rows = self.model.work().rows * self.test.len() * self.patches; // of every kept epoch
+        let rows = self.model.work.rows * self.test.len() * self.patches; // of every kept epoch
         Work::matrix(rows, 1, 2.0 * rows as f64 * Network::new(&self.settings).size(self.dim) as f64)
     }
 

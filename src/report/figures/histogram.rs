@@ -53,7 +53,7 @@ impl Kind for Histogram {
         for &spec in &shown {
             match recorded.finished(spec) {
                 Some(run) => parts.extend(of_run(run, self, &shown)?),
-                None => notes.run_makes(format!("run {} ({}) is not recorded", spec.id(), spec.variant)),
+                None => notes.run_makes(format!("run {} ({}) is not recorded", spec.id, spec.variant)),
             }
         }
         for class in self.classes.iter().filter(|class| !parts.iter().any(|part| part.class == **class)) {

@@ -76,7 +76,7 @@ impl Kind for Maps {
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
         let shown = notes.shown(selection);
         for spec in shown.iter().filter(|spec| recorded.finished(spec).is_none()) {
-            notes.run_makes(format!("run {} ({}) is not recorded", spec.id(), spec.variant));
+            notes.run_makes(format!("run {} ({}) is not recorded", spec.id, spec.variant));
         }
         let mut scene = Scene::new(selection.width_cm);
         heading(&mut scene, &selection.title, GAP);
@@ -244,7 +244,7 @@ fn map(column: &Column, row: &Row, csv: &mut String) -> Result<Option<Picture>> 
     let map = scoring.map(patches, (height, width), (side, side));
     let span = (high - low).max(f64::MIN_POSITIVE);
     let data = map.iter().flat_map(|&score| heat((f64::from(score) - low) / span)).collect();
-    let (id, seen) = (spec.id(), spec.protocol.seen.count);
-    *csv += &line(&[&row.class, &row.path, &Word(&id), &spec.variant, &seen, &own[number].score, &[low, high]]);
+    let (id, seen) = (&spec.id, spec.protocol.seen.count);
+    *csv += &line(&[&row.class, &row.path, &Word(id), &spec.variant, &seen, &own[number].score, &[low, high]]);
     Ok(Some(Picture { width: side, height: side, data }))
 }

@@ -126,7 +126,7 @@ impl Tsne {
         let shown = notes.shown(selection);
         let mut panels = Vec::new();
         for &spec in &shown {
-            let (run, id) = (recorded.finished(spec), spec.id());
+            let (run, id) = (recorded.finished(spec), spec.id.clone());
             let wanted = wanted_parts(spec.method_name(), &self.parts);
             let found = run.map(|run| record::read_embedding(run, &self.wanted())).transpose()?.flatten();
             match found {
