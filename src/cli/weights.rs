@@ -49,18 +49,16 @@ pub fn run(arguments: &Arguments, weights_dir: &Path, json: bool) -> Result<()> 
             let folder = out.as_deref().unwrap_or(weights_dir);
             let imported = import(file, name, layers, folder)?;
             if json {
-                let fields = json!({ "file": imported.file, "tensors": imported.tensors, "digest": imported.digest });
-                super::print(&format!("{fields:#}"))
-            } else {
-                let Imported { file, tensors, digest } = imported;
-                super::print(&format!("{}: {tensors} tensors, digest {digest}", file.display()))
+                return super::print(&format!("{:#}", json!(imported)));
             }
+            let Imported { file, tensors, digest } = imported;
+            super::print(&format!("{}: {tensors} tensors, digest {digest}", file.display()))
         }
     }
 }
 
 /// What `import` wrote.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 pub struct Imported {
     /// The file.
     pub file: PathBuf,

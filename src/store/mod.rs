@@ -109,11 +109,10 @@ impl Store {
     /// Removes an artifact, manifest first; one that is not there is no fault.
     pub fn remove(&self, kind: &str, key: &str) -> Result<()> {
         for path in [self.manifest_path(kind, key), self.data_path(kind, key)] {
-            match std::fs::remove_file(&path) {
-                Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", &path)(fault));
-                }
-                _ => {}
+            if let Err(fault) = std::fs::remove_file(&path)
+                && fault.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(Error::io("remove", &path)(fault));
             }
         }
         Ok(())

@@ -44,10 +44,5 @@ fn categories(root: &Path, findings: &mut Findings) -> Result<Vec<String>> {
 fn read(root: &Path, category: &str, findings: &mut Findings) -> Option<ClassIndex> {
     let names = image_names(&root.join(category), findings);
     let train: Vec<_> = names.into_iter().map(|name| file(root, format!("{category}/{name}"))).collect();
-    (!train.is_empty()).then(|| ClassIndex {
-        name: category.into(),
-        train,
-        train_anomalies: Vec::new(),
-        test: Vec::new(),
-    })
+    (!train.is_empty()).then(|| ClassIndex { name: category.into(), train, ..ClassIndex::default() })
 }

@@ -111,7 +111,7 @@ impl Wanted<'_> {
 }
 
 /// Endings of image files, in lower case.
-const IMAGE_ENDINGS: &[&str] = &["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
+pub(crate) const IMAGE_ENDINGS: &[&str] = &["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
 
 /// Names in a folder, sorted.
 pub(crate) struct Listing {
