@@ -107,14 +107,19 @@ impl Architecture {
 
 /// A loaded backbone on a device.
 pub struct Backbone {
-    architecture: &'static Architecture,
-    taps: Vec<Tap>,
+    /// What it is.
+    pub architecture: &'static Architecture,
+    /// The taps, shallow first.
+    pub taps: Vec<Tap>,
+    /// The device it runs on.
+    pub device: Device,
+    /// Where the weights came from, for people.
+    pub source: String,
+    /// Learned numbers in use (running statistics of batch normalisation not counted).
+    pub parameters: usize,
+    /// True when the weights were drawn and not learned.
+    pub random: bool,
     network: Network,
-    device: Device,
-    digest: String,
-    source: String,
-    parameters: usize,
-    random: bool,
 }
 
 impl Backbone {
@@ -132,7 +137,6 @@ impl Backbone {
             architecture,
             network: Network::new(&(architecture.plan)(), &blocks, &weights.state, device),
             device: device.clone(),
-            digest: weights::digest(&weights.state),
             source: weights.source,
             parameters: parameters(&weights.state),
             random: weights.random,
@@ -151,41 +155,6 @@ impl Backbone {
         }
         let data = TensorData::new(pixels, [batch.len(), 3, side, side]);
         Ok(self.network.forward(Tensor::from_data(data, &self.device)))
-    }
-
-    /// BLAKE3 of the tensors in use: the same for the same numbers, whatever file they came from.
-    pub fn digest(&self) -> &str {
-        &self.digest
-    }
-
-    /// Where the weights came from, for people.
-    pub fn source(&self) -> &str {
-        &self.source
-    }
-
-    /// Learned numbers in use (running statistics of batch normalisation not counted).
-    pub fn parameters(&self) -> usize {
-        self.parameters
-    }
-
-    /// True when the weights were drawn and not learned.
-    pub fn is_random(&self) -> bool {
-        self.random
-    }
-
-    /// The taps, shallow first.
-    pub fn taps(&self) -> &[Tap] {
-        &self.taps
-    }
-
-    /// The device it runs on.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// The architecture.
-    pub fn architecture(&self) -> &'static Architecture {
-        self.architecture
     }
 }
 

@@ -30,10 +30,8 @@ struct Conv {
     activation: Activation,
 }
 
-struct Gate {
-    reduce: Conv,
-    expand: Conv,
-}
+/// Squeeze and excitation: two pointwise convolutions, the first to fewer channels.
+struct Gate([Conv; 2]);
 
 enum Branch {
     None,
@@ -99,7 +97,7 @@ impl Block {
 impl Gate {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let mean = x.clone().mean_dim(3).mean_dim(2);
-        x * sigmoid(self.expand.forward(self.reduce.forward(mean)))
+        x * sigmoid(self.0.iter().fold(mean, |x, conv| conv.forward(x)))
     }
 }
 
@@ -182,10 +180,10 @@ impl Fold<'_> {
                 activation,
             }
         };
-        Gate {
-            reduce: pointwise(&spec.reduce, [spec.squeezed, spec.channels], Activation::Silu),
-            expand: pointwise(&spec.expand, [spec.channels, spec.squeezed], Activation::None),
-        }
+        Gate([
+            pointwise(&spec.reduce, [spec.squeezed, spec.channels], Activation::Silu),
+            pointwise(&spec.expand, [spec.channels, spec.squeezed], Activation::None),
+        ])
     }
 
     fn values(&self, name: &str) -> &[f32] {

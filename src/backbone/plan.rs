@@ -168,9 +168,7 @@ impl Plan {
         self.stem.tensors(&mut out);
         for block in &self.blocks[..blocks] {
             block.convs.iter().for_each(|conv| conv.tensors(&mut out));
-            if let Some(gate) = &block.gate {
-                gate.tensors(&mut out);
-            }
+            block.gate.iter().for_each(|gate| gate.tensors(&mut out));
             if let Shortcut::Projection(conv) = &block.shortcut {
                 conv.tensors(&mut out);
             }

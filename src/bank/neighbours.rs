@@ -34,10 +34,8 @@ pub fn nearest(queries: Rows, bank: Rows) -> Result<Nearest> {
 pub fn nearest_in_parts(queries: Rows, parts: &[Rows], groups: Option<(&[u32], &[u32])>) -> Result<Nearest> {
     let bank = Bank::new(parts, queries.cols())?;
     if bank.len() == 0 {
-        return Err(Error::method(
-            "the bank is empty, so nothing has a neighbour",
-            "raise the coreset ratio, or check that the images the bank is made of exist",
-        ));
+        let help = "raise the coreset ratio, or check that the images the bank is made of exist";
+        return Err(Error::method("the bank is empty, so nothing has a neighbour", help));
     }
     if let Some((query_groups, bank_groups)) = groups {
         assert_eq!(query_groups.len(), queries.len(), "one group for each query");
@@ -52,10 +50,9 @@ pub fn nearest_in_parts(queries: Rows, parts: &[Rows], groups: Option<(&[u32], &
 pub fn k_nearest(queries: Rows, bank: Rows, k: usize) -> Result<Nearest> {
     let bank = Bank::new(&[bank], queries.cols())?;
     if k == 0 || k > bank.len() {
-        return Err(Error::method(
-            format!("{k} neighbours are wanted of a bank of {} rows", bank.len()),
-            "ask for at least one and at most as many as the bank has, or make the bank larger",
-        ));
+        let what = format!("{k} neighbours are wanted of a bank of {} rows", bank.len());
+        let help = "ask for at least one and at most as many as the bank has, or make the bank larger";
+        return Err(Error::method(what, help));
     }
     run(queries, &bank, k, None)
 }

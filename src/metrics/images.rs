@@ -14,10 +14,8 @@ use crate::error::{Error, Result};
 pub fn image_metrics(scores: &[f64], labels: &[bool], definitions: &Definitions) -> Result<Vec<Metric>> {
     assert_eq!(scores.len(), labels.len(), "one label per score");
     if let Some(image) = scores.iter().position(|score| !score.is_finite()) {
-        return Err(Error::method(
-            format!("the score of image {image} (counted from 0) is {}", scores[image]),
-            "scores must be finite numbers; find out why the method gave none",
-        ));
+        let what = format!("the score of image {image} (counted from 0) is {}", scores[image]);
+        return Err(Error::method(what, "scores must be finite numbers; find out why the method gave none"));
     }
     let mut ranked: Vec<(f64, bool)> = scores.iter().copied().zip(labels.iter().copied()).collect();
     ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));

@@ -114,10 +114,8 @@ fn walk<P: PixelSource>(source: &P, gathered: &Gathered<P::Score>, walks: &mut W
     let counts = count_normals(source, &ladder)?;
     let (before, now) = (walks.totals.negatives, counts.iter().sum::<u64>());
     if now != before {
-        return Err(Error::method(
-            format!("{before} normal pixels at first, {now} later: the images changed"),
-            "run again while nothing writes to the maps and masks",
-        ));
+        let what = format!("{before} normal pixels at first, {now} later: the images changed");
+        return Err(Error::method(what, "run again while nothing writes to the maps and masks"));
     }
     let weights: Vec<f64> = gathered.sizes.iter().map(|&size| 1.0 / size as f64).collect();
     let mut rest = gathered.defects.as_slice();

@@ -56,12 +56,8 @@ impl Tally {
     }
 
     fn add(&mut self, other: &Tally) {
-        for (sum, count) in self.normals.iter_mut().zip(&other.normals) {
-            *sum += count;
-        }
-        for (sum, share) in self.overlaps.iter_mut().zip(&other.overlaps) {
-            *sum += share;
-        }
+        self.normals.iter_mut().zip(&other.normals).for_each(|(sum, count)| *sum += count);
+        self.overlaps.iter_mut().zip(&other.overlaps).for_each(|(sum, share)| *sum += share);
         self.regions += other.regions;
         self.normals_in_all += other.normals_in_all;
     }
@@ -76,12 +72,10 @@ impl Tally {
             .filter(|(rate, _)| *rate < FPR_LIMIT)
             .collect();
         // Thresholds rise, so rates fall: the first is the largest.
-        let (Some(&(most, _)), Some(&(least, _))) = (points.first(), points.last()) else {
-            return Err(NO_CURVE);
+        let (most, least) = match points[..] {
+            [(most, _), .., (least, _)] if most != least => (most, least),
+            _ => return Err(NO_CURVE),
         };
-        if most == least {
-            return Err(NO_CURVE);
-        }
         let stretch = match form {
             Pro::Simplenet => most,
             Pro::Ader | Pro::Exact => most - least,

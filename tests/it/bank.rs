@@ -1,7 +1,7 @@
 //! Banks: searches and selections against brute force, on data with many ties.
 
 use crate::generator::features;
-use dmad::bank::coreset::{Start, coreset_size, covering_radius, covering_radius_in_parts, greedy, greedy_in_parts};
+use dmad::bank::coreset::{Start, coreset_size, covering_radius, greedy, greedy_in_parts};
 use dmad::bank::distance::squared_distance;
 use dmad::bank::neighbours::{NO_ROW, Nearest, k_nearest, nearest, nearest_in_parts};
 use dmad::bank::project::{Kind, Projection};
@@ -217,7 +217,7 @@ fn a_coreset_of_parts_is_that_of_the_whole_however_it_is_cut() {
         let rows = rows.view();
         for start in [Start::Row(1950), Start::MeanOf(vec![5, 2599, 900, 1300, 5])] {
             let expected = plain_greedy(rows, count, &start);
-            let radius = covering_radius(rows, &expected).unwrap();
+            let radius = covering_radius(&[rows], &expected).unwrap();
             for cuts in [
                 [].as_slice(),
                 &[1],
@@ -230,7 +230,7 @@ fn a_coreset_of_parts_is_that_of_the_whole_however_it_is_cut() {
                     let picks = with_threads(threads, || greedy_in_parts(&parts, count, &start).unwrap());
                     assert_eq!(picks, expected, "case {case}, {start:?}, cuts {cuts:?}, {threads} threads");
                 }
-                assert_eq!(covering_radius_in_parts(&parts, &expected).unwrap(), radius, "case {case}, cuts {cuts:?}");
+                assert_eq!(covering_radius(&parts, &expected).unwrap(), radius, "case {case}, cuts {cuts:?}");
             }
         }
     }
@@ -253,7 +253,7 @@ fn a_coreset_of_distinct_rows_has_distinct_rows_that_cover_more_as_it_grows() {
     sorted.sort_unstable();
     assert_eq!(sorted, (0..1500).collect::<Vec<_>>(), "every row is in a coreset of all");
     let radii: Vec<f64> =
-        [1, 10, 100, 700, 1500].iter().map(|&n| covering_radius(rows.view(), &picks[..n]).unwrap()).collect();
+        [1, 10, 100, 700, 1500].iter().map(|&n| covering_radius(&[rows.view()], &picks[..n]).unwrap()).collect();
     assert!(radii.windows(2).all(|pair| pair[0] >= pair[1]), "{radii:?}");
     assert_eq!(radii[4], 0.0);
 }

@@ -16,7 +16,7 @@ fn check(entry: &Value, start: &Start) {
     let queries = Matrix::new(features(200, 64, 12), 64);
     let picks = greedy(rows.view(), 150, start).expect("a coreset");
     assert_eq!(picks, rows_of(&entry["order_f64"]), "order of selection");
-    let radius = covering_radius(rows.view(), &picks).expect("a radius");
+    let radius = covering_radius(&[rows.view()], &picks).expect("a radius");
     if matches!(start, Start::Row(_)) {
         let expected = entry["covering_radius_f64"].as_f64().expect("a number");
         assert!((radius - expected).abs() <= 1e-12 * expected, "covering radius {radius}, expected {expected}");
