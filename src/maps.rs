@@ -20,9 +20,6 @@ pub fn upsample(scores: &[f32], (rows, cols): (usize, usize), (height, width): (
 }
 
 /// Enlarges like `upsample`, but so that the outermost patches are the corners of the map (`align_corners=True`).
-///
-/// # Panics
-/// As `upsample`.
 pub fn upsample_corners(scores: &[f32], (rows, cols): (usize, usize), (height, width): (usize, usize)) -> Vec<f32> {
     let taps = |source: usize, target: usize| {
         let scale = if target > 1 { (source - 1) as f64 / (target - 1) as f64 } else { 0.0 };

@@ -23,7 +23,6 @@ pub struct Network {
 struct Conv {
     weight: Tensor<4>,
     bias: Tensor<1>,
-    kernel: usize,
     stride: usize,
     groups: usize,
     padding: Padding,
@@ -103,8 +102,8 @@ impl Gate {
 
 impl Conv {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, _, height, width] = x.dims();
-        let padding = [height, width].map(|side| self.padding.around(side, self.kernel, self.stride));
+        let ([_, _, height, width], kernel) = (x.dims(), self.weight.dims()[3]);
+        let padding = [height, width].map(|side| self.padding.around(side, kernel, self.stride));
         let options = ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], self.groups);
         activate(conv2d(x, self.weight.clone(), Some(self.bias.clone()), options), self.activation)
     }
@@ -158,7 +157,6 @@ impl Fold<'_> {
         Conv {
             weight: Tensor::from_data(TensorData::new(weight, shape), self.device),
             bias: Tensor::from_data(TensorData::new(bias, [spec.outputs]), self.device),
-            kernel: spec.kernel,
             stride: spec.stride,
             groups: spec.groups,
             padding: spec.padding,
@@ -173,7 +171,6 @@ impl Fold<'_> {
             Conv {
                 weight: Tensor::from_data(TensorData::new(weight, [outputs, inputs, 1, 1]), self.device),
                 bias: Tensor::from_data(TensorData::new(bias, [outputs]), self.device),
-                kernel: 1,
                 stride: 1,
                 groups: 1,
                 padding: Padding::Fixed(0, 0),

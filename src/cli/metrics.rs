@@ -52,9 +52,6 @@ fn named<T: DeserializeOwned + Default>(name: &str) -> T {
 
 /// Computes and prints to standard output: a table in percent, or (`json`) one object keyed by the metric names, in
 /// [0, 1], null with an entry in `reasons` where a metric is undefined.
-///
-/// # Errors
-/// As `render`, and when nothing can be written.
 pub fn run(args: &Args, json: bool) -> Result<()> {
     super::print(render(args, json)?.trim_end_matches('\n'))
 }
@@ -260,10 +257,7 @@ impl Array {
         })
     }
 
-    /// Makes every zero of a float array all zero bits.
-    ///
-    /// # Errors
-    /// A NaN, which is neither zero nor not.
+    /// Makes every zero of a float array all zero bits; refuses NaN, which is neither zero nor not.
     fn clear_negative_zeros(&self, first: usize, bytes: &mut [u8]) -> Result<()> {
         // Without the sign bit floats are ordered like integers, and what lies above infinity is NaN.
         let infinity: u64 = match self.item_bytes {

@@ -124,10 +124,7 @@ impl Catalog {
         Ok(Catalog { entries: datasets.into_iter().flatten().map(read).collect::<Result<_>>()? })
     }
 
-    /// The entry called `name`.
-    ///
-    /// # Errors
-    /// A usage error that lists the known names and the nearest.
+    /// The entry called `name`, or a usage error that lists the known names and the nearest.
     pub fn get(&self, name: &str) -> Result<&Entry> {
         self.entries.get(name).ok_or_else(|| Error::unknown("dataset", name, self.names()))
     }

@@ -170,10 +170,7 @@ impl Findings {
     }
 }
 
-/// Reads the dataset `entry` below `data_root`, restricted to `only_classes`.
-///
-/// # Errors
-/// The first fault of [`survey`]; its help says how many more there are.
+/// Reads the dataset `entry` below `data_root`, restricted to `only_classes`; the first fault of [`survey`] is an error.
 pub fn index(entry: &Entry, data_root: &Path, only_classes: Option<&[String]>) -> Result<Index> {
     let Survey { index, faults } = survey(entry, data_root, only_classes)?;
     first_fault(&entry.name, faults).map_or(Ok(index), Err)

@@ -16,9 +16,6 @@ const CONSTANT: &str = "all scores are equal, so there are no thresholds";
 const NO_CURVE: &str = "fewer than two false positive rates below 0.3 among the thresholds";
 
 /// PRO as `form` computes it, in one more pass over images of which `facts` tells the range of scores.
-///
-/// # Errors
-/// Whatever loading gives, for the first such image.
 pub(super) fn pro<P: PixelSource>(source: &P, facts: &[ImageFacts], form: Pro) -> Result<Value> {
     let (steps, radius) = match form {
         Pro::Simplenet => (200, 2),

@@ -100,10 +100,7 @@ pub(super) fn load<P: PixelSource>(source: &P, image: usize) -> Result<PixelImag
     Ok(loaded)
 }
 
-/// Lowest and highest score of an image that `load` gave.
-///
-/// # Errors
-/// A NaN or infinite score, with image, row and column.
+/// Lowest and highest score of an image that `load` gave; a NaN or infinite one is an error with its row and column.
 pub(super) fn extremes<P: PixelSource>(
     source: &P,
     image: usize,

@@ -93,9 +93,6 @@ impl Walks {
 }
 
 /// The values of all metrics of a walk, or the reason why none has one; `down` walks.
-///
-/// # Errors
-/// Whatever `down` gives.
 pub(super) fn values(
     totals: Totals,
     metrics: impl Iterator<Item = MetricName>,

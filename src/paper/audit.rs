@@ -101,10 +101,7 @@ pub fn audit(published: &Published, statements: &Statements, threshold: Option<f
     audit
 }
 
-/// The value at `key`.
-///
-/// # Errors
-/// There is none; the message names the statements' file.
+/// The value at `key`, or an error that names the statements' file.
 pub fn require<'a>(published: &'a Published, statements: &Statements, key: &Key) -> Result<&'a Cell> {
     published.find(key).ok_or_else(|| {
         let what = format!("speaks of {key}, which {} does not have", published.source().display());
@@ -112,10 +109,7 @@ pub fn require<'a>(published: &'a Published, statements: &Statements, key: &Key)
     })
 }
 
-/// Holds every statement against the file, for statements that were written for it.
-///
-/// # Errors
-/// A statement speaks of a value that is not there.
+/// Refuses statements, written for this file, of which one speaks of a value that is not there.
 pub fn require_all(published: &Published, statements: &Statements) -> Result<()> {
     let differences = statements.differences.iter().flat_map(|said| [&said.of, &said.over]);
     let orders = statements.orders.iter().flat_map(|said| &said.rising);

@@ -66,10 +66,7 @@ impl Store {
         Ok(Store { root: root.into(), _usage: Arc::new(Usage::shared(root)?) })
     }
 
-    /// Opens the store at `root` with nobody else in it, to clean it up.
-    ///
-    /// # Errors
-    /// When another process uses it.
+    /// Opens the store at `root` to clean it up; an error when another process uses it.
     pub fn open_alone(root: &Path) -> Result<Self> {
         Ok(Store { root: root.into(), _usage: Arc::new(Usage::alone(root)?) })
     }
