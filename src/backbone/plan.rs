@@ -144,8 +144,6 @@ pub struct Tap {
     pub block: usize,
     /// Channels of the map.
     pub channels: usize,
-    /// Pixels of the image per position of the map, in one direction.
-    pub stride: usize,
 }
 
 /// A whole network up to its last tap.

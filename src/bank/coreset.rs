@@ -41,23 +41,16 @@ pub fn coreset_size(rows: usize, ratio: f64) -> usize {
     ((rows as f64 * ratio) as usize).max(1)
 }
 
-/// Selects `count` rows, in the order of selection.
+/// Selects `count` of the rows that the `parts` (all of one width) would make if they stood one below the other, in the
+/// order of selection; picks and start rows are numbered through.
 ///
-/// When every m is 0 (only duplicates are left) row 0 is selected again and again, as in the plain algorithm.
+/// The parts are not copied. They are read from front to back, once for a whole block of picks, and otherwise only at
+/// the rows of largest m; so they may be memory-mapped and together larger than memory. When every m is 0 (only duplicates are left) row 0 is selected again and again, as in the plain algorithm.
 /// Memory beyond the result: about 40 bytes for each row, and tiles.
 ///
 /// Errors: no rows, more rows wanted than there are, a start row that does not exist, no start row, and a row that is
 /// not finite.
-pub fn greedy(rows: Rows, count: usize, start: &Start) -> Result<Vec<usize>> {
-    greedy_in_parts(&[rows], count, start)
-}
-
-/// As [`greedy`] of the rows that the `parts` (all of one width) would make if they stood one below the other; picks
-/// and start rows are numbered through.
-///
-/// The parts are not copied. They are read from front to back, once for a whole block of picks, and otherwise only at
-/// the rows of largest m; so they may be memory-mapped and together larger than memory.
-pub fn greedy_in_parts(parts: &[Rows], count: usize, start: &Start) -> Result<Vec<usize>> {
+pub fn greedy(parts: &[Rows], count: usize, start: &Start) -> Result<Vec<usize>> {
     let rows: usize = parts.iter().map(Rows::len).sum();
     check(rows, count, start)?;
     let mut farness = Farness::new(parts)?;

@@ -81,7 +81,7 @@ fn sums<'a>(things: impl Iterator<Item = (&'a str, u64)>) -> BTreeMap<&'a str, (
 }
 
 fn verify(store: &Store, as_json: bool) -> Result<bool> {
-    let faults = store.verify(|_, _| {})?;
+    let faults = store.verify()?;
     let count = store.entries()?.len();
     if as_json {
         super::print(&json!({ "artifacts": count, "faults": faults }).to_string())?;

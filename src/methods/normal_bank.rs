@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{BankPart, Given};
-use crate::bank::coreset::{Start, coreset_size, greedy_in_parts};
+use crate::bank::coreset::{Start, coreset_size, greedy};
 use crate::bank::project::{Kind, Projection};
 use crate::error::Result;
 use crate::matrix::Rows;
@@ -167,7 +167,7 @@ impl Coreset {
             Some(_) => projected.iter().map(Scratch::view).collect(),
             None => parts.to_vec(),
         };
-        greedy_in_parts(&rows, count, &start)
+        greedy(&rows, count, &start)
     }
 }
 

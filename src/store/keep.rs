@@ -57,11 +57,9 @@ impl Store {
     }
 
     /// Reads every artifact and holds it against its checksum; the faults, in order.
-    pub fn verify(&self, progress: impl Fn(usize, usize)) -> Result<Vec<String>> {
-        let entries = self.entries()?;
+    pub fn verify(&self) -> Result<Vec<String>> {
         let mut faults = Vec::new();
-        for (number, entry) in entries.iter().enumerate() {
-            progress(number, entries.len());
+        for entry in self.entries()? {
             match self.lookup(&entry.kind, &entry.key) {
                 Lookup::Found(_) => {}
                 Lookup::Absent => {
