@@ -18,7 +18,7 @@ use crate::error::{Error, Result, suggestion};
 use crate::spec;
 use network::Network;
 use plan::{Plan, Tap, TensorSpec};
-use weights::{Embedded, PublishedFile, StateDict};
+use weights::{Embedded, PublishedFile};
 
 /// Raised when the maps of any backbone change: part of the key of every stage that reads images through one.
 pub const CODE_VERSION: u32 = 1;
@@ -133,12 +133,13 @@ impl Backbone {
         // An autodiff device would keep every activation of a network that is never trained.
         assert!(!device.is_autodiff(), "a frozen backbone belongs on the plain device");
         let blocks: Vec<usize> = taps.iter().map(|tap| tap.block).collect();
+        let learned = weights.state.iter().filter(|(name, _)| !name.contains(".running_"));
         Ok(Backbone {
             architecture,
             network: Network::new(&(architecture.plan)(), &blocks, &weights.state, device),
             device: device.clone(),
             source: weights.source,
-            parameters: parameters(&weights.state),
+            parameters: learned.map(|(_, weight)| weight.values.len()).sum(),
             random: weights.random,
             taps,
         })
@@ -156,10 +157,6 @@ impl Backbone {
         let data = TensorData::new(pixels, [batch.len(), 3, side, side]);
         Ok(self.network.forward(Tensor::from_data(data, &self.device)))
     }
-}
-
-fn parameters(state: &StateDict) -> usize {
-    state.iter().filter(|(name, _)| !name.contains(".running_")).map(|(_, weight)| weight.values.len()).sum()
 }
 
 /// Appends `image` (rows of RGB bytes) as three planes of (byte / 255 − mean) / std.

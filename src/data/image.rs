@@ -115,12 +115,8 @@ fn filter(pixels: &Pixels, window: Window, width: usize, height: usize) -> Pixel
     let source = ImageRef::new(pixels.width as u32, pixels.height as u32, &pixels.data, kind);
     let source = source.expect("the buffer has the size of its pixels");
     let mut target = Target::new(width as u32, height as u32, kind);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
-        window.left,
-        window.top,
-        window.width,
-        window.height,
-    );
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let options = options.crop(window.left, window.top, window.width, window.height);
     Resizer::new().resize(&source, &mut target, &options).expect("the window lies within the image");
     Pixels { width, height, channels, data: target.into_vec() }
 }

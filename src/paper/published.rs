@@ -131,10 +131,8 @@ fn parse_row(source: &Path, number: usize, line: &str) -> Result<Cell> {
     };
     for (name, field) in COLUMNS.iter().zip(&fields) {
         if field.is_empty() || field.trim() != *field || field.contains('"') {
-            return Err(wrong(
-                format!("{name} is [{field}]"),
-                "write every field, without quotes and spaces around it",
-            ));
+            let help = "write every field, without quotes and spaces around it";
+            return Err(wrong(format!("{name} is [{field}]"), help));
         }
     }
     let metric = metric_name(metric).ok_or_else(|| {

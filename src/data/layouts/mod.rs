@@ -134,6 +134,13 @@ pub(crate) fn list(folder: &Path, findings: &mut Findings) -> Result<Listing> {
     Ok(listing)
 }
 
+/// All folders of `folder`, sorted; files there are foreign.
+pub(crate) fn folders(folder: &Path, findings: &mut Findings) -> Result<Vec<String>> {
+    let listing = list(folder, findings)?;
+    findings.skipped.extend(listing.files.iter().map(|name| folder.join(name)));
+    Ok(listing.folders)
+}
+
 /// Names of the image files in `folder`, sorted; everything else is passed over and noted. A folder that cannot be
 /// listed, or holds no image, is a fault.
 pub(crate) fn image_names(folder: &Path, findings: &mut Findings) -> Vec<String> {

@@ -94,16 +94,10 @@ fn folders(folder: &Path, findings: &mut Findings, required: bool) -> Vec<String
         }
         return Vec::new();
     }
-    match list(folder, findings) {
-        Ok(listing) => {
-            findings.skipped.extend(listing.files.iter().map(|name| folder.join(name)));
-            listing.folders
-        }
-        Err(error) => {
-            findings.faults.push(error);
-            Vec::new()
-        }
-    }
+    super::folders(folder, findings).unwrap_or_else(|error| {
+        findings.faults.push(error);
+        Vec::new()
+    })
 }
 
 /// The mask of `image` in `folder`, taken out of `masks`; a fault when there is none.
