@@ -30,7 +30,7 @@ fn neighbours(criterion: &mut Criterion) {
     group.sample_size(10);
     let (queries, bank) = (correlated(2048, 1536, 16, 0), correlated(10_000, 1536, 16, 1));
     group.bench_function("1 of 10,000 x 1536, 2,048 queries", |bencher| {
-        bencher.iter(|| nearest(black_box(queries.view()), bank.view()))
+        bencher.iter(|| nearest(black_box(queries.view()), &[bank.view()], None))
     });
     group.bench_function("9 of 10,000 x 1536, 2,048 queries", |bencher| {
         bencher.iter(|| k_nearest(black_box(queries.view()), bank.view(), 9))
@@ -41,7 +41,7 @@ fn neighbours(criterion: &mut Criterion) {
     });
     let (queries, bank) = (correlated(8192, 152, 8, 2), correlated(8192, 152, 8, 3));
     group.bench_function("1 of 8,192 x 152, 8,192 queries", |bencher| {
-        bencher.iter(|| nearest(black_box(queries.view()), bank.view()))
+        bencher.iter(|| nearest(black_box(queries.view()), &[bank.view()], None))
     });
     group.finish();
 }
@@ -51,11 +51,11 @@ fn coreset(criterion: &mut Criterion) {
     group.sample_size(10);
     let rows = correlated(50_000, 152, 8, 4);
     group.bench_function("50,000 x 152 to 1,000", |bencher| {
-        bencher.iter(|| greedy(black_box(rows.view()), 1000, &Start::Row(0)))
+        bencher.iter(|| greedy(&[black_box(rows.view())], 1000, &Start::Row(0)))
     });
     let rows = correlated(10_000, 1536, 16, 5);
     group.bench_function("10,000 x 1536 to 200", |bencher| {
-        bencher.iter(|| greedy(black_box(rows.view()), 200, &Start::Row(0)))
+        bencher.iter(|| greedy(&[black_box(rows.view())], 200, &Start::Row(0)))
     });
     group.finish();
 }

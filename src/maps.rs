@@ -12,15 +12,20 @@ const LANES: usize = 8;
 /// # Panics
 /// When `scores` does not hold `rows · cols` values or a side is 0.
 pub fn upsample(scores: &[f32], (rows, cols): (usize, usize), (height, width): (usize, usize)) -> Vec<f32> {
+    let taps = |source: usize, target: usize| {
+        let scale = source as f64 / target as f64;
+        taps(source, target, |i| ((i + 0.5) * scale - 0.5).max(0.0))
+    };
     stretch(scores, (rows, cols), &taps(rows, height), &taps(cols, width))
 }
 
 /// Enlarges like `upsample`, but so that the outermost patches are the corners of the map (`align_corners=True`).
-///
-/// # Panics
-/// As `upsample`.
 pub fn upsample_corners(scores: &[f32], (rows, cols): (usize, usize), (height, width): (usize, usize)) -> Vec<f32> {
-    stretch(scores, (rows, cols), &corner_taps(rows, height), &corner_taps(cols, width))
+    let taps = |source: usize, target: usize| {
+        let scale = if target > 1 { (source - 1) as f64 / (target - 1) as f64 } else { 0.0 };
+        taps(source, target, |i| i * scale)
+    };
+    stretch(scores, (rows, cols), &taps(rows, height), &taps(cols, width))
 }
 
 fn stretch(scores: &[f32], (rows, cols): (usize, usize), down: &[Tap], across: &[Tap]) -> Vec<f32> {
@@ -49,26 +54,14 @@ struct Tap {
     share: f64,
 }
 
-fn taps(source: usize, target: usize) -> Vec<Tap> {
-    let scale = source as f64 / target as f64;
-    (0..target)
-        .map(|i| {
-            let place = ((i as f64 + 0.5) * scale - 0.5).max(0.0);
-            let low = (place as usize).min(source - 1);
-            Tap { low, high: (low + 1).min(source - 1), share: place - low as f64 }
-        })
-        .collect()
-}
-
-fn corner_taps(source: usize, target: usize) -> Vec<Tap> {
-    let scale = if target > 1 { (source - 1) as f64 / (target - 1) as f64 } else { 0.0 };
-    (0..target)
-        .map(|i| {
-            let place = i as f64 * scale;
-            let low = (place as usize).min(source - 1);
-            Tap { low, high: (low + 1).min(source - 1), share: place - low as f64 }
-        })
-        .collect()
+/// The taps of all target positions; `place` says where among the source positions one lies.
+fn taps(source: usize, target: usize, place: impl Fn(f64) -> f64) -> Vec<Tap> {
+    let tap = |i: usize| {
+        let place = place(i as f64);
+        let low = (place as usize).min(source - 1);
+        Tap { low, high: (low + 1).min(source - 1), share: place - low as f64 }
+    };
+    (0..target).map(tap).collect()
 }
 
 /// The largest mean over any square of `window` × `window` pixels that lies within the map.

@@ -52,11 +52,6 @@ impl<'a> Rows<'a> {
         }
         Matrix { data, cols: self.cols }
     }
-
-    /// A copy that owns its values.
-    pub fn to_matrix(&self) -> Matrix {
-        Matrix { data: self.data.to_vec(), cols: self.cols }
-    }
 }
 
 /// An owned matrix.

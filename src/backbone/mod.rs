@@ -18,7 +18,7 @@ use crate::error::{Error, Result, suggestion};
 use crate::spec;
 use network::Network;
 use plan::{Plan, Tap, TensorSpec};
-use weights::{Embedded, PublishedFile, StateDict};
+use weights::{Embedded, PublishedFile};
 
 /// Raised when the maps of any backbone change: part of the key of every stage that reads images through one.
 pub const CODE_VERSION: u32 = 1;
@@ -107,14 +107,19 @@ impl Architecture {
 
 /// A loaded backbone on a device.
 pub struct Backbone {
-    architecture: &'static Architecture,
-    taps: Vec<Tap>,
+    /// What it is.
+    pub architecture: &'static Architecture,
+    /// The taps, shallow first.
+    pub taps: Vec<Tap>,
+    /// The device it runs on.
+    pub device: Device,
+    /// Where the weights came from, for people.
+    pub source: String,
+    /// Learned numbers in use (running statistics of batch normalisation not counted).
+    pub parameters: usize,
+    /// True when the weights were drawn and not learned.
+    pub random: bool,
     network: Network,
-    device: Device,
-    digest: String,
-    source: String,
-    parameters: usize,
-    random: bool,
 }
 
 impl Backbone {
@@ -128,13 +133,13 @@ impl Backbone {
         // An autodiff device would keep every activation of a network that is never trained.
         assert!(!device.is_autodiff(), "a frozen backbone belongs on the plain device");
         let blocks: Vec<usize> = taps.iter().map(|tap| tap.block).collect();
+        let learned = weights.state.iter().filter(|(name, _)| !name.contains(".running_"));
         Ok(Backbone {
             architecture,
             network: Network::new(&(architecture.plan)(), &blocks, &weights.state, device),
             device: device.clone(),
-            digest: weights::digest(&weights.state),
             source: weights.source,
-            parameters: parameters(&weights.state),
+            parameters: learned.map(|(_, weight)| weight.values.len()).sum(),
             random: weights.random,
             taps,
         })
@@ -152,45 +157,6 @@ impl Backbone {
         let data = TensorData::new(pixels, [batch.len(), 3, side, side]);
         Ok(self.network.forward(Tensor::from_data(data, &self.device)))
     }
-
-    /// BLAKE3 of the tensors in use: the same for the same numbers, whatever file they came from.
-    pub fn digest(&self) -> &str {
-        &self.digest
-    }
-
-    /// Where the weights came from, for people.
-    pub fn source(&self) -> &str {
-        &self.source
-    }
-
-    /// Learned numbers in use (running statistics of batch normalisation not counted).
-    pub fn parameters(&self) -> usize {
-        self.parameters
-    }
-
-    /// True when the weights were drawn and not learned.
-    pub fn is_random(&self) -> bool {
-        self.random
-    }
-
-    /// The taps, shallow first.
-    pub fn taps(&self) -> &[Tap] {
-        &self.taps
-    }
-
-    /// The device it runs on.
-    pub fn device(&self) -> &Device {
-        &self.device
-    }
-
-    /// The architecture.
-    pub fn architecture(&self) -> &'static Architecture {
-        self.architecture
-    }
-}
-
-fn parameters(state: &StateDict) -> usize {
-    state.iter().filter(|(name, _)| !name.contains(".running_")).map(|(_, weight)| weight.values.len()).sum()
 }
 
 /// Appends `image` (rows of RGB bytes) as three planes of (byte / 255 − mean) / std.

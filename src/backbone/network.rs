@@ -23,17 +23,14 @@ pub struct Network {
 struct Conv {
     weight: Tensor<4>,
     bias: Tensor<1>,
-    kernel: usize,
     stride: usize,
     groups: usize,
     padding: Padding,
     activation: Activation,
 }
 
-struct Gate {
-    reduce: Conv,
-    expand: Conv,
-}
+/// Squeeze and excitation: two pointwise convolutions, the first to fewer channels.
+struct Gate([Conv; 2]);
 
 enum Branch {
     None,
@@ -99,14 +96,14 @@ impl Block {
 impl Gate {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let mean = x.clone().mean_dim(3).mean_dim(2);
-        x * sigmoid(self.expand.forward(self.reduce.forward(mean)))
+        x * sigmoid(self.0.iter().fold(mean, |x, conv| conv.forward(x)))
     }
 }
 
 impl Conv {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let [_, _, height, width] = x.dims();
-        let padding = [height, width].map(|side| self.padding.around(side, self.kernel, self.stride));
+        let ([_, _, height, width], kernel) = (x.dims(), self.weight.dims()[3]);
+        let padding = [height, width].map(|side| self.padding.around(side, kernel, self.stride));
         let options = ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], self.groups);
         activate(conv2d(x, self.weight.clone(), Some(self.bias.clone()), options), self.activation)
     }
@@ -160,7 +157,6 @@ impl Fold<'_> {
         Conv {
             weight: Tensor::from_data(TensorData::new(weight, shape), self.device),
             bias: Tensor::from_data(TensorData::new(bias, [spec.outputs]), self.device),
-            kernel: spec.kernel,
             stride: spec.stride,
             groups: spec.groups,
             padding: spec.padding,
@@ -175,17 +171,16 @@ impl Fold<'_> {
             Conv {
                 weight: Tensor::from_data(TensorData::new(weight, [outputs, inputs, 1, 1]), self.device),
                 bias: Tensor::from_data(TensorData::new(bias, [outputs]), self.device),
-                kernel: 1,
                 stride: 1,
                 groups: 1,
                 padding: Padding::Fixed(0, 0),
                 activation,
             }
         };
-        Gate {
-            reduce: pointwise(&spec.reduce, [spec.squeezed, spec.channels], Activation::Silu),
-            expand: pointwise(&spec.expand, [spec.channels, spec.squeezed], Activation::None),
-        }
+        Gate([
+            pointwise(&spec.reduce, [spec.squeezed, spec.channels], Activation::Silu),
+            pointwise(&spec.expand, [spec.channels, spec.squeezed], Activation::None),
+        ])
     }
 
     fn values(&self, name: &str) -> &[f32] {

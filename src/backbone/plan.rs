@@ -144,8 +144,6 @@ pub struct Tap {
     pub block: usize,
     /// Channels of the map.
     pub channels: usize,
-    /// Pixels of the image per position of the map, in one direction.
-    pub stride: usize,
 }
 
 /// A whole network up to its last tap.
@@ -168,9 +166,7 @@ impl Plan {
         self.stem.tensors(&mut out);
         for block in &self.blocks[..blocks] {
             block.convs.iter().for_each(|conv| conv.tensors(&mut out));
-            if let Some(gate) = &block.gate {
-                gate.tensors(&mut out);
-            }
+            block.gate.iter().for_each(|gate| gate.tensors(&mut out));
             if let Shortcut::Projection(conv) = &block.shortcut {
                 conv.tensors(&mut out);
             }

@@ -40,16 +40,12 @@ pub const WIDE_RESNET50_2: Architecture = Architecture {
 };
 
 const fn taps(channels: [usize; 4], depths: [usize; 4]) -> [Tap; 4] {
+    let [first, second, third, fourth] = depths;
     [
-        Tap { name: "layer1", block: depths[0] - 1, channels: channels[0], stride: 4 },
-        Tap { name: "layer2", block: depths[0] + depths[1] - 1, channels: channels[1], stride: 8 },
-        Tap { name: "layer3", block: depths[0] + depths[1] + depths[2] - 1, channels: channels[2], stride: 16 },
-        Tap {
-            name: "layer4",
-            block: depths[0] + depths[1] + depths[2] + depths[3] - 1,
-            channels: channels[3],
-            stride: 32,
-        },
+        Tap { name: "layer1", block: first - 1, channels: channels[0] },
+        Tap { name: "layer2", block: first + second - 1, channels: channels[1] },
+        Tap { name: "layer3", block: first + second + third - 1, channels: channels[2] },
+        Tap { name: "layer4", block: first + second + third + fourth - 1, channels: channels[3] },
     ]
 }
 

@@ -41,23 +41,16 @@ pub fn coreset_size(rows: usize, ratio: f64) -> usize {
     ((rows as f64 * ratio) as usize).max(1)
 }
 
-/// Selects `count` rows, in the order of selection.
+/// Selects `count` of the rows that the `parts` (all of one width) would make if they stood one below the other, in the
+/// order of selection; picks and start rows are numbered through.
 ///
-/// When every m is 0 (only duplicates are left) row 0 is selected again and again, as in the plain algorithm.
+/// The parts are not copied. They are read from front to back, once for a whole block of picks, and otherwise only at
+/// the rows of largest m; so they may be memory-mapped and together larger than memory. When every m is 0 (only duplicates are left) row 0 is selected again and again, as in the plain algorithm.
 /// Memory beyond the result: about 40 bytes for each row, and tiles.
 ///
 /// Errors: no rows, more rows wanted than there are, a start row that does not exist, no start row, and a row that is
 /// not finite.
-pub fn greedy(rows: Rows, count: usize, start: &Start) -> Result<Vec<usize>> {
-    greedy_in_parts(&[rows], count, start)
-}
-
-/// As [`greedy`] of the rows that the `parts` (all of one width) would make if they stood one below the other; picks
-/// and start rows are numbered through.
-///
-/// The parts are not copied. They are read from front to back, once for a whole block of picks, and otherwise only at
-/// the rows of largest m; so they may be memory-mapped and together larger than memory.
-pub fn greedy_in_parts(parts: &[Rows], count: usize, start: &Start) -> Result<Vec<usize>> {
+pub fn greedy(parts: &[Rows], count: usize, start: &Start) -> Result<Vec<usize>> {
     let rows: usize = parts.iter().map(Rows::len).sum();
     check(rows, count, start)?;
     let mut farness = Farness::new(parts)?;
@@ -85,13 +78,9 @@ pub fn greedy_in_parts(parts: &[Rows], count: usize, start: &Start) -> Result<Ve
     Ok(picks)
 }
 
-/// The covering radius: the largest distance of a row to its nearest selected row. `picks` must not be empty.
-pub fn covering_radius(rows: Rows, picks: &[usize]) -> Result<f64> {
-    covering_radius_in_parts(&[rows], picks)
-}
-
-/// As [`covering_radius`] of the rows that the `parts` (all of one width) would make if they stood one below the other.
-pub fn covering_radius_in_parts(parts: &[Rows], picks: &[usize]) -> Result<f64> {
+/// The covering radius: the largest distance of a row of the `parts` to its nearest selected row. `picks` must not be
+/// empty.
+pub fn covering_radius(parts: &[Rows], picks: &[usize]) -> Result<f64> {
     assert!(!picks.is_empty(), "no row covers anything");
     let mut farness = Farness::new(parts)?;
     farness.shrink(picks)?;
@@ -101,26 +90,20 @@ pub fn covering_radius_in_parts(parts: &[Rows], picks: &[usize]) -> Result<f64> 
 /// Whether `count` of `rows` rows can be selected from `start`.
 fn check(rows: usize, count: usize, start: &Start) -> Result<()> {
     if rows == 0 {
-        return Err(Error::method(
-            "there are no rows to select a coreset from",
-            "check that the images the bank is made of exist",
-        ));
+        let help = "check that the images the bank is made of exist";
+        return Err(Error::method("there are no rows to select a coreset from", help));
     }
     if count > rows {
-        return Err(Error::method(
-            format!("a coreset of {count} rows is wanted of only {rows}"),
-            "lower the coreset ratio or the number of rows",
-        ));
+        let what = format!("a coreset of {count} rows is wanted of only {rows}");
+        return Err(Error::method(what, "lower the coreset ratio or the number of rows"));
     }
     let starts = match start {
         Start::Row(row) => std::slice::from_ref(row),
         Start::MeanOf(starts) => starts,
     };
     if count > 0 && (starts.is_empty() || starts.iter().any(|&row| row >= rows)) {
-        return Err(Error::method(
-            format!("the coreset cannot start from rows {starts:?} of {rows}"),
-            "name at least one start row, and none beyond the last row",
-        ));
+        let what = format!("the coreset cannot start from rows {starts:?} of {rows}");
+        return Err(Error::method(what, "name at least one start row, and none beyond the last row"));
     }
     Ok(())
 }
@@ -167,14 +150,14 @@ impl<'a> Farness<'a> {
     fn new(parts: &[Rows<'a>]) -> Result<Self> {
         let rows = Parts::new(parts, parts[0].cols());
         if rows.len() >= u32::MAX as usize {
-            return Err(Error::method(
-                format!("{} rows are too many to select from", rows.len()),
-                "select within each class, or subsample the patches",
-            ));
+            let what = format!("{} rows are too many to select from", rows.len());
+            return Err(Error::method(what, "select within each class, or subsample the patches"));
         }
-        let squared_norms = squared_norms(parts, "features")?;
-        let distances = vec![f64::INFINITY; rows.len()];
-        Ok(Farness { rows, squared_norms, distances })
+        Ok(Farness {
+            squared_norms: squared_norms(parts, "features")?,
+            distances: vec![f64::INFINITY; rows.len()],
+            rows,
+        })
     }
 
     /// m = mean distance to `starts`, summed in that order.
@@ -238,12 +221,8 @@ struct Pool {
 impl Pool {
     /// The first `size` rows in order of selection, kept in order of row number.
     fn new(farness: &Farness, size: usize) -> Self {
-        let mut members: Vec<Candidate> = farness
-            .distances
-            .iter()
-            .enumerate()
-            .map(|(row, &distance)| Candidate { distance, row: row as u32 })
-            .collect();
+        let candidate = |(row, &distance): (usize, &f64)| Candidate { distance, row: row as u32 };
+        let mut members: Vec<Candidate> = farness.distances.iter().enumerate().map(candidate).collect();
         let rival = (size < members.len()).then(|| {
             let rival = *members.select_nth_unstable_by(size, Candidate::order).1;
             members.truncate(size);

@@ -11,33 +11,29 @@ const NARROW_LANES: usize = 64;
 
 /// Defines a function of two rows whose body is compiled once for each instruction set and chosen at run time.
 macro_rules! for_each_processor {
-    ($(#[$docs:meta])* $name:ident, $body:ident, $avx2:ident, $avx512:ident, $value:ty) => {
+    ($(#[$docs:meta])* $name:ident, $body:ident, $value:ty) => {
         $(#[$docs])*
         pub fn $name(a: &[f32], b: &[f32]) -> $value {
             debug_assert_eq!(a.len(), b.len(), "rows of another width");
             #[cfg(target_arch = "x86_64")]
             {
+                #[target_feature(enable = "avx512f")]
+                fn avx512(a: &[f32], b: &[f32]) -> $value {
+                    $body(a, b)
+                }
+                #[target_feature(enable = "avx2")]
+                fn avx2(a: &[f32], b: &[f32]) -> $value {
+                    $body(a, b)
+                }
                 if is_x86_feature_detected!("avx512f") {
                     // SAFETY: the processor has the instructions, as just asked.
-                    return unsafe { $avx512(a, b) };
+                    return unsafe { avx512(a, b) };
                 }
                 if is_x86_feature_detected!("avx2") {
                     // SAFETY: the processor has the instructions, as just asked.
-                    return unsafe { $avx2(a, b) };
+                    return unsafe { avx2(a, b) };
                 }
             }
-            $body(a, b)
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx512f")]
-        fn $avx512(a: &[f32], b: &[f32]) -> $value {
-            $body(a, b)
-        }
-
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2")]
-        fn $avx2(a: &[f32], b: &[f32]) -> $value {
             $body(a, b)
         }
     };
@@ -47,8 +43,6 @@ for_each_processor!(
     /// ‖a − b‖², differences and sums in f64. This is the distance (squared) that orders everything in `bank`.
     squared_distance,
     squared_distance_body,
-    squared_distance_avx2,
-    squared_distance_avx512,
     f64
 );
 
@@ -56,8 +50,6 @@ for_each_processor!(
     /// ‖a − b‖² in f32; see [`narrow_error`] for how far it can be from [`squared_distance`].
     narrow_squared_distance,
     narrow_body,
-    narrow_avx2,
-    narrow_avx512,
     f32
 );
 
@@ -65,8 +57,6 @@ for_each_processor!(
     /// a · b with f64 products and sums.
     dot,
     dot_body,
-    dot_avx2,
-    dot_avx512,
     f64
 );
 
@@ -78,56 +68,37 @@ pub fn narrow_error(cols: usize) -> f64 {
 
 #[inline(always)]
 fn squared_distance_body(a: &[f32], b: &[f32]) -> f64 {
-    let mut lanes = [0.0f64; WIDE_LANES];
-    let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<WIDE_LANES>(), b.as_chunks::<WIDE_LANES>());
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..WIDE_LANES {
-            let difference = a[lane] as f64 - b[lane] as f64;
-            lanes[lane] += difference * difference;
-        }
-    }
-    for (lane, (&a, &b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        let difference = a as f64 - b as f64;
-        *lane += difference * difference;
-    }
-    sum_of_lanes(&mut lanes)
+    sum_in_lanes::<f64, WIDE_LANES>(a, b, |a, b| (a as f64 - b as f64) * (a as f64 - b as f64))
 }
 
 #[inline(always)]
 fn dot_body(a: &[f32], b: &[f32]) -> f64 {
-    let mut lanes = [0.0f64; WIDE_LANES];
-    let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<WIDE_LANES>(), b.as_chunks::<WIDE_LANES>());
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..WIDE_LANES {
-            lanes[lane] += a[lane] as f64 * b[lane] as f64;
-        }
-    }
-    for (lane, (&a, &b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        *lane += a as f64 * b as f64;
-    }
-    sum_of_lanes(&mut lanes)
+    sum_in_lanes::<f64, WIDE_LANES>(a, b, |a, b| a as f64 * b as f64)
 }
 
 #[inline(always)]
 fn narrow_body(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; NARROW_LANES];
-    let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<NARROW_LANES>(), b.as_chunks::<NARROW_LANES>());
+    sum_in_lanes::<f32, NARROW_LANES>(a, b, |a, b| (a - b) * (a - b))
+}
+
+/// Sums up `term` of all pairs: lane by lane, then the upper half of the lanes added to the lower half until one is left.
+/// The number of lanes is a power of two.
+#[inline(always)]
+fn sum_in_lanes<T: Copy + Default + std::ops::AddAssign, const LANES: usize>(
+    a: &[f32],
+    b: &[f32],
+    term: impl Fn(f32, f32) -> T,
+) -> T {
+    let mut lanes = [T::default(); LANES];
+    let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..NARROW_LANES {
-            let difference = a[lane] - b[lane];
-            lanes[lane] += difference * difference;
+        for lane in 0..LANES {
+            lanes[lane] += term(a[lane], b[lane]);
         }
     }
     for (lane, (&a, &b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
-        let difference = a - b;
-        *lane += difference * difference;
+        *lane += term(a, b);
     }
-    sum_of_lanes(&mut lanes)
-}
-
-/// Adds the upper half to the lower half until one lane is left. The number of lanes is a power of two.
-#[inline(always)]
-fn sum_of_lanes<T: Copy + std::ops::AddAssign, const LANES: usize>(lanes: &mut [T; LANES]) -> T {
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {

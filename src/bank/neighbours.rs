@@ -20,24 +20,18 @@ pub struct Nearest {
     pub distance: Vec<f32>,
 }
 
-/// The nearest bank row of each query; equal distances go to the lowest row.
-///
-/// Errors: an empty bank, rows of another width, and a row that is not finite.
-pub fn nearest(queries: Rows, bank: Rows) -> Result<Nearest> {
-    nearest_in_parts(queries, &[bank], None)
-}
-
-/// As [`nearest`] in the bank that the `parts` would make if they stood one below the other.
+/// The nearest row of each query in the bank that the `parts` would make if they stood one below the other; equal
+/// distances go to the lowest row.
 ///
 /// With `groups` = (group of each query, group of each bank row), rows of a query's own group are left out. A block of
 /// rows close to one another and far from a query (noise around a centre, say) costs one distance instead of a search.
-pub fn nearest_in_parts(queries: Rows, parts: &[Rows], groups: Option<(&[u32], &[u32])>) -> Result<Nearest> {
+///
+/// Errors: an empty bank, rows of another width, and a row that is not finite.
+pub fn nearest(queries: Rows, parts: &[Rows], groups: Option<(&[u32], &[u32])>) -> Result<Nearest> {
     let bank = Bank::new(parts, queries.cols())?;
     if bank.len() == 0 {
-        return Err(Error::method(
-            "the bank is empty, so nothing has a neighbour",
-            "raise the coreset ratio, or check that the images the bank is made of exist",
-        ));
+        let help = "raise the coreset ratio, or check that the images the bank is made of exist";
+        return Err(Error::method("the bank is empty, so nothing has a neighbour", help));
     }
     if let Some((query_groups, bank_groups)) = groups {
         assert_eq!(query_groups.len(), queries.len(), "one group for each query");
@@ -52,10 +46,9 @@ pub fn nearest_in_parts(queries: Rows, parts: &[Rows], groups: Option<(&[u32], &
 pub fn k_nearest(queries: Rows, bank: Rows, k: usize) -> Result<Nearest> {
     let bank = Bank::new(&[bank], queries.cols())?;
     if k == 0 || k > bank.len() {
-        return Err(Error::method(
-            format!("{k} neighbours are wanted of a bank of {} rows", bank.len()),
-            "ask for at least one and at most as many as the bank has, or make the bank larger",
-        ));
+        let what = format!("{k} neighbours are wanted of a bank of {} rows", bank.len());
+        let help = "ask for at least one and at most as many as the bank has, or make the bank larger";
+        return Err(Error::method(what, help));
     }
     run(queries, &bank, k, None)
 }

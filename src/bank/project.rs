@@ -38,10 +38,8 @@ impl Projection {
             return Ok(None);
         }
         if dims > cols {
-            return Err(Error::method(
-                format!("a projection to {dims} dimensions is wanted of features that have {cols}"),
-                format!("choose fewer than {cols} dimensions, or 0 for no projection"),
-            ));
+            let what = format!("a projection to {dims} dimensions is wanted of features that have {cols}");
+            return Err(Error::method(what, format!("choose fewer than {cols} dimensions, or 0 for no projection")));
         }
         let mut weights = vec![0.0; dims * cols];
         match kind {

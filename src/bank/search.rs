@@ -67,34 +67,24 @@ impl<'a> Bank<'a> {
     /// Cuts `parts` (all of `cols` columns) into blocks and computes what each needs, once.
     pub(super) fn new(parts: &[Rows<'a>], cols: usize) -> Result<Self> {
         if let Some(part) = parts.iter().find(|part| part.cols() != cols) {
-            return Err(Error::method(
-                format!("the queries have {cols} dimensions but the bank has {}", part.cols()),
-                "bank and queries must come from the same backbone and the same feature settings",
-            ));
+            let what = format!("the queries have {cols} dimensions but the bank has {}", part.cols());
+            let help = "bank and queries must come from the same backbone and the same feature settings";
+            return Err(Error::method(what, help));
         }
         let norms = squared_norms(parts, "bank")?;
         let parts = Parts::new(parts, cols);
         if parts.len() >= u32::MAX as usize {
-            return Err(Error::method(
-                format!("a bank of {} rows is too large to number", parts.len()),
-                "lower the coreset ratio",
-            ));
+            let what = format!("a bank of {} rows is too large to number", parts.len());
+            return Err(Error::method(what, "lower the coreset ratio"));
         }
         let blocks: Vec<(usize, Rows)> = parts.blocks(BANK_BLOCK_ROWS).collect();
-        let blocks = blocks
-            .into_par_iter()
-            .map(|(first, rows)| Block::new(rows, first, &norms[first..first + rows.len()]))
-            .collect();
-        Ok(Bank { parts, blocks })
+        let block = |(first, rows): (usize, Rows<'a>)| Block::new(rows, first, &norms[first..first + rows.len()]);
+        Ok(Bank { parts, blocks: blocks.into_par_iter().map(block).collect() })
     }
 
     /// Number of rows of all parts.
     pub(super) fn len(&self) -> usize {
         self.parts.len()
-    }
-
-    fn row(&self, index: u32) -> &'a [f32] {
-        self.parts.row(index as usize)
     }
 }
 
@@ -185,7 +175,7 @@ impl Best {
             if lower > self.limit {
                 continue;
             }
-            let entry = (squared_distance(query, bank.row(row)), row);
+            let entry = (squared_distance(query, bank.parts.row(row as usize)), row);
             let place = self.found.partition_point(|&other| other < entry);
             self.found.insert(place, entry);
             self.found.truncate(self.wanted);

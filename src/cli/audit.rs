@@ -56,7 +56,7 @@ pub fn run(args: &Args, json: bool) -> Result<bool> {
         None => Statements::embedded()?,
     };
     let audit = audit::audit(&published, &statements, args.threshold);
-    super::print(&if json { as_json(&audit) } else { text(&audit) })?;
+    super::print(&if json { format!("{:#}", json!(audit)) } else { text(&audit) })?;
     Ok(audit.findings.is_empty())
 }
 
@@ -82,20 +82,18 @@ fn table(found: &[Finding]) -> String {
 }
 
 fn checked(checked: &Checked) -> String {
-    let mut lines = vec![format!(
-        "Checked: {} means against their rows, {} values printed in two tables, {} statements of the text.",
-        checked.means, checked.repeated, checked.statements
-    )];
-    if checked.means_without_rows > 0 {
-        lines.push(format!("Not checked: {} means without a row for every class.", checked.means_without_rows));
+    let Checked { means, means_without_rows, repeated, statements, statements_without_values } = checked;
+    let mut text = format!(
+        "Checked: {means} means against their rows, {repeated} values printed in two tables, {statements} statements of \
+         the text."
+    );
+    for (count, what) in [
+        (means_without_rows, "means without a row for every class"),
+        (statements_without_values, "statements about values that the file does not have"),
+    ] {
+        if *count > 0 {
+            text += &format!("\nNot checked: {count} {what}.");
+        }
     }
-    if checked.statements_without_values > 0 {
-        let count = checked.statements_without_values;
-        lines.push(format!("Not checked: {count} statements about values that the file does not have."));
-    }
-    lines.join("\n")
-}
-
-fn as_json(audit: &Audit) -> String {
-    format!("{:#}", json!({ "findings": audit.findings, "checked": audit.checked }))
+    text
 }

@@ -58,10 +58,7 @@ pub enum DataCommand {
 /// A wrong catalog, an unknown name, an unwritable folder. Faults of datasets are not errors: they are the output.
 pub fn run(args: &Arguments, catalog: &Catalog, data_root: &Path, json: bool) -> Result<bool> {
     match &args.command {
-        DataCommand::List => {
-            list(catalog, data_root, json)?;
-            Ok(true)
-        }
+        DataCommand::List => list(catalog, data_root, json).map(|()| true),
         DataCommand::Verify { names, deep } => verify_all(catalog, data_root, names, *deep, json),
         DataCommand::Synthesize { out, dataset } => {
             let files = synthesize(catalog.get(dataset)?, out)?;
@@ -81,41 +78,32 @@ fn list(catalog: &Catalog, data_root: &Path, json: bool) -> Result<()> {
     if json {
         return super::print(&Value::Array(rows).to_string());
     }
+    let columns = ["name", "layout", "present", "classes", "images", "licence"];
     let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["name", "layout", "present", "classes", "images", "licence"]);
+    table.load_style(presets::NOTHING).set_header(columns);
     for row in &rows {
-        let text = |key: &str| match &row[key] {
+        table.add_row(columns.map(|key| match &row[key] {
             Value::Bool(true) if row["whole"] == false => "in part".into(),
             Value::String(text) => text.clone(),
             Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
             Value::Null => "?".into(),
             other => other.to_string(),
-        };
-        table.add_row(["name", "layout", "present", "classes", "images", "licence"].map(text));
+        }));
     }
     super::print(&format!("{table}\n\nImages are looked for in {} (--data DIR or DMAD_DATA).", data_root.display()))
 }
 
 /// Classes and images as found, or, where the dataset is absent or faulty, as declared (null when nothing is).
 fn list_row(entry: &Entry, data_root: &Path) -> Value {
-    let found = index::index(entry, data_root, None).ok().map(|index| {
-        let images: usize = index.classes.iter().map(|class| total(&class.counts())).sum();
-        (index.classes.len(), images)
-    });
+    let found = index::index(entry, data_root, None).ok().map(|index| (index.classes.len(), index.counts().total()));
     let whole = found.is_some();
     let Declared { layout, counts, licence, url, cite, note, .. } = &entry.declared;
-    let declared = (!counts.is_empty()).then(|| (counts.len(), counts.values().map(total).sum()));
+    let declared = (!counts.is_empty()).then(|| (counts.len(), counts.values().map(Counts::total).sum()));
     let (classes, images) = found.or(declared).unzip();
     json!({
-        "name": entry.name, "layout": layout, "present": entry.is_present(data_root),
-        "whole": whole, "classes": classes, "images": images, "licence": licence, "url": url, "cite": cite,
-        "note": note,
+        "name": entry.name, "layout": layout, "present": entry.is_present(data_root), "whole": whole,
+        "classes": classes, "images": images, "licence": licence, "url": url, "cite": cite, "note": note,
     })
-}
-
-fn total(counts: &Counts) -> usize {
-    counts.train + counts.train_bad + counts.test_good + counts.test_bad
 }
 
 fn verify_all(catalog: &Catalog, data_root: &Path, names: &[String], deep: bool, json: bool) -> Result<bool> {
@@ -134,6 +122,7 @@ fn verify_all(catalog: &Catalog, data_root: &Path, names: &[String], deep: bool,
 }
 
 /// What `verify` found of one dataset.
+#[derive(Default)]
 struct Report {
     dataset: String,
     classes: usize,
@@ -167,24 +156,15 @@ impl Report {
     fn json(&self) -> Value {
         let faults: Vec<Value> =
             self.faults.iter().map(|f| json!({ "what": f.to_string(), "help": f.help() })).collect();
-        let Counts { train, train_bad, test_good, test_bad } = self.counts;
         json!({
-            "dataset": self.dataset, "ok": self.faults.is_empty(), "classes": self.classes,
-            "counts": { "train": train, "train_bad": train_bad, "test_good": test_good, "test_bad": test_bad },
+            "dataset": self.dataset, "ok": self.faults.is_empty(), "classes": self.classes, "counts": self.counts,
             "skipped": self.skipped, "faults": faults, "notes": self.notes,
         })
     }
 }
 
 fn check(entry: &Entry, data_root: &Path, deep: bool) -> Report {
-    let mut report = Report {
-        dataset: entry.name.clone(),
-        classes: 0,
-        counts: Counts::default(),
-        skipped: 0,
-        faults: Vec::new(),
-        notes: Vec::new(),
-    };
+    let mut report = Report { dataset: entry.name.clone(), ..Report::default() };
     let index = match index::survey(entry, data_root, None) {
         Ok(survey) => {
             report.faults = survey.faults;
@@ -197,12 +177,7 @@ fn check(entry: &Entry, data_root: &Path, deep: bool) -> Report {
     };
     report.classes = index.classes.len();
     report.skipped = index.skipped.len();
-    for counts in index.classes.iter().map(|class| class.counts()) {
-        report.counts.train += counts.train;
-        report.counts.train_bad += counts.train_bad;
-        report.counts.test_good += counts.test_good;
-        report.counts.test_bad += counts.test_bad;
-    }
+    report.counts = index.counts();
     report.faults.extend(if deep { verify::contents(&index) } else { verify::headers(&index) });
     if deep && report.faults.is_empty() {
         match leaks(&index) {

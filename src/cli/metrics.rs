@@ -7,10 +7,11 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use bytemuck::{Pod, pod_collect_to_vec};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use npyz::{DType, Endianness, NpyHeader, Order, TypeChar};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, json};
+use serde_json::{Value as Json, json};
 
 use crate::error::{Error, Result};
 use crate::metrics::{self, Ap, Definitions, Metric, PixelImage, PixelReport, PixelSource, Pro, Score};
@@ -51,9 +52,6 @@ fn named<T: DeserializeOwned + Default>(name: &str) -> T {
 
 /// Computes and prints to standard output: a table in percent, or (`json`) one object keyed by the metric names, in
 /// [0, 1], null with an entry in `reasons` where a metric is undefined.
-///
-/// # Errors
-/// As `render`, and when nothing can be written.
 pub fn run(args: &Args, json: bool) -> Result<()> {
     super::print(render(args, json)?.trim_end_matches('\n'))
 }
@@ -80,17 +78,14 @@ pub fn render(args: &Args, as_json: bool) -> Result<String> {
     Ok(if as_json { json(&all, &pixel, &definitions) } else { text(&all, &pixel, &definitions) })
 }
 
-fn compute<S: Decode>(files: &Files<S>, definitions: &Definitions) -> Result<(Vec<Metric>, PixelReport)> {
+fn compute<S: Score + Pod>(files: &Files<S>, definitions: &Definitions) -> Result<(Vec<Metric>, PixelReport)> {
     let pixel = metrics::pixel_metrics(files, definitions)?;
-    let scores: Vec<f64> = pixel.images.iter().map(|facts| facts.highest).collect();
-    let labels: Vec<bool> = pixel.images.iter().map(|facts| facts.anomalous).collect();
+    let (scores, labels): (Vec<f64>, Vec<bool>) =
+        pixel.images.iter().map(|facts| (facts.highest, facts.anomalous)).unzip();
     let contradiction = pixel.images.iter().position(|facts| facts.defect_pixels > 0 && !facts.anomalous);
     if let Some(image) = contradiction {
-        return Err(Error::data(
-            &files.masks.path,
-            format!("image {image} has defect pixels, but its label says normal"),
-            "check that labels and masks are in the same order",
-        ));
+        let what = format!("image {image} has defect pixels, but its label says normal");
+        return Err(Error::data(&files.masks.path, what, "check that labels and masks are in the same order"));
     }
     Ok((metrics::image_metrics(&scores, &labels, definitions)?, pixel))
 }
@@ -120,19 +115,17 @@ fn text(all: &[Metric], pixel: &PixelReport, definitions: &Definitions) -> Strin
 }
 
 fn json(all: &[Metric], pixel: &PixelReport, definitions: &Definitions) -> String {
-    let mut object: Map<_, _> =
-        all.iter().map(|metric| (metric.name.as_str().to_string(), json!(metric.value.ok()))).collect();
-    let reasons: Map<_, _> =
-        all.iter().filter_map(|metric| Some((metric.name.as_str().to_string(), json!(metric.value.err()?)))).collect();
-    object.insert("reasons".into(), reasons.into());
+    let named = |metric: &Metric, value| (metric.name.as_str().to_string(), value);
+    let mut object: Json = all.iter().map(|metric| named(metric, json!(metric.value.ok()))).collect();
+    let reasons = all.iter().filter_map(|metric| Some(named(metric, metric.value.err()?.into())));
+    object["reasons"] = reasons.collect();
     let (images, pixels) = (all[0], all[all.len() - 1]);
-    let counts = json!({
+    object["counts"] = json!({
         "anomalous_images": images.n_pos, "normal_images": images.n_neg, "defect_pixels": pixels.n_pos,
         "normal_pixels": pixels.n_neg, "regions": pixel.regions, "empty_masks": pixel.empty_masks,
     });
-    object.insert("counts".into(), counts);
-    object.insert("options".into(), json!({ "ap": definitions.ap, "pro": definitions.pro }));
-    format!("{:#}\n", serde_json::Value::Object(object))
+    object["options"] = json!({ "ap": definitions.ap, "pro": definitions.pro });
+    format!("{object:#}\n")
 }
 
 fn check_shapes(maps: &Array, masks: &Array) -> Result<()> {
@@ -144,11 +137,9 @@ fn check_shapes(maps: &Array, masks: &Array) -> Result<()> {
         return Err(Error::data(&maps.path, format!("shape {:?} holds no pixel", maps.shape), "save at least one map"));
     }
     if masks.shape != maps.shape {
-        return Err(Error::data(
-            &masks.path,
-            format!("masks of shape {:?} for maps of shape {:?}", masks.shape, maps.shape),
-            "bring maps and masks to the same resolution and order before saving them",
-        ));
+        let what = format!("masks of shape {:?} for maps of shape {:?}", masks.shape, maps.shape);
+        let help = "bring maps and masks to the same resolution and order before saving them";
+        return Err(Error::data(&masks.path, what, help));
     }
     Ok(())
 }
@@ -170,7 +161,7 @@ struct Files<S> {
     score: PhantomData<fn() -> S>,
 }
 
-impl<S: Decode> PixelSource for Files<S> {
+impl<S: Score + Pod> PixelSource for Files<S> {
     type Score = S;
 
     fn len(&self) -> usize {
@@ -184,29 +175,10 @@ impl<S: Decode> PixelSource for Files<S> {
     fn load(&self, image: usize) -> Result<PixelImage<'_, S>> {
         let (height, width) = (self.maps.shape[1], self.maps.shape[2]);
         let bytes = self.maps.read(image * height * width, height * width)?;
-        let scores = S::decode(&bytes, self.maps.big_endian);
+        let scores = pod_collect_to_vec::<u8, S>(&bytes);
         let mask = self.masks.read_truth(image * height * width, height * width)?;
         let anomalous = self.labels.as_ref().map_or_else(|| mask.iter().any(|&m| m != 0), |labels| labels[image]);
         Ok(PixelImage { width, height, scores: scores.into(), mask: mask.into(), anomalous })
-    }
-}
-
-/// A score that can be read from the bytes of an array.
-trait Decode: Score {
-    fn decode(bytes: &[u8], big_endian: bool) -> Vec<Self>;
-}
-
-impl Decode for f32 {
-    fn decode(bytes: &[u8], big_endian: bool) -> Vec<f32> {
-        let value = if big_endian { f32::from_be_bytes } else { f32::from_le_bytes };
-        bytes.as_chunks().0.iter().map(|&item| value(item)).collect()
-    }
-}
-
-impl Decode for f64 {
-    fn decode(bytes: &[u8], big_endian: bool) -> Vec<f64> {
-        let value = if big_endian { f64::from_be_bytes } else { f64::from_le_bytes };
-        bytes.as_chunks().0.iter().map(|&item| value(item)).collect()
     }
 }
 
@@ -216,7 +188,8 @@ struct Array {
     shape: Vec<usize>,
     kind: TypeChar,
     item_bytes: usize,
-    big_endian: bool,
+    /// Whether the bytes of each value have to be turned round.
+    foreign_order: bool,
     type_name: String,
     data_start: u64,
 }
@@ -242,28 +215,33 @@ impl Array {
         let expected = header.shape().iter().try_fold(item_bytes as u64, |bytes, &side| bytes.checked_mul(side));
         if expected != Some(found_bytes) {
             let wanted = expected.map_or("more than 2^64".into(), |bytes| bytes.to_string());
-            let what =
-                format!("shape {:?} of {item} takes {wanted} bytes, the file holds {found_bytes}", header.shape());
-            return Err(broken(what));
+            let shape = header.shape();
+            return Err(broken(format!(
+                "shape {shape:?} of {item} takes {wanted} bytes, the file holds {found_bytes}"
+            )));
         }
         Ok(Array {
             path: path.to_path_buf(),
             shape: header.shape().iter().map(|&side| side as usize).collect(),
             kind: item.type_char(),
             item_bytes,
-            big_endian: item.endianness() == Endianness::Big,
+            foreign_order: (item.endianness() == Endianness::Big) != cfg!(target_endian = "big"),
             type_name: item.to_string(),
             data_start,
         })
     }
 
-    /// Bytes of `count` values from value `first` on. Opens the file anew, so that threads do not share a position.
+    /// Bytes of `count` values from value `first` on, in the machine's order. Opens the file anew, so that threads do not
+    /// share a position.
     fn read(&self, first: usize, count: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; count * self.item_bytes];
         let start = self.data_start + first as u64 * self.item_bytes as u64;
         let mut file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
         file.seek(SeekFrom::Start(start)).map_err(Error::io("read", &self.path))?;
         file.read_exact(&mut bytes).map_err(Error::io("read", &self.path))?;
+        if self.foreign_order {
+            bytes.chunks_exact_mut(self.item_bytes).for_each(<[u8]>::reverse);
+        }
         Ok(bytes)
     }
 
@@ -279,10 +257,7 @@ impl Array {
         })
     }
 
-    /// Makes every zero of a float array all zero bits.
-    ///
-    /// # Errors
-    /// A NaN, which is neither zero nor not.
+    /// Makes every zero of a float array all zero bits; refuses NaN, which is neither zero nor not.
     fn clear_negative_zeros(&self, first: usize, bytes: &mut [u8]) -> Result<()> {
         // Without the sign bit floats are ordered like integers, and what lies above infinity is NaN.
         let infinity: u64 = match self.item_bytes {
@@ -291,10 +266,10 @@ impl Array {
             _ => f64::INFINITY.to_bits(),
         };
         for (index, item) in bytes.chunks_exact_mut(self.item_bytes).enumerate() {
-            let sign_byte = if self.big_endian { 0 } else { self.item_bytes - 1 };
-            item[sign_byte] &= 0x7F;
+            let big = cfg!(target_endian = "big");
+            item[if big { 0 } else { self.item_bytes - 1 }] &= 0x7F;
             let join = |bits: u64, &byte: &u8| bits << 8 | u64::from(byte);
-            let bits = if self.big_endian { item.iter().fold(0, join) } else { item.iter().rev().fold(0, join) };
+            let bits = if big { item.iter().fold(0, join) } else { item.iter().rev().fold(0, join) };
             if bits > infinity {
                 let what = format!("value {} (counted from 0) is NaN", first + index);
                 return Err(Error::data(&self.path, what, "truth is zero or not; find out where the NaN comes from"));

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::{Common, run::Choice};
 use crate::error::Result;
 use crate::record::Standing;
-use crate::report;
+use crate::report::{self, frame::distinct};
 use crate::run::{self, Forecast, Progress, RunForecast, Session, StageForecast, duration};
-use crate::spec::{self, Experiment};
+use crate::spec::Experiment;
 
 /// Show what a run would do.
 #[derive(clap::Args, Debug)]
@@ -31,12 +31,7 @@ pub struct Args {
 
 /// True when nothing is missing.
 pub fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
-    let kinds = report::kinds();
-    let experiments = args
-        .files
-        .iter()
-        .map(|file| spec::load(file, &kinds, args.choice.seeds()))
-        .collect::<Result<Vec<Experiment>>>()?;
+    let experiments = args.choice.load(&args.files)?;
     let session = Session::open(common.settings(), common.catalog()?, Progress::silent())?;
     let mut fine = true;
     for experiment in &experiments {
@@ -69,7 +64,8 @@ fn text(session: &Session, experiment: &Experiment, forecast: &Forecast, every_s
         }),
     );
     let head = ["stages", "distinct", "cached", "to do", "uses", "Gop to do", "MB to write", "peak MB", "seconds"];
-    let stages = report::plain(&head, kinds(forecast).into_iter().map(|kind| sums(session, forecast, kind)));
+    let kinds = distinct(forecast.stages.iter().map(|stage| stage.kind));
+    let stages = report::plain(&head, kinds.into_iter().map(|kind| sums(session, forecast, kind)));
     let mut out = format!("{}\n{runs}\n{stages}\n", experiment.title);
     if every_stage {
         let head = ["stage", "kind", "key", "state", "runs", "seconds"];
@@ -77,14 +73,8 @@ fn text(session: &Session, experiment: &Experiment, forecast: &Forecast, every_s
             &head,
             forecast.stages.iter().map(|stage| {
                 let seconds = if stage.to_do { format!("{:.1}", stage.seconds) } else { String::new() };
-                vec![
-                    stage.label.clone(),
-                    stage.kind.into(),
-                    stage.key[..12].into(),
-                    state(stage).into(),
-                    stage.runs.to_string(),
-                    seconds,
-                ]
+                let texts = [&stage.label, stage.kind, &stage.key[..12], state(stage)].map(str::to_string);
+                [&texts[..], &[stage.runs.to_string(), seconds]].concat()
             }),
         );
         out += "\n";
@@ -120,17 +110,6 @@ fn state(stage: &StageForecast) -> &'static str {
     }
 }
 
-/// Kinds in the order in which they first occur.
-fn kinds(forecast: &Forecast) -> Vec<&'static str> {
-    let mut kinds = Vec::new();
-    for stage in &forecast.stages {
-        if !kinds.contains(&stage.kind) {
-            kinds.push(stage.kind);
-        }
-    }
-    kinds
-}
-
 /// One row of the table of kinds.
 fn sums(session: &Session, forecast: &Forecast, kind: &'static str) -> Vec<String> {
     let all: Vec<&StageForecast> = forecast.stages.iter().filter(|stage| stage.kind == kind).collect();
@@ -162,7 +141,8 @@ fn closing(session: &Session, forecast: &Forecast) -> String {
     } else if count == 0 {
         format!("{unplanned} of {} runs cannot be planned; the others need no stage.\n", forecast.runs.len())
     } else {
-        let free = free_bytes(session).map(|free| format!(" of {:.1} GB free", free as f64 / 1e9));
+        let free = fs4::available_space(session.store.root()).ok();
+        let free = free.map(|free| format!(" of {:.1} GB free", free as f64 / 1e9));
         format!(
             "To do: {count} stages, about {}, {:.2} GB of disk{}, at most {:.2} GB of memory in a stage ({:.2} GB allowed) on {}.\n",
             duration(forecast.seconds()),
@@ -179,10 +159,6 @@ fn closing(session: &Session, forecast: &Forecast) -> String {
         out += &format!("Missing: {fault}\n");
     }
     out
-}
-
-fn free_bytes(session: &Session) -> Option<u64> {
-    fs4::available_space(session.store.root()).ok()
 }
 
 fn as_json_text(experiment: &Experiment, forecast: &Forecast) -> String {

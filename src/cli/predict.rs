@@ -6,17 +6,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use image::{ImageFormat, Rgb, RgbImage};
+use serde_json::{Value as Json, json};
 
 use super::Common;
+use crate::data::layouts::IMAGE_ENDINGS;
 use crate::error::{Error, Result};
-use crate::record;
-use crate::report;
 use crate::run::{self, Prediction, Request, Session};
-use crate::spec;
 use crate::store::write_atomically;
-
-/// Extensions of the images that are taken from a folder.
-const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
+use crate::{record, report, spec};
 
 /// Colours from the lowest to the highest score: dark to bright, in print and for colour-blind readers as well.
 const COLOURS: [[f32; 3]; 5] =
@@ -70,21 +67,13 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
         images: &paths,
     };
     let prediction = run::predict(&session, &request)?;
-    let names = names(&paths);
-    let csv = write(&prediction, &paths, &names, &args.out)?;
-    match json {
-        true => {
-            let rows: Vec<_> = paths
-                .iter()
-                .zip(&prediction.scores)
-                .zip(&names)
-                .map(|((path, score), name)| {
-                    serde_json::json!({ "image": path.display().to_string(), "score": score, "map": format!("maps/{name}") })
-                })
-                .collect();
-            super::print(&format!("{:#}", serde_json::Value::from(rows)))?;
-        }
-        false => super::print(csv.trim_end())?,
+    let maps = names(&paths);
+    let csv = write(&prediction, &paths, &maps, &args.out)?;
+    if json {
+        let row = |(image, path): (usize, &PathBuf)| json!({ "image": path.display().to_string(), "score": prediction.scores[image], "map": maps[image] });
+        super::print(&format!("{:#}", paths.iter().enumerate().map(row).collect::<Json>()))?;
+    } else {
+        super::print(csv.trim_end())?;
     }
     eprintln!("wrote {} and {} heat maps", args.out.join("scores.csv").display(), paths.len());
     Ok(())
@@ -102,10 +91,10 @@ fn files(images: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let mut inside: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         inside.retain(|file| {
             let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-            file.is_file() && EXTENSIONS.contains(&extension.as_str())
+            file.is_file() && IMAGE_ENDINGS.contains(&extension.as_str())
         });
         if inside.is_empty() {
-            return Err(Error::data(path, "holds no image", format!("images end in {}", EXTENSIONS.join(", "))));
+            return Err(Error::data(path, "holds no image", format!("images end in {}", IMAGE_ENDINGS.join(", "))));
         }
         inside.sort();
         out.extend(inside);
@@ -113,14 +102,14 @@ fn files(images: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(out)
 }
 
-/// A name for every map: the image's own, with its number where several images have the same.
+/// A path in the folder for every map: the image's own name, with its number where several images have the same.
 fn names(paths: &[PathBuf]) -> Vec<String> {
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     paths.iter().for_each(|path| *counts.entry(stem(path)).or_default() += 1);
     let name = |(number, path): (usize, &PathBuf)| match stem(path) {
-        own if counts[&own] == 1 => format!("{own}.png"),
-        own => format!("{number:04}_{own}.png"),
+        own if counts[&own] == 1 => format!("maps/{own}.png"),
+        own => format!("maps/{number:04}_{own}.png"),
     };
     paths.iter().enumerate().map(name).collect()
 }
@@ -130,19 +119,17 @@ fn write(prediction: &Prediction, paths: &[PathBuf], names: &[String], out: &Pat
     let ends = |map: &[f32]| {
         map.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
     };
-    let mut ranges = Vec::with_capacity(paths.len());
-    for image in 0..paths.len() {
-        ranges.push(ends(&prediction.map(image)?));
-    }
+    let range = |image| Ok(ends(&prediction.map(image)?));
+    let ranges = (0..paths.len()).map(range).collect::<Result<Vec<(f32, f32)>>>()?;
     let low = ranges.iter().fold(f32::INFINITY, |low, range| low.min(range.0));
     let high = ranges.iter().fold(f32::NEG_INFINITY, |high, range| high.max(range.1));
     let mut csv = "image,score,map,map_lowest,map_highest\n".to_string();
     for (image, name) in names.iter().enumerate() {
         let bytes = heat_map(&prediction.map(image)?, prediction.size, (low, high))
             .map_err(|fault| Error::data(&paths[image], format!("its map cannot be written: {fault}"), ""))?;
-        write_atomically(&out.join("maps").join(name), &bytes)?;
+        write_atomically(&out.join(name), &bytes)?;
         let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-        let (path, map) = (quoted(&paths[image].display().to_string()), quoted(&format!("maps/{name}")));
+        let (path, map) = (quoted(&paths[image].display().to_string()), quoted(name));
         csv += &format!("{path},{},{map},{},{}\n", prediction.scores[image], ranges[image].0, ranges[image].1);
     }
     write_atomically(&out.join("scores.csv"), csv.as_bytes())?;

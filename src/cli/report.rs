@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value as Json, json};
+
 use super::Common;
 use crate::data::Catalog;
 use crate::error::{Error, Result};
@@ -44,10 +46,8 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         stale(&recorded);
         if !recorded.others.is_empty() {
             let (count, folder) = (recorded.others.len(), recorded.folder.join("runs"));
-            let folder = folder.display();
-            eprintln!(
-                "{count} recorded runs of other settings are not shown ({folder}); `dmad run` makes what is declared now"
-            );
+            let what = format!("{count} recorded runs of other settings are not shown ({})", folder.display());
+            eprintln!("{what}; `dmad run` makes what is declared now");
         }
         fine &= recorded.missing.is_empty() && recorded.metrics.iter().all(|row| row.status == "ok");
     }
@@ -121,22 +121,16 @@ fn width() -> Option<usize> {
 }
 
 fn as_json(recorded: &Recorded, claims: &[Checked]) -> String {
-    let rows: Vec<_> = recorded
-        .metrics
-        .iter()
-        .map(|row| {
-            serde_json::json!({
-                "run": row.run, "variant": row.variant, "method": row.method, "dataset": row.dataset,
-                "class": row.class, "setting": row.setting, "seen_anomalies": row.seen_anomalies, "seed": row.seed,
-                "metric": row.metric, "value": row.value, "status": row.status, "error": row.error,
-            })
+    let rows = recorded.metrics.iter().map(|row| {
+        json!({
+            "run": row.run, "variant": row.variant, "method": row.method, "dataset": row.dataset,
+            "class": row.class, "setting": row.setting, "seen_anomalies": row.seen_anomalies, "seed": row.seed,
+            "metric": row.metric, "value": row.value, "status": row.status, "error": row.error,
         })
-        .collect();
-    let claims: Vec<_> = claims.iter().map(Checked::json).collect();
-    serde_json::json!({
-        "experiment": recorded.experiment.name, "rows": rows, "claims": claims, "missing": recorded.missing,
-    })
-    .to_string()
+    });
+    let (rows, claims): (Json, Json) = (rows.collect(), claims.iter().map(Checked::json).collect());
+    let experiment = &recorded.experiment.name;
+    json!({ "experiment": experiment, "rows": rows, "claims": claims, "missing": recorded.missing }).to_string()
 }
 
 /// Names recorded runs that today's program would give other numbers for: a record tells the version of every stage behind

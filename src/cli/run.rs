@@ -51,9 +51,10 @@ pub(super) struct Choice {
 }
 
 impl Choice {
-    /// Seeds that join those of the file.
-    pub(super) fn seeds(&self) -> &[u64] {
-        self.seeds.as_deref().unwrap_or_default()
+    /// Reads experiment files; the chosen seeds join theirs.
+    pub(super) fn load(&self, files: &[PathBuf]) -> Result<Vec<Experiment>> {
+        let (kinds, seeds) = (report::kinds(), self.seeds.as_deref().unwrap_or_default());
+        files.iter().map(|file| spec::load(file, &kinds, seeds)).collect()
     }
 
     /// The chosen runs, in the experiment's order.
@@ -95,12 +96,7 @@ impl Shard {
 
 /// True when no run failed and every report was made.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
-    let kinds = report::kinds();
-    let experiments = args
-        .files
-        .iter()
-        .map(|file| spec::load(file, &kinds, args.choice.seeds()))
-        .collect::<Result<Vec<Experiment>>>()?;
+    let experiments = args.choice.load(&args.files)?;
     if let Some((a, b)) = twice(&experiments) {
         let (first, second) = (a.path.display(), b.path.display());
         let what = format!("{first} and {second} are both named \"{}\", so they would share a results folder", a.name);

@@ -113,15 +113,11 @@ fn show(name: &str, common: &Common, as_json: bool) -> Result<()> {
     let recorded = record::find_run(&common.results, name, &report::kinds())?;
     let run = &recorded.runs[0];
     if as_json {
-        let classes: Vec<Json> = recorded
-            .metrics
-            .iter()
-            .map(|row| {
-                json!({ "class": row.class, "metric": row.metric, "value": row.value, "n_pos": row.n_pos,
-                        "n_neg": row.n_neg, "error": row.error })
-            })
-            .collect();
-        let whole = json!({ "summary": summary(&recorded, run), "rows": classes, "record": run.toml });
+        let rows = recorded.metrics.iter().map(|row| {
+            json!({ "class": row.class, "metric": row.metric, "value": row.value, "n_pos": row.n_pos,
+                    "n_neg": row.n_neg, "error": row.error })
+        });
+        let whole = json!({ "summary": summary(&recorded, run), "rows": rows.collect::<Json>(), "record": run.toml });
         return super::print(&format!("{whole:#}"));
     }
     let spec = &run.spec;
@@ -168,25 +164,23 @@ fn compare(first: &str, second: &str, common: &Common, as_json: bool) -> Result<
         let whole = json!({
             "first": summary(&first, a), "second": summary(&second, b),
             "settings": settings, "origins": origins,
-            "metrics": metrics.iter().map(difference_json).collect::<Vec<_>>(),
+            "metrics": metrics.iter().map(difference_json).collect::<Json>(),
         });
         return super::print(&format!("{whole:#}"));
     }
     let (a, b) = (a.id.as_str(), b.id.as_str());
     for (title, list) in [("Settings", &settings), ("Origins", &origins)] {
-        match list.is_empty() {
-            true => super::print(&format!("{title}: the same"))?,
-            false => {
-                let rows = list.iter().map(|c| vec![c.key.clone(), or_dash(&c.first), or_dash(&c.second)]);
-                super::print(&format!("{title} that differ\n{}", report::plain(&["key", a, b], rows)))?;
-            }
-        }
+        let rows = list.iter().map(|c| vec![c.key.clone(), or_dash(&c.first), or_dash(&c.second)]);
+        super::print(&match list.is_empty() {
+            true => format!("{title}: the same"),
+            false => format!("{title} that differ\n{}", report::plain(&["key", a, b], rows)),
+        })?;
     }
     let head = ["metric", "class", a, b, "difference [95 %]", ""];
-    let means = metrics.iter().filter(|own| own.class == MEAN).map(row);
-    super::print(&format!("Mean over the classes of both, percent\n{}", report::plain(&head, means)))?;
-    let rest = metrics.iter().filter(|own| own.class != MEAN).map(row);
-    super::print(&format!("By class, percent\n{}", report::plain(&head, rest)))?;
+    for (title, is_mean) in [("Mean over the classes of both", true), ("By class", false)] {
+        let rows = metrics.iter().filter(|own| (own.class == MEAN) == is_mean).map(row);
+        super::print(&format!("{title}, percent\n{}", report::plain(&head, rows)))?;
+    }
     super::print(
         "Second minus first; 95 % intervals by paired bootstrap over the images of both (image metrics) or over classes (means of pixel metrics).",
     )

@@ -44,11 +44,8 @@ enum StoreCommand {
 /// True when nothing is wrong.
 pub fn run(args: &Arguments, common: &Common, as_json: bool) -> Result<bool> {
     if !common.store.is_dir() {
-        return Err(Error::store(
-            &common.store,
-            "there is no store here",
-            "name it with --store DIR, or run something first",
-        ));
+        let help = "name it with --store DIR, or run something first";
+        return Err(Error::store(&common.store, "there is no store here", help));
     }
     match &args.command {
         StoreCommand::Size => size(&Store::open(&common.store)?, as_json).map(|()| true),
@@ -58,12 +55,8 @@ pub fn run(args: &Arguments, common: &Common, as_json: bool) -> Result<bool> {
 }
 
 fn size(store: &Store, as_json: bool) -> Result<()> {
-    let mut kinds: BTreeMap<String, (usize, u64)> = BTreeMap::new();
-    for entry in store.entries()? {
-        let kind = kinds.entry(entry.kind).or_default();
-        kind.0 += 1;
-        kind.1 += entry.bytes;
-    }
+    let entries = store.entries()?;
+    let kinds = sums(entries.iter().map(|entry| (entry.kind.as_str(), entry.bytes)));
     let total = kinds.values().fold((0, 0), |sum, kind| (sum.0 + kind.0, sum.1 + kind.1));
     if as_json {
         let kinds: BTreeMap<_, _> =
@@ -77,17 +70,26 @@ fn size(store: &Store, as_json: bool) -> Result<()> {
     super::print(&report::plain(&["stages", "artifacts", "MB"], rows))
 }
 
+/// How many things of each name there are, and how many bytes they have.
+fn sums<'a>(things: impl Iterator<Item = (&'a str, u64)>) -> BTreeMap<&'a str, (usize, u64)> {
+    let mut sums: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
+    for (name, bytes) in things {
+        let sum = sums.entry(name).or_default();
+        *sum = (sum.0 + 1, sum.1 + bytes);
+    }
+    sums
+}
+
 fn verify(store: &Store, as_json: bool) -> Result<bool> {
-    let faults = store.verify(|_, _| {})?;
+    let faults = store.verify()?;
     let count = store.entries()?.len();
     if as_json {
         super::print(&json!({ "artifacts": count, "faults": faults }).to_string())?;
     } else {
         faults.iter().try_for_each(|fault| super::print(fault))?;
-        let advice = if faults.is_empty() {
-            ""
-        } else {
-            "; `dmad run` makes what it needs of them again, `dmad store gc --delete` removes them"
+        let advice = match faults.len() {
+            0 => "",
+            _ => "; `dmad run` makes what it needs of them again, `dmad store gc --delete` removes them",
         };
         super::print(&format!("{count} artifacts, {} damaged{advice}", faults.len()))?;
     }
@@ -107,17 +109,9 @@ fn gc(files: &[PathBuf], delete: bool, common: &Common, as_json: bool) -> Result
     }
     let total: u64 = garbage.iter().map(|file| file.bytes).sum();
     if as_json {
-        let files: Vec<_> =
-            garbage.iter().map(|file| json!({ "path": file.path, "bytes": file.bytes, "why": file.why })).collect();
-        return super::print(&json!({ "deleted": delete, "bytes": total, "files": files }).to_string());
+        return super::print(&json!({ "deleted": delete, "bytes": total, "files": garbage }).to_string());
     }
-    let mut reasons: BTreeMap<&str, (usize, u64)> = BTreeMap::new();
-    for file in &garbage {
-        let reason = reasons.entry(file.why).or_default();
-        reason.0 += 1;
-        reason.1 += file.bytes;
-    }
-    for (why, (count, bytes)) in reasons {
+    for (why, (count, bytes)) in sums(garbage.iter().map(|file| (file.why, file.bytes))) {
         super::print(&format!("{count} files, {:.1} MB: {why}", bytes as f64 / 1e6))?;
     }
     let verb = if delete { "removed" } else { "would be removed (--delete removes them)" };

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::Common;
 use crate::data::Catalog;
@@ -47,9 +47,6 @@ pub struct Args {
 const NOTE: &str = "Percent; ± is the standard deviation over seeds; 95 % intervals by bootstrap over images for image metrics, over classes and seeds for pixel metrics.";
 
 /// Prints the verdicts; true when no judged number is off.
-///
-/// # Errors
-/// A target without records, no or an unknown table, records in which a printed value has several counterparts.
 pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let published = args.published.as_deref().map_or_else(Published::embedded, Published::read)?;
     // The built-in catalog says what the paper's data are; one that the user writes says what the user's are.
@@ -64,9 +61,7 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     if json {
         super::print(&as_json(&boards))?;
     } else {
-        for board in &boards {
-            super::print(&text(board, &published, args.all))?;
-        }
+        boards.iter().try_for_each(|board| super::print(&text(board, &published, args.all)))?;
         if boards.len() > 1 {
             super::print(&scoreboard(&boards))?;
         }
@@ -151,20 +146,17 @@ fn scoreboard(boards: &[Board]) -> String {
 }
 
 fn as_json(boards: &[Board]) -> String {
-    let rows: Vec<_> = boards
-        .iter()
-        .flat_map(|board| board.verdicts.iter().map(move |verdict| (board, verdict)))
-        .map(|(board, verdict)| {
-            let key = &verdict.cell.key;
-            json!({
-                "experiment": board.experiment, "table": key.table, "dataset": key.dataset, "class": key.class,
-                "method": key.method, "variant": key.variant, "anomalies_per_class": key.anomalies_per_class,
-                "metric": key.metric.as_str(), "printed": verdict.cell.value.text(), "mean": verdict.mean,
-                "sd": verdict.sd, "seeds": verdict.seeds, "low": verdict.interval.map(|interval| interval.low),
-                "high": verdict.interval.map(|interval| interval.high), "difference": verdict.difference,
-                "tolerance": verdict.tolerance, "verdict": verdict.outcome.as_str(), "because": because(verdict),
-            })
+    let all = boards.iter().flat_map(|board| board.verdicts.iter().map(move |verdict| (board, verdict)));
+    let row = |(board, verdict): (&Board, &Verdict)| {
+        let key = &verdict.cell.key;
+        json!({
+            "experiment": board.experiment, "table": key.table, "dataset": key.dataset, "class": key.class,
+            "method": key.method, "variant": key.variant, "anomalies_per_class": key.anomalies_per_class,
+            "metric": key.metric.as_str(), "printed": verdict.cell.value.text(), "mean": verdict.mean,
+            "sd": verdict.sd, "seeds": verdict.seeds, "low": verdict.interval.map(|interval| interval.low),
+            "high": verdict.interval.map(|interval| interval.high), "difference": verdict.difference,
+            "tolerance": verdict.tolerance, "verdict": verdict.outcome.as_str(), "because": because(verdict),
         })
-        .collect();
-    format!("{:#}", json!(rows))
+    };
+    format!("{:#}", all.map(row).collect::<Json>())
 }

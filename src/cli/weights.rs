@@ -49,18 +49,16 @@ pub fn run(arguments: &Arguments, weights_dir: &Path, json: bool) -> Result<()> 
             let folder = out.as_deref().unwrap_or(weights_dir);
             let imported = import(file, name, layers, folder)?;
             if json {
-                let fields = json!({ "file": imported.file, "tensors": imported.tensors, "digest": imported.digest });
-                super::print(&format!("{fields:#}"))
-            } else {
-                let Imported { file, tensors, digest } = imported;
-                super::print(&format!("{}: {tensors} tensors, digest {digest}", file.display()))
+                return super::print(&format!("{:#}", json!(imported)));
             }
+            let Imported { file, tensors, digest } = imported;
+            super::print(&format!("{}: {tensors} tensors, digest {digest}", file.display()))
         }
     }
 }
 
 /// What `import` wrote.
-#[derive(Debug)]
+#[derive(Debug, serde::Serialize)]
 pub struct Imported {
     /// The file.
     pub file: PathBuf,
@@ -75,16 +73,12 @@ pub fn import(file: &Path, name: &str, layers: &[String], folder: &Path) -> Resu
     let architecture = Architecture::find(name)?;
     let state = weights::read(file, &architecture.tensors(&architecture.taps(layers)?))?;
     let target = folder.join(format!("{name}.safetensors"));
-    if same_file(file, &target) {
+    if matches!((file.canonicalize(), target.canonicalize()), (Ok(from), Ok(to)) if from == to) {
         let what = "importing would overwrite the file that is imported";
         return Err(Error::weights(file, what, "name another folder with --out"));
     }
     weights::write(&target, &state)?;
     Ok(Imported { file: target, tensors: state.len(), digest: weights::digest(&state) })
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 fn list(weights_dir: &Path, json: bool) -> Result<()> {
@@ -109,16 +103,12 @@ fn list(weights_dir: &Path, json: bool) -> Result<()> {
             "source": published.map(|own| own.source),
         }));
     }
-    match json {
-        true => super::print(&format!("{:#}", serde_json::Value::Array(rows))),
-        false => super::print(&table(&rows, weights_dir)),
-    }
+    super::print(&if json { format!("{:#}", json!(rows)) } else { table(&rows, weights_dir) })
 }
 
 fn table(rows: &[serde_json::Value], weights_dir: &Path) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["backbone", "layers", "ImageNet weights", "licence"]);
+    table.load_style(comfy_table::presets::NOTHING).set_header(["backbone", "layers", "ImageNet weights", "licence"]);
     for row in rows {
         let layers: Vec<&str> = row["layers"].as_array().into_iter().flatten().filter_map(|v| v.as_str()).collect();
         let place = match (row["imagenet"].as_str(), row["url"].as_str()) {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::spec::check::check;
 use crate::spec::{MethodFault, Source, read_table, schema_of, take_keys, tree};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +18,7 @@ const BUILT_IN: &str = include_str!("../../datasets.toml");
 const FILE_NAME: &str = "datasets.toml";
 
 /// Images of one class.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Counts {
     /// Normal training images.
@@ -29,6 +29,13 @@ pub struct Counts {
     pub test_good: usize,
     /// Anomalous test images.
     pub test_bad: usize,
+}
+
+impl Counts {
+    /// Images of all kinds.
+    pub fn total(&self) -> usize {
+        self.train + self.train_bad + self.test_good + self.test_bad
+    }
 }
 
 impl std::fmt::Display for Counts {
@@ -117,10 +124,7 @@ impl Catalog {
         Ok(Catalog { entries: datasets.into_iter().flatten().map(read).collect::<Result<_>>()? })
     }
 
-    /// The entry called `name`.
-    ///
-    /// # Errors
-    /// A usage error that lists the known names and the nearest.
+    /// The entry called `name`, or a usage error that lists the known names and the nearest.
     pub fn get(&self, name: &str) -> Result<&Entry> {
         self.entries.get(name).ok_or_else(|| Error::unknown("dataset", name, self.names()))
     }

@@ -53,10 +53,7 @@ pub fn decode(path: &Path) -> Result<Pixels> {
     to_pixels(path, decode_raw(path)?)
 }
 
-/// Width and height from the header alone.
-///
-/// # Errors
-/// As [`decode`], as far as the header shows it.
+/// Width and height from the header alone, with the errors of [`decode`] that it shows.
 pub fn size(path: &Path) -> Result<(usize, usize)> {
     // Not `ImageReader::open`, which would believe the ending of the name.
     let file = std::fs::File::open(path).map_err(Error::io("open", path))?;

@@ -5,10 +5,10 @@
 use crate::data::index::{Drawing, Image, Source};
 use crate::data::layouts::synthetic;
 use crate::error::{Error, Result};
+use crate::store::write_atomically;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -49,9 +49,6 @@ impl Digests {
 
     /// Content digests of `images`, in their order. Drawings are not rendered: their digest is that of the generator's
     /// version and parameters.
-    ///
-    /// # Errors
-    /// A file that cannot be read.
     pub fn of<'a>(&mut self, images: impl IntoIterator<Item = &'a Image>) -> Result<Vec<Digest>> {
         let images: Vec<&Image> = images.into_iter().collect();
         let known = &self.known;
@@ -68,27 +65,16 @@ impl Digests {
         Ok(digests)
     }
 
-    /// Writes the cache, when anything is new: to a temporary name, synced, renamed.
-    ///
-    /// # Errors
-    /// A folder that cannot be written.
+    /// Writes the cache, when anything is new.
     pub fn save(&mut self) -> Result<()> {
         let Some(file) = self.file.as_ref().filter(|_| self.changed) else { return Ok(()) };
-        let folder = file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-        let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("write in", folder))?;
-        temporary.write_all(print(&self.known).as_bytes()).map_err(Error::io("write", file))?;
-        temporary.as_file().sync_all().map_err(Error::io("write", file))?;
-        temporary.persist(file).map_err(|e| Error::io("replace", file)(e.error))?;
+        write_atomically(file, print(&self.known).as_bytes())?;
         self.changed = false;
         Ok(())
     }
 }
 
 /// Digest of an ordered list of images: relative paths and contents. Equal lists in other folders have equal digests.
-///
-/// # Errors
-/// A file that cannot be read.
 pub fn list_digest(digests: &mut Digests, images: &[Image]) -> Result<Digest> {
     let contents = digests.of(images)?;
     let mut hasher = blake3::Hasher::new_derive_key("dmad image list v1");

@@ -58,10 +58,7 @@ impl Window {
     }
 }
 
-/// Refuses a crop that no image can fill.
-///
-/// # Errors
-/// `image.resize` is set, but smaller than `image.size`.
+/// Refuses a crop that no image can fill: `image.resize` set, but smaller than `image.size`.
 pub fn check_geometry(geometry: &spec::Geometry) -> Result<()> {
     Window::of(geometry.size, geometry.size, geometry).map(drop)
 }
@@ -78,10 +75,7 @@ pub fn load_rgb(image: &Image, geometry: &spec::Geometry) -> Result<RgbPixels> {
     Ok(RgbPixels { side, data: resized.into_rgb().data })
 }
 
-/// Loads `image` at its original size.
-///
-/// # Errors
-/// As [`decode::decode`].
+/// Loads `image` at its original size, with the errors of [`decode::decode`].
 pub fn load(image: &Image) -> Result<Pixels> {
     match &image.source {
         Source::File(path) => decode::decode(path),
@@ -93,10 +87,7 @@ pub fn load(image: &Image) -> Result<Pixels> {
     }
 }
 
-/// Original width and height of `image`, without decoding it.
-///
-/// # Errors
-/// As [`decode::size`].
+/// Original width and height of `image`, without decoding it, with the errors of [`decode::size`].
 pub fn size(image: &Image) -> Result<(usize, usize)> {
     match &image.source {
         Source::File(path) => decode::size(path),
@@ -124,12 +115,8 @@ fn filter(pixels: &Pixels, window: Window, width: usize, height: usize) -> Pixel
     let source = ImageRef::new(pixels.width as u32, pixels.height as u32, &pixels.data, kind);
     let source = source.expect("the buffer has the size of its pixels");
     let mut target = Target::new(width as u32, height as u32, kind);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
-        window.left,
-        window.top,
-        window.width,
-        window.height,
-    );
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let options = options.crop(window.left, window.top, window.width, window.height);
     Resizer::new().resize(&source, &mut target, &options).expect("the window lies within the image");
     Pixels { width, height, channels, data: target.into_vec() }
 }

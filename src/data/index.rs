@@ -90,7 +90,7 @@ impl Labelled {
 }
 
 /// One class: lists sorted by file name (`train`) and by "type/file" (the others).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ClassIndex {
     /// Class name.
     pub name: String,
@@ -129,6 +129,16 @@ pub struct Index {
 }
 
 impl Index {
+    /// How many images of each kind all classes have.
+    pub fn counts(&self) -> Counts {
+        self.classes.iter().map(ClassIndex::counts).fold(Counts::default(), |sum, class| Counts {
+            train: sum.train + class.train,
+            train_bad: sum.train_bad + class.train_bad,
+            test_good: sum.test_good + class.test_good,
+            test_bad: sum.test_bad + class.test_bad,
+        })
+    }
+
     /// The class called `name`.
     pub fn class(&self, name: &str) -> Option<&ClassIndex> {
         self.classes.iter().find(|class| class.name == name)
@@ -160,10 +170,7 @@ impl Findings {
     }
 }
 
-/// Reads the dataset `entry` below `data_root`, restricted to `only_classes`.
-///
-/// # Errors
-/// The first fault of [`survey`]; its help says how many more there are.
+/// Reads the dataset `entry` below `data_root`, restricted to `only_classes`; the first fault of [`survey`] is an error.
 pub fn index(entry: &Entry, data_root: &Path, only_classes: Option<&[String]>) -> Result<Index> {
     let Survey { index, faults } = survey(entry, data_root, only_classes)?;
     first_fault(&entry.name, faults).map_or(Ok(index), Err)
@@ -199,29 +206,20 @@ pub fn survey(entry: &Entry, data_root: &Path, only_classes: Option<&[String]>) 
     let mut faults = findings.faults;
     faults.extend(wrong_counts(entry, &index));
     if index.classes.is_empty() && faults.is_empty() {
-        let help = entry.files();
-        faults.push(Error::data(&index.root, "no class found in it", help));
+        faults.push(Error::data(&index.root, "no class found in it", entry.files()));
     }
     Ok(Survey { index, faults })
 }
 
 fn wrong_counts(entry: &Entry, index: &Index) -> Option<Error> {
-    let wrong: Vec<String> = index
-        .classes
-        .iter()
-        .filter_map(|class| {
-            let (expected, found) = (entry.declared.counts.get(&class.name)?, class.counts());
-            (*expected != found).then(|| format!("{}: expected {expected}; found {found}", class.name))
-        })
-        .collect();
+    let difference = |class: &ClassIndex| {
+        let (expected, found) = (entry.declared.counts.get(&class.name)?, class.counts());
+        (*expected != found).then(|| format!("\n  {}: expected {expected}; found {found}", class.name))
+    };
+    let wrong: String = index.classes.iter().filter_map(difference).collect();
+    let what = format!("`{}` has other images than declared{wrong}", entry.name);
     let help = "complete or clean the dataset, or correct `counts` in datasets.toml";
-    (!wrong.is_empty()).then(|| {
-        Error::data(
-            &index.root,
-            format!("`{}` has other images than declared\n  {}", entry.name, wrong.join("\n  ")),
-            help,
-        )
-    })
+    (!wrong.is_empty()).then(|| Error::data(&index.root, what, help))
 }
 
 fn missing_root(entry: &Entry, folder: &str, root: &Path) -> Error {

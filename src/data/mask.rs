@@ -57,10 +57,7 @@ pub fn evaluation_mask(labelled: &Labelled, geometry: &spec::Geometry, side: usi
 }
 
 /// The mask of a seen anomaly at the network's input size: `size` × `size` bytes, 0/255 resized by Pillow's bilinear
-/// (the released code's way; its filter then asks for values other than 0).
-///
-/// # Errors
-/// As [`evaluation_mask`].
+/// (the released code's way; its filter then asks for values other than 0). Errors are as [`load`]'s.
 pub fn training_mask(image: &Image, source: &MaskSource, geometry: &spec::Geometry) -> Result<Vec<u8>> {
     let mask = load(image, source)?;
     let window = Window::of(mask.width, mask.height, geometry)?;

@@ -151,11 +151,8 @@ fn pick_seen(
     let mut anomalies: Vec<&Labelled> = source.iter().filter(|labelled| labelled.anomalous).collect();
     anomalies.sort_by_cached_key(|labelled| labelled.sort_key());
     if count > anomalies.len() {
-        let what = format!(
-            "class `{}` of `{dataset}`: {count} seen anomalies are wanted, {} are available",
-            class.name,
-            anomalies.len()
-        );
+        let (name, there) = (&class.name, anomalies.len());
+        let what = format!("class `{name}` of `{dataset}`: {count} seen anomalies are wanted, {there} are available");
         return Err(Error::usage(what, "lower protocol.seen.count, or raise protocol.test_per_defect"));
     }
     match seen.sampler {

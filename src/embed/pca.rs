@@ -28,18 +28,18 @@ pub fn principal_components(rows: Rows, count: usize, seed: u64) -> Components {
     assert!(count > 0 && !rows.is_empty(), "components of nothing");
     let (n, d) = (rows.len(), rows.cols());
     let centred = centred(rows);
-    let covariance = Square::covariance(&centred, n, d);
+    let covariance = covariance(&centred, n, d);
     let width = (count + SPARE).min(d);
     let mut start = vec![0.0f32; d * width];
     stream(seed, Purpose::Embedding, 1).fill_normal(&mut start, 1.0);
     let mut basis: Vec<f64> = start.into_iter().map(f64::from).collect();
     orthonormalise(&mut basis, d);
     for _ in 0..ROUNDS {
-        basis = multiply(&covariance.0, &basis, d, d, width);
+        basis = multiply(&covariance, &basis, d, d, width);
         orthonormalise(&mut basis, d);
     }
     // Within the subspace, the components are the eigenvectors of a small matrix.
-    let image = multiply(&covariance.0, &basis, d, d, width);
+    let image = multiply(&covariance, &basis, d, d, width);
     let small: Vec<f64> =
         (0..width * width).map(|at| dot(column(&basis, d, at / width), column(&image, d, at % width))).collect();
     let (values, vectors) = eigen(small, width);
@@ -50,7 +50,7 @@ pub fn principal_components(rows: Rows, count: usize, seed: u64) -> Components {
     for row in centred.chunks_exact(d) {
         out.extend(loadings.chunks_exact(d).map(|loading| dot(row, loading) as f32));
     }
-    let total: f64 = (0..d).map(|i| covariance.0[i * d + i]).sum();
+    let total: f64 = (0..d).map(|i| covariance[i * d + i]).sum();
     let explained = if total > 0.0 { values[..kept].iter().sum::<f64>() / total } else { 1.0 };
     Components { rows: Matrix::new(out, kept), explained: explained.clamp(0.0, 1.0) }
 }
@@ -66,18 +66,13 @@ fn centred(rows: Rows) -> Vec<f64> {
     rows.data().chunks_exact(d).flat_map(|row| row.iter().zip(&mean).map(|(&v, m)| f64::from(v) - m)).collect()
 }
 
-/// A symmetric matrix.
-struct Square(Vec<f64>);
-
-impl Square {
-    /// Xᵀ·X / n.
-    fn covariance(centred: &[f64], n: usize, d: usize) -> Self {
-        // Column-major d × n times row-major n × d: the rows as they lie, read twice.
-        let mut sums = vec![0.0; d * d];
-        product(&mut sums, (d, d, n), (centred, 1, d), (centred, d, 1));
-        sums.iter_mut().for_each(|sum| *sum /= n as f64);
-        Square(sums)
-    }
+/// Xᵀ·X / n.
+fn covariance(centred: &[f64], n: usize, d: usize) -> Vec<f64> {
+    // Column-major d × n times row-major n × d: the rows as they lie, read twice.
+    let mut sums = vec![0.0; d * d];
+    product(&mut sums, (d, d, n), (centred, 1, d), (centred, d, 1));
+    sums.iter_mut().for_each(|sum| *sum /= n as f64);
+    sums
 }
 
 /// Column-major product of `left` (`rows` × `inner`) and `right` (`inner` × `columns`), both column-major.

@@ -8,7 +8,7 @@ pub mod aggregate;
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
-use crate::backbone::{Architecture, Backbone};
+use crate::backbone::{Architecture, Backbone, plan::Tap};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::spec;
@@ -44,11 +44,16 @@ impl Shape {
 pub fn feature_shape(backbone: &spec::Backbone, features: &spec::Features, side: usize) -> Result<Shape> {
     check(features)?;
     let architecture = Architecture::find(&backbone.name)?;
-    let taps = architecture.taps(&backbone.layers)?;
+    Ok(recipe(features, architecture, &architecture.taps(&backbone.layers)?, side)?.1)
+}
+
+/// How features are made of the maps of `taps`, and the shape that they get.
+fn recipe(features: &spec::Features, network: &Architecture, taps: &[Tap], side: usize) -> Result<(Recipe, Shape)> {
     let channels: Vec<usize> = taps.iter().map(|tap| tap.channels).collect();
     let recipe = Recipe::new(features, &channels);
-    let map = recipe.side(&architecture.map_sides(&taps, side)?);
-    Ok(Shape { height: map, width: map, dim: recipe.dim() })
+    let map = recipe.side(&network.map_sides(taps, side)?);
+    let shape = Shape { height: map, width: map, dim: recipe.dim() };
+    Ok((recipe, shape))
 }
 
 fn check(features: &spec::Features) -> Result<()> {
@@ -88,15 +93,13 @@ pub fn extract(
     mut sink: impl FnMut(Matrix) -> Result<()>,
 ) -> Result<Shape> {
     check(features)?;
-    let channels: Vec<usize> = backbone.taps().iter().map(|tap| tap.channels).collect();
-    let recipe = Recipe::new(features, &channels);
-    let map = recipe.side(&backbone.architecture().map_sides(backbone.taps(), side)?);
+    let (recipe, shape) = recipe(features, backbone.architecture, &backbone.taps, side)?;
     let in_flight = if on_cpu(backbone) { in_flight.max(1) } else { CHUNK_IMAGES };
     for start in (0..count).step_by(in_flight) {
         let images = start..(start + in_flight).min(count);
         chunk_rows(backbone, &recipe, side, images, &image)?.into_iter().try_for_each(&mut sink)?;
     }
-    Ok(Shape { height: map, width: map, dim: recipe.dim() })
+    Ok(shape)
 }
 
 /// How many images are worked on at once on a CPU when `memory_bytes` may be used and one takes `image_bytes`: up to four
@@ -115,15 +118,12 @@ fn chunk_rows(
     image: &(impl Fn(usize) -> Result<Vec<u8>> + Sync),
 ) -> Result<Vec<Matrix>> {
     let decoded: Vec<Result<Vec<u8>>> = images.clone().into_par_iter().map(image).collect();
-    let decoded = decoded.into_iter().collect::<Result<Vec<_>>>()?;
+    let decoded: Vec<Vec<u8>> = decoded.into_iter().collect::<Result<_>>()?;
     let batch: Vec<&[u8]> = decoded.iter().map(Vec::as_slice).collect();
     let per_pass = if on_cpu(backbone) { 1 } else { CHUNK_IMAGES };
     let passes: Vec<Result<Vec<Matrix>>> =
         batch.par_chunks(per_pass).map(|batch| pass_rows(backbone, recipe, side, batch)).collect();
-    let mut rows = Vec::with_capacity(batch.len());
-    for pass in passes {
-        rows.extend(pass?);
-    }
+    let rows = passes.into_iter().collect::<Result<Vec<_>>>()?.concat();
     match rows.iter().position(|rows| !rows.view().data().iter().all(|value| value.is_finite())) {
         None => Ok(rows),
         Some(index) => Err(Error::method(
@@ -134,7 +134,7 @@ fn chunk_rows(
 }
 
 fn on_cpu(backbone: &Backbone) -> bool {
-    backbone.device() == &Device::flex()
+    backbone.device == Device::flex()
 }
 
 /// Features of the images of one forward pass.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::bank::neighbours::nearest_in_parts;
+use crate::bank::neighbours::nearest;
 use crate::error::Result;
 use crate::plan::{Compute, Computed, Handle, HasImages, HasRows, IsBank, Job, Neighbours, NormalBank, RowsOf, Work};
 use crate::store::TensorDecl;
@@ -83,7 +83,7 @@ impl Compute for Search {
             }
             Exclude::SameImage => Some((job.images(&self.queries)?, job.images(&self.bank)?)),
         };
-        let found = nearest_in_parts(rows, &[bank], groups)?;
+        let found = nearest(rows, &[bank], groups)?;
         let count = found.index.len();
         let mut writer = job.create(vec![TensorDecl::u32("index", &[count]), TensorDecl::f32("distance", &[count])])?;
         writer.u32(&found.index)?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{BankPart, Given};
-use crate::bank::coreset::{Start, coreset_size, greedy_in_parts};
+use crate::bank::coreset::{Start, coreset_size, greedy};
 use crate::bank::project::{Kind, Projection};
 use crate::error::Result;
 use crate::matrix::Rows;
@@ -121,7 +121,7 @@ impl NormalBank {
         // One draw for all parts: the projection must be the same matrix for every row.
         let mut weights = stream(seed, Purpose::CoresetProjection, index);
         let projection = Projection::draw(parts[0].cols(), self.projection, self.projection_kind, &mut weights)?;
-        let Some(projection) = projection else { return greedy_in_parts(parts, count, &start) };
+        let Some(projection) = projection else { return greedy(parts, count, &start) };
         let mut projected: Vec<Scratch> = Vec::new();
         for part in parts {
             let mut room = job.scratch(part.len(), projection.dims())?;
@@ -129,7 +129,7 @@ impl NormalBank {
             projected.push(room);
         }
         let rows: Vec<Rows> = projected.iter().map(Scratch::view).collect();
-        greedy_in_parts(&rows, count, &start)
+        greedy(&rows, count, &start)
     }
 }
 

@@ -122,13 +122,9 @@ fn work<P: PixelSource>(
 }
 
 fn count_line<S: Score>(ladder: &Ladder<S>, line: &[S], truth: &[u8], counts: &mut [u32]) {
-    if is_clean(truth) {
-        for &score in line {
-            counts[ladder.slot(score)] += 1;
-        }
-        return;
-    }
-    for (&score, _) in line.iter().zip(truth).filter(|(_, truth)| **truth == 0) {
-        counts[ladder.slot(score)] += 1;
+    let mut count = |score: &S| counts[ladder.slot(*score)] += 1;
+    match is_clean(truth) {
+        true => line.iter().for_each(count),
+        false => line.iter().zip(truth).filter(|(_, truth)| **truth == 0).for_each(|(score, _)| count(score)),
     }
 }

@@ -14,22 +14,18 @@ use crate::error::{Error, Result};
 pub fn image_metrics(scores: &[f64], labels: &[bool], definitions: &Definitions) -> Result<Vec<Metric>> {
     assert_eq!(scores.len(), labels.len(), "one label per score");
     if let Some(image) = scores.iter().position(|score| !score.is_finite()) {
-        return Err(Error::method(
-            format!("the score of image {image} (counted from 0) is {}", scores[image]),
-            "scores must be finite numbers; find out why the method gave none",
-        ));
+        let what = format!("the score of image {image} (counted from 0) is {}", scores[image]);
+        return Err(Error::method(what, "scores must be finite numbers; find out why the method gave none"));
     }
     let mut ranked: Vec<(f64, bool)> = scores.iter().copied().zip(labels.iter().copied()).collect();
     ranked.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(b.1.cmp(&a.1)));
-    let n_pos = labels.iter().filter(|&&label| label).count() as u64;
-    let n_neg = labels.len() as u64 - n_pos;
-    let totals = Totals { positives: n_pos, negatives: n_neg, regions: 0 };
-    let found = values(totals, MetricName::of(Level::Image), definitions, |walks| {
+    let positives = labels.iter().filter(|&&label| label).count() as u64;
+    let totals = Totals { positives, negatives: labels.len() as u64 - positives, regions: 0 };
+    values(totals, MetricName::of(Level::Image), definitions, |walks| {
         for group in ranked.chunk_by(|a, b| a.0 == b.0) {
             let hits = group.iter().filter(|(_, label)| *label).count();
             walks.pass(hits as u64, (group.len() - hits) as u64, 0.0);
         }
         Ok(())
-    })?;
-    Ok(found.into_iter().map(|(name, value)| Metric { name, value, n_pos, n_neg }).collect())
+    })
 }

@@ -50,16 +50,16 @@ pub struct PixelReport {
 pub fn pixel_metrics<P: PixelSource>(source: &P, definitions: &Definitions) -> Result<PixelReport> {
     let gathered = gather(source)?;
     let images = &gathered.images;
-    let (n_pos, regions) = (gathered.defects.len() as u64, gathered.sizes.len() as u64);
-    let n_neg = images.iter().map(|facts| facts.pixels).sum::<u64>() - n_pos;
-    let totals = Totals { positives: n_pos, negatives: n_neg, regions };
-    let mut found = values(totals, MetricName::of(Level::Pixel), definitions, |walks| walk(source, &gathered, walks))?;
+    let (positives, regions) = (gathered.defects.len() as u64, gathered.sizes.len() as u64);
+    let negatives = images.iter().map(|facts| facts.pixels).sum::<u64>() - positives;
+    let totals = Totals { positives, negatives, regions };
+    let pixel = MetricName::of(Level::Pixel);
+    let mut metrics = values(totals, pixel, definitions, |walks| walk(source, &gathered, walks))?;
     if definitions.pro != Pro::Exact && totals.undefined().is_none() {
-        for (_, value) in found.iter_mut().filter(|(name, _)| *name == MetricName::PixelPro) {
-            *value = pro_legacy::pro(source, images, definitions.pro)?;
+        for metric in metrics.iter_mut().filter(|metric| metric.name == MetricName::PixelPro) {
+            metric.value = pro_legacy::pro(source, images, definitions.pro)?;
         }
     }
-    let metrics = found.into_iter().map(|(name, value)| Metric { name, value, n_pos, n_neg }).collect();
     let empty_masks = images.iter().filter(|facts| facts.anomalous && facts.defect_pixels == 0).count() as u64;
     Ok(PixelReport { metrics, regions, empty_masks, images: gathered.images })
 }
@@ -114,10 +114,8 @@ fn walk<P: PixelSource>(source: &P, gathered: &Gathered<P::Score>, walks: &mut W
     let counts = count_normals(source, &ladder)?;
     let (before, now) = (walks.totals.negatives, counts.iter().sum::<u64>());
     if now != before {
-        return Err(Error::method(
-            format!("{before} normal pixels at first, {now} later: the images changed"),
-            "run again while nothing writes to the maps and masks",
-        ));
+        let what = format!("{before} normal pixels at first, {now} later: the images changed");
+        return Err(Error::method(what, "run again while nothing writes to the maps and masks"));
     }
     let weights: Vec<f64> = gathered.sizes.iter().map(|&size| 1.0 / size as f64).collect();
     let mut rest = gathered.defects.as_slice();

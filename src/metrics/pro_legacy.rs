@@ -16,9 +16,6 @@ const CONSTANT: &str = "all scores are equal, so there are no thresholds";
 const NO_CURVE: &str = "fewer than two false positive rates below 0.3 among the thresholds";
 
 /// PRO as `form` computes it, in one more pass over images of which `facts` tells the range of scores.
-///
-/// # Errors
-/// Whatever loading gives, for the first such image.
 pub(super) fn pro<P: PixelSource>(source: &P, facts: &[ImageFacts], form: Pro) -> Result<Value> {
     let (steps, radius) = match form {
         Pro::Simplenet => (200, 2),
@@ -56,12 +53,8 @@ impl Tally {
     }
 
     fn add(&mut self, other: &Tally) {
-        for (sum, count) in self.normals.iter_mut().zip(&other.normals) {
-            *sum += count;
-        }
-        for (sum, share) in self.overlaps.iter_mut().zip(&other.overlaps) {
-            *sum += share;
-        }
+        self.normals.iter_mut().zip(&other.normals).for_each(|(sum, count)| *sum += count);
+        self.overlaps.iter_mut().zip(&other.overlaps).for_each(|(sum, share)| *sum += share);
         self.regions += other.regions;
         self.normals_in_all += other.normals_in_all;
     }
@@ -76,12 +69,10 @@ impl Tally {
             .filter(|(rate, _)| *rate < FPR_LIMIT)
             .collect();
         // Thresholds rise, so rates fall: the first is the largest.
-        let (Some(&(most, _)), Some(&(least, _))) = (points.first(), points.last()) else {
-            return Err(NO_CURVE);
+        let (most, least) = match points[..] {
+            [(most, _), .., (least, _)] if most != least => (most, least),
+            _ => return Err(NO_CURVE),
         };
-        if most == least {
-            return Err(NO_CURVE);
-        }
         let stretch = match form {
             Pro::Simplenet => most,
             Pro::Ader | Pro::Exact => most - least,

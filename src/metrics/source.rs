@@ -89,25 +89,18 @@ pub trait PixelSource: Sync {
 /// Loads an image and holds it to its promise: sizes agree, and there is at least one pixel.
 pub(super) fn load<P: PixelSource>(source: &P, image: usize) -> Result<PixelImage<'_, P::Score>> {
     let loaded = source.load(image)?;
-    let (pixels, scores, mask) = (loaded.width * loaded.height, loaded.scores.len(), loaded.mask.len());
+    let PixelImage { width, height, .. } = loaded;
+    let (pixels, scores, mask) = (width * height, loaded.scores.len(), loaded.mask.len());
     if scores != pixels || mask != pixels || pixels == 0 || pixels > u32::MAX as usize {
-        return Err(Error::method(
-            format!(
-                "{}: {scores} scores and {mask} mask pixels for an image of {} × {}",
-                source.name(image),
-                loaded.width,
-                loaded.height
-            ),
-            "map and mask must have the same size, at least one pixel and fewer than 2^32",
-        ));
+        let name = source.name(image);
+        let what = format!("{name}: {scores} scores and {mask} mask pixels for an image of {width} × {height}");
+        let help = "map and mask must have the same size, at least one pixel and fewer than 2^32";
+        return Err(Error::method(what, help));
     }
     Ok(loaded)
 }
 
-/// Lowest and highest score of an image that `load` gave.
-///
-/// # Errors
-/// A NaN or infinite score, with image, row and column.
+/// Lowest and highest score of an image that `load` gave; a NaN or infinite one is an error with its row and column.
 pub(super) fn extremes<P: PixelSource>(
     source: &P,
     image: usize,
@@ -116,16 +109,10 @@ pub(super) fn extremes<P: PixelSource>(
     // Without early exit the loop runs on whole vectors; the position is sought only when there is something wrong.
     let broken = loaded.scores.iter().fold(false, |broken, score| broken | !score.is_finite());
     if broken && let Some(at) = loaded.scores.iter().position(|score| !score.is_finite()) {
-        return Err(Error::method(
-            format!(
-                "{}: the score at row {}, column {} is {}",
-                source.name(image),
-                at / loaded.width,
-                at % loaded.width,
-                loaded.scores[at].to_f64()
-            ),
-            "scores must be finite numbers; find out why the method gave none",
-        ));
+        let (name, score) = (source.name(image), loaded.scores[at].to_f64());
+        let (row, column) = (at / loaded.width, at % loaded.width);
+        let what = format!("{name}: the score at row {row}, column {column} is {score}");
+        return Err(Error::method(what, "scores must be finite numbers; find out why the method gave none"));
     }
     let (lowest, highest) = range(&loaded.scores);
     Ok((lowest.to_f64(), highest.to_f64()))

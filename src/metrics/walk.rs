@@ -3,7 +3,7 @@
 //! Owns: what a metric is told on the way, and when none has a value. Does not own: the metrics, or how scores are
 //! counted. Ranking metrics change only at scores that a positive has, so one step is one distinct such score.
 
-use super::{Definitions, MetricName, NO_NEGATIVE, NO_POSITIVE, Value};
+use super::{Definitions, Metric, MetricName, NO_NEGATIVE, NO_POSITIVE, Value};
 use crate::error::Result;
 
 /// What passes by in all.
@@ -93,16 +93,14 @@ impl Walks {
 }
 
 /// The values of all metrics of a walk, or the reason why none has one; `down` walks.
-///
-/// # Errors
-/// Whatever `down` gives.
 pub(super) fn values(
     totals: Totals,
     metrics: impl Iterator<Item = MetricName>,
     definitions: &Definitions,
     down: impl FnOnce(&mut Walks) -> Result<()>,
-) -> Result<Vec<(MetricName, Value)>> {
+) -> Result<Vec<Metric>> {
     let metrics: Vec<MetricName> = metrics.collect();
+    let Totals { positives: n_pos, negatives: n_neg, .. } = totals;
     let values: Vec<Value> = match totals.undefined() {
         Some(reason) => vec![Err(reason); metrics.len()],
         None => {
@@ -111,5 +109,5 @@ pub(super) fn values(
             walks.finish().map(Ok).collect()
         }
     };
-    Ok(metrics.into_iter().zip(values).collect())
+    Ok(metrics.into_iter().zip(values).map(|(name, value)| Metric { name, value, n_pos, n_neg }).collect())
 }

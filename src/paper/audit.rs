@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::statements::{Difference, Order, Statements};
-use super::{Cell, Key, MEAN, Published};
+use super::{Cell, Key, MEAN, Printed, Published};
 use crate::error::{Error, Result};
 use crate::spec::MetricName;
 
@@ -60,6 +60,13 @@ pub struct Finding {
     pub evidence: String,
 }
 
+impl Finding {
+    fn new(kind: Kind, place: impl ToString, printed: &Printed, recomputed: f64, evidence: String) -> Self {
+        let difference = printed.value() - recomputed;
+        Finding { kind, place: place.to_string(), printed: printed.to_string(), recomputed, difference, evidence }
+    }
+}
+
 /// What an audit looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Checked {
@@ -76,7 +83,7 @@ pub struct Checked {
 }
 
 /// Result of an audit.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Audit {
     /// What disagrees: means, repeated values, statements, each in the order of its file.
     pub findings: Vec<Finding>,
@@ -87,17 +94,14 @@ pub struct Audit {
 /// Audits `published` and what `statements` say of it. `threshold` is how far (percent) a mean may be from the mean of
 /// its rows; without it, `MEAN_THRESHOLD` or what rounding can explain, whichever is larger.
 pub fn audit(published: &Published, statements: &Statements, threshold: Option<f64>) -> Audit {
-    let mut audit = Audit { findings: Vec::new(), checked: Checked::default() };
+    let mut audit = Audit::default();
     audit.means(published, threshold);
     audit.repeated(published);
     audit.statements(published, statements);
     audit
 }
 
-/// The value at `key`.
-///
-/// # Errors
-/// There is none; the message names the statements' file.
+/// The value at `key`, or an error that names the statements' file.
 pub fn require<'a>(published: &'a Published, statements: &Statements, key: &Key) -> Result<&'a Cell> {
     published.find(key).ok_or_else(|| {
         let what = format!("speaks of {key}, which {} does not have", published.source().display());
@@ -105,10 +109,7 @@ pub fn require<'a>(published: &'a Published, statements: &Statements, key: &Key)
     })
 }
 
-/// Holds every statement against the file, for statements that were written for it.
-///
-/// # Errors
-/// A statement speaks of a value that is not there.
+/// Refuses statements, written for this file, of which one speaks of a value that is not there.
 pub fn require_all(published: &Published, statements: &Statements) -> Result<()> {
     let differences = statements.differences.iter().flat_map(|said| [&said.of, &said.over]);
     let orders = statements.orders.iter().flat_map(|said| &said.rising);
@@ -179,16 +180,9 @@ impl Audit {
             self.checked.means += 1;
             let rounding = rows.rounding + cell.value.half_unit();
             let allowed = threshold.unwrap_or(rounding.max(MEAN_THRESHOLD));
-            let difference = cell.value.value() - rows.mean;
-            if difference.abs() > allowed + EXACT {
-                self.findings.push(Finding {
-                    kind: Kind::Mean,
-                    place: cell.key.to_string(),
-                    printed: cell.value.to_string(),
-                    recomputed: rows.mean,
-                    difference,
-                    evidence: format!("mean of {} printed rows; rounding explains {rounding:.2} at most", rows.rows),
-                });
+            if (cell.value.value() - rows.mean).abs() > allowed + EXACT {
+                let evidence = format!("mean of {} printed rows; rounding explains {rounding:.2} at most", rows.rows);
+                self.findings.push(Finding::new(Kind::Mean, &cell.key, &cell.value, rows.mean, evidence));
             }
         }
     }
@@ -211,14 +205,8 @@ impl Audit {
                     false => again.value.half_unit().max(first.value.half_unit()),
                 };
                 if difference.abs() > rounding + EXACT {
-                    let finding = Finding {
-                        kind: Kind::Tables,
-                        place: again.key.to_string(),
-                        printed: again.value.to_string(),
-                        recomputed: first.value.value(),
-                        difference,
-                        evidence: format!("{} prints {}", first.key, first.value),
-                    };
+                    let evidence = format!("{} prints {}", first.key, first.value);
+                    let finding = Finding::new(Kind::Tables, &again.key, &again.value, first.value.value(), evidence);
                     found.push((again.line, finding));
                 }
             }
@@ -228,23 +216,18 @@ impl Audit {
     }
 
     fn statements(&mut self, published: &Published, statements: &Statements) {
-        for said in &statements.differences {
-            match (published.find(&said.of), published.find(&said.over)) {
-                (Some(of), Some(over)) => {
-                    self.checked.statements += 1;
-                    self.findings.extend(check_difference(said, of, over));
-                }
-                _ => self.checked.statements_without_values += 1,
-            }
-        }
-        for said in &statements.orders {
-            match said.rising.iter().map(|key| published.find(key)).collect::<Option<Vec<_>>>() {
-                Some(cells) => {
-                    self.checked.statements += 1;
-                    self.findings.extend(check_order(said, &cells));
-                }
-                None => self.checked.statements_without_values += 1,
-            }
+        let differences = statements
+            .differences
+            .iter()
+            .map(|said| Some(check_difference(said, published.find(&said.of)?, published.find(&said.over)?)));
+        let orders = statements.orders.iter().map(|said| {
+            let cells = said.rising.iter().map(|key| published.find(key)).collect::<Option<Vec<_>>>()?;
+            Some(check_order(said, &cells))
+        });
+        for checked in differences.chain(orders) {
+            let count = &mut self.checked;
+            *(if checked.is_some() { &mut count.statements } else { &mut count.statements_without_values }) += 1;
+            self.findings.extend(checked.flatten());
         }
     }
 }
@@ -255,8 +238,7 @@ fn check_difference(said: &Difference, of: &Cell, over: &Cell) -> Option<Finding
     let recomputed = of.value.value() - over.value.value();
     let finer = of.value.decimals().max(over.value.decimals()) > said.printed.decimals();
     let rounding = if finer { said.printed.half_unit() } else { 0.0 };
-    let difference = said.printed.value() - recomputed;
-    if difference.abs() <= rounding + EXACT {
+    if (said.printed.value() - recomputed).abs() <= rounding + EXACT {
         return None;
     }
     let mut evidence = format!("{} − {} in {}", of.value, over.value, of.key.table);
@@ -267,26 +249,13 @@ fn check_difference(said: &Difference, of: &Cell, over: &Cell) -> Option<Finding
     if let Some(operand) = operand {
         evidence += &format!("; {} is itself {}", said.printed, operand.key);
     }
-    Some(Finding {
-        kind: Kind::Statement,
-        place: said.place.clone(),
-        printed: said.printed.to_string(),
-        recomputed,
-        difference,
-        evidence,
-    })
+    Some(Finding::new(Kind::Statement, &said.place, &said.printed, recomputed, evidence))
 }
 
 /// The first step that does not rise.
 fn check_order(said: &Order, cells: &[&Cell]) -> Option<Finding> {
     let step = cells.windows(2).find(|pair| pair[1].value.value() <= pair[0].value.value())?;
     let [lower, higher] = [step[0], step[1]];
-    Some(Finding {
-        kind: Kind::Statement,
-        place: said.place.clone(),
-        printed: higher.value.to_string(),
-        recomputed: lower.value.value(),
-        difference: higher.value.value() - lower.value.value(),
-        evidence: format!("{}, yet {} is not above {}", said.says, higher.key, lower.key),
-    })
+    let evidence = format!("{}, yet {} is not above {}", said.says, higher.key, lower.key);
+    Some(Finding::new(Kind::Statement, &said.place, &higher.value, lower.value.value(), evidence))
 }

@@ -176,12 +176,9 @@ impl Common {
         better: impl Iterator<Item = (String, u64)>,
         than: impl Iterator<Item = (String, u64)>,
     ) -> Self {
-        let by_class = |keys: &mut dyn Iterator<Item = (String, u64)>| {
-            let mut seeds: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-            keys.for_each(|(class, seed)| seeds.entry(class).or_default().extend([seed]));
-            seeds
-        };
-        let sides = [by_class(&mut { better }), by_class(&mut { than })];
+        let mut sides: [BTreeMap<String, BTreeSet<u64>>; 2] = Default::default();
+        better.for_each(|(class, seed)| sides[0].entry(class).or_default().extend([seed]));
+        than.for_each(|(class, seed)| sides[1].entry(class).or_default().extend([seed]));
         let mut common = Common { classes: BTreeSet::new(), seeds: BTreeSet::new(), missing: Vec::new() };
         let (mut every, mut some): (Option<BTreeSet<u64>>, BTreeSet<u64>) = (None, BTreeSet::new());
         for &class in classes {

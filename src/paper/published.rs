@@ -62,17 +62,11 @@ pub struct Published {
 
 impl Published {
     /// The values that come with the program.
-    ///
-    /// # Errors
-    /// None in a build that passes its tests: the text is part of the program.
     pub fn embedded() -> Result<Self> {
         Self::parse(EMBEDDED, Path::new("paper/published.csv"))
     }
 
-    /// Reads a file of the same form.
-    ///
-    /// # Errors
-    /// A file that cannot be read, and as `parse`.
+    /// Reads a file of the same form; errors are as `parse`'s.
     pub fn read(path: &Path) -> Result<Self> {
         Self::parse(&std::fs::read_to_string(path).map_err(Error::io("read", path))?, path)
     }
@@ -137,10 +131,8 @@ fn parse_row(source: &Path, number: usize, line: &str) -> Result<Cell> {
     };
     for (name, field) in COLUMNS.iter().zip(&fields) {
         if field.is_empty() || field.trim() != *field || field.contains('"') {
-            return Err(wrong(
-                format!("{name} is [{field}]"),
-                "write every field, without quotes and spaces around it",
-            ));
+            let help = "write every field, without quotes and spaces around it";
+            return Err(wrong(format!("{name} is [{field}]"), help));
         }
     }
     let metric = metric_name(metric).ok_or_else(|| {

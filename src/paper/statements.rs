@@ -94,17 +94,11 @@ struct CellEntry {
 
 impl Statements {
     /// The statements that come with the program.
-    ///
-    /// # Errors
-    /// None in a build that passes its tests: the text is part of the program.
     pub fn embedded() -> Result<Self> {
         Self::parse(EMBEDDED, Path::new("paper/statements.toml"))
     }
 
-    /// Reads a file of the same form.
-    ///
-    /// # Errors
-    /// A file that cannot be read, and as `parse`.
+    /// Reads a file of the same form; errors are as `parse`'s.
     pub fn read(path: &Path) -> Result<Self> {
         Self::parse(&std::fs::read_to_string(path).map_err(Error::io("read", path))?, path)
     }

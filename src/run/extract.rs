@@ -100,9 +100,9 @@ impl Compute for Extract<'_> {
             (job.progress)(written / patches, self.list.len());
             writer.f32(chunk.view().data())
         };
-        let per_image = backbone.architecture().memory_bytes(backbone.taps(), side) + 4 * patches * dim;
+        let per_image = backbone.architecture.memory_bytes(&backbone.taps, side) + 4 * patches * dim;
         let in_flight = features::images_in_flight(job.memory_bytes, per_image);
         features::extract(&backbone, &self.features, side, self.list.len(), in_flight, load, sink)?;
-        Ok(Computed::new(writer, json!({ "images": self.list.len(), "weights": backbone.source() })))
+        Ok(Computed::new(writer, json!({ "images": self.list.len(), "weights": backbone.source })))
     }
 }

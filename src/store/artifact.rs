@@ -140,17 +140,17 @@ impl Artifact {
 
     /// Values of an f32 tensor.
     pub fn f32(&self, name: &str) -> Result<&[f32]> {
-        bytemuck::try_cast_slice(self.bytes(name, DType::F32)?).map_err(|fault| self.unusable(name, &fault.to_string()))
+        self.values(name, DType::F32)
     }
 
     /// Values of a u8 tensor.
     pub fn u8(&self, name: &str) -> Result<&[u8]> {
-        self.bytes(name, DType::U8)
+        self.values(name, DType::U8)
     }
 
     /// Values of a u32 tensor.
     pub fn u32(&self, name: &str) -> Result<&[u32]> {
-        bytemuck::try_cast_slice(self.bytes(name, DType::U32)?).map_err(|fault| self.unusable(name, &fault.to_string()))
+        self.values(name, DType::U32)
     }
 
     /// An f32 tensor as rows of its last dimension.
@@ -161,18 +161,22 @@ impl Artifact {
 
     /// Shape of a tensor.
     pub fn shape(&self, name: &str) -> Result<&[usize]> {
-        self.tensors.get(name).map(|info| info.shape.as_slice()).ok_or_else(|| self.unusable(name, "not in the file"))
+        Ok(&self.info(name)?.shape)
     }
 
-    fn bytes(&self, name: &str, dtype: DType) -> Result<&[u8]> {
-        let info = self.tensors.get(name).ok_or_else(|| self.unusable(name, "not in the file"))?;
+    fn info(&self, name: &str) -> Result<&TensorInfo> {
+        self.tensors.get(name).ok_or_else(|| self.unusable(name, "not in the file"))
+    }
+
+    fn values<T: bytemuck::AnyBitPattern>(&self, name: &str, dtype: DType) -> Result<&[T]> {
+        let info = self.info(name)?;
         if info.dtype != dtype {
             return Err(self.unusable(name, "of another type"));
         }
         let (start, end) = info.data_offsets;
-        self.map
-            .get(self.data_start + start..self.data_start + end)
-            .ok_or_else(|| self.unusable(name, "outside the file"))
+        let bytes = self.map.get(self.data_start + start..self.data_start + end);
+        let bytes = bytes.ok_or_else(|| self.unusable(name, "outside the file"))?;
+        bytemuck::try_cast_slice(bytes).map_err(|fault| self.unusable(name, &fault.to_string()))
     }
 
     fn unusable(&self, name: &str, what: &str) -> Error {

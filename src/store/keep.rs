@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use serde::Serialize;
 
 use super::{CHECKPOINTS, Lookup, Store, stage_of};
 use crate::error::{Error, Result};
@@ -22,7 +23,7 @@ pub struct Entry {
 }
 
 /// What nobody needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Garbage {
     /// A file.
     pub path: PathBuf,
@@ -35,12 +36,7 @@ pub struct Garbage {
 impl Store {
     /// All artifacts, by kind and key.
     pub fn entries(&self) -> Result<Vec<Entry>> {
-        let mut names = BTreeSet::new();
-        for path in self.files()? {
-            if let Some((kind, key)) = artifact_of(&path) {
-                names.insert((kind, key));
-            }
-        }
+        let names: BTreeSet<_> = self.files()?.iter().filter_map(|path| artifact_of(path)).collect();
         let entry = |(kind, key): (String, String)| {
             let size = |path: PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
             let bytes = size(self.data_path(&kind, &key)) + size(self.manifest_path(&kind, &key));
@@ -61,17 +57,15 @@ impl Store {
     }
 
     /// Reads every artifact and holds it against its checksum; the faults, in order.
-    pub fn verify(&self, progress: impl Fn(usize, usize)) -> Result<Vec<String>> {
-        let entries = self.entries()?;
+    pub fn verify(&self) -> Result<Vec<String>> {
         let mut faults = Vec::new();
-        for (number, entry) in entries.iter().enumerate() {
-            progress(number, entries.len());
+        for entry in self.entries()? {
             match self.lookup(&entry.kind, &entry.key) {
                 Lookup::Found(_) => {}
-                Lookup::Absent => faults.push(format!(
-                    "{}: no manifest (its writer was killed)",
-                    self.data_path(&entry.kind, &entry.key).display()
-                )),
+                Lookup::Absent => {
+                    let path = self.data_path(&entry.kind, &entry.key);
+                    faults.push(format!("{}: no manifest (its writer was killed)", path.display()));
+                }
                 Lookup::Damaged(reason) => faults.push(reason),
             }
         }
@@ -91,13 +85,11 @@ impl Store {
 
     fn dispensable(&self, path: &Path, needed: Option<&BTreeSet<(String, String)>>) -> Option<&'static str> {
         let Some((kind, key)) = artifact_of(path) else {
-            let folder = path.parent().and_then(Path::file_name);
-            let temporary = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".tmp"));
-            return match () {
-                () if temporary => Some("left by a process that was killed"),
-                () if folder.is_some_and(|name| name == "locks") => Some("lock of a process that is gone"),
-                () => None,
-            };
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".tmp")) {
+                return Some("left by a process that was killed");
+            }
+            let is_lock = path.parent().is_some_and(|folder| folder.ends_with("locks"));
+            return is_lock.then_some("lock of a process that is gone");
         };
         match self.manifest(&kind, &key) {
             None if self.contains(&kind, &key) => return Some("of another format, or damaged"),
@@ -107,11 +99,10 @@ impl Store {
         if kind == CHECKPOINTS {
             let Some((kind, key)) = stage_of(&key) else { return Some("of another format, or damaged") };
             let wanted = needed.is_none_or(|needed| needed.contains(&(kind.into(), key.into())));
-            return match () {
-                () if self.contains(kind, key) => Some("checkpoint of a finished training"),
-                () if !wanted => Some("checkpoint of a training that no named experiment needs"),
-                () => None,
-            };
+            if self.contains(kind, key) {
+                return Some("checkpoint of a finished training");
+            }
+            return (!wanted).then_some("checkpoint of a training that no named experiment needs");
         }
         let unneeded = needed.is_some_and(|needed| !needed.contains(&(kind, key)));
         unneeded.then_some("not needed by the named experiments")
@@ -125,11 +116,7 @@ impl Store {
             Ok(entries.flatten().map(|entry| entry.path()).collect())
         };
         for path in list(&self.root)? {
-            if path.is_dir() {
-                files.extend(list(&path)?);
-            } else {
-                files.push(path);
-            }
+            files.extend(if path.is_dir() { list(&path)? } else { vec![path] });
         }
         files.sort();
         Ok(files)

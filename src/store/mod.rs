@@ -66,10 +66,7 @@ impl Store {
         Ok(Store { root: root.into(), _usage: Arc::new(Usage::shared(root)?) })
     }
 
-    /// Opens the store at `root` with nobody else in it, to clean it up.
-    ///
-    /// # Errors
-    /// When another process uses it.
+    /// Opens the store at `root` to clean it up; an error when another process uses it.
     pub fn open_alone(root: &Path) -> Result<Self> {
         Ok(Store { root: root.into(), _usage: Arc::new(Usage::alone(root)?) })
     }
@@ -109,11 +106,10 @@ impl Store {
     /// Removes an artifact, manifest first; one that is not there is no fault.
     pub fn remove(&self, kind: &str, key: &str) -> Result<()> {
         for path in [self.manifest_path(kind, key), self.data_path(kind, key)] {
-            match std::fs::remove_file(&path) {
-                Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("remove", &path)(fault));
-                }
-                _ => {}
+            if let Err(fault) = std::fs::remove_file(&path)
+                && fault.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(Error::io("remove", &path)(fault));
             }
         }
         Ok(())

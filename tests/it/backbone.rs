@@ -229,16 +229,16 @@ fn every_map_has_the_channels_and_the_size_that_the_registry_says() {
         let layers: Vec<String> = architecture.taps.iter().map(|tap| tap.name.to_string()).collect();
         let spec = spec::Backbone { name: architecture.name.into(), layers, weights: "random".into() };
         let backbone = Backbone::load(&spec, Path::new("none"), 1, &Device::flex()).expect("random weights");
-        assert!(backbone.is_random() && backbone.parameters() > 1_000_000);
+        assert!(backbone.random && backbone.parameters > 1_000_000);
         for side in [32, 45] {
             let image = generator::image(1, 0, side);
             let maps = backbone.forward(&[&image], side).expect("maps");
-            let sides = architecture.map_sides(backbone.taps(), side).expect("large enough");
-            for ((map, tap), side) in maps.iter().zip(backbone.taps()).zip(sides) {
+            let sides = architecture.map_sides(&backbone.taps, side).expect("large enough");
+            for ((map, tap), side) in maps.iter().zip(&backbone.taps).zip(sides) {
                 assert_eq!(map.dims(), [1, tap.channels, side, side], "{} {}", architecture.name, tap.name);
             }
         }
-        assert!(architecture.map_sides(backbone.taps(), 16).is_err(), "too small an image must be refused");
+        assert!(architecture.map_sides(&backbone.taps, 16).is_err(), "too small an image must be refused");
     }
 }
 

@@ -1,9 +1,9 @@
 //! Banks: searches and selections against brute force, on data with many ties.
 
 use crate::generator::features;
-use dmad::bank::coreset::{Start, coreset_size, covering_radius, covering_radius_in_parts, greedy, greedy_in_parts};
+use dmad::bank::coreset::{Start, coreset_size, covering_radius, greedy};
 use dmad::bank::distance::squared_distance;
-use dmad::bank::neighbours::{NO_ROW, Nearest, k_nearest, nearest, nearest_in_parts};
+use dmad::bank::neighbours::{NO_ROW, Nearest, k_nearest, nearest};
 use dmad::bank::project::{Kind, Projection};
 use dmad::matrix::{Matrix, Rows};
 use dmad::random::{Purpose, Stream, stream};
@@ -84,7 +84,7 @@ fn neighbours_are_those_of_the_double_loop_whatever_the_ties_and_widths() {
         let bank = random_rows(rows, cols, levels, case as u64);
         let asked = random_rows(queries, cols, levels, 100 + case as u64);
         let expected = brute_force(asked.view(), bank.view(), 1, |_, _| true);
-        assert_eq!(nearest(asked.view(), bank.view()).unwrap(), expected, "case {case}");
+        assert_eq!(nearest(asked.view(), &[bank.view()], None).unwrap(), expected, "case {case}");
         let k = 9.min(rows);
         let expected = brute_force(asked.view(), bank.view(), k, |_, _| true);
         assert_eq!(k_nearest(asked.view(), bank.view(), k).unwrap(), expected, "case {case}, {k} neighbours");
@@ -106,7 +106,7 @@ fn a_query_that_is_a_bank_row_is_at_distance_zero_from_its_first_copy() {
     let rows = random_rows(700, 152, 0, 3);
     let mut twice = rows.clone();
     twice.extend(rows.view());
-    let found = nearest(rows.view(), twice.view()).unwrap();
+    let found = nearest(rows.view(), &[twice.view()], None).unwrap();
     assert_eq!(found.index, (0..700).collect::<Vec<u32>>());
     assert!(found.distance.iter().all(|&distance| distance == 0.0));
     let all = k_nearest(rows.view().slice(0..5), twice.view(), 1400).unwrap();
@@ -122,10 +122,10 @@ fn rows_of_the_querys_own_group_are_left_out() {
     let allowed = |i: usize, j: usize| query_groups[i] != bank_groups[j];
     let expected = brute_force(asked.view(), bank.view(), 1, allowed);
     let groups = Some((query_groups.as_slice(), bank_groups.as_slice()));
-    assert_eq!(nearest_in_parts(asked.view(), &[bank.view()], groups).unwrap(), expected);
+    assert_eq!(nearest(asked.view(), &[bank.view()], groups).unwrap(), expected);
 
     let alone = vec![2; 2100];
-    let found = nearest_in_parts(asked.view(), &[bank.view()], Some((&query_groups, &alone))).unwrap();
+    let found = nearest(asked.view(), &[bank.view()], Some((&query_groups, &alone))).unwrap();
     for (i, (&row, &distance)) in found.index.iter().zip(&found.distance).enumerate() {
         assert_eq!(row == NO_ROW, query_groups[i] == 2);
         assert_eq!(distance == f32::INFINITY, row == NO_ROW);
@@ -148,8 +148,8 @@ fn noise_around_a_centre_in_a_later_part_changes_nothing_but_the_time() {
     let mut joined = first.clone();
     joined.extend(second.view());
     let expected = brute_force(asked.view(), joined.view(), 1, |_, _| true);
-    assert_eq!(nearest_in_parts(asked.view(), &[first.view(), second.view()], None).unwrap(), expected);
-    assert_eq!(nearest(asked.view(), joined.view()).unwrap(), expected);
+    assert_eq!(nearest(asked.view(), &[first.view(), second.view()], None).unwrap(), expected);
+    assert_eq!(nearest(asked.view(), &[joined.view()], None).unwrap(), expected);
     assert!(expected.index.iter().any(|&row| row >= 1500) && expected.index.iter().any(|&row| row < 1500));
 }
 
@@ -162,26 +162,26 @@ fn what_cannot_be_searched_is_refused_with_the_reason() {
     let empty = Matrix::new(vec![], 4);
     let narrow = random_rows(3, 3, 0, 9);
     for (error, word) in [
-        (nearest(bank.view(), empty.view()).unwrap_err(), "empty"),
-        (nearest(narrow.view(), bank.view()).unwrap_err(), "3 dimensions but the bank has 4"),
-        (nearest(bank.view(), broken.view()).unwrap_err(), "row 6 of the bank"),
-        (nearest(broken.view(), bank.view()).unwrap_err(), "row 6 of the queries"),
+        (nearest(bank.view(), &[empty.view()], None).unwrap_err(), "empty"),
+        (nearest(narrow.view(), &[bank.view()], None).unwrap_err(), "3 dimensions but the bank has 4"),
+        (nearest(bank.view(), &[broken.view()], None).unwrap_err(), "row 6 of the bank"),
+        (nearest(broken.view(), &[bank.view()], None).unwrap_err(), "row 6 of the queries"),
         (k_nearest(bank.view(), bank.view(), 11).unwrap_err(), "11 neighbours"),
         (k_nearest(bank.view(), bank.view(), 0).unwrap_err(), "0 neighbours"),
-        (greedy(broken.view(), 2, &Start::Row(0)).unwrap_err(), "row 6 of the features"),
-        (greedy_in_parts(&[bank.view(), broken.view()], 2, &Start::Row(0)).unwrap_err(), "row 16 of the features"),
-        (nearest_in_parts(bank.view(), &[bank.view(), broken.view()], None).unwrap_err(), "row 16 of the bank"),
-        (greedy_in_parts(&[bank.view(), bank.view()], 2, &Start::Row(20)).unwrap_err(), "rows [20] of 20"),
-        (greedy_in_parts(&[empty.view(), empty.view()], 1, &Start::Row(0)).unwrap_err(), "no rows"),
-        (greedy_in_parts(&[], 0, &Start::Row(0)).unwrap_err(), "no rows"),
-        (greedy(bank.view(), 11, &Start::Row(0)).unwrap_err(), "11 rows is wanted of only 10"),
-        (greedy(bank.view(), 2, &Start::Row(10)).unwrap_err(), "cannot start from rows [10]"),
-        (greedy(bank.view(), 2, &Start::MeanOf(vec![])).unwrap_err(), "cannot start from rows []"),
+        (greedy(&[broken.view()], 2, &Start::Row(0)).unwrap_err(), "row 6 of the features"),
+        (greedy(&[bank.view(), broken.view()], 2, &Start::Row(0)).unwrap_err(), "row 16 of the features"),
+        (nearest(bank.view(), &[bank.view(), broken.view()], None).unwrap_err(), "row 16 of the bank"),
+        (greedy(&[bank.view(), bank.view()], 2, &Start::Row(20)).unwrap_err(), "rows [20] of 20"),
+        (greedy(&[empty.view(), empty.view()], 1, &Start::Row(0)).unwrap_err(), "no rows"),
+        (greedy(&[], 0, &Start::Row(0)).unwrap_err(), "no rows"),
+        (greedy(&[bank.view()], 11, &Start::Row(0)).unwrap_err(), "11 rows is wanted of only 10"),
+        (greedy(&[bank.view()], 2, &Start::Row(10)).unwrap_err(), "cannot start from rows [10]"),
+        (greedy(&[bank.view()], 2, &Start::MeanOf(vec![])).unwrap_err(), "cannot start from rows []"),
     ] {
         assert!(error.to_string().contains(word), "{error} does not say {word:?}");
         assert!(error.help().is_some());
     }
-    assert_eq!(nearest(empty.view(), bank.view()).unwrap(), Nearest::default());
+    assert_eq!(nearest(empty.view(), &[bank.view()], None).unwrap(), Nearest::default());
 }
 
 #[test]
@@ -194,12 +194,12 @@ fn the_coreset_is_that_of_the_plain_algorithm_on_ties_duplicates_and_clusters() 
         let rows = random_rows(rows, cols, levels, 200 + case as u64);
         for start in [Start::Row(13), Start::MeanOf(vec![5, 900, 17, 5])] {
             let expected = plain_greedy(rows.view(), count, &start);
-            assert_eq!(greedy(rows.view(), count, &start).unwrap(), expected, "case {case}, {start:?}");
+            assert_eq!(greedy(&[rows.view()], count, &start).unwrap(), expected, "case {case}, {start:?}");
         }
     }
     let clustered = Matrix::new(features(6000, 24, 5), 24);
     let expected = plain_greedy(clustered.view(), 500, &Start::Row(0));
-    assert_eq!(greedy(clustered.view(), 500, &Start::Row(0)).unwrap(), expected);
+    assert_eq!(greedy(&[clustered.view()], 500, &Start::Row(0)).unwrap(), expected);
 }
 
 /// `rows` cut before each row of `cuts`; equal cuts make empty parts.
@@ -217,7 +217,7 @@ fn a_coreset_of_parts_is_that_of_the_whole_however_it_is_cut() {
         let rows = rows.view();
         for start in [Start::Row(1950), Start::MeanOf(vec![5, 2599, 900, 1300, 5])] {
             let expected = plain_greedy(rows, count, &start);
-            let radius = covering_radius(rows, &expected).unwrap();
+            let radius = covering_radius(&[rows], &expected).unwrap();
             for cuts in [
                 [].as_slice(),
                 &[1],
@@ -227,10 +227,10 @@ fn a_coreset_of_parts_is_that_of_the_whole_however_it_is_cut() {
             ] {
                 let parts = cut(rows, cuts);
                 for threads in [1, 3] {
-                    let picks = with_threads(threads, || greedy_in_parts(&parts, count, &start).unwrap());
+                    let picks = with_threads(threads, || greedy(&parts, count, &start).unwrap());
                     assert_eq!(picks, expected, "case {case}, {start:?}, cuts {cuts:?}, {threads} threads");
                 }
-                assert_eq!(covering_radius_in_parts(&parts, &expected).unwrap(), radius, "case {case}, cuts {cuts:?}");
+                assert_eq!(covering_radius(&parts, &expected).unwrap(), radius, "case {case}, cuts {cuts:?}");
             }
         }
     }
@@ -239,21 +239,21 @@ fn a_coreset_of_parts_is_that_of_the_whole_however_it_is_cut() {
 #[test]
 fn a_coreset_of_duplicates_repeats_row_zero_once_nothing_is_left_to_cover() {
     let rows = random_rows(2000, 1, 3, 10);
-    let picks = greedy(rows.view(), 10, &Start::Row(4)).unwrap();
+    let picks = greedy(&[rows.view()], 10, &Start::Row(4)).unwrap();
     assert_eq!(picks, plain_greedy(rows.view(), 10, &Start::Row(4)));
     assert_eq!(&picks[3..], &[0; 7]);
-    assert!(greedy(rows.view(), 0, &Start::Row(4)).unwrap().is_empty());
+    assert!(greedy(&[rows.view()], 0, &Start::Row(4)).unwrap().is_empty());
 }
 
 #[test]
 fn a_coreset_of_distinct_rows_has_distinct_rows_that_cover_more_as_it_grows() {
     let rows = Matrix::new(features(1500, 16, 9), 16);
-    let picks = greedy(rows.view(), 1500, &Start::MeanOf(vec![1, 2, 3])).unwrap();
+    let picks = greedy(&[rows.view()], 1500, &Start::MeanOf(vec![1, 2, 3])).unwrap();
     let mut sorted = picks.clone();
     sorted.sort_unstable();
     assert_eq!(sorted, (0..1500).collect::<Vec<_>>(), "every row is in a coreset of all");
     let radii: Vec<f64> =
-        [1, 10, 100, 700, 1500].iter().map(|&n| covering_radius(rows.view(), &picks[..n]).unwrap()).collect();
+        [1, 10, 100, 700, 1500].iter().map(|&n| covering_radius(&[rows.view()], &picks[..n]).unwrap()).collect();
     assert!(radii.windows(2).all(|pair| pair[0] >= pair[1]), "{radii:?}");
     assert_eq!(radii[4], 0.0);
 }
@@ -272,7 +272,7 @@ fn any_number_of_threads_gives_the_same_bits() {
     let rows = Matrix::new(features(9000, 40, 31), 40);
     let asked = Matrix::new(features(3001, 40, 32), 40);
     let work = || {
-        let picks = greedy(rows.view(), 700, &Start::MeanOf(vec![0, 4000, 8000])).unwrap();
+        let picks = greedy(&[rows.view()], 700, &Start::MeanOf(vec![0, 4000, 8000])).unwrap();
         let bank = rows.view().gather(&picks);
         let found = k_nearest(asked.view(), bank.view(), 4).unwrap();
         let bits: Vec<u32> = found.distance.iter().map(|distance| distance.to_bits()).collect();

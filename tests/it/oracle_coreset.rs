@@ -14,16 +14,16 @@ fn rows_of(value: &Value) -> Vec<usize> {
 fn check(entry: &Value, start: &Start) {
     let rows = Matrix::new(features(3000, 64, 11), 64);
     let queries = Matrix::new(features(200, 64, 12), 64);
-    let picks = greedy(rows.view(), 150, start).expect("a coreset");
+    let picks = greedy(&[rows.view()], 150, start).expect("a coreset");
     assert_eq!(picks, rows_of(&entry["order_f64"]), "order of selection");
-    let radius = covering_radius(rows.view(), &picks).expect("a radius");
+    let radius = covering_radius(&[rows.view()], &picks).expect("a radius");
     if matches!(start, Start::Row(_)) {
         let expected = entry["covering_radius_f64"].as_f64().expect("a number");
         assert!((radius - expected).abs() <= 1e-12 * expected, "covering radius {radius}, expected {expected}");
     }
 
     let bank = rows.view().gather(&picks);
-    let found = nearest(queries.view(), bank.view()).expect("neighbours");
+    let found = nearest(queries.view(), &[bank.view()], None).expect("neighbours");
     let found_rows: Vec<usize> = found.index.iter().map(|&position| picks[position as usize]).collect();
     assert_eq!(found_rows, rows_of(&entry["nn_row"]), "rows of the neighbours");
     let positions: Vec<usize> = found.index.iter().map(|&position| position as usize).collect();
@@ -51,7 +51,7 @@ fn patchcores_approximate_greedy_matches_the_reference() {
 fn neighbours_among_ten_thousand_wide_rows_match_the_f64_reference() {
     let bank = Matrix::new(features(10_000, 1536, 12), 1536);
     let queries = Matrix::new(features(8192, 1536, 13), 1536);
-    let found = nearest(queries.view(), bank.view()).expect("neighbours");
+    let found = nearest(queries.view(), &[bank.view()], None).expect("neighbours");
     assert_eq!(&found.index[..4], &[6242, 7144, 2239, 960]);
     let sum: f64 = found
         .index
@@ -70,6 +70,6 @@ fn neighbours_among_ten_thousand_wide_rows_match_the_f64_reference() {
 #[test]
 fn the_first_picks_of_fifty_thousand_wide_rows_match_the_reference() {
     let rows = Matrix::new(features(50_000, 1536, 11), 1536);
-    let picks = greedy(rows.view(), 10, &Start::Row(0)).expect("a coreset");
+    let picks = greedy(&[rows.view()], 10, &Start::Row(0)).expect("a coreset");
     assert_eq!(picks, [0, 21523, 40312, 30380, 47654, 26691, 4081, 29278, 21515, 30234]);
 }

@@ -55,7 +55,7 @@ impl Features {
     /// Queries with their neighbours, as the network takes them.
     fn rows(&self, queries: Rows, device: &Device) -> PatchRows {
         let neighbour = |bank: Rows| {
-            let found = nearest(queries, bank).expect("neighbours");
+            let found = nearest(queries, &[bank], None).expect("neighbours");
             let indices: Vec<usize> = found.index.iter().map(|&index| index as usize).collect();
             on(bank.gather(&indices).view(), device)
         };
@@ -301,7 +301,8 @@ fn neighbours_in_both_banks_are_those_of_the_reference() {
         ("anom_in_Mn", f.anomalies(), f.normal_bank()),
         ("anom_in_Ma", f.anomalies(), f.abnormal_bank()),
     ] {
-        let found: Vec<f64> = nearest(queries, bank).expect("neighbours").index.into_iter().map(f64::from).collect();
+        let found: Vec<f64> =
+            nearest(queries, &[bank], None).expect("neighbours").index.into_iter().map(f64::from).collect();
         assert_eq!(found, numbers(&case.oracle["nn"][name]), "{name}");
     }
 }

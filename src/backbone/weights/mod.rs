@@ -69,15 +69,12 @@ pub fn origin(spec: &spec::Backbone, weights_dir: &Path) -> Result<Origin> {
             }
         }
         path => {
-            let given = PathBuf::from(path);
-            let inside = weights_dir.join(path);
-            match [given, inside].into_iter().find(|path| path.is_file()) {
-                Some(file) => Ok(Origin::File(file)),
-                None => Err(Error::usage(
-                    format!("there is no weights file {path}, neither here nor in {}", weights_dir.display()),
-                    "backbone.weights is \"imagenet\", \"random\", or the path of a .pth or .safetensors file",
-                )),
-            }
+            let file = [PathBuf::from(path), weights_dir.join(path)].into_iter().find(|path| path.is_file());
+            file.map(Origin::File).ok_or_else(|| {
+                let what = format!("there is no weights file {path}, neither here nor in {}", weights_dir.display());
+                let help = "backbone.weights is \"imagenet\", \"random\", or the path of a .pth or .safetensors file";
+                Error::usage(what, help)
+            })
         }
     }
 }
@@ -88,13 +85,9 @@ fn absent(architecture: &Architecture, weights_dir: &Path) -> Error {
         Some(published) => (published.file.to_string(), format!("download {} and put it there", published.url)),
         None => (format!("{name}.safetensors"), "put the weights there".to_string()),
     };
-    Error::weights(
-        weights_dir.join(file),
-        format!("the ImageNet weights of {name} are not here"),
-        format!(
-            "{place}, name another folder with --weights or DMAD_WEIGHTS, or set backbone.weights to a file or \"random\""
-        ),
-    )
+    let help = "name another folder with --weights or DMAD_WEIGHTS, or set backbone.weights to a file or \"random\"";
+    let what = format!("the ImageNet weights of {name} are not here");
+    Error::weights(weights_dir.join(file), what, format!("{place}, {help}"))
 }
 
 /// Reads or draws the weights that `spec` asks for: the tensors up to its deepest layer.

@@ -6,7 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use burn::store::pytorch_reader::{DType, PytorchReader, Tensor};
+use burn::store::pytorch_reader::{DType, PytorchReader};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 
@@ -46,20 +46,16 @@ fn pytorch(path: &Path, needed: &[TensorSpec]) -> Result<StateDict> {
         let tensor = reader.get(&spec.name).ok_or_else(|| missing(path, spec))?;
         check_shape(path, spec, tensor.shape())?;
         let bytes = tensor.read().map_err(|error| broken(error.to_string()))?;
-        insert(path, spec, pytorch_values(tensor, &bytes), &mut state)?;
+        let kind = match tensor.dtype() {
+            DType::F32 => Some(Dtype::F32),
+            DType::F64 => Some(Dtype::F64),
+            DType::F16 => Some(Dtype::F16),
+            DType::BF16 => Some(Dtype::BF16),
+            _ => None,
+        };
+        insert(path, spec, kind.and_then(|kind| values(kind, &bytes)), &mut state)?;
     }
     Ok(state)
-}
-
-fn pytorch_values(tensor: &Tensor, bytes: &[u8]) -> Option<Vec<f32>> {
-    let width = match tensor.dtype() {
-        DType::F32 => Width::F32,
-        DType::F64 => Width::F64,
-        DType::F16 => Width::F16,
-        DType::BF16 => Width::Bf16,
-        _ => return None,
-    };
-    Some(width.decode(bytes))
 }
 
 /// Reads the tensors of `needed` from the bytes of a safetensors file; `path` only serves messages.
@@ -70,35 +66,20 @@ pub fn safetensors(path: &Path, bytes: &[u8], needed: &[TensorSpec]) -> Result<S
     for spec in needed {
         let tensor = file.tensor(&spec.name).map_err(|_| missing(path, spec))?;
         check_shape(path, spec, tensor.shape())?;
-        let width = match tensor.dtype() {
-            Dtype::F32 => Some(Width::F32),
-            Dtype::F64 => Some(Width::F64),
-            Dtype::F16 => Some(Width::F16),
-            Dtype::BF16 => Some(Width::Bf16),
-            _ => None,
-        };
-        insert(path, spec, width.map(|width| width.decode(tensor.data())), &mut state)?;
+        insert(path, spec, values(tensor.dtype(), tensor.data()), &mut state)?;
     }
     Ok(state)
 }
 
-/// Kinds of numbers that become f32; all little-endian.
-enum Width {
-    F64,
-    F32,
-    F16,
-    Bf16,
-}
-
-impl Width {
-    fn decode(self, bytes: &[u8]) -> Vec<f32> {
-        match self {
-            Width::F64 => words(bytes).map(|word| f64::from_le_bytes(word) as f32).collect(),
-            Width::F32 => words(bytes).map(f32::from_le_bytes).collect(),
-            Width::F16 => words(bytes).map(|word| f16::from_le_bytes(word).to_f32()).collect(),
-            Width::Bf16 => words(bytes).map(|word| bf16::from_le_bytes(word).to_f32()).collect(),
-        }
-    }
+/// Little-endian floating-point numbers as f32; `None` for other kinds of numbers.
+fn values(kind: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    Some(match kind {
+        Dtype::F64 => words(bytes).map(|word| f64::from_le_bytes(word) as f32).collect(),
+        Dtype::F32 => words(bytes).map(f32::from_le_bytes).collect(),
+        Dtype::F16 => words(bytes).map(|word| f16::from_le_bytes(word).to_f32()).collect(),
+        Dtype::BF16 => words(bytes).map(|word| bf16::from_le_bytes(word).to_f32()).collect(),
+        _ => return None,
+    })
 }
 
 fn words<const N: usize>(bytes: &[u8]) -> impl Iterator<Item = [u8; N]> {
@@ -145,8 +126,10 @@ mod tests {
 
     #[test]
     fn numbers_of_other_widths_become_the_same_numbers_in_32_bits() {
-        assert_eq!(Width::F16.decode(&[0x00, 0x3c, 0x01, 0x00, 0xff, 0x7b]), [1.0, 5.960_464_5e-8, 65504.0]);
-        assert_eq!(Width::Bf16.decode(&[0x80, 0x3f, 0x00, 0xc0]), [1.0, -2.0]);
-        assert_eq!(Width::F64.decode(&0.25f64.to_le_bytes()), [0.25]);
+        let half = [0x00, 0x3c, 0x01, 0x00, 0xff, 0x7b];
+        assert_eq!(values(Dtype::F16, &half), Some(vec![1.0, 5.960_464_5e-8, 65504.0]));
+        assert_eq!(values(Dtype::BF16, &[0x80, 0x3f, 0x00, 0xc0]), Some(vec![1.0, -2.0]));
+        assert_eq!(values(Dtype::F64, &0.25f64.to_le_bytes()), Some(vec![0.25]));
+        assert_eq!(values(Dtype::I64, &[0; 8]), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Images without labels: `CATEGORY/*.jpg`. Each category becomes a class with training images only.
 
-use super::{Layout, Wanted, file, image_names, list};
+use super::{Layout, Wanted, file, folders, image_names};
 use crate::data::index::{ClassIndex, Findings};
 use crate::error::Result;
 use schemars::JsonSchema;
@@ -28,26 +28,14 @@ impl Layout for Folder {
 
     fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>> {
         let root = (self as &dyn Layout).images_path(data);
-        let names = wanted.of(|| categories(&root, findings))?;
+        let names = wanted.of(|| folders(&root, findings))?;
         Ok(names.iter().filter_map(|name| read(&root, name, findings)).collect())
     }
-}
-
-/// All folders of `root`; files there are foreign.
-fn categories(root: &Path, findings: &mut Findings) -> Result<Vec<String>> {
-    let listing = list(root, findings)?;
-    findings.skipped.extend(listing.files.iter().map(|name| root.join(name)));
-    Ok(listing.folders)
 }
 
 /// One category, or `None` with a fault when its folder is missing or empty.
 fn read(root: &Path, category: &str, findings: &mut Findings) -> Option<ClassIndex> {
     let names = image_names(&root.join(category), findings);
     let train: Vec<_> = names.into_iter().map(|name| file(root, format!("{category}/{name}"))).collect();
-    (!train.is_empty()).then(|| ClassIndex {
-        name: category.into(),
-        train,
-        train_anomalies: Vec::new(),
-        test: Vec::new(),
-    })
+    (!train.is_empty()).then(|| ClassIndex { name: category.into(), train, ..ClassIndex::default() })
 }

@@ -77,15 +77,12 @@ fn read(entry: &Synthetic, class: &str) -> ClassIndex {
     let train = (0..count).map(|i| image(drawing(split, GOOD, i))).collect();
     let mut test = Vec::new();
     if entry.textures == 0 {
-        for i in 0..entry.test_good {
-            let image = image(drawing("test", GOOD, i));
-            test.push(Labelled { image, defect: GOOD.into(), anomalous: false, mask: None });
-        }
-        for &defect in synthetic::defects(class).unwrap_or_default() {
-            for i in 0..entry.test_per_defect {
+        for &defect in [GOOD].iter().chain(synthetic::defects(class).unwrap_or_default()) {
+            let anomalous = defect != GOOD;
+            for i in 0..if anomalous { entry.test_per_defect } else { entry.test_good } {
                 let drawn = drawing("test", defect, i);
-                let mask = Some(MaskSource::Synthetic(drawn.clone()));
-                test.push(Labelled { image: image(drawn), defect: defect.into(), anomalous: true, mask });
+                let mask = anomalous.then(|| MaskSource::Synthetic(drawn.clone()));
+                test.push(Labelled { image: image(drawn), defect: defect.into(), anomalous, mask });
             }
         }
     }

@@ -66,10 +66,7 @@ pub trait Layout: Debug + Send + Sync {
         ""
     }
 
-    /// Reads the wanted classes. Faults go to `findings`, and what is left is read on.
-    ///
-    /// # Errors
-    /// Only when nothing can be read.
+    /// Reads the wanted classes. Faults go to `findings`, and what is left is read on; an error when that is nothing.
     fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>>;
 }
 
@@ -94,10 +91,7 @@ pub struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Class names in order: declared or `found`, then narrowed.
-    ///
-    /// # Errors
-    /// A name that is not among them, or whatever `found` meets.
+    /// Class names in order: declared or `found`, then narrowed to names of which each must be among them.
     pub fn of(&self, found: impl FnOnce() -> Result<Vec<String>>) -> Result<Vec<String>> {
         let declared = &self.entry.declared.classes;
         let all = if declared.is_empty() { found()? } else { declared.clone() };
@@ -111,7 +105,7 @@ impl Wanted<'_> {
 }
 
 /// Endings of image files, in lower case.
-const IMAGE_ENDINGS: &[&str] = &["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
+pub(crate) const IMAGE_ENDINGS: &[&str] = &["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
 
 /// Names in a folder, sorted.
 pub(crate) struct Listing {
@@ -138,6 +132,13 @@ pub(crate) fn list(folder: &Path, findings: &mut Findings) -> Result<Listing> {
     listing.folders.sort_unstable();
     listing.files.sort_unstable();
     Ok(listing)
+}
+
+/// All folders of `folder`, sorted; files there are foreign.
+pub(crate) fn folders(folder: &Path, findings: &mut Findings) -> Result<Vec<String>> {
+    let listing = list(folder, findings)?;
+    findings.skipped.extend(listing.files.iter().map(|name| folder.join(name)));
+    Ok(listing.folders)
 }
 
 /// Names of the image files in `folder`, sorted; everything else is passed over and noted. A folder that cannot be

@@ -60,25 +60,28 @@ fn images(root: &Path, folder: &str, findings: &mut Findings) -> Vec<Image> {
 }
 
 fn test_images(root: &Path, class: &str, findings: &mut Findings) -> Vec<Labelled> {
+    let truth = root.join(class).join("ground_truth");
     let defects = folders(&root.join(class).join("test"), findings, true);
     let mut test = Vec::new();
     for defect in &defects {
         let anomalous = defect != GOOD;
-        let mut masks = if anomalous { masks(root, class, defect, findings) } else { BTreeSet::new() };
+        let folder = truth.join(defect);
+        let mut masks = BTreeSet::new();
+        if anomalous && folder.is_dir() {
+            masks.extend(image_names(&folder, findings));
+        }
         for image in images(root, &format!("{class}/test/{defect}"), findings) {
-            let mask = if anomalous { take_mask(root, class, defect, &image, &mut masks, findings) } else { None };
+            let mask = if anomalous { take_mask(&folder, &image, &mut masks, findings) } else { None };
             test.push(Labelled { image, defect: defect.clone(), anomalous, mask });
         }
         for name in masks {
-            let path = root.join(class).join("ground_truth").join(defect).join(name);
-            findings.fault(path, "this mask has no image", "restore its test image, or remove the mask");
+            let help = "restore its test image, or remove the mask";
+            findings.fault(folder.join(name), "this mask has no image", help);
         }
     }
-    for defect in folders(&root.join(class).join("ground_truth"), findings, false) {
-        if !defects.contains(&defect) {
-            let path = root.join(class).join("ground_truth").join(&defect);
-            findings.fault(path, "these masks have no images", "restore the test folder of the same name");
-        }
+    for defect in folders(&truth, findings, false).iter().filter(|defect| !defects.contains(defect)) {
+        let help = "restore the test folder of the same name";
+        findings.fault(truth.join(defect), "these masks have no images", help);
     }
     test
 }
@@ -91,28 +94,15 @@ fn folders(folder: &Path, findings: &mut Findings, required: bool) -> Vec<String
         }
         return Vec::new();
     }
-    match list(folder, findings) {
-        Ok(listing) => {
-            findings.skipped.extend(listing.files.iter().map(|name| folder.join(name)));
-            listing.folders
-        }
-        Err(error) => {
-            findings.faults.push(error);
-            Vec::new()
-        }
-    }
+    super::folders(folder, findings).unwrap_or_else(|error| {
+        findings.faults.push(error);
+        Vec::new()
+    })
 }
 
-fn masks(root: &Path, class: &str, defect: &str, findings: &mut Findings) -> BTreeSet<String> {
-    let folder = root.join(class).join("ground_truth").join(defect);
-    if folder.is_dir() { image_names(&folder, findings).into_iter().collect() } else { BTreeSet::new() }
-}
-
-/// The mask of `image`, taken out of `masks`; a fault when there is none.
+/// The mask of `image` in `folder`, taken out of `masks`; a fault when there is none.
 fn take_mask(
-    root: &Path,
-    class: &str,
-    defect: &str,
+    folder: &Path,
     image: &Image,
     masks: &mut BTreeSet<String>,
     findings: &mut Findings,
@@ -120,7 +110,7 @@ fn take_mask(
     let name = image.file_name();
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     let mask = format!("{stem}_mask.png");
-    let path = root.join(class).join("ground_truth").join(defect).join(&mask);
+    let path = folder.join(&mask);
     if masks.remove(&mask) {
         return Some(MaskSource::File(path));
     }

@@ -151,13 +151,10 @@ fn parse_row(line: &str) -> Result<Row, String> {
     match (anomalous, mask.is_empty()) {
         (true, true) => Err(format!("{image} is an anomaly without mask")),
         (false, false) => Err(format!("{image} is normal, but has the mask {mask}")),
-        _ => Ok(Row {
-            object: object.into(),
-            training,
-            anomalous,
-            image: image.into(),
-            mask: (!mask.is_empty()).then(|| mask.into()),
-        }),
+        _ => {
+            let mask = (!mask.is_empty()).then(|| mask.into());
+            Ok(Row { object: object.into(), training, anomalous, image: image.into(), mask })
+        }
     }
 }
 
@@ -172,7 +169,7 @@ fn read(root: &Path, csv: &Path, rows: &[Row], class: &str, findings: &mut Findi
         findings.fault(root.join(class), format!("class `{class}` is missing"), "restore it, or narrow `classes`");
         return None;
     }
-    let mut index = ClassIndex { name: class.into(), train: Vec::new(), train_anomalies: Vec::new(), test: Vec::new() };
+    let mut index = ClassIndex { name: class.into(), ..ClassIndex::default() };
     for row in rows.iter().filter(|row| row.object == class) {
         for path in std::iter::once(&row.image).chain(&row.mask) {
             if !root.join(path).is_file() {

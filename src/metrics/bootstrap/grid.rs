@@ -10,16 +10,13 @@ pub(super) fn matched<'a, T>(
     second: &'a [T],
     key: fn(&T) -> (&str, u64),
 ) -> Result<Vec<(&'a T, &'a T)>> {
-    let keys =
-        |items: &'a [T]| -> BTreeMap<(&'a str, u64), &'a T> { items.iter().map(|item| (key(item), item)).collect() };
-    let (left, right) = (keys(first), keys(second));
+    let [left, right] =
+        [first, second].map(|items| items.iter().map(|item| (key(item), item)).collect::<BTreeMap<_, _>>());
     let lonely =
         left.keys().find(|key| !right.contains_key(*key)).or(right.keys().find(|key| !left.contains_key(*key)));
     if let Some((class, seed)) = lonely {
-        return Err(Error::method(
-            format!("class {class} with seed {seed} is there for one of the two only"),
-            "compare runs of the same classes and seeds",
-        ));
+        let what = format!("class {class} with seed {seed} is there for one of the two only");
+        return Err(Error::method(what, "compare runs of the same classes and seeds"));
     }
     if left.len() != first.len() || right.len() != second.len() {
         return Err(Error::method("a class is there twice with the same seed", "give each class and seed once"));

@@ -77,10 +77,8 @@ pub fn render(spec: &SyntheticSpec, class: &str, split: &str, defect: &str, inde
     Ok(scene.photograph(spec.side, true))
 }
 
-/// The same image as [`render`] gives for these arguments, before the defect happened: equal outside the mask.
-///
-/// # Errors
-/// As [`render`].
+/// The same image as [`render`] gives for these arguments (with the same errors), before the defect happened: equal
+/// outside the mask.
 pub fn twin(spec: &SyntheticSpec, class: &str, split: &str, defect: &str, index: usize) -> Result<RgbImage> {
     let scene = scene(spec, class, split, defect, index)?;
     Ok(scene.photograph(spec.side, false).rgb)
