@@ -115,21 +115,17 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let mut fine = true;
     for (experiment, runs) in experiments.iter().zip(&selected) {
         let clock = Clock::start();
-        let summary = match run::experiment(&session, experiment, runs, &options) {
-            // Its runs are recorded, or said to have failed; the other studies have nothing to do with it.
-            Err(fault) if !args.child && !fault.is_of_the_disk() => {
-                unreported(experiment, &fault);
-                fine = false;
-                continue;
-            }
-            summary => summary?,
-        };
+        let mut summary = run::experiment(&session, experiment, runs, &options)?;
         let done = summary.failed.is_empty() && summary.skipped == 0;
         fine &= done;
         if args.child {
             continue;
         }
-        let shown = if runs.is_empty() { Ok(()) } else { show(experiment, summary.done > 0, common, json) };
+        let shown = match summary.unreported.take() {
+            Some(fault) => Err(fault),
+            None if runs.is_empty() => Ok(()),
+            None => show(experiment, summary.done > 0, common, json),
+        };
         say(experiment, &summary, clock.wall_seconds(), common);
         if let Err(fault) = shown {
             unreported(experiment, &fault);

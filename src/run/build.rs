@@ -7,7 +7,7 @@ use serde_json::json;
 use super::evaluate::Evaluate;
 use super::prepare::{self, Prepared, RunEnvironment};
 use super::session::Session;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::methods::{self, Method, Outputs};
 use crate::plan::{Graph, Handle, Inputs, Metrics, StageId};
 use crate::record::{self, RunFolder, Standing};
@@ -67,6 +67,10 @@ pub fn with_more<T, M>(
     let mut graph = Graph::default();
     inputs = groups.iter().map(|group| environment.inputs(&mut graph, group)).collect::<Result<_>>()?;
     let outputs = inputs.iter().map(|input| method.stages(&mut graph, input)).collect::<Result<Vec<_>>>()?;
+    if inputs.iter().zip(&outputs).any(|(input, output)| output.scores.len() != input.tested.len()) {
+        let what = format!("method `{}` does not score every class", run.spec.method_name());
+        return Err(Error::method(what, "this is a fault of the program; please report it"));
+    }
     // Groups hold the classes in the split's order: all together, or one after the other.
     let scores = outputs.iter().flat_map(|output| &output.scores).cloned().collect();
     let metrics = graph.add(Evaluate::new(&prepared, method.scoring(), scores));

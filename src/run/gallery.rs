@@ -201,9 +201,13 @@ struct Embed {
     banks: Vec<RowsOf>,
     #[serde(skip)]
     kinds: Vec<&'static str>,
-    /// All parts that the method has.
-    #[serde(skip)]
+    /// All parts that the method has: points tell their parts by number.
+    #[serde(serialize_with = "names")]
     known: &'static [BankPart],
+}
+
+fn names<S: serde::Serializer>(parts: &&'static [BankPart], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_seq(parts.iter().map(|part| part.name))
 }
 
 impl Compute for Embed {

@@ -48,6 +48,8 @@ pub struct Summary {
     pub failed: Vec<Failure>,
     /// Runs that were not begun, because `--fail-fast` ended the study.
     pub skipped: usize,
+    /// Why what is made of the records is not there; the records are.
+    pub unreported: Option<Error>,
 }
 
 /// A run that failed.
@@ -99,6 +101,7 @@ pub fn is_outdated(kind: &str, method: &str, version: u32) -> bool {
 pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run], options: &Options) -> Result<Summary> {
     let folder = session.settings.results.join(&experiment.name);
     if !options.is_child {
+        let _lock = session.lock_results(experiment, "views")?;
         record::write_experiment(&folder, experiment)?;
         session.progress.study(forecast::expected(session, experiment, runs)?);
     }
@@ -125,14 +128,21 @@ pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run], opti
         pending = busy;
     }
     session.progress.finish(&study.summary);
-    if !options.is_child {
-        let _lock = session.lock_results(experiment, "views")?;
-        record::rebuild_views(&folder, experiment)?;
+    let mut summary = study.summary;
+    match if options.is_child { Ok(()) } else { views(session, experiment, !runs.is_empty()) } {
+        // Its runs are recorded, or said to have failed: only what is made of them is missing.
+        Err(fault) if !fault.is_of_the_disk() => summary.unreported = Some(fault),
+        made => made?,
     }
-    if !options.is_child && !runs.is_empty() {
-        gallery::complete(session, experiment)?;
-    }
-    Ok(study.summary)
+    Ok(summary)
+}
+
+/// Leaves what an experiment's records are together: its tables of rows, and what its figures show beyond numbers.
+fn views(session: &Session, experiment: &Experiment, figures: bool) -> Result<()> {
+    let lock = session.lock_results(experiment, "views")?;
+    record::rebuild_views(&session.settings.results.join(&experiment.name), experiment)?;
+    drop(lock);
+    if figures { gallery::complete(session, experiment) } else { Ok(()) }
 }
 
 /// What came of an attempt at a run.

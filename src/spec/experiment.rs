@@ -106,8 +106,17 @@ pub fn load(path: &Path, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment
 /// Reads what an experiment shows and asks from the resolved copy beside its records; `runs` were recorded with it.
 pub fn load_recorded(path: &Path, runs: Vec<RunSpec>, kinds: &Kinds) -> Result<Experiment<RunSpec>> {
     let base = tree::read(path)?;
+    check(&base, &schema_without_methods(kinds), "")?;
     let file = typed(base.to_json(), &base.place)?;
     assemble(path, &base, file, runs, kinds)
+}
+
+/// A method's table is checked against its own method's schema, once variants and sweeps are laid over it.
+fn schema_without_methods(kinds: &Kinds) -> Json {
+    let mut schema = schema(kinds);
+    schema["properties"]["method"] = json!({ "type": "object" });
+    schema["properties"]["variant"]["items"]["properties"]["method"] = json!({ "type": "object" });
+    schema
 }
 
 fn typed(json: Json, place: &Place) -> Result<ExperimentFile> {
@@ -141,10 +150,7 @@ fn assemble<R: AsRef<RunSpec>>(
 }
 
 fn resolve(path: &Path, base: Node, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
-    let mut schema = schema(kinds);
-    // The method table is checked against its own method's schema, once variants and sweeps are laid over it.
-    schema["properties"]["method"] = json!({ "type": "object" });
-    schema["properties"]["variant"]["items"]["properties"]["method"] = json!({ "type": "object" });
+    let schema = schema_without_methods(kinds);
     check(&base, &schema, "")?;
     let file = typed(base.to_json(), &base.place)?;
     let mut seeds = if file.seeds.is_empty() { vec![0] } else { file.seeds.clone() };

@@ -127,6 +127,11 @@ fn a_record_without_its_log_or_with_edited_settings_is_refused() {
     std::fs::write(&log, text).expect("written");
     let record = folders[0].join("run.toml");
     let text = read(&record);
+    // A key that is newer than the record changes nothing; a key that says something else does.
+    let older = text.replacen("hidden = 1024\n", "", 1);
+    assert_ne!(older, text);
+    std::fs::write(&record, older).expect("written");
+    assert_eq!(sandbox.dmad(&["report", "results/judged"]).code, 0);
     std::fs::write(&record, text.replacen("hidden = ", "hidden = 1", 1)).expect("written");
     sandbox.dmad(&["report", "results/judged"]).says(2, &["run.toml", "its settings are not those of the run"]);
 }
