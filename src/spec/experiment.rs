@@ -58,32 +58,13 @@ pub struct Experiment<R = Run> {
 /// JSON Schema of experiment files, methods included.
 pub fn schema(kinds: &Kinds) -> Json {
     let mut schema = schema_of::<ExperimentFile>();
+    let method = method_schema(&kinds.methods);
     schema["title"] = "dmad experiment".into();
-    schema["properties"]["method"] = method_schema(&kinds.methods);
+    schema["properties"]["method"] = method.clone();
     schema["properties"]["figure"]["items"] = figure::schema(&kinds.figures);
-    schema["properties"]["variant"]["items"] = variant_schema(&schema["properties"]);
+    schema["properties"]["variant"]["items"]["properties"]["method"] = method;
+    schema["properties"]["variant"]["items"]["required"] = json!(["name"]);
     schema
-}
-
-/// What a variant may say: the keys of a run, some of which mean something of their own there.
-fn variant_schema(file: &Json) -> Json {
-    let mut properties = json!({
-        "name": { "description": "Name of the row (\"full\" is the base).", "type": "string", "default": "" },
-    });
-    for key in RUN_KEYS.iter().chain(&["sweep"]) {
-        properties[key] = file[key].clone();
-    }
-    for (key, words) in [
-        ("dataset", "Another dataset than the base's."),
-        ("classes", "Other classes than the base's."),
-        ("sweep", "Replaces the base's sweep."),
-    ] {
-        properties[key]["description"] = words.into();
-    }
-    json!({
-        "description": "A named row of an experiment: what differs from the base.", "type": "object",
-        "properties": properties, "additionalProperties": false, "required": ["name"],
-    })
 }
 
 fn method_schema(methods: &[&MethodKind]) -> Json {

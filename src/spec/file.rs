@@ -45,7 +45,7 @@ pub struct ExperimentFile {
     /// How scores meet the truth.
     pub evaluation: Evaluation,
     /// Named rows that differ from the base in the keys they set.
-    pub variant: Vec<serde_json::Value>,
+    pub variant: Vec<VariantFile>,
     /// Dotted keys, each with the values it takes; all combinations run.
     pub sweep: BTreeMap<String, Vec<serde_json::Value>>,
     /// Tables to print; default: one table of all metrics by class.
@@ -56,6 +56,32 @@ pub struct ExperimentFile {
     pub tolerance: Tolerances,
     /// Figures to draw.
     pub figure: Vec<serde_json::Value>,
+}
+
+/// A named row of an experiment: what differs from the base.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct VariantFile {
+    /// Name of the row ("full" is the base).
+    pub name: String,
+    /// Another dataset than the base's.
+    pub dataset: Names,
+    /// Other classes than the base's.
+    pub classes: Vec<String>,
+    /// Which images train, which test.
+    pub protocol: Protocol,
+    /// Geometry of the images.
+    pub image: Geometry,
+    /// The frozen network.
+    pub backbone: Backbone,
+    /// Patch features.
+    pub features: Features,
+    /// Keys of the method; another `method.name` starts from that method's defaults.
+    pub method: BTreeMap<String, serde_json::Value>,
+    /// How scores meet the truth.
+    pub evaluation: Evaluation,
+    /// Replaces the base's sweep.
+    pub sweep: BTreeMap<String, Vec<serde_json::Value>>,
 }
 
 /// One name or a list of names.
