@@ -84,9 +84,9 @@ fn open(kind: DeviceKind) -> Result<Device> {
             first(kind, DeviceType::Wgpu, help)
         }
         #[cfg(not(all(feature = "cuda", feature = "wgpu")))]
-        DeviceKind::Cuda | DeviceKind::Wgpu => Err(Error::device(
-            format!("this program was built without `{}`", kind.name()),
-            format!("build it with `cargo build --release --features {}`, or use --device cpu", kind.name()),
+        missing => Err(Error::device(
+            format!("this program was built without `{}`", missing.name()),
+            format!("build it with `cargo build --release --features {}`, or use --device cpu", missing.name()),
         )),
     }?;
     if kind != DeviceKind::Cpu {
