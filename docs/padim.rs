@@ -54,7 +54,7 @@ sigma = 1.0
 impl Parameters for Params {
     const NAME: &'static str = "padim";
     const ABOUT: &'static str = "PaDiM: a Gaussian for every patch position (arXiv 2011.08785)";
-    const BACKBONE: &'static str = "wide_resnet50_2 imagenet";
+    const BACKBONE: &'static str = "";
     const STAGES: &'static [StageKind] = &[StageKind::of::<Fit>(), StageKind::of::<Score>()];
     const TRIAL: &'static Trial = &TRIAL;
 }

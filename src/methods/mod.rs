@@ -104,7 +104,8 @@ pub trait Parameters: Method + Default + Clone + Serialize + DeserializeOwned + 
     /// One sentence with the source.
     const ABOUT: &'static str;
 
-    /// The backbone with weights that the method's publication uses, as "name weights".
+    /// The backbone with weights behind the numbers of it that `paper/published.csv` holds, as "name weights"; "" = it holds
+    /// none, and verdicts ask for no weights.
     const BACKBONE: &'static str;
 
     /// The stages that are its own.

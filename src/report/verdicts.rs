@@ -127,7 +127,7 @@ fn variant(recorded: &Recorded, key: &Key) -> Result<Option<String>> {
 }
 
 fn paper_conditions(key: &Key, catalog: &Catalog) -> PaperConditions {
-    let weights = methods::entry(&key.method).map(|entry| entry.backbone.to_string());
+    let weights = methods::entry(&key.method).map(|entry| entry.backbone.to_string()).filter(|own| !own.is_empty());
     let counts = catalog.get(&key.dataset).ok().map(|entry| &entry.declared.counts).filter(|counts| !counts.is_empty());
     let test_images = counts.map(|counts| {
         let own = counts.iter().filter(|(class, _)| key.class == MEAN || **class == key.class);

@@ -123,7 +123,7 @@ fn a_report_needs_no_data_no_store_and_no_device_and_names_records_of_older_code
     let runs = std::fs::read_dir(sandbox.path("results/experiment/runs")).expect("runs");
     let log = runs.flatten().next().expect("a run").path().join("log.jsonl");
     let text = std::fs::read_to_string(&log).expect("a log");
-    std::fs::write(&log, text.replacen("\"version\":1", "\"version\":0", 1)).expect("written");
+    std::fs::write(&log, text.replacen("\"version\":2", "\"version\":1", 1)).expect("written");
     let older = sandbox.dmad(&["report", "results/experiment"]);
     assert!(older.stderr.contains("stale:") && older.stderr.contains("the code of `features`"), "{}", older.stderr);
 }
