@@ -49,12 +49,15 @@ pub enum Event {
     Finished { done: usize, current: usize, failed: usize, skipped: usize },
 }
 
+/// Hears every event before it is shown.
+type Listener = dyn Fn(&Event) + Send + Sync;
+
 /// Progress on stderr.
 pub struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
     /// Hears every event before it is shown.
-    listener: Option<Box<dyn Fn(&Event) + Send + Sync>>,
+    listener: Option<Box<Listener>>,
     started: Instant,
     state: Mutex<State>,
 }

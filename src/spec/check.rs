@@ -186,9 +186,10 @@ fn check_number(node: &Node, schema: &Json, path: &str) -> Result<()> {
     let number = match node.value {
         Value::Integer(number) => number as f64,
         Value::Float(number) if schema_type(schema) == Some("number") => number,
-        _ => return Err(wrong_type(node, "integer", path)),
+        _ => return Err(wrong_type(node, schema_type(schema).unwrap_or("number"), path)),
     };
-    let holds: [(&str, &str, fn(&f64, &f64) -> bool); 4] = [
+    type Bound = (&'static str, &'static str, fn(&f64, &f64) -> bool);
+    let holds: [Bound; 4] = [
         ("minimum", "at least", f64::ge),
         ("maximum", "at most", f64::le),
         ("exclusiveMinimum", "greater than", f64::gt),

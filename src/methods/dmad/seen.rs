@@ -9,7 +9,7 @@ use super::params::{self, Center, CenterBank, Filter};
 use crate::data::training_mask;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
-use crate::methods::{BankPart, NORMAL_PART, Parameters as _};
+use crate::methods::{BankPart, ChooseRows, NORMAL_PART, Parameters as _};
 use crate::plan::{
     Compute, Computed, Content, Handle, HasImages, HasRows, ImageRows, Job, NormalBank, SeenInput, Work, content,
 };
@@ -25,11 +25,7 @@ pub const PARTS: &[BankPart] = &[
     abnormal::<SeenBank>("center", "M_p (around their centre)", Some(|bank| scattered(bank, true))),
 ];
 
-const fn abnormal<C: Compute>(
-    name: &'static str,
-    label: &'static str,
-    rows: Option<fn(&Artifact) -> Result<Vec<bool>>>,
-) -> BankPart {
+const fn abnormal<C: Compute>(name: &'static str, label: &'static str, rows: Option<ChooseRows>) -> BankPart {
     BankPart { name, label, normal: false, stage: C::KIND, rows }
 }
 
