@@ -71,7 +71,7 @@ impl Method for Params {
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
         let mut columns = stream(inputs.seed, Purpose::CoresetProjection, 0).choose(inputs.dim, self.dims);
         columns.sort_unstable();
-        let (patches, images) = (inputs.patches(), inputs.train_images());
+        let (patches, images) = (inputs.patches(), inputs.shape().images);
         // The Gaussian on the map comes later: it is no part of what is fitted.
         let settings = Settings::from(Params { sigma: Params::default().sigma, ..self.clone() });
         let model = graph.add(Fit { settings, columns: columns.clone(), train: inputs.train(), patches, images });

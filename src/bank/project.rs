@@ -16,7 +16,7 @@ const BLOCK_ROWS: usize = 256;
 /// How the weights of the projection are drawn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum ProjectionKind {
     /// U(±1/√cols): the initial weights of a linear layer (PatchCore, `sampler.py`).
     #[default]
     Uniform,
@@ -33,7 +33,7 @@ impl Projection {
     /// Draws weights output by output; `None` when nothing is to be done: `dims` 0, or equal to the width.
     ///
     /// Errors: more dimensions than the rows have.
-    pub fn draw(cols: usize, dims: usize, kind: Kind, stream: &mut Stream) -> Result<Option<Self>> {
+    pub fn draw(cols: usize, dims: usize, kind: ProjectionKind, stream: &mut Stream) -> Result<Option<Self>> {
         if dims == 0 || dims == cols {
             return Ok(None);
         }
@@ -43,8 +43,8 @@ impl Projection {
         }
         let mut weights = vec![0.0; dims * cols];
         match kind {
-            Kind::Uniform => stream.fill_uniform(&mut weights, 1.0 / (cols as f64).sqrt()),
-            Kind::Gaussian => stream.fill_normal(&mut weights, 1.0 / (dims as f64).sqrt()),
+            ProjectionKind::Uniform => stream.fill_uniform(&mut weights, 1.0 / (cols as f64).sqrt()),
+            ProjectionKind::Gaussian => stream.fill_normal(&mut weights, 1.0 / (dims as f64).sqrt()),
         }
         Ok(Some(Projection { weights: Matrix::new(weights, cols) }))
     }

@@ -9,7 +9,7 @@ use crate::spec;
 
 /// One square map of one image: channels × side × side, row-major.
 #[derive(Clone, Copy)]
-pub struct Map<'a> {
+pub struct FeatureMap<'a> {
     /// Values.
     pub values: &'a [f32],
     /// Height and width.
@@ -19,7 +19,7 @@ pub struct Map<'a> {
 /// Consecutive entries of a layer's unfolded patches, ordered (channel, kernel row, kernel column), and the weight
 /// that each of them gets.
 #[derive(Clone, Debug, PartialEq)]
-struct Run {
+struct Stretch {
     layer: usize,
     entries: std::ops::Range<usize>,
     weight: f32,
@@ -27,8 +27,8 @@ struct Run {
 
 /// What every feature is made of.
 pub struct Recipe {
-    /// For each feature its runs, by layer.
-    outputs: Vec<Vec<Run>>,
+    /// For each feature its stretches, by layer.
+    outputs: Vec<Vec<Stretch>>,
     patch: usize,
     /// All maps are brought to the last one's grid, corners aligned, and not to the first one's.
     deepest: bool,
@@ -75,7 +75,7 @@ impl Recipe {
     }
 
     /// Applies the recipe to the maps of one image: positions of its grid (row-major) × features.
-    pub fn apply(&self, maps: &[Map]) -> Matrix {
+    pub fn apply(&self, maps: &[FeatureMap]) -> Matrix {
         let side = self.side(&maps.iter().map(|map| map.side).collect::<Vec<_>>());
         let positions = side * side;
         let grids: Vec<Grid> = maps.iter().map(|map| Grid::new(map.side, side, self.deepest)).collect();
@@ -86,8 +86,8 @@ impl Recipe {
         let mut scratch = Scratch::default();
         for (group, outputs) in self.outputs.chunks(LINE).enumerate() {
             planes.fill(0.0);
-            for (runs, plane) in outputs.iter().zip(planes.chunks_exact_mut(positions)) {
-                self.feature(runs, maps, &grids, &mut scratch, plane);
+            for (stretches, plane) in outputs.iter().zip(planes.chunks_exact_mut(positions)) {
+                self.feature(stretches, maps, &grids, &mut scratch, plane);
             }
             for (position, row) in out.data_mut().chunks_exact_mut(self.outputs.len()).enumerate() {
                 for (index, value) in row[group * LINE..][..outputs.len()].iter_mut().enumerate() {
@@ -99,15 +99,22 @@ impl Recipe {
     }
 
     /// Adds one feature, for all positions of the grid, to `plane`.
-    fn feature(&self, runs: &[Run], maps: &[Map], grids: &[Grid], scratch: &mut Scratch, plane: &mut [f32]) {
-        for same_layer in runs.chunk_by(|a, b| a.layer == b.layer) {
+    fn feature(
+        &self,
+        stretches: &[Stretch],
+        maps: &[FeatureMap],
+        grids: &[Grid],
+        scratch: &mut Scratch,
+        plane: &mut [f32],
+    ) {
+        for same_layer in stretches.chunk_by(|a, b| a.layer == b.layer) {
             let layer = same_layer[0].layer;
             let map = maps[layer];
             scratch.sum.clear();
             scratch.sum.resize(map.side * map.side, 0.0);
-            for run in same_layer {
-                for entry in run.entries.clone() {
-                    add_shifted(map, entry, self.patch, run.weight, &mut scratch.sum);
+            for stretch in same_layer {
+                for entry in stretch.entries.clone() {
+                    add_shifted(map, entry, self.patch, stretch.weight, &mut scratch.sum);
                 }
             }
             grids[layer].add(&scratch.sum, &mut scratch.rows, plane);
@@ -122,36 +129,37 @@ struct Scratch {
     rows: Vec<f32>,
 }
 
-fn concat(channels: &[usize], area: usize) -> Vec<Vec<Run>> {
+fn concat(channels: &[usize], area: usize) -> Vec<Vec<Stretch>> {
     let weight = 1.0 / area as f32;
     let layers = channels.iter().enumerate();
     layers
         .flat_map(|(layer, &count)| {
-            (0..count).map(move |channel| vec![Run { layer, entries: channel * area..(channel + 1) * area, weight }])
+            (0..count)
+                .map(move |channel| vec![Stretch { layer, entries: channel * area..(channel + 1) * area, weight }])
         })
         .collect()
 }
 
 /// Pools each layer's entries to `pretrain` bins, stacks the layers, and pools all bins to `dim`.
-fn binned(channels: &[usize], area: usize, pretrain: usize, dim: usize) -> Vec<Vec<Run>> {
+fn binned(channels: &[usize], area: usize, pretrain: usize, dim: usize) -> Vec<Vec<Stretch>> {
     (0..dim)
         .map(|output| {
             let bins = bin(output, dim, channels.len() * pretrain);
             let outer = 1.0 / bins.len() as f64;
-            let runs = bins.map(|stacked| {
+            let stretches = bins.map(|stacked| {
                 let (layer, index) = (stacked / pretrain, stacked % pretrain);
                 let entries = bin(index, pretrain, channels[layer] * area);
                 let weight = (outer / entries.len() as f64) as f32;
-                Run { layer, entries, weight }
+                Stretch { layer, entries, weight }
             });
-            runs.collect()
+            stretches.collect()
         })
         .collect()
 }
 
 /// Adds `weight` times unfolded entry `entry` of `map` at each position to `sum`. Entry (channel, row, column) at a
 /// position is the channel's value at the position moved by (row, column) − patch / 2, and zero outside the map.
-fn add_shifted(map: Map, entry: usize, patch: usize, weight: f32, sum: &mut [f32]) {
+fn add_shifted(map: FeatureMap, entry: usize, patch: usize, weight: f32, sum: &mut [f32]) {
     let side = map.side;
     let plane = &map.values[entry / (patch * patch) * side * side..][..side * side];
     let (row, column) = (entry / patch % patch, entry % patch);
@@ -226,9 +234,10 @@ mod tests {
     fn weights_of_every_feature_sum_to_one() {
         for (pretrain_dim, dim, patch) in [(48, 48, 3), (32, 32, 3), (50, 37, 5), (7, 300, 1)] {
             let features = spec::Features { dim, pretrain_dim, patch, ..Default::default() };
-            for runs in Recipe::new(&features, &[16, 32, 8]).outputs {
-                let sum: f64 = runs.iter().map(|run| run.weight as f64 * run.entries.len() as f64).sum();
-                assert!((sum - 1.0).abs() < 1e-6, "{runs:?} sum to {sum}");
+            for stretches in Recipe::new(&features, &[16, 32, 8]).outputs {
+                let sum: f64 =
+                    stretches.iter().map(|stretch| stretch.weight as f64 * stretch.entries.len() as f64).sum();
+                assert!((sum - 1.0).abs() < 1e-6, "{stretches:?} sum to {sum}");
             }
         }
     }

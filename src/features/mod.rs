@@ -12,7 +12,7 @@ use crate::backbone::{Architecture, Backbone, plan::Tap};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::spec;
-use aggregate::{Map, Recipe};
+use aggregate::{FeatureMap, Recipe};
 
 /// Version of what this module computes; raised when its output changes, because it is part of stage keys.
 pub const CODE_VERSION: u32 = 1;
@@ -146,9 +146,9 @@ fn pass_rows(backbone: &Backbone, recipe: &Recipe, side: usize, batch: &[&[u8]])
     let aggregate = |index: usize| {
         let maps = layers.iter().map(|(side, values)| {
             let length = values.len() / batch.len();
-            Map { values: &values[index * length..][..length], side: *side }
+            FeatureMap { values: &values[index * length..][..length], side: *side }
         });
-        recipe.apply(&maps.collect::<Vec<Map>>())
+        recipe.apply(&maps.collect::<Vec<FeatureMap>>())
     };
     Ok((0..batch.len()).into_par_iter().map(aggregate).collect())
 }

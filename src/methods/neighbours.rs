@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::bank::neighbours::nearest;
 use crate::error::Result;
-use crate::plan::{Compute, Computed, Handle, HasImages, HasRows, IsBank, Job, Neighbours, NormalBank, RowsOf, Work};
+use crate::plan::{Compute, Computed, Handle, HasImages, HasRows, IsBank, Job, Neighbours, OriginRows, RowsOf, Work};
 use crate::store::TensorDecl;
 
 /// A search: whose neighbours, where, and who may not be whose.
@@ -24,7 +24,7 @@ enum Exclude {
     /// Everyone may.
     Nothing,
     /// The query with this number plus `first` is not its own neighbour; the bank tells the origin of its rows.
-    Itself { first: usize, bank: Handle<NormalBank> },
+    Itself { first: usize, bank: Handle<OriginRows> },
     /// Queries and bank rows of one image.
     SameImage,
 }
@@ -40,7 +40,7 @@ impl Search {
     pub fn without_itself<C: HasRows>(
         queries: &Handle<C>,
         first: usize,
-        bank: &Handle<NormalBank>,
+        bank: &Handle<OriginRows>,
         label: String,
     ) -> Self {
         Search { exclude: Exclude::Itself { first, bank: bank.clone() }, ..Search::new(queries, bank, label) }

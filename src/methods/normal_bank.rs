@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{BankPart, Given};
 use crate::bank::coreset::{Start, coreset_size, greedy};
-use crate::bank::project::{Kind, Projection};
+use crate::bank::project::{Projection, ProjectionKind};
 use crate::error::Result;
 use crate::matrix::Rows;
 use crate::plan::{self, Compute, Computed, Features, Graph, Handle, Inputs, Job, Notice, Work};
@@ -52,7 +52,7 @@ tables! {
         #[schemars(range(max = 16384))]
         projection: usize = 128,
         /// How its weights are drawn.
-        projection_kind: Kind = Kind::Uniform,
+        projection_kind: ProjectionKind = ProjectionKind::Uniform,
         /// Greedy coreset semantics, for every bank of the method.
         selection: Selection = Selection::Approximate,
         /// Random start rows of the `approximate` selection.
@@ -74,12 +74,12 @@ impl NormalBank {
     /// How rows are selected, whichever they are and however many: what other banks of the method take from this one.
     pub fn coreset(&self) -> NormalBank {
         let NormalBank { ratio, scope, .. } = NormalBank::default();
-        let projection_kind = if self.projection == 0 { Kind::default() } else { self.projection_kind };
+        let projection_kind = if self.projection == 0 { ProjectionKind::default() } else { self.projection_kind };
         NormalBank { ratio, scope, projection_kind, ..self.clone() }
     }
 
     /// Adds the bank of the normal patches of all classes.
-    pub fn stage(&self, graph: &mut Graph, inputs: &Inputs) -> Handle<plan::NormalBank> {
+    pub fn stage(&self, graph: &mut Graph, inputs: &Inputs) -> Handle<plan::OriginRows> {
         let names: Vec<String> = inputs.classes.iter().map(|class| class.name.clone()).collect();
         graph.add(SelectNormal {
             settings: NormalBank { ratio: self.ratio, scope: self.scope, ..self.coreset() }.into(),
@@ -87,7 +87,7 @@ impl NormalBank {
             drawn_for: if self.scope == Scope::PerClass { names.clone() } else { Vec::new() },
             train: inputs.train(),
             names,
-            rows: inputs.train_images() * inputs.patches(),
+            rows: inputs.shape().images * inputs.patches(),
             dim: inputs.dim,
         })
     }
@@ -150,7 +150,7 @@ pub(super) struct SelectNormal {
 }
 
 impl Compute for SelectNormal {
-    type Output = plan::NormalBank;
+    type Output = plan::OriginRows;
     const KIND: &'static str = "normal_bank";
     const VERSION: u32 = 1;
 

@@ -57,8 +57,8 @@ content! {
     Features, Rows<'a>, artifact => artifact.rows(Self::ROWS), rows in "features"
 }
 content! {
-    /// A bank of normal patches: `rows`, and `origin`, the number of each row among all training rows.
-    NormalBank, (Rows<'a>, &'a [u32]), artifact => Ok((artifact.rows(Self::ROWS)?, artifact.u32("origin")?)), rows in "rows"
+    /// Rows that tell which of all training rows each is: `rows`, `origin`.
+    OriginRows, (Rows<'a>, &'a [u32]), artifact => Ok((artifact.rows(Self::ROWS)?, artifact.u32("origin")?)), rows in "rows"
 }
 content! {
     /// A bank of rows: `rows`.
@@ -70,7 +70,7 @@ content! {
 }
 impl HasImages for ImageRows {}
 impl IsBank for ImageRows {}
-impl IsBank for NormalBank {}
+impl IsBank for OriginRows {}
 impl IsBank for Bank {}
 
 content! {

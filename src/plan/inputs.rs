@@ -33,7 +33,13 @@ pub struct Inputs<'a> {
 impl Inputs<'_> {
     /// Patches per image.
     pub fn patches(&self) -> usize {
-        self.grid.0 * self.grid.1
+        self.shape().patches()
+    }
+
+    /// How much there is.
+    pub fn shape(&self) -> Shape {
+        let images = self.classes.iter().map(|class| class.train_images).sum();
+        Shape { grid: self.grid, dim: self.dim, side: self.image.size, images }
     }
 
     /// Features of the normal training images of all classes.
@@ -41,14 +47,29 @@ impl Inputs<'_> {
         self.classes.iter().map(|class| class.train.clone()).collect()
     }
 
-    /// Training images of all classes.
-    pub fn train_images(&self) -> usize {
-        self.classes.iter().map(|class| class.train_images).sum()
-    }
-
     /// Seen anomalies of all classes, each with the number of its class.
     pub fn seen(&self) -> impl Iterator<Item = (usize, &SeenInput)> {
         self.classes.iter().enumerate().flat_map(|(number, class)| class.seen.iter().map(move |seen| (number, seen)))
+    }
+}
+
+/// How much there is of what a stage reads. It follows from the stages of features, so no key holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Patches per image: rows, columns.
+    pub grid: (usize, usize),
+    /// Values per patch.
+    pub dim: usize,
+    /// Side of the network's input, in pixels.
+    pub side: usize,
+    /// Normal training images of all classes.
+    pub images: usize,
+}
+
+impl Shape {
+    /// Patches per image.
+    pub fn patches(&self) -> usize {
+        self.grid.0 * self.grid.1
     }
 }
 

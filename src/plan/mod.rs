@@ -11,8 +11,8 @@ mod inputs;
 pub use compute::{Compute, Computed, Handle, Job, Notice, RowsOf, StageId, Work};
 pub(crate) use contents::content;
 pub use contents::{
-    Bank, Content, Embedding, Features, HasImages, HasRows, ImageRows, IsBank, Metrics, Model, Neighbours, NormalBank,
+    Bank, Content, Embedding, Features, HasImages, HasRows, ImageRows, IsBank, Metrics, Model, Neighbours, OriginRows,
     Scores,
 };
 pub use graph::{Graph, Stage, StageKind};
-pub use inputs::{ClassInputs, Environment, Inputs, OutlierCategory, SeenInput, Tested};
+pub use inputs::{ClassInputs, Environment, Inputs, OutlierCategory, SeenInput, Shape, Tested};

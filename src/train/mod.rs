@@ -19,4 +19,4 @@ pub use gradients::{add_gradients, clip_gradients};
 pub use layers::{BATCH_NORM_EPSILON, BatchNormMode, batch_norm, layer_norm, leaky_relu, linear, linear_bias_free};
 pub use optimizer::{Group, Optimizer, OptimizerKind};
 pub use parameters::{Parameters, download, upload, upload_images};
-pub use score::{ImageScore, SCORE_CHUNK_IMAGES, score_epochs};
+pub use score::{Forward, Pass, SCORE_CHUNK_IMAGES, ScoreImages};

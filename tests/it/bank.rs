@@ -4,7 +4,7 @@ use crate::generator::features;
 use dmad::bank::coreset::{Start, coreset_size, covering_radius, greedy};
 use dmad::bank::distance::squared_distance;
 use dmad::bank::neighbours::{NO_ROW, Nearest, k_nearest, nearest};
-use dmad::bank::project::{Kind, Projection};
+use dmad::bank::project::{Projection, ProjectionKind};
 use dmad::matrix::{Matrix, Rows};
 use dmad::random::{Purpose, Stream, stream};
 
@@ -60,7 +60,7 @@ fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
 }
 
 /// Rows projected, or `None` when nothing is to be done.
-fn project(rows: Rows, dims: usize, kind: Kind, draws: &mut Stream) -> dmad::error::Result<Option<Matrix>> {
+fn project(rows: Rows, dims: usize, kind: ProjectionKind, draws: &mut Stream) -> dmad::error::Result<Option<Matrix>> {
     let Some(projection) = Projection::draw(rows.cols(), dims, kind, draws)? else { return Ok(None) };
     let mut out = Matrix::zeros(rows.len(), dims);
     projection.apply(rows, out.data_mut());
@@ -277,7 +277,9 @@ fn any_number_of_threads_gives_the_same_bits() {
         let found = k_nearest(asked.view(), bank.view(), 4).unwrap();
         let bits: Vec<u32> = found.distance.iter().map(|distance| distance.to_bits()).collect();
         let projected =
-            project(rows.view(), 16, Kind::Gaussian, &mut stream(1, Purpose::CoresetProjection, 0)).unwrap().unwrap();
+            project(rows.view(), 16, ProjectionKind::Gaussian, &mut stream(1, Purpose::CoresetProjection, 0))
+                .unwrap()
+                .unwrap();
         let projected: Vec<u32> = projected.into_data().iter().map(|value| value.to_bits()).collect();
         (picks, found.index, bits, projected)
     };
@@ -291,12 +293,12 @@ fn any_number_of_threads_gives_the_same_bits() {
 fn a_projection_has_the_declared_spread_and_is_skipped_when_it_would_do_nothing() {
     let rows = Matrix::new(features(400, 512, 51), 512);
     let draw = || stream(3, Purpose::CoresetProjection, 0);
-    for (dims, kind) in [(0, Kind::Uniform), (512, Kind::Gaussian)] {
+    for (dims, kind) in [(0, ProjectionKind::Uniform), (512, ProjectionKind::Gaussian)] {
         assert_eq!(project(rows.view(), dims, kind, &mut draw()).unwrap(), None);
     }
-    assert!(project(rows.view(), 513, Kind::Uniform, &mut draw()).is_err());
+    assert!(project(rows.view(), 513, ProjectionKind::Uniform, &mut draw()).is_err());
     let norm = |row: &[f32]| row.iter().map(|&value| (value as f64).powi(2)).sum::<f64>();
-    for (kind, expected) in [(Kind::Gaussian, 1.0), (Kind::Uniform, 128.0 / 512.0 / 3.0)] {
+    for (kind, expected) in [(ProjectionKind::Gaussian, 1.0), (ProjectionKind::Uniform, 128.0 / 512.0 / 3.0)] {
         let projected = project(rows.view(), 128, kind, &mut draw()).unwrap().unwrap();
         assert_eq!((projected.len(), projected.cols()), (400, 128));
         let mean = (0..200)
@@ -312,7 +314,7 @@ fn a_projection_has_the_declared_spread_and_is_skipped_when_it_would_do_nothing(
     // The uniform weights are those of the stream, output by output.
     let mut weights = vec![0.0; 128 * 512];
     draw().fill_uniform(&mut weights, 1.0 / 512f64.sqrt());
-    let projected = project(rows.view(), 128, Kind::Uniform, &mut draw()).unwrap().unwrap();
+    let projected = project(rows.view(), 128, ProjectionKind::Uniform, &mut draw()).unwrap().unwrap();
     let by_hand: f64 = rows.view().row(7).iter().zip(&weights[512 * 5..]).map(|(&a, &b)| a as f64 * b as f64).sum();
     assert!((projected.view().row(7)[5] as f64 - by_hand).abs() < 1e-5);
 }

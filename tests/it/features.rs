@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use dmad::backbone::Backbone;
 use dmad::error::{Error, Result};
-use dmad::features::aggregate::{Map, Recipe};
+use dmad::features::aggregate::{FeatureMap, Recipe};
 use dmad::features::{CHUNK_IMAGES, Shape, extract, feature_shape};
 use dmad::matrix::Matrix;
 use dmad::spec::{self, Aggregation, Features};
@@ -84,7 +84,8 @@ fn pooling_before_interpolating_gives_the_features_of_the_direct_order() {
     {
         let features = Features { dim, pretrain_dim, patch, ..Default::default() };
         let channels: Vec<usize> = all[..layers].iter().map(|map| map.1).collect();
-        let maps: Vec<Map> = all[..layers].iter().map(|map| Map { values: &map.0, side: map.2 }).collect();
+        let maps: Vec<FeatureMap> =
+            all[..layers].iter().map(|map| FeatureMap { values: &map.0, side: map.2 }).collect();
         let got = Recipe::new(&features, &channels).apply(&maps);
         let expected = direct(&all[..layers], patch, pretrain_dim, dim);
         assert_eq!(got.view().data().len(), expected.len());
@@ -213,7 +214,8 @@ fn concat_deepest_brings_all_maps_to_the_last_ones_grid_corner_to_corner() {
     let maps: Vec<Vec<f32>> = sides.iter().enumerate().map(values).collect();
     let features = Features { aggregation: Aggregation::ConcatDeepest, patch: 1, ..Default::default() };
     let recipe = Recipe::new(&features, &[2, 3, 2]);
-    let views: Vec<Map> = maps.iter().zip(sides).map(|(values, (_, side))| Map { values, side }).collect();
+    let views: Vec<FeatureMap> =
+        maps.iter().zip(sides).map(|(values, (_, side))| FeatureMap { values, side }).collect();
     let found = recipe.apply(&views);
     assert_eq!((found.len(), found.cols()), (16, 7));
     for (position, column) in (0..16).flat_map(|position| (0..7).map(move |column| (position, column))) {

@@ -1,6 +1,6 @@
 //! Aggregation of maps into patch features.
 
-use dmad::features::aggregate::{Map, Recipe};
+use dmad::features::aggregate::{FeatureMap, Recipe};
 use dmad::matrix::Matrix;
 use dmad::spec::{Aggregation, Features};
 
@@ -13,7 +13,7 @@ fn map(seed: u64, stream: u64, count: usize) -> Vec<f32> {
 /// The aggregated matrix of the oracle's two maps with `channels` and `sides`.
 fn aggregated(features: &Features, seed: u64, channels: [usize; 2], sides: [usize; 2]) -> Matrix {
     let values = [0, 1].map(|layer| map(seed, layer as u64, channels[layer] * sides[layer] * sides[layer]));
-    let maps = [0, 1].map(|layer| Map { values: &values[layer], side: sides[layer] });
+    let maps = [0, 1].map(|layer| FeatureMap { values: &values[layer], side: sides[layer] });
     Recipe::new(features, &channels).apply(&maps)
 }
 

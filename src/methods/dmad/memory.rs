@@ -10,14 +10,14 @@ use super::seen::{SeenBank, SeenPatches, SeenRows};
 use crate::error::Result;
 use crate::matrix::Rows;
 use crate::methods::Search;
-use crate::plan::{Bank, Graph, Handle, HasRows, ImageRows, Inputs, Job, Neighbours, NormalBank, RowsOf};
+use crate::plan::{Bank, Graph, Handle, HasRows, ImageRows, Inputs, Job, Neighbours, OriginRows, RowsOf};
 use crate::train::upload;
 
 /// The banks that a patch is held against.
 #[derive(Clone, Debug, Serialize)]
 pub struct Banks {
     /// M_n.
-    pub normal: Handle<NormalBank>,
+    pub normal: Handle<OriginRows>,
     /// M_o, then M_as with M_p, as far as they are in use.
     pub abnormal: Vec<RowsOf>,
 }

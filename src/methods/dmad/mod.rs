@@ -19,7 +19,7 @@ pub use params::{AttentionMode, AutoNumber, Params, Switch};
 pub use trainer::{StepLosses, Trainer};
 
 use self::banks::OutlierBank;
-use self::memory::{Memory, Own, Queries};
+use self::memory::{Memory, Own};
 use self::score::Score;
 use self::seen::{SeenBank, SeenPatches};
 use self::train::Train as TrainStage;
@@ -28,6 +28,7 @@ use super::{BankPart, ExtraDataset, Given, Method, Outputs, Parameters, Scoring,
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, RowsOf, StageKind};
 use crate::spec::{MethodContext, MethodFault};
+use crate::train::ScoreImages;
 
 impl Params {
     /// What training uses beyond its inputs: banks, filter and neighbours are in these, scores come after.
@@ -52,7 +53,7 @@ impl Parameters for Params {
         StageKind::of::<SeenPatches>(),
         StageKind::of::<SeenBank>(),
         StageKind::of::<TrainStage>(),
-        StageKind::of::<Score>(),
+        StageKind::of::<ScoreImages<Score>>(),
     ];
     const TRIAL: &'static Trial = &trial::TRIAL;
     const PARTS: &'static [BankPart] = seen::PARTS;
@@ -114,25 +115,14 @@ impl Method for Params {
             seen_images: seen.as_ref().and(memory.seen.clone()),
             seen,
             device: inputs.device.clone(),
-            patches: inputs.patches(),
-            dim: inputs.dim,
-            images: inputs.train_images(),
+            shape: inputs.shape(),
         });
-        let mut scores = Vec::new();
-        for tested in &inputs.tested {
-            let queries: Queries = memory.search(graph, &tested.pool, Own::Nothing, &format!("{} test", tested.name));
-            scores.push(graph.add(Score {
-                settings: self.of_scoring().into(),
-                queries,
-                memory: memory.banks.clone(),
-                model: model.clone(),
-                test: &tested.images,
-                device: inputs.device.clone(),
-                patches: inputs.patches(),
-                dim: inputs.dim,
-                name: &tested.name,
-            }));
-        }
+        let scores = ScoreImages::stages(graph, inputs, &model, |graph, tested| Score {
+            settings: self.of_scoring().into(),
+            queries: memory.search(graph, &tested.pool, Own::Nothing, &format!("{} test", tested.name)),
+            memory: memory.banks.clone(),
+            shape: inputs.shape(),
+        });
         let banks = [vec![RowsOf::from(&memory.banks.normal)], memory.banks.abnormal].concat();
         Ok(Outputs { scores, model: Some(model), banks })
     }

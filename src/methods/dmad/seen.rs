@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
 use crate::methods::{BankPart, ChooseRows, NORMAL_PART, Parameters as _};
 use crate::plan::{
-    Compute, Computed, Content, Handle, HasImages, HasRows, ImageRows, Job, NormalBank, SeenInput, Work, content,
+    Compute, Computed, Content, Handle, HasImages, HasRows, ImageRows, Job, OriginRows, SeenInput, Work, content,
 };
 use crate::random::{Purpose, stream};
 use crate::spec::{Geometry, Settings};
@@ -106,7 +106,7 @@ pub struct SeenBank {
     pub center: Option<(Settings<CenterBank>, u64)>,
     pub seen: Handle<SeenRows>,
     /// What noise is relative to.
-    pub normal: Option<Handle<NormalBank>>,
+    pub normal: Option<Handle<OriginRows>>,
     #[serde(skip)]
     pub dim: usize,
 }

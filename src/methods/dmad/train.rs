@@ -13,7 +13,7 @@ use crate::device::Chosen;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::methods::Parameters as _;
-use crate::plan::{Compute, Computed, Handle, Job, Model, Work};
+use crate::plan::{Compute, Computed, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, Stream, stream};
 use crate::spec::Settings;
 use crate::train::{EpochLosses, Learner, Optimizer, Parameters, class_images, fit, patches_per_step, upload};
@@ -32,12 +32,7 @@ pub struct Train {
     pub seen_images: Option<Handle<SeenRows>>,
     pub device: Chosen,
     #[serde(skip)]
-    pub patches: usize,
-    #[serde(skip)]
-    pub dim: usize,
-    /// Normal images of all classes.
-    #[serde(skip)]
-    pub images: usize,
+    pub shape: Shape,
 }
 
 impl Compute for Train {
@@ -53,13 +48,13 @@ impl Compute for Train {
     /// Every patch of a step passes forward and backward, once as it is and once with noise.
     fn work(&self) -> Work {
         let Params { train, mlp, .. } = &*self.settings;
-        let per_image = patches_per_step(train.patches_per_image, self.patches);
+        let per_image = patches_per_step(train.patches_per_image, self.shape.patches());
         let anomalies = if self.seen.is_some() { train.anomaly_batch as f64 / train.batch as f64 } else { 0.0 };
-        let rows = (self.images * per_image * train.epochs) as f64 * (2.0 + anomalies);
-        let learned = Network::new(&self.settings, true, !self.memory.abnormal.is_empty()).size(self.dim);
+        let rows = (self.shape.images * per_image * train.epochs) as f64 * (2.0 + anomalies);
+        let learned = Network::new(&self.settings, true, !self.memory.abnormal.is_empty()).size(self.shape.dim);
         let kept = train.select.keep().count(train.epochs);
         let step_rows = (2 * train.batch + train.anomaly_batch) * per_image;
-        let activations = 4 * step_rows * (10 * self.dim + 6 * mlp.blocks * mlp.hidden);
+        let activations = 4 * step_rows * (10 * self.shape.dim + 6 * mlp.blocks * mlp.hidden);
         Work::matrix(kept, learned, 6.0 * rows * learned as f64).with_memory(activations + 16 * learned)
     }
 
@@ -103,12 +98,12 @@ impl<'a> Training<'a> {
         }
         let unit = if params.noise.relative { standard_deviation(banks.normal) } else { 1.0 };
         let network = Network::new(params, true, !banks.abnormal.is_empty());
-        let parameters = network.initial(stage.dim, stage.seed, &device);
+        let parameters = network.initial(stage.shape.dim, stage.seed, &device);
         let mut anomalies: Vec<usize> = (0..seen_images.len()).collect();
         stream(stage.seed, Purpose::AnomalyOrder, 0).shuffle(&mut anomalies);
         Ok(Training {
             trainer: Trainer::new(params, network, parameters),
-            images: class_images(normals.iter().map(|queries| queries.rows.len()), stage.patches),
+            images: class_images(normals.iter().map(|queries| queries.rows.len()), stage.shape.patches()),
             noise_std: params.noise.std * unit,
             seen: stage.seen.as_ref().map(|q| q.open(job)).transpose()?,
             stage,
@@ -128,8 +123,8 @@ impl<'a> Training<'a> {
 
     /// Patches of a batch of normal images.
     fn normal_rows(&self, batch: &[usize], draws: &mut Stream) -> HostRows {
-        let (patches, wanted) = (self.stage.patches, self.stage.settings.train.patches_per_image);
-        let mut rows = HostRows::new(self.stage.dim);
+        let (patches, wanted) = (self.stage.shape.patches(), self.stage.settings.train.patches_per_image);
+        let mut rows = HostRows::new(self.stage.shape.dim);
         for &number in batch {
             let (class, image) = self.images[number];
             let chosen = choose(draws, patches, wanted).into_iter().map(|patch| image * patches + patch);
@@ -140,7 +135,7 @@ impl<'a> Training<'a> {
 
     /// Patches of the seen anomalies whose turns these are.
     fn anomalous_rows(&self, turns: std::ops::Range<usize>, draws: &mut Stream) -> Option<PatchRows> {
-        let mut rows = HostRows::new(self.stage.dim);
+        let mut rows = HostRows::new(self.stage.shape.dim);
         for turn in turns {
             let range = &self.seen_images[self.anomalies[turn % self.anomalies.len()]];
             let chosen = choose(draws, range.len(), self.stage.settings.train.patches_per_image);
@@ -151,7 +146,7 @@ impl<'a> Training<'a> {
 
     /// Gaussian noise for `rows` patches.
     fn noise(&self, rows: usize, step: u64) -> Tensor<2> {
-        let width = self.trainer.network.noise_width(self.stage.dim);
+        let width = self.trainer.network.noise_width(self.stage.shape.dim);
         let mut noise = Matrix::zeros(rows, width);
         stream(self.stage.seed, Purpose::FeatureNoise, step).fill_normal(noise.data_mut(), self.noise_std);
         upload(noise.into_data(), [rows, width], &self.device)

@@ -109,7 +109,7 @@ impl Method for Params {
 struct ScorePatches<'a> {
     score: Settings<Score>,
     features: Handle<Features>,
-    bank: Handle<plan::NormalBank>,
+    bank: Handle<plan::OriginRows>,
     test: &'a [usize],
     #[serde(skip)]
     patches: usize,

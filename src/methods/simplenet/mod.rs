@@ -18,13 +18,13 @@ use super::{Method, Outputs, Parameters, Scoring, Select, training_labels};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, StageKind};
 use crate::spec::MethodFault;
-use crate::train::Keep;
+use crate::train::{Keep, ScoreImages};
 
 impl Parameters for Params {
     const NAME: &'static str = "simplenet";
     const ABOUT: &'static str = "SimpleNet: a discriminator of features and noisy features (arXiv 2303.15140)";
     const BACKBONE: &'static str = "wide_resnet50_2 imagenet";
-    const STAGES: &'static [StageKind] = &[StageKind::of::<TrainStage>(), StageKind::of::<Score>()];
+    const STAGES: &'static [StageKind] = &[StageKind::of::<TrainStage>(), StageKind::of::<ScoreImages<Score>>()];
     const TRIAL: &'static Trial = &trial::TRIAL;
 
     fn check(&self) -> Result<(), MethodFault> {
@@ -61,24 +61,14 @@ impl Method for Params {
             seed: inputs.seed,
             train: inputs.train(),
             device: inputs.device.clone(),
-            patches: inputs.patches(),
-            dim: inputs.dim,
-            images: inputs.train_images(),
+            shape: inputs.shape(),
         });
-        let scores = inputs.tested.iter().map(|tested| {
-            graph.add(Score {
-                settings: self.of_scoring().into(),
-                map: (self.score.image == ImageScore::Map).then_some((inputs.grid, inputs.image.size)),
-                features: tested.pool.clone(),
-                model: model.clone(),
-                test: &tested.images,
-                device: inputs.device.clone(),
-                patches: inputs.patches(),
-                dim: inputs.dim,
-                name: &tested.name,
-            })
+        let scores = ScoreImages::stages(graph, inputs, &model, |_, tested| Score {
+            settings: self.of_scoring().into(),
+            features: tested.pool.clone(),
+            shape: inputs.shape(),
         });
-        Ok(Outputs { scores: scores.collect(), model: Some(model), banks: Vec::new() })
+        Ok(Outputs { scores, model: Some(model), banks: Vec::new() })
     }
 
     fn scoring(&self) -> Scoring {

@@ -6,18 +6,18 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::network::Network;
-use super::params::{Noise, Params};
+use super::params::{ImageScore, Noise, Params};
 use crate::device::Chosen;
 use crate::error::{Error, Result};
 use crate::maps::{gaussian, upsample};
 use crate::matrix::Rows;
 use crate::methods::Parameters as _;
-use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Scores, Work};
+use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, Stream, stream};
 use crate::spec::Settings;
 use crate::train::{
-    BatchNormMode, EpochLosses, Group, ImageScore, Learner, Optimizer, OptimizerKind, Parameters, class_images,
-    download, fit, patches_per_step, score_epochs, upload, upload_images,
+    BatchNormMode, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, class_images,
+    download, fit, patches_per_step, upload, upload_images,
 };
 
 /// Ratio between two neighbouring strengths of mixed noise.
@@ -31,12 +31,7 @@ pub struct Train {
     pub train: Vec<Handle<Features>>,
     pub device: Chosen,
     #[serde(skip)]
-    pub patches: usize,
-    #[serde(skip)]
-    pub dim: usize,
-    /// How many in all classes.
-    #[serde(skip)]
-    pub images: usize,
+    pub shape: Shape,
 }
 
 impl Compute for Train {
@@ -52,10 +47,10 @@ impl Compute for Train {
     /// Every patch of a step passes forward and backward, once as it is and once with noise.
     fn work(&self) -> Work {
         let Params { train, discriminator, adaptor, .. } = &*self.settings;
-        let per_image = patches_per_step(train.patches_per_image, self.patches);
-        let rows = (2 * self.images * per_image * train.epochs) as f64;
-        let learned = Network::new(&self.settings).size(self.dim);
-        let width = (2 + adaptor.layers) * self.dim + 6 * discriminator.blocks * discriminator.hidden;
+        let per_image = patches_per_step(train.patches_per_image, self.shape.patches());
+        let rows = (2 * self.shape.images * per_image * train.epochs) as f64;
+        let learned = Network::new(&self.settings).size(self.shape.dim);
+        let width = (2 + adaptor.layers) * self.shape.dim + 6 * discriminator.blocks * discriminator.hidden;
         let activations = 4 * 2 * train.batch * per_image * width;
         Work::matrix(train.keep().count(train.epochs), learned, 6.0 * rows * learned as f64)
             .with_memory(activations + 16 * learned)
@@ -66,16 +61,16 @@ impl Compute for Train {
     fn compute(&self, job: &Job) -> Result<Computed> {
         let train = &self.settings.train;
         let classes: Vec<Rows> = self.train.iter().map(|class| job.open(class)).collect::<Result<_>>()?;
-        let images = class_images(classes.iter().map(Rows::len), self.patches);
+        let images = class_images(classes.iter().map(Rows::len), self.shape.patches());
         if images.is_empty() || (train.drop_last && images.len() < train.batch) {
             let what = format!("{} training images make no step of {}", images.len(), train.batch);
             return Err(Error::method(what, "lower `method.train.batch`, or set `method.train.drop_last` to false"));
         }
         let device = self.device.get()?.autodiff();
-        let parameters = Network::new(&self.settings).initial(self.dim, self.seed, &device);
+        let parameters = Network::new(&self.settings).initial(self.shape.dim, self.seed, &device);
         let trainer = Trainer::new(&self.settings, parameters);
-        let mut lesson = Lesson { stage: self, trainer, classes, images, device };
-        fit(job, &mut lesson, train.epochs, train.keep(), json!({}))
+        let mut training = Training { stage: self, trainer, classes, images, device };
+        fit(job, &mut training, train.epochs, train.keep(), json!({}))
     }
 }
 
@@ -152,7 +147,7 @@ impl Trainer {
 }
 
 /// A model together with the training images it learns from.
-struct Lesson<'a> {
+struct Training<'a> {
     stage: &'a Train,
     trainer: Trainer,
     /// Patches of each class.
@@ -162,12 +157,12 @@ struct Lesson<'a> {
     device: Device,
 }
 
-impl Lesson<'_> {
+impl Training<'_> {
     /// Patches and noise of some images. `first` numbers these images through all epochs: each image of each epoch has
     /// draws of its own, so that they can be made in parallel and an epoch can be the first after a resume.
     fn batch(&self, images: &[usize], first: u64) -> (Tensor<2>, Tensor<2>) {
-        let Train { settings: params, seed, dim, patches, .. } = self.stage;
-        let (patches, dim) = (*patches, *dim);
+        let Train { settings: params, seed, shape, .. } = self.stage;
+        let (patches, dim) = (shape.patches(), shape.dim);
         let chosen = patches_per_step(params.train.patches_per_image, patches);
         let (mut rows, mut noise) = (vec![0.0; images.len() * chosen * dim], vec![0.0; images.len() * chosen * dim]);
         let places = rows.par_chunks_mut(chosen * dim).zip(noise.par_chunks_mut(chosen * dim));
@@ -197,7 +192,7 @@ fn fill_noise(noise: &mut [f32], dim: usize, params: &Noise, draws: &mut Stream)
     }
 }
 
-impl Learner for Lesson<'_> {
+impl Learner for Training<'_> {
     fn epoch(&mut self, epoch: usize) -> Result<Vec<(&'static str, f64)>> {
         let Train { settings: params, seed, .. } = self.stage;
         self.trainer.discriminator.set_learning_rate(params.train.discriminator_rate(epoch));
@@ -220,54 +215,39 @@ impl Learner for Lesson<'_> {
     }
 }
 
-/// Scores the test images of one class: `scores`, kept epochs × images × patches, −D, higher = more abnormal; with
-/// `score.image = "map"` also `image_scores`, kept epochs × images.
+/// From patches to scores, −D; with `score.image = "map"` an image's score is the maximum of its smoothed map.
 #[derive(Serialize)]
-pub struct Score<'a> {
+pub struct Score {
     pub settings: Settings<Params>,
-    /// Rows and columns of patches and the side of the map, where the image score is taken from one.
-    pub map: Option<((usize, usize), usize)>,
     /// Patches of all images of the class.
     pub features: Handle<Features>,
-    pub model: Handle<Model>,
-    /// Numbers of the scored images.
-    pub test: &'a [usize],
-    pub device: Chosen,
     #[serde(skip)]
-    pub patches: usize,
-    #[serde(skip)]
-    pub dim: usize,
-    #[serde(skip)]
-    pub name: &'a str,
+    pub shape: Shape,
 }
 
-impl Compute for Score<'_> {
-    type Output = Scores;
-    const KIND: &'static str = "scores";
+impl Forward for Score {
     const METHOD: &'static str = Params::NAME;
     const VERSION: u32 = 1;
 
-    fn label(&self) -> String {
-        format!("{} scores", self.name)
+    fn work(&self) -> (f64, usize) {
+        (2.0 * self.shape.patches() as f64 * Network::new(&self.settings).size(self.shape.dim) as f64, 0)
     }
 
-    fn work(&self) -> Work {
-        let rows = self.model.work.rows * self.test.len() * self.patches; // of every kept epoch
-        Work::matrix(rows, 1, 2.0 * rows as f64 * Network::new(&self.settings).size(self.dim) as f64)
-    }
-
-    fn compute(&self, job: &Job) -> Result<Computed> {
-        let (features, model, device) = (job.open(&self.features)?, job.open(&self.model)?, self.device.get()?);
-        let (network, patches) = (Network::new(&self.settings), self.patches);
-        let score = |parameters: &Parameters, images: &[usize]| {
+    fn open<'a>(&'a self, job: &'a Job, device: &'a Device) -> Result<Pass<'a>> {
+        let (features, network) = (job.open(&self.features)?, Network::new(&self.settings));
+        let Shape { grid, dim, side, .. } = self.shape;
+        let patches = self.shape.patches();
+        let score = move |parameters: &Parameters, images: &[usize]| {
             let rows = images.iter().map(|image| features.slice(image * patches..(image + 1) * patches));
-            download(network.score(&mut parameters.clone(), upload_images(rows, self.dim, &device)))
+            download(network.score(&mut parameters.clone(), upload_images(rows, dim, device)))
         };
-        let maximum = self
-            .map
-            .map(|(grid, side)| move |scores: &[f32]| map_maximum(scores, grid, side, self.settings.score.sigma));
-        let image_score = maximum.as_ref().map(|maximum| maximum as ImageScore);
-        score_epochs(job, model, network.initial(self.dim, 0, &device), (self.test, patches), score, image_score)
+        let settings = &self.settings.score;
+        let maximum = move |scores: &[f32]| map_maximum(scores, grid, side, settings.sigma);
+        Ok(Pass {
+            parameters: network.initial(dim, 0, device),
+            patch_scores: Box::new(score),
+            image_score: (settings.image == ImageScore::Map).then(|| Box::new(maximum) as _),
+        })
     }
 }
 

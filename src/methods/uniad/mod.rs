@@ -14,19 +14,20 @@ pub use train::{StepReport, Trainer, image_score, token_scores};
 
 use serde_json::{Value as Json, json};
 
-use self::train::{Score as ScoreStage, Train as TrainStage};
+use self::train::{Score as ScorePass, Train as TrainStage};
 use super::trial::Trial;
 use super::{Given, Method, Outputs, Parameters, Scoring, training_labels};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, StageKind};
 use crate::spec::MethodFault;
+use crate::train::ScoreImages;
 
 impl Parameters for Params {
     const NAME: &'static str = "uniad";
     const ABOUT: &'static str =
         "UniAD: reconstruction of features by a neighbour-masked transformer (arXiv 2206.03687)";
     const BACKBONE: &'static str = "efficientnet_b4 imagenet";
-    const STAGES: &'static [StageKind] = &[StageKind::of::<TrainStage>(), StageKind::of::<ScoreStage>()];
+    const STAGES: &'static [StageKind] = &[StageKind::of::<TrainStage>(), StageKind::of::<ScoreImages<ScorePass>>()];
     const TRIAL: &'static Trial = &trial::TRIAL;
 
     fn sections() -> Json {
@@ -84,27 +85,17 @@ impl Method for Params {
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
         let model = graph.add(TrainStage {
             settings: self.of_training().into(),
-            grid: inputs.grid,
             seed: inputs.seed,
             train: inputs.train(),
             device: inputs.device.clone(),
-            dim: inputs.dim,
-            images: inputs.train_images(),
+            shape: inputs.shape(),
         });
-        let scores = inputs.tested.iter().map(|tested| {
-            graph.add(ScoreStage {
-                settings: self.of_scoring().into(),
-                grid: inputs.grid,
-                side: inputs.image.size,
-                features: tested.pool.clone(),
-                model: model.clone(),
-                test: &tested.images,
-                device: inputs.device.clone(),
-                dim: inputs.dim,
-                name: &tested.name,
-            })
+        let scores = ScoreImages::stages(graph, inputs, &model, |_, tested| ScorePass {
+            settings: self.of_scoring().into(),
+            features: tested.pool.clone(),
+            shape: inputs.shape(),
         });
-        Ok(Outputs { scores: scores.collect(), model: Some(model), banks: Vec::new() })
+        Ok(Outputs { scores, model: Some(model), banks: Vec::new() })
     }
 
     fn scoring(&self) -> Scoring {

@@ -12,12 +12,12 @@ use crate::error::Result;
 use crate::maps::{pooled_maximum, upsample, upsample_corners};
 use crate::matrix::Rows;
 use crate::methods::Parameters as _;
-use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Scores, Work};
+use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, stream};
 use crate::spec::Settings;
 use crate::train::{
-    EpochLosses, Group, Learner, Optimizer, OptimizerKind, Parameters, SCORE_CHUNK_IMAGES, add_gradients, class_images,
-    clip_gradients, download, fit, score_epochs, upload, upload_images,
+    EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, SCORE_CHUNK_IMAGES,
+    add_gradients, class_images, clip_gradients, download, fit, upload, upload_images,
 };
 
 /// Images that are differentiated together on a CPU; their gradients are added in the order of the batch, so that the
@@ -28,16 +28,11 @@ const TRAIN_PART_IMAGES: usize = 1;
 #[derive(Serialize)]
 pub struct Train {
     pub settings: Settings<Params>,
-    /// Rows and columns of tokens.
-    pub grid: (usize, usize),
     pub seed: u64,
     pub train: Vec<Handle<Features>>,
     pub device: Chosen,
     #[serde(skip)]
-    pub dim: usize,
-    /// How many in all classes.
-    #[serde(skip)]
-    pub images: usize,
+    pub shape: Shape,
 }
 
 impl Compute for Train {
@@ -52,9 +47,9 @@ impl Compute for Train {
 
     /// Every image passes forward once and backward once, which is twice the work, in every epoch.
     fn work(&self) -> Work {
-        let (train, network) = (&self.settings.train, Network::new(&self.settings, self.grid, self.dim));
+        let (train, network) = (&self.settings.train, Network::new(&self.settings, self.shape.grid, self.shape.dim));
         let kept = train.select.keep().count(train.epochs);
-        let operations = 3.0 * (self.images * train.epochs) as f64 * network.operations();
+        let operations = 3.0 * (self.shape.images * train.epochs) as f64 * network.operations();
         // Each thread has one image and its gradients; parameters and moments are there once.
         let at_once = train.batch.min(rayon::current_num_threads());
         let bytes = 4 * at_once * (network.activations() + 2 * network.size()) + 16 * network.size();
@@ -64,18 +59,18 @@ impl Compute for Train {
     fn compute(&self, job: &Job) -> Result<Computed> {
         let train = &self.settings.train;
         let classes: Vec<Rows> = self.train.iter().map(|class| job.open(class)).collect::<Result<_>>()?;
-        let network = Network::new(&self.settings, self.grid, self.dim);
+        let network = Network::new(&self.settings, self.shape.grid, self.shape.dim);
         let images = class_images(classes.iter().map(Rows::len), network.positions());
         let device = self.device.get()?.autodiff();
         let parameters = network.initial(self.seed, &device);
         let trainer = Trainer::new(&self.settings, network, parameters);
-        let mut learner = Epochs { trainer, stage: self, images, classes, device };
-        fit(job, &mut learner, train.epochs, train.select.keep(), json!({}))
+        let mut training = Training { trainer, stage: self, images, classes, device };
+        fit(job, &mut training, train.epochs, train.select.keep(), json!({}))
     }
 }
 
-/// Training as the shared loop sees it.
-struct Epochs<'a> {
+/// A model together with the training images it learns from.
+struct Training<'a> {
     trainer: Trainer,
     stage: &'a Train,
     classes: Vec<Rows<'a>>,
@@ -84,13 +79,13 @@ struct Epochs<'a> {
     device: Device,
 }
 
-impl Epochs<'_> {
+impl Training<'_> {
     /// Tokens of some images, on the device.
     fn tokens(&self, batch: &[usize]) -> Tensor<2> {
         let positions = self.trainer.network.positions();
         let images = batch.iter().map(|&number| self.images[number]);
         let tokens = images.map(|(class, image)| self.classes[class].slice(image * positions..(image + 1) * positions));
-        upload_images(tokens, self.stage.dim, &self.device)
+        upload_images(tokens, self.stage.shape.dim, &self.device)
     }
 
     /// Standard normal noise for some tokens, or none for this batch.
@@ -100,13 +95,13 @@ impl Epochs<'_> {
         if draws.uniform() >= jitter.probability {
             return None;
         }
-        let mut noise = vec![0.0; tokens * self.stage.dim];
+        let mut noise = vec![0.0; tokens * self.stage.shape.dim];
         draws.fill_normal(&mut noise, 1.0);
-        Some(upload(noise, [tokens, self.stage.dim], &self.device))
+        Some(upload(noise, [tokens, self.stage.shape.dim], &self.device))
     }
 }
 
-impl Learner for Epochs<'_> {
+impl Learner for Training<'_> {
     fn epoch(&mut self, epoch: usize) -> Result<Vec<(&'static str, f64)>> {
         let (seed, train) = (self.stage.seed, &self.stage.settings.train);
         let order = stream(seed, Purpose::NormalOrder, epoch as u64).permutation(self.images.len());
@@ -268,51 +263,35 @@ pub fn image_score(scores: &[f32], grid: (usize, usize), side: usize, score: &pa
     }
 }
 
-/// Scores the test images of one class: `scores`, kept epochs × images × tokens, and `image_scores`, epochs × images.
+/// From tokens to scores: distances to their reconstructions, and an image's score from the map of them.
 #[derive(Serialize)]
-pub struct Score<'a> {
+pub struct Score {
     pub settings: Settings<Params>,
-    /// Rows and columns of tokens.
-    pub grid: (usize, usize),
-    /// Side of the images in pixels, for the image score.
-    pub side: usize,
     /// Tokens of all images of the class.
     pub features: Handle<Features>,
-    pub model: Handle<Model>,
-    /// Numbers of the scored images.
-    pub test: &'a [usize],
-    pub device: Chosen,
     #[serde(skip)]
-    pub dim: usize,
-    #[serde(skip)]
-    pub name: &'a str,
+    pub shape: Shape,
 }
 
-impl Compute for Score<'_> {
-    type Output = Scores;
-    const KIND: &'static str = "scores";
+impl Forward for Score {
     const METHOD: &'static str = Params::NAME;
     const VERSION: u32 = 1;
 
-    fn label(&self) -> String {
-        format!("{} scores", self.name)
+    fn work(&self) -> (f64, usize) {
+        let network = Network::new(&self.settings, self.shape.grid, self.shape.dim);
+        let weights = rayon::current_num_threads() * SCORE_CHUNK_IMAGES * 3 * network.attention_weights();
+        (network.operations(), 4 * weights)
     }
 
-    fn work(&self) -> Work {
-        let (images, network) = (self.test.len(), Network::new(&self.settings, self.grid, self.dim));
-        let bytes = 4 * rayon::current_num_threads() * SCORE_CHUNK_IMAGES * 3 * network.attention_weights();
-        Work::matrix(images * network.positions(), 1, images as f64 * network.operations()).with_memory(bytes)
-    }
-
-    fn compute(&self, job: &Job) -> Result<Computed> {
-        let (features, model, device) = (job.open(&self.features)?, job.open(&self.model)?, self.device.get()?);
-        let network = Network::new(&self.settings, self.grid, self.dim);
-        let positions = network.positions();
-        let score = |parameters: &Parameters, images: &[usize]| {
+    fn open<'a>(&'a self, job: &'a Job, device: &'a Device) -> Result<Pass<'a>> {
+        let Shape { grid, dim, side, .. } = self.shape;
+        let (features, network) = (job.open(&self.features)?, Network::new(&self.settings, grid, dim));
+        let (parameters, positions) = (network.initial(0, device), network.positions());
+        let score = move |parameters: &Parameters, images: &[usize]| {
             let tokens = images.iter().map(|image| features.slice(image * positions..(image + 1) * positions));
-            token_scores(&network, parameters, upload_images(tokens, self.dim, &device))
+            token_scores(&network, parameters, upload_images(tokens, dim, device))
         };
-        let of_image = |scores: &[f32]| image_score(scores, self.grid, self.side, &self.settings.score) as f32;
-        score_epochs(job, model, network.initial(0, &device), (self.test, positions), score, Some(&of_image))
+        let of_image = move |scores: &[f32]| image_score(scores, grid, side, &self.settings.score) as f32;
+        Ok(Pass { parameters, patch_scores: Box::new(score), image_score: Some(Box::new(of_image)) })
     }
 }
