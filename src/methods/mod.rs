@@ -12,6 +12,7 @@ mod example; // the README's example of a new method: kept compiling
 mod neighbours;
 mod normal_bank;
 mod patchcore;
+mod scoring;
 pub mod simplenet;
 pub mod trial;
 pub mod uniad;
@@ -19,22 +20,22 @@ pub mod uniad;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::error::Result;
-use crate::maps::{gaussian, upsample, upsample_corners};
 use crate::plan::{Graph, Handle, Inputs, Model, RowsOf, Scores, StageKind};
 use crate::spec::{
     Configured, MethodContext, MethodFault, MethodKind, Run, params_difference, params_schema, read_params, to_json,
 };
 use crate::store::Artifact;
-use crate::train::Keep;
 use trial::Trial;
 
 pub use neighbours::Search;
-pub use normal_bank::{NORMAL_PART, NormalBank, Scope, Selection, offsets};
+pub use normal_bank::{Coreset, NORMAL_PART, NormalBank, Scope, Selection, offsets};
+use scoring::training_labels;
+pub use scoring::{ImageScore, Scoring, Select};
 
 /// A method with its parameters.
 pub trait Method: Send + Sync {
@@ -155,65 +156,6 @@ pub struct Outputs {
     pub model: Option<Handle<Model>>,
     /// Banks in use, for the cost of the model.
     pub banks: Vec<RowsOf>,
-}
-
-/// From patch scores to image scores and maps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Scoring {
-    /// The image score is the mean of this many largest patch scores.
-    pub top_k: usize,
-    /// Gaussian on the map, in pixels of the evaluation size; 0 = none.
-    pub sigma: f64,
-    /// The corners of the map are the outermost patches; else patches are areas and their scores stand at the centres.
-    pub align_corners: bool,
-    /// Which epoch counts where the scores hold several.
-    pub select: Select,
-}
-
-/// Which epoch of a training counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Select {
-    /// The last one.
-    #[default]
-    Last,
-    /// The one with the best mean image AUROC on the test set: an oracle, labelled as such.
-    BestTest,
-}
-
-impl Select {
-    /// Which epochs' parameters a training has to keep for it.
-    fn keep(self) -> Keep {
-        if self == Select::BestTest { Keep::Every } else { Keep::Last }
-    }
-}
-
-/// What labels the numbers of a training on so many patches per image (0 = all), by the epoch that counts.
-fn training_labels(patches_per_image: usize, select: Select) -> Vec<String> {
-    let mut labels = Vec::new();
-    if patches_per_image > 0 {
-        labels.push(format!("{patches_per_image} patches per image in training"));
-    }
-    if select == Select::BestTest {
-        labels.push("oracle: best epoch chosen on the test set".into());
-    }
-    labels
-}
-
-impl Scoring {
-    /// Mean of the `top_k` largest patch scores.
-    pub fn image_score(&self, patches: &[f32]) -> f64 {
-        let mut sorted = patches.to_vec();
-        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
-        let top = &sorted[..self.top_k.clamp(1, sorted.len())];
-        top.iter().map(|&score| score as f64).sum::<f64>() / top.len() as f64
-    }
-
-    /// The anomaly map of a `rows` × `cols` grid of patch scores: enlarged to `height` × `width` and smoothed.
-    pub fn map(&self, patches: &[f32], grid: (usize, usize), size: (usize, usize)) -> Vec<f32> {
-        let enlarge = if self.align_corners { upsample_corners } else { upsample };
-        gaussian(&enlarge(patches, grid, size), size, self.sigma)
-    }
 }
 
 /// Tells for every row of a bank whether it belongs to a part.
@@ -359,15 +301,5 @@ mod tests {
             assert!(entry.stages.iter().all(|stage| stage.method == entry.kind.name), "{}", entry.kind.name);
             assert!(entry.stages.iter().any(|stage| stage.kind == "scores"), "{}", entry.kind.name);
         }
-    }
-
-    #[test]
-    fn maps_are_enlarged_as_the_method_says_and_smoothed() {
-        let scoring = |align_corners, sigma| Scoring { top_k: 1, sigma, align_corners, select: Select::Last };
-        let patches = [0.0, 3.0, 6.0, 9.0];
-        let row = |align_corners| scoring(align_corners, 0.0).map(&patches, (2, 2), (4, 4))[..4].to_vec();
-        assert_eq!(row(true), [0.0, 1.0, 2.0, 3.0], "corners are patches");
-        assert_eq!(row(false), [0.0, 0.75, 2.25, 3.0], "patches are areas");
-        assert_ne!(scoring(true, 1.0).map(&patches, (2, 2), (4, 4))[..4], row(true), "smoothed");
     }
 }

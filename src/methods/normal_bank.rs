@@ -48,16 +48,39 @@ tables! {
         ratio: f64 = 0.1,
         /// Which rows compete.
         scope: Scope = Scope::Joint,
-        /// Random projection before the coreset, for every bank of the method; 0 = none.
+        /// Random projection before the coreset; 0 = none.
         #[schemars(range(max = 16384))]
         projection: usize = 128,
         /// How its weights are drawn.
         projection_kind: ProjectionKind = ProjectionKind::Uniform,
-        /// Greedy coreset semantics, for every bank of the method.
+        /// Greedy coreset semantics.
         selection: Selection = Selection::Approximate,
         /// Random start rows of the `approximate` selection.
         #[schemars(range(min = 1, max = 1000))]
         starts: usize = 10,
+    }
+}
+
+tables! {
+    /// How rows are selected: `bank.normal` has the same keys.
+    Coreset {
+        /// Random projection before the selection; 0 = none.
+        #[schemars(range(max = 16384))]
+        projection: usize = 128,
+        /// How its weights are drawn.
+        projection_kind: ProjectionKind = ProjectionKind::Uniform,
+        /// Greedy coreset semantics.
+        selection: Selection = Selection::Approximate,
+        /// Random start rows of the `approximate` selection.
+        #[schemars(range(min = 1, max = 1000))]
+        starts: usize = 10,
+    }
+}
+
+impl From<&Coreset> for NormalBank {
+    fn from(own: &Coreset) -> Self {
+        let Coreset { projection, projection_kind, selection, starts } = *own;
+        NormalBank { projection, projection_kind, selection, starts, ..NormalBank::default() }
     }
 }
 

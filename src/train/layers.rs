@@ -1,7 +1,6 @@
 //! Layers as functions of named parameters.
 
-use burn::tensor::Tensor;
-use burn::tensor::activation;
+use burn::tensor::{Device, Tensor, activation};
 
 use super::parameters::Parameters;
 
@@ -16,6 +15,8 @@ pub enum BatchNormMode {
     Train,
     /// The running statistics.
     Evaluate,
+    /// Statistics of the rows at hand; none is remembered.
+    Batch,
 }
 
 /// x·Wᵀ + b; x is rows × inputs.
@@ -33,14 +34,16 @@ pub fn batch_norm(parameters: &mut Parameters, name: &str, x: Tensor<2>, mode: B
     let key = |part: &str| format!("{name}.{part}");
     let (mean, variance) = match mode {
         BatchNormMode::Evaluate => (parameters.get(&key("running_mean")), parameters.get(&key("running_var"))),
-        BatchNormMode::Train => {
+        BatchNormMode::Train | BatchNormMode::Batch => {
             let rows = x.dims()[0] as f64;
             let mean = x.clone().mean_dim(0);
             let centred = x.clone() - mean.clone();
             let variance = (centred.clone() * centred).mean_dim(0);
-            let unbiased = variance.clone().detach() * (rows / (rows - 1.0).max(1.0));
-            remember(parameters, &key("running_mean"), mean.clone().detach());
-            remember(parameters, &key("running_var"), unbiased);
+            if mode == BatchNormMode::Train {
+                let unbiased = variance.clone().detach() * (rows / (rows - 1.0).max(1.0));
+                remember(parameters, &key("running_mean"), mean.clone().detach());
+                remember(parameters, &key("running_var"), unbiased);
+            }
             (mean, variance)
         }
     };
@@ -65,7 +68,56 @@ fn remember(parameters: &mut Parameters, name: &str, value: Tensor<2>) {
     parameters.set_buffer(name, old * (1.0 - MOMENTUM) + value * MOMENTUM);
 }
 
-/// x where positive, 0.2·x elsewhere.
-pub fn leaky_relu(x: Tensor<2>) -> Tensor<2> {
-    activation::leaky_relu(x, 0.2)
+/// A network from rows to one value each: blocks of Linear, BatchNorm and LeakyReLU (slope 0.2), and a last layer without
+/// bias. Its parameters are called `prefix.BLOCK.linear`, `prefix.BLOCK.bn` (blocks from 1) and `prefix.out`.
+#[derive(Clone, Copy, Debug)]
+pub struct Mlp {
+    /// In front of its parameters' names.
+    pub prefix: &'static str,
+    /// Columns of the rows.
+    pub inputs: usize,
+    /// How many blocks.
+    pub blocks: usize,
+    /// Their width.
+    pub hidden: usize,
+    /// Every block but the first adds what it gets.
+    pub skips: bool,
+}
+
+impl Mlp {
+    /// Adds freshly drawn parameters.
+    pub fn add(&self, parameters: &mut Parameters, seed: u64, device: &Device) {
+        for block in 1..=self.blocks {
+            let inputs = if block == 1 { self.inputs } else { self.hidden };
+            parameters.add_linear(&self.name(block, "linear"), inputs, self.hidden, true, seed, device);
+            parameters.add_batch_norm(&self.name(block, "bn"), self.hidden, device);
+        }
+        parameters.add_linear(&format!("{}.out", self.prefix), self.hidden, 1, false, seed, device);
+    }
+
+    /// How many numbers are learned.
+    pub fn size(&self) -> usize {
+        let block = |inputs: usize| self.hidden * (inputs + 3);
+        block(self.inputs) + (self.blocks - 1) * block(self.hidden) + self.hidden
+    }
+
+    /// The biases in front of batch normalisations, which remove what all rows share: their true gradient is zero.
+    pub fn zero_gradient(&self) -> impl Iterator<Item = String> {
+        (1..=self.blocks).map(|block| self.name(block, "linear.bias"))
+    }
+
+    /// One value for each row.
+    pub fn forward(&self, parameters: &mut Parameters, rows: Tensor<2>, mode: BatchNormMode) -> Tensor<2> {
+        let mut hidden = rows;
+        for block in 1..=self.blocks {
+            let inner = linear(parameters, &self.name(block, "linear"), hidden.clone());
+            let out = activation::leaky_relu(batch_norm(parameters, &self.name(block, "bn"), inner, mode), 0.2);
+            hidden = if self.skips && block > 1 { hidden + out } else { out };
+        }
+        linear_bias_free(parameters, &format!("{}.out", self.prefix), hidden)
+    }
+
+    fn name(&self, block: usize, part: &str) -> String {
+        format!("{}.{block}.{part}", self.prefix)
+    }
 }

@@ -16,7 +16,7 @@ mod score;
 
 pub use fit::{EpochLosses, Keep, Learner, class_images, fit, patches_per_step};
 pub use gradients::{add_gradients, clip_gradients};
-pub use layers::{BATCH_NORM_EPSILON, BatchNormMode, batch_norm, layer_norm, leaky_relu, linear, linear_bias_free};
+pub use layers::{BATCH_NORM_EPSILON, BatchNormMode, Mlp, batch_norm, layer_norm, linear};
 pub use optimizer::{Group, Optimizer, OptimizerKind};
 pub use parameters::{Parameters, download, upload, upload_images};
-pub use score::{Forward, Pass, SCORE_CHUNK_IMAGES, ScoreImages};
+pub use score::{Forward, ImageScore, Pass, SCORE_CHUNK_IMAGES, ScoreImages};

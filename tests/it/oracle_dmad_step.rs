@@ -61,7 +61,7 @@ impl Features {
         };
         PatchRows {
             patch: on(queries, device),
-            normal: Some(neighbour(self.normal_bank())),
+            normal: neighbour(self.normal_bank()),
             abnormal: Some(neighbour(self.abnormal_bank())),
             rows_per_image: vec![queries.len()],
         }
@@ -82,7 +82,7 @@ fn noise(oracle: &Json) -> Vec<f32> {
 
 /// The parameters of a case: hash values by the oracle's rule, in the network's own shapes.
 fn parameters(network: &Network, names: &[&str], device: &Device) -> Parameters {
-    let mut parameters = network.initial(DIM, 0, device);
+    let mut parameters = network.initial(0, device);
     let own: Vec<&str> = names.iter().copied().filter(|name| parameters.contains(name)).collect();
     for name in own {
         let stream = names.iter().position(|known| *known == name).expect("listed") as u64;
@@ -130,7 +130,7 @@ impl Case {
     }
 
     fn network(&self) -> Network {
-        Network::new(&self.params, true, true)
+        Network::new(&self.params, DIM, true)
     }
 
     fn parameters(&self, device: &Device) -> Parameters {
@@ -153,9 +153,9 @@ impl Case {
         let expected = &self.case["eval"];
         let mode = BatchNormMode::Evaluate;
         let normals = self.features.rows(self.features.normals(), &device);
-        for (name, neighbour) in [("k_n", &normals.normal), ("k_a", &normals.abnormal)] {
-            let neighbour = neighbour.clone().expect("a bank");
-            let knowledge = network.knowledge(&mut parameters, &normals, neighbour, mode);
+        let abnormal = normals.abnormal.clone().expect("a bank");
+        for (bank, (name, neighbour)) in [("k_n", normals.normal.clone()), ("k_a", abnormal)].into_iter().enumerate() {
+            let knowledge = network.knowledge(&mut parameters, &normals, bank, neighbour, mode);
             check_description(name, &download(knowledge), &expected[name], 1e-5);
         }
         let described = network.describe(&mut parameters, &normals, mode);

@@ -66,7 +66,7 @@ impl Case {
 
     /// The network with the oracle's hash weights.
     fn parameters(&self, device: &Device) -> Parameters {
-        let mut parameters = Network::new(&params()).initial(DIM, 0, device);
+        let mut parameters = Network::new(&params(), DIM).initial(0, device);
         for (module, seed, key, name) in NAMES {
             let listed = self.oracle["keys"][module].as_array().expect("keys");
             let entry = listed.iter().find(|entry| entry[1] == key).expect("listed");
@@ -88,7 +88,7 @@ impl Case {
     }
 
     fn trainer(&self, device: &Device) -> Trainer {
-        Trainer::new(&params(), self.parameters(device))
+        Trainer::new(&params(), Network::new(&params(), DIM), self.parameters(device))
     }
 }
 
@@ -118,7 +118,7 @@ fn check_norm(what: &str, values: &[f32], expected: f64, tolerance: f64) {
 
 /// Adapted features, D, image scores and maps in evaluation mode. `maps`: all pixels, where the oracle ships them.
 fn check_evaluation(parameters: &Parameters, rows: Tensor<2>, expected: &Json, images: &Json, maps: Option<&[f32]>) {
-    let (network, mut parameters) = (Network::new(&params()), parameters.clone());
+    let (network, mut parameters) = (Network::new(&params(), DIM), parameters.clone());
     let adapted = network.adapt(&parameters, rows.clone());
     let described = |what: &str, values: &[f32], name: &str| {
         check_samples(what, values, &expected[name], TOLERANCE);
@@ -186,7 +186,7 @@ fn losses_and_gradients_of_simplenet_follow_the_reference() {
         expected["zero_gradient"].as_array().expect("names").iter().filter_map(Json::as_str).collect();
     let mut own_zero: Vec<&str> = truly_zero.iter().map(|name| own_name(name)).collect();
     own_zero.sort_unstable();
-    assert_eq!(Network::new(&params()).zero_gradient(), own_zero);
+    assert_eq!(Network::new(&params(), DIM).zero_gradient(), own_zero);
     for (name, norm) in norms {
         let found = gradient(&trainer.parameters, own_name(name), &gradients);
         if truly_zero.contains(&name.as_str()) {
@@ -203,7 +203,7 @@ fn losses_and_gradients_of_simplenet_follow_the_reference() {
 /// D of real and fake rows in the first step, and how many are beyond the margin on their side.
 fn check_training_scores(case: &Case, expected: &Json) {
     let device = Device::flex();
-    let (network, mut parameters) = (Network::new(&params()), case.parameters(&device));
+    let (network, mut parameters) = (Network::new(&params(), DIM), case.parameters(&device));
     let real = network.adapt(&parameters, case.rows(&device));
     let both = Tensor::cat(vec![real.clone(), real + noise_on(0, &device)], 0);
     let scores = download(network.judge(&mut parameters, both, BatchNormMode::Train));
@@ -266,7 +266,7 @@ fn coupled_weight_decay_moves_a_bias_without_gradient_by_the_learning_rate() {
 
 #[test]
 fn simplenet_has_as_many_parameters_as_published() {
-    let parameters = Network::new(&Params::default()).initial(1536, 0, &Device::flex());
+    let parameters = Network::new(&Params::default(), 1536).initial(0, &Device::flex());
     let count = |prefix: &str| -> usize {
         let names = parameters.learned_names().filter(|name| name.starts_with(prefix));
         names.map(|name| parameters.get(name).dims().iter().product::<usize>()).sum()
@@ -276,8 +276,8 @@ fn simplenet_has_as_many_parameters_as_published() {
     let deep =
         serde_json::from_value(json!({ "adaptor": { "layers": 3 }, "discriminator": { "blocks": 2, "hidden": 5 } }));
     for params in [Params::default(), deep.expect("parameters")] {
-        let network = Network::new(&params);
-        assert_eq!(network.size(24), network.initial(24, 0, &Device::flex()).count(), "{params:?}");
+        let network = Network::new(&params, 24);
+        assert_eq!(network.size(), network.initial(0, &Device::flex()).count(), "{params:?}");
     }
 }
 
@@ -290,7 +290,8 @@ fn without_noise_or_without_an_opinion_the_loss_is_what_it_must_be() {
     assert!(losses.total > 1.0 && losses.total < 2.0, "{losses:?}");
     let mut silent = case.parameters(&device);
     silent.insert("discriminator.out.weight", vec![0.0; HIDDEN], [1, HIDDEN], &device);
-    let losses = Trainer::new(&params(), silent).loss(case.rows(&device), noise_on(0, &device)).1;
+    let losses =
+        Trainer::new(&params(), Network::new(&params(), DIM), silent).loss(case.rows(&device), noise_on(0, &device)).1;
     assert_eq!((losses.real, losses.fake, losses.total), (0.5, 0.5, 1.0));
 }
 
@@ -298,7 +299,7 @@ fn without_noise_or_without_an_opinion_the_loss_is_what_it_must_be() {
 fn an_images_scores_do_not_depend_on_the_images_beside_it() {
     let case = Case::new();
     let device = Device::flex();
-    let (network, mut parameters) = (Network::new(&params()), case.parameters(&device));
+    let (network, mut parameters) = (Network::new(&params(), DIM), case.parameters(&device));
     let together = download(network.score(&mut parameters, case.rows(&device)));
     for (image, expected) in together.chunks(PATCHES).enumerate() {
         let own = image * PATCHES..(image + 1) * PATCHES;

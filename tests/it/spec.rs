@@ -296,9 +296,9 @@ fn a_sweep_over_methods_gives_each_its_own_defaults_and_its_swept_keys() {
 
 #[test]
 fn contradicting_parameters_of_a_method_are_told_at_the_swept_value() {
-    let text = format!("{BASE}knowledge.distance = false\n[sweep]\n\"protocol.seen.count\" = [0, 1]\n");
+    let text = format!("{BASE}score.image = \"map\"\n[sweep]\n\"method.score.top_k\" = [1, 5]\n");
     let fault = refused(&text);
-    assert!(fault.contains("e.toml:4:22") && fault.contains("there is no knowledge"), "{fault}");
+    assert!(fault.contains("e.toml:6:28") && fault.contains("is the map's maximum"), "{fault}");
     let fault = refused("dataset = \"mini\"\n[method]\nname = \"patchcore\"\nscore.reweight = 1\n");
     assert!(fault.contains("e.toml:4:18") && fault.contains("use 0 (off) or at least 2"), "{fault}");
     let fault = refused("dataset = \"mini\"\n");

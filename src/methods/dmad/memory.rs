@@ -66,7 +66,7 @@ impl Memory {
         let seen = (!patches.seen.is_empty()).then(|| graph.add(patches));
         let normal = bank.normal.stage(graph, inputs);
         let outlier = match bank.outlier.enabled {
-            true => Some(OutlierBank::stage(graph, inputs, &bank.outlier, bank.normal.coreset())?),
+            true => Some(OutlierBank::stage(graph, inputs, &bank.outlier, bank.outlier_coreset())?),
             false => None,
         };
         let used = seen.as_ref().filter(|_| bank.seen.enabled || bank.center.enabled);
@@ -193,7 +193,7 @@ impl HostRows {
         let shape = [self.len(), self.dim];
         PatchRows {
             patch: upload(self.patch, shape, device),
-            normal: Some(upload(self.normal, shape, device)),
+            normal: upload(self.normal, shape, device),
             abnormal: (!self.abnormal.is_empty()).then(|| upload(self.abnormal, shape, device)),
             rows_per_image: self.rows_per_image,
         }

@@ -20,27 +20,33 @@ pub use trainer::{StepLosses, Trainer};
 
 use self::banks::OutlierBank;
 use self::memory::{Memory, Own};
+use self::params::Train;
 use self::score::Score;
 use self::seen::{SeenBank, SeenPatches};
 use self::train::Train as TrainStage;
 use super::trial::Trial;
-use super::{BankPart, ExtraDataset, Given, Method, Outputs, Parameters, Scoring, training_labels};
+use super::{BankPart, ExtraDataset, Given, ImageScore, Method, Outputs, Parameters, Scoring, Select, training_labels};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, RowsOf, StageKind};
 use crate::spec::{MethodContext, MethodFault};
-use crate::train::ScoreImages;
+use crate::train::{Keep, ScoreImages};
 
 impl Params {
-    /// What training uses beyond its inputs: banks, filter and neighbours are in these, scores come after.
+    /// What training uses beyond its inputs: banks, filter and neighbours are in these, scores come after. Which epoch is
+    /// reported is none of its business, only whether all are kept.
     pub fn of_training(&self) -> Params {
         let Params { bank, filter, neighbours, score, .. } = Params::default();
-        Params { bank, filter, neighbours, score, ..self.clone() }
+        let train = Train { select: Select::Last, curve: self.train.keep() == Keep::Every, ..self.train.clone() };
+        Params { bank, filter, neighbours, score, train, ..self.clone() }
     }
 
     /// What the forward pass uses.
     pub fn of_scoring(&self) -> Params {
-        let Params { noise, loss, train, .. } = Params::default();
-        Params { noise, loss, train, ..self.of_training() }
+        let Params { noise, loss, train, mut score, .. } = Params::default();
+        if self.score.image == ImageScore::Map {
+            score = params::Score { image: ImageScore::Map, sigma: self.score.sigma, ..score };
+        }
+        Params { noise, loss, train, score, ..self.of_training() }
     }
 }
 
@@ -72,11 +78,7 @@ impl Parameters for Params {
     }
 
     fn check(&self) -> Result<(), MethodFault> {
-        if self.knowledge.distance || self.attention.mode != AttentionMode::Off {
-            return Ok(());
-        }
-        Err(MethodFault::new("knowledge.distance", "without distance and without attention there is no knowledge")
-            .help("set `method.attention.mode` to token, image or literal"))
+        self.score.image.check(self.score.top_k)
     }
 }
 
@@ -95,7 +97,8 @@ impl Method for Params {
     }
 
     fn check(&self, given: &Given) -> Result<(), MethodFault> {
-        self.bank.normal.check("bank.normal", given)
+        self.bank.normal.check("bank.normal", given)?;
+        self.bank.outlier_coreset().check("bank.outlier.coreset", given)
     }
 
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {

@@ -3,114 +3,133 @@
 
 use burn::tensor::{Device, Tensor, activation};
 
-use super::params::{AttentionMode, MissingBank, NoiseWhere, Params, Scale};
-use crate::train::{BatchNormMode, Parameters, batch_norm, download, leaky_relu, linear, linear_bias_free};
+use super::params::{
+    self, AttentionMode, BatchNormLayers, BatchNormRows, BatchNormTest, MissingBank, NoiseWhere, Params, Scale,
+};
+use crate::train::{BatchNormMode, Mlp, Parameters, batch_norm, download, linear};
 
-/// The three inputs of a set of patches: the patch itself and its nearest neighbour in each bank, rows × C. A bank that
-/// does not exist gives `None`. Rows come image by image, `patches` of them each (attention over an image needs that).
+/// The three inputs of a set of patches: the patch itself and its nearest neighbour in each bank, rows × C. Rows come image
+/// by image (attention over an image needs that).
 #[derive(Clone)]
 pub struct PatchRows {
     /// Patch features q.
     pub patch: Tensor<2>,
     /// Nearest normal neighbours.
-    pub normal: Option<Tensor<2>>,
-    /// Nearest abnormal neighbours.
+    pub normal: Tensor<2>,
+    /// Nearest abnormal neighbours; `None` where there is no abnormal bank.
     pub abnormal: Option<Tensor<2>>,
     /// Rows of each image, in order.
     pub rows_per_image: Vec<usize>,
+}
+
+impl PatchRows {
+    /// The rows of all groups, one below the other.
+    fn concat(groups: &[&PatchRows]) -> Self {
+        let abnormal: Vec<Tensor<2>> = groups.iter().filter_map(|group| group.abnormal.clone()).collect();
+        PatchRows {
+            patch: Tensor::cat(groups.iter().map(|group| group.patch.clone()).collect(), 0),
+            normal: Tensor::cat(groups.iter().map(|group| group.normal.clone()).collect(), 0),
+            abnormal: (!abnormal.is_empty()).then(|| Tensor::cat(abnormal, 0)),
+            rows_per_image: groups.iter().flat_map(|group| group.rows_per_image.clone()).collect(),
+        }
+    }
 }
 
 /// The network's shape: what the parameters alone do not say.
 #[derive(Clone, Debug)]
 pub struct Network {
     params: Params,
-    has_normal: bool,
+    dim: usize,
     has_abnormal: bool,
 }
 
 impl Network {
-    /// The network of these settings, for the banks there are.
-    pub fn new(params: &Params, has_normal: bool, has_abnormal: bool) -> Self {
-        Network { params: params.clone(), has_normal, has_abnormal }
+    /// The network of these settings for patches of `dim` values, with or without an abnormal bank.
+    pub fn new(params: &Params, dim: usize, has_abnormal: bool) -> Self {
+        Network { params: params.clone(), dim, has_abnormal }
     }
 
-    /// Freshly drawn parameters for patches of `dim` values.
-    pub fn initial(&self, dim: usize, seed: u64, device: &Device) -> Parameters {
+    /// The network that judges descriptions.
+    fn mlp(&self) -> Mlp {
+        let params::Mlp { blocks, hidden, .. } = self.params.mlp;
+        Mlp { prefix: "mlp", inputs: self.dim * self.parts(), blocks, hidden, skips: true }
+    }
+
+    /// Freshly drawn parameters.
+    pub fn initial(&self, seed: u64, device: &Device) -> Parameters {
         let mut parameters = Parameters::default();
-        for name in self.projection_names() {
-            parameters.add_linear(name, dim, dim, true, seed, device);
-        }
+        let mut add = |name: &str| parameters.add_linear(name, self.dim, self.dim, true, seed, device);
+        self.projection_names().iter().for_each(|name| add(name));
         if self.params.attention.mode != AttentionMode::Off {
-            parameters.add_linear("attn.key", dim, dim, true, seed, device);
-            parameters.add_linear("attn.value", dim, dim, true, seed, device);
+            add("attn.key");
+            add("attn.value");
         }
-        if self.params.knowledge.uses_batch_norm() {
-            parameters.add_batch_norm("bn_k", dim, device);
-        }
-        let hidden = self.params.mlp.hidden;
-        for block in 1..=self.params.mlp.blocks {
-            let inputs = if block == 1 { dim * self.parts() } else { hidden };
-            parameters.add_linear(&format!("mlp.{block}.linear"), inputs, hidden, true, seed, device);
-            parameters.add_batch_norm(&format!("mlp.{block}.bn"), hidden, device);
-        }
-        parameters.add_linear("mlp.out", hidden, 1, false, seed, device);
+        self.norm_names().iter().for_each(|name| parameters.add_batch_norm(name, self.dim, device));
+        self.mlp().add(&mut parameters, seed, device);
         parameters
     }
 
-    /// How many numbers are learned for patches of `dim` values.
-    pub fn size(&self, dim: usize) -> usize {
+    /// How many numbers are learned.
+    pub fn size(&self) -> usize {
         let attention = if self.params.attention.mode == AttentionMode::Off { 0 } else { 2 };
-        let (hidden, blocks) = (self.params.mlp.hidden, self.params.mlp.blocks);
-        let knowledge = if self.params.knowledge.uses_batch_norm() { 2 * dim } else { 0 };
-        let mlp: usize =
-            (1..=blocks).map(|block| (if block == 1 { dim * self.parts() } else { hidden } + 3) * hidden).sum();
-        (self.projection_names().len() + attention) * (dim + 1) * dim + knowledge + mlp + hidden
+        let square = (self.projection_names().len() + attention) * (self.dim + 1) * self.dim;
+        square + self.norm_names().len() * 2 * self.dim + self.mlp().size()
     }
 
     /// Parameters whose gradient is zero but for rounding: a shift common to all rows is removed by the batch
     /// normalisation that follows (docs/methods/dmad.md, Fixed).
     pub fn zero_gradient(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.projection_names().iter().map(|name| format!("{name}.bias")).collect();
-        if self.params.knowledge.uses_batch_norm() {
-            names.push("bn_k.bias".into());
-        }
+        let names = self.projection_names().iter().chain(self.norm_names());
+        let mut biases: Vec<String> = names.map(|name| format!("{name}.bias")).collect();
         if matches!(self.params.attention.mode, AttentionMode::Token | AttentionMode::Image) {
-            names.push("attn.value.bias".into());
+            biases.push("attn.value.bias".into());
         }
         if self.params.attention.mode == AttentionMode::Image {
-            names.push("attn.key.bias".into()); // shifts all logits of a row alike
+            biases.push("attn.key.bias".into()); // shifts all logits of a row alike
         }
-        names.extend((1..=self.params.mlp.blocks).map(|block| format!("mlp.{block}.linear.bias")));
-        names
+        biases.extend(self.mlp().zero_gradient());
+        biases
+    }
+
+    /// The descriptions of groups of rows in training. The batch normalisation of the knowledge takes its statistics from
+    /// each group alone, one after the other, or from all of them.
+    pub fn describe_groups(&self, parameters: &mut Parameters, groups: &[&PatchRows]) -> Vec<Tensor<2>> {
+        if self.params.knowledge.batch_norm_rows == BatchNormRows::Group {
+            return groups.iter().map(|group| self.describe(parameters, group, BatchNormMode::Train)).collect();
+        }
+        let all = self.describe(parameters, &PatchRows::concat(groups), BatchNormMode::Train);
+        let mut end = 0;
+        let part = |group: &&PatchRows| {
+            let first = end;
+            end += group.patch.dims()[0];
+            all.clone().slice([first..end])
+        };
+        groups.iter().map(part).collect()
     }
 
     /// o = [P(q), P(k_n), P(k_a)], rows × (parts·C). In training, batch statistics are used and remembered, k_n first.
     pub fn describe(&self, parameters: &mut Parameters, rows: &PatchRows, mode: BatchNormMode) -> Tensor<2> {
         let names = self.projection_names();
-        let mut parts = vec![linear(parameters, names[0], rows.patch.clone())];
-        for (slot, (neighbour, exists)) in
-            [(&rows.normal, self.has_normal), (&rows.abnormal, self.has_abnormal)].into_iter().enumerate()
-        {
-            let name = names[(slot + 1).min(names.len() - 1)];
-            match neighbour {
-                Some(neighbour) if exists => {
-                    let knowledge = self.knowledge(parameters, rows, neighbour.clone(), mode);
-                    parts.push(linear(parameters, name, knowledge));
-                }
-                _ if self.params.knowledge.missing_bank == MissingBank::Zero => {
-                    parts.push(linear(parameters, name, rows.patch.zeros_like()));
-                }
-                _ => {}
-            }
+        let name = |part: usize| names[part.min(names.len() - 1)];
+        let mut parts = vec![linear(parameters, name(0), rows.patch.clone())];
+        for (bank, neighbour) in [Some(&rows.normal), rows.abnormal.as_ref()].into_iter().enumerate() {
+            let knowledge = match neighbour.filter(|_| self.params.has_knowledge()) {
+                Some(neighbour) => self.knowledge(parameters, rows, bank, neighbour.clone(), mode),
+                None if self.params.knowledge.missing_bank == MissingBank::Zero => rows.patch.zeros_like(),
+                None => continue,
+            };
+            parts.push(linear(parameters, name(bank + 1), knowledge));
         }
         Tensor::cat(parts, 1)
     }
 
-    /// k = BN((q − neighbour) + A): the distance, the attention, or both (Eq. 7, 8).
+    /// k = BN((q − neighbour) + A): the distance, the attention, or both (Eq. 7, 8). `bank` is 0 for the normal one, 1 for
+    /// the abnormal one.
     pub fn knowledge(
         &self,
         parameters: &mut Parameters,
         rows: &PatchRows,
+        bank: usize,
         neighbour: Tensor<2>,
         mode: BatchNormMode,
     ) -> Tensor<2> {
@@ -120,13 +139,15 @@ impl Network {
         let knowledge = match (distance, attention) {
             (Some(distance), Some(attention)) => distance + attention,
             (Some(part), None) | (None, Some(part)) => part,
-            (None, None) => unreachable!("refused when the parameters were resolved"),
+            (None, None) => unreachable!("there is no knowledge to describe"),
         };
-        if self.params.knowledge.uses_batch_norm() {
-            batch_norm(parameters, "bn_k", knowledge, mode)
-        } else {
-            knowledge
-        }
+        let names = self.norm_names();
+        let Some(name) = names.get(bank.min(names.len().saturating_sub(1))) else { return knowledge };
+        let at_test = match self.params.knowledge.batch_norm_test {
+            BatchNormTest::Running => BatchNormMode::Evaluate,
+            BatchNormTest::Batch => BatchNormMode::Batch,
+        };
+        batch_norm(parameters, name, knowledge, if mode == BatchNormMode::Evaluate { at_test } else { mode })
     }
 
     /// A(q, neighbour). In `token` mode every patch is its own sequence of one, the softmax of a single logit is 1, and
@@ -157,13 +178,7 @@ impl Network {
 
     /// Ψ(o), rows × 1: positive = normal. h₁ = f₁(o), hᵢ₊₁ = hᵢ + fᵢ(hᵢ), f = LeakyReLU(BN(Linear)).
     pub fn judge(&self, parameters: &mut Parameters, described: Tensor<2>, mode: BatchNormMode) -> Tensor<2> {
-        let mut hidden = described;
-        for block in 1..=self.params.mlp.blocks {
-            let linear = linear(parameters, &format!("mlp.{block}.linear"), hidden.clone());
-            let out = leaky_relu(batch_norm(parameters, &format!("mlp.{block}.bn"), linear, mode));
-            hidden = if block == 1 { out } else { hidden + out };
-        }
-        linear_bias_free(parameters, "mlp.out", hidden)
+        self.mlp().forward(parameters, described, mode)
     }
 
     /// Ψ of patches in evaluation mode, one value per row.
@@ -172,42 +187,48 @@ impl Network {
         download(self.judge(parameters, described, BatchNormMode::Evaluate))
     }
 
-    /// The descriptions of pseudo-anomalies: noise on the described patches, one C-vector repeated on every part
-    /// (`shared_blocks`) or drawn for each. With `where = "q"` the noise is on the patch instead, neighbours kept.
-    pub fn disturb(
-        &self,
-        parameters: &mut Parameters,
-        rows: &PatchRows,
-        normal: Tensor<2>,
-        noise: Tensor<2>,
-    ) -> Tensor<2> {
+    /// The patches of pseudo-anomalies where the noise is on them (`where = "q"`): their neighbours are kept.
+    pub fn disturbed_patches(&self, rows: &PatchRows, noise: &Tensor<2>) -> Option<PatchRows> {
+        let disturbed = || PatchRows { patch: rows.patch.clone() + noise.clone(), ..rows.clone() };
+        (self.params.noise.place == NoiseWhere::Q).then(disturbed)
+    }
+
+    /// The descriptions of pseudo-anomalies where the noise is on those of normal patches: one C-vector repeated on every part
+    /// (`shared_blocks`) or a draw for each.
+    pub fn disturb(&self, normal: Tensor<2>, noise: Tensor<2>) -> Tensor<2> {
+        let repeated = self.params.noise.shared_blocks;
+        normal + if repeated { Tensor::cat(vec![noise; self.parts()], 1) } else { noise }
+    }
+
+    /// Columns of the noise.
+    pub fn noise_width(&self) -> usize {
         match self.params.noise.place {
-            NoiseWhere::O if self.params.noise.shared_blocks => normal + Tensor::cat(vec![noise; self.parts()], 1),
-            NoiseWhere::O => normal + noise,
-            NoiseWhere::Q => {
-                let disturbed = PatchRows { patch: rows.patch.clone() + noise, ..rows.clone() };
-                self.describe(parameters, &disturbed, BatchNormMode::Train)
-            }
+            NoiseWhere::O if !self.params.noise.shared_blocks => self.dim * self.parts(),
+            _ => self.dim,
         }
     }
 
-    /// Columns of the noise that `disturb` takes.
-    pub fn noise_width(&self, dim: usize) -> usize {
-        match self.params.noise.place {
-            NoiseWhere::O if !self.params.noise.shared_blocks => dim * self.parts(),
-            _ => dim,
-        }
-    }
-
-    /// Blocks of width C in o: the patch, and each bank that exists (or that is filled with zeros).
+    /// Blocks of width C in o: the patch, and what is known from each bank (or zeros in its place).
     fn parts(&self) -> usize {
         match self.params.knowledge.missing_bank {
             MissingBank::Zero => 3,
-            MissingBank::Drop => 1 + usize::from(self.has_normal) + usize::from(self.has_abnormal),
+            MissingBank::Drop if self.params.has_knowledge() => 2 + usize::from(self.has_abnormal),
+            MissingBank::Drop => 1,
         }
     }
 
     fn projection_names(&self) -> &'static [&'static str] {
         if self.params.projection.shared { &["proj"] } else { &["proj", "proj_n", "proj_a"] }
+    }
+
+    /// The batch normalisations of the knowledge: one for each bank there is, or one for all.
+    fn norm_names(&self) -> &'static [&'static str] {
+        let used = self.params.knowledge.uses_batch_norm() && self.params.has_knowledge();
+        match (used, self.params.knowledge.batch_norm_layers, self.has_abnormal) {
+            (false, ..) => &[],
+            (true, BatchNormLayers::Shared, _) => &["bn_k"],
+            (true, BatchNormLayers::PerBank, false) => &["bn_k_n"],
+            (true, BatchNormLayers::PerBank, true) => &["bn_k_n", "bn_k_a"],
+        }
     }
 }

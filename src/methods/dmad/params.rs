@@ -4,8 +4,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::methods::{NormalBank, Select};
-use crate::train::OptimizerKind;
+use crate::methods::{Coreset, ImageScore, NormalBank, Select};
+use crate::train::{Keep, OptimizerKind};
 
 /// A number, or "auto".
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,7 +17,22 @@ pub enum AutoNumber {
     Auto(AutoWord),
 }
 
+/// How rows of M_o are selected.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OutlierCoreset {
+    /// As those of M_n.
+    AsNormal(NormalWord),
+    /// By settings of its own.
+    Own(Coreset),
+}
+
 words! {
+    /// The word "normal".
+    NormalWord {
+        /// As `bank.normal` says.
+        Normal,
+    }
     /// The word "auto".
     AutoWord {
         /// Depends on the setting.
@@ -78,6 +93,27 @@ words! {
         On,
         /// Never.
         Off,
+    }
+    /// How many batch normalisations the knowledge has.
+    BatchNormLayers {
+        /// One that sees both banks' (released code).
+        Shared,
+        /// One for each bank.
+        PerBank,
+    }
+    /// Which rows the statistics of the knowledge's batch normalisation are taken from in training.
+    BatchNormRows {
+        /// Normal patches and seen anomalies apart, one after the other.
+        Group,
+        /// Both together.
+        All,
+    }
+    /// What the knowledge's batch normalisation uses when patches are scored.
+    BatchNormTest {
+        /// What was remembered in training.
+        Running,
+        /// The statistics of the four images that are scored together (the released code never leaves training mode).
+        Batch,
     }
     /// What stands for a bank that does not exist.
     MissingBank {
@@ -147,6 +183,9 @@ tables! {
         /// Share of the mixed patches that is kept.
         #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
         ratio: f64 = 0.1,
+        /// How they are selected: "normal" (as `bank.normal` says), or a table of its own with `projection`, `projection_kind`,
+        /// `selection`, `starts`.
+        coreset: OutlierCoreset = OutlierCoreset::AsNormal(NormalWord::Normal),
     }
     /// M_as.
     SeenBank {
@@ -185,10 +224,16 @@ tables! {
     }
     /// What is known of a patch from its neighbours.
     Knowledge {
-        /// The difference to the neighbour (Eq. 7).
+        /// The difference to the neighbour (Eq. 7). Without it and without attention nothing is known of a patch but itself.
         distance: bool = true,
         /// Batch normalisation of the knowledge.
         batch_norm: Switch = Switch::Auto,
+        /// One for both banks' knowledge, or one for each.
+        batch_norm_layers: BatchNormLayers = BatchNormLayers::Shared,
+        /// Which rows its statistics are taken from in training.
+        batch_norm_rows: BatchNormRows = BatchNormRows::Group,
+        /// Which statistics it uses when patches are scored.
+        batch_norm_test: BatchNormTest = BatchNormTest::Running,
         /// What stands for a bank that does not exist.
         missing_bank: MissingBank = MissingBank::Drop,
     }
@@ -275,15 +320,43 @@ tables! {
         weight_decay_mlp: f64 = 1e-5,
         /// Which epoch is reported.
         select: Select = Select::Last,
+        /// Keep the scores of every epoch, so that the record shows how the image AUROC went; `select` still chooses.
+        curve: bool = false,
     }
     /// From patch scores to image scores and maps.
     Score {
+        /// What an image's score is taken from.
+        image: ImageScore = ImageScore::Patches,
         /// The image score is the mean of this many largest patch scores (1 = maximum).
         #[schemars(range(min = 1))]
         top_k: usize = 5,
         /// Standard deviation of the Gaussian on the map, in pixels of the evaluation size.
         #[schemars(range(min = 0.0, max = 1000.0))]
         sigma: f64 = 4.0,
+    }
+}
+
+impl Train {
+    /// Which epochs' parameters are kept.
+    pub fn keep(&self) -> Keep {
+        self.select.keep(self.curve)
+    }
+}
+
+impl Params {
+    /// Whether anything is known of a patch from its neighbours.
+    pub fn has_knowledge(&self) -> bool {
+        self.knowledge.distance || self.attention.mode != AttentionMode::Off
+    }
+}
+
+impl Bank {
+    /// How rows of M_o are selected.
+    pub fn outlier_coreset(&self) -> NormalBank {
+        match &self.outlier.coreset {
+            OutlierCoreset::AsNormal(_) => self.normal.coreset(),
+            OutlierCoreset::Own(own) => NormalBank::from(own).coreset(),
+        }
     }
 }
 

@@ -28,15 +28,15 @@ impl Forward for Score {
     const VERSION: u32 = 1;
 
     fn work(&self) -> (f64, usize) {
-        let network = Network::new(&self.settings, true, !self.memory.abnormal.is_empty());
-        (2.0 * self.shape.patches() as f64 * network.size(self.shape.dim) as f64, 0)
+        let network = Network::new(&self.settings, self.shape.dim, !self.memory.abnormal.is_empty());
+        (2.0 * self.shape.patches() as f64 * network.size() as f64, 0)
     }
 
     fn open<'a>(&'a self, job: &'a Job, device: &'a Device) -> Result<Pass<'a>> {
         let (banks, queries) = (self.memory.open(job)?, self.queries.open(job)?);
-        let network = Network::new(&self.settings, true, !banks.abnormal.is_empty());
         let (patches, dim) = (self.shape.patches(), self.shape.dim);
-        let parameters = network.initial(dim, 0, device);
+        let network = Network::new(&self.settings, dim, !banks.abnormal.is_empty());
+        let parameters = network.initial(0, device);
         let score = move |parameters: &Parameters, images: &[usize]| {
             let mut rows = HostRows::new(dim);
             for image in images {
@@ -45,6 +45,7 @@ impl Forward for Score {
             let psi = network.evaluate(&mut parameters.clone(), &rows.upload(device));
             psi.into_iter().map(|value| -value).collect()
         };
-        Ok(Pass { parameters, patch_scores: Box::new(score), image_score: None })
+        let image_score = self.settings.score.image.rule(self.shape, self.settings.score.sigma);
+        Ok(Pass { parameters, patch_scores: Box::new(score), image_score })
     }
 }

@@ -51,8 +51,8 @@ impl Compute for Train {
         let per_image = patches_per_step(train.patches_per_image, self.shape.patches());
         let anomalies = if self.seen.is_some() { train.anomaly_batch as f64 / train.batch as f64 } else { 0.0 };
         let rows = (self.shape.images * per_image * train.epochs) as f64 * (2.0 + anomalies);
-        let learned = Network::new(&self.settings, true, !self.memory.abnormal.is_empty()).size(self.shape.dim);
-        let kept = train.select.keep().count(train.epochs);
+        let learned = Network::new(&self.settings, self.shape.dim, !self.memory.abnormal.is_empty()).size();
+        let kept = train.keep().count(train.epochs);
         let step_rows = (2 * train.batch + train.anomaly_batch) * per_image;
         let activations = 4 * step_rows * (10 * self.shape.dim + 6 * mlp.blocks * mlp.hidden);
         Work::matrix(kept, learned, 6.0 * rows * learned as f64).with_memory(activations + 16 * learned)
@@ -63,7 +63,7 @@ impl Compute for Train {
         let mut training = Training::new(self, job)?;
         let steps = training.images.len().div_ceil(train.batch) * train.epochs;
         let note = json!({ "steps": steps, "noise_std": training.noise_std });
-        fit(job, &mut training, train.epochs, train.select.keep(), note)
+        fit(job, &mut training, train.epochs, train.keep(), note)
     }
 }
 
@@ -97,8 +97,8 @@ impl<'a> Training<'a> {
             return Err(Error::method("no seen anomaly has an abnormal patch", help));
         }
         let unit = if params.noise.relative { standard_deviation(banks.normal) } else { 1.0 };
-        let network = Network::new(params, true, !banks.abnormal.is_empty());
-        let parameters = network.initial(stage.shape.dim, stage.seed, &device);
+        let network = Network::new(params, stage.shape.dim, !banks.abnormal.is_empty());
+        let parameters = network.initial(stage.seed, &device);
         let mut anomalies: Vec<usize> = (0..seen_images.len()).collect();
         stream(stage.seed, Purpose::AnomalyOrder, 0).shuffle(&mut anomalies);
         Ok(Training {
@@ -146,7 +146,7 @@ impl<'a> Training<'a> {
 
     /// Gaussian noise for `rows` patches.
     fn noise(&self, rows: usize, step: u64) -> Tensor<2> {
-        let width = self.trainer.network.noise_width(self.stage.shape.dim);
+        let width = self.trainer.network.noise_width();
         let mut noise = Matrix::zeros(rows, width);
         stream(self.stage.seed, Purpose::FeatureNoise, step).fill_normal(noise.data_mut(), self.noise_std);
         upload(noise.into_data(), [rows, width], &self.device)

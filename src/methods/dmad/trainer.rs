@@ -71,16 +71,17 @@ impl Trainer {
         noise: Tensor<2>,
         anomalous: Option<&PatchRows>,
     ) -> (Tensor<2>, StepLosses) {
-        let (network, mode) = (&self.network, BatchNormMode::Train);
-        let described = network.describe(&mut self.parameters, normal, mode);
-        let disturbed = network.disturb(&mut self.parameters, normal, described.clone(), noise);
-        let rows = described.dims()[0];
-        let mut groups = vec![described, disturbed];
-        if let Some(anomalous) = anomalous {
-            groups.push(network.describe(&mut self.parameters, anomalous, mode));
+        let network = &self.network;
+        let disturbed = network.disturbed_patches(normal, &noise);
+        let described_rows: Vec<&PatchRows> =
+            [Some(normal), disturbed.as_ref(), anomalous].into_iter().flatten().collect();
+        let mut groups = network.describe_groups(&mut self.parameters, &described_rows);
+        if disturbed.is_none() {
+            groups.insert(1, network.disturb(groups[0].clone(), noise));
         }
+        let rows = groups[0].dims()[0];
         let total_rows: usize = groups.iter().map(|group| group.dims()[0]).sum();
-        let scores = network.judge(&mut self.parameters, Tensor::cat(groups, 0), mode);
+        let scores = network.judge(&mut self.parameters, Tensor::cat(groups, 0), BatchNormMode::Train);
         let margin = self.params.loss.margin;
         let hinge = |range: std::ops::Range<usize>, sign: f64| {
             activation::relu(scores.clone().slice([range]) * sign + margin).mean_dim(0)

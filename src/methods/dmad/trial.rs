@@ -1,6 +1,6 @@
 //! DMAD's small study and its keys, for tests.
 
-use crate::methods::trial::Differs::{Images, Metrics, Patches};
+use crate::methods::trial::Differs::{Curve, Images, Metrics, Patches};
 use crate::methods::trial::Promise::{LargerBanks, LowerImages, MoreParameters, SmootherMaps};
 use crate::methods::trial::{Assignment, Knob, Trial};
 
@@ -45,6 +45,17 @@ const KNOBS: &[Knob] = &[
     Knob::new("bank.outlier.images_per_category", &["1", "2"], Patches).promises(&[LargerBanks]),
     Knob::new("bank.outlier.beta", &["0.6", "1.0", "0.0"], Patches),
     Knob::new("bank.outlier.ratio", &["0.2", "0.4"], Patches).promises(&[LargerBanks]),
+    Knob::new(
+        "bank.outlier.coreset",
+        &[
+            "\"normal\"",
+            "{ projection = 4 }",
+            "{ projection = 8, projection_kind = \"gaussian\" }",
+            "{ projection = 8, selection = \"plain\" }",
+            "{ projection = 8, starts = 7 }",
+        ],
+        Patches,
+    ),
     Knob::new("bank.seen.enabled", &["false", "true"], Patches).within(&[SEEN]).promises(&[LargerBanks]),
     Knob::new("bank.center.enabled", &["false", "true"], Patches).within(&[SEEN, NO_OUTLIERS]).promises(&[LargerBanks]),
     Knob::new("bank.center.std", &["0.01", "0.2"], Patches).within(ONLY_CENTER),
@@ -69,6 +80,9 @@ const KNOBS: &[Knob] = &[
     ]),
     Knob::new("knowledge.distance", &["true", "false"], Patches).within(&[TOKEN_ATTENTION]),
     Knob::new("knowledge.batch_norm", &["\"on\"", "\"off\""], Patches),
+    Knob::new("knowledge.batch_norm_layers", &["\"shared\"", "\"per_bank\""], Patches).promises(&[MoreParameters]),
+    Knob::new("knowledge.batch_norm_rows", &["\"group\"", "\"all\""], Patches).within(&[SEEN, TOKEN_ATTENTION]),
+    Knob::new("knowledge.batch_norm_test", &["\"running\"", "\"batch\""], Patches),
     Knob::new("knowledge.missing_bank", &["\"drop\"", "\"zero\""], Patches).within(&[NO_OUTLIERS]),
     Knob::new("attention.mode", &["\"token\"", "\"image\"", "\"literal\"", "\"off\""], Patches),
     Knob::new("attention.scale", &["\"none\"", "\"sqrt_c\""], Patches).within(&[IMAGE_ATTENTION]),
@@ -97,6 +111,8 @@ const KNOBS: &[Knob] = &[
     Knob::new("train.weight_decay_mlp", &["0.0", "0.5"], Patches),
     Knob::new("train.select", &["\"last\"", "\"best_test\""], Patches)
         .within(&[("method.train.epochs", "4"), ("method.train.lr_mlp", "0.1")]),
+    Knob::new("train.curve", &["false", "true"], Curve).within(&[("method.train.epochs", "4")]),
+    Knob::new("score.image", &["\"patches\"", "\"map\""], Images).within(&[("method.score.top_k", "1")]),
     Knob::new("score.top_k", &["1", "5"], Images).promises(&[LowerImages]),
     Knob::new("score.sigma", &["0.0", "1.0", "4.0"], Metrics).promises(&[SmootherMaps]),
 ];

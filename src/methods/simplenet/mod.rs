@@ -11,10 +11,9 @@ pub use network::Network;
 pub use params::{Params, Schedule, Train};
 pub use train::{StepLosses, Trainer};
 
-use self::params::ImageScore;
 use self::train::{Score, Train as TrainStage};
 use super::trial::Trial;
-use super::{Method, Outputs, Parameters, Scoring, Select, training_labels};
+use super::{ImageScore, Method, Outputs, Parameters, Scoring, Select, training_labels};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, StageKind};
 use crate::spec::MethodFault;
@@ -28,11 +27,7 @@ impl Parameters for Params {
     const TRIAL: &'static Trial = &trial::TRIAL;
 
     fn check(&self) -> Result<(), MethodFault> {
-        if self.score.image != ImageScore::Map || self.score.top_k == 1 {
-            return Ok(());
-        }
-        let message = "counts patches, but with `method.score.image = \"map\"` the score is the map's maximum";
-        Err(MethodFault::new("score.top_k", message).help("set it to 1, or `method.score.image` to patches"))
+        self.score.image.check(self.score.top_k)
     }
 }
 

@@ -2,54 +2,45 @@
 
 use burn::tensor::{Device, Tensor};
 
-use super::params::Params;
-use crate::train::{BatchNormMode, Parameters, batch_norm, leaky_relu, linear, linear_bias_free};
+use super::params::{Discriminator, Params};
+use crate::train::{BatchNormMode, Mlp, Parameters, linear};
 
 /// The network's shape: what the parameters alone do not say.
 #[derive(Clone, Copy, Debug)]
 pub struct Network {
     adaptor_layers: usize,
-    blocks: usize,
-    hidden: usize,
+    discriminator: Mlp,
+    dim: usize,
 }
 
 impl Network {
-    /// The network of these settings.
-    pub fn new(params: &Params) -> Self {
-        Network {
-            adaptor_layers: params.adaptor.layers,
-            blocks: params.discriminator.blocks,
-            hidden: params.discriminator.hidden,
-        }
+    /// The network of these settings for patches of `dim` values.
+    pub fn new(params: &Params, dim: usize) -> Self {
+        let Discriminator { blocks, hidden, .. } = params.discriminator;
+        let discriminator = Mlp { prefix: "discriminator", inputs: dim, blocks, hidden, skips: false };
+        Network { adaptor_layers: params.adaptor.layers, discriminator, dim }
     }
 
-    /// Freshly drawn parameters for patches of `dim` values.
-    pub fn initial(&self, dim: usize, seed: u64, device: &Device) -> Parameters {
+    /// Freshly drawn parameters.
+    pub fn initial(&self, seed: u64, device: &Device) -> Parameters {
         let mut parameters = Parameters::default();
         for layer in 1..=self.adaptor_layers {
-            parameters.add_linear(&format!("adaptor.{layer}"), dim, dim, true, seed, device);
+            parameters.add_linear(&format!("adaptor.{layer}"), self.dim, self.dim, true, seed, device);
         }
-        for block in 1..=self.blocks {
-            let inputs = if block == 1 { dim } else { self.hidden };
-            parameters.add_linear(&format!("discriminator.{block}.linear"), inputs, self.hidden, true, seed, device);
-            parameters.add_batch_norm(&format!("discriminator.{block}.bn"), self.hidden, device);
-        }
-        parameters.add_linear("discriminator.out", self.hidden, 1, false, seed, device);
+        self.discriminator.add(&mut parameters, seed, device);
         parameters
     }
 
-    /// How many numbers are learned for patches of `dim` values.
-    pub fn size(&self, dim: usize) -> usize {
-        let block = |inputs: usize| self.hidden * (inputs + 3);
-        let blocks = block(dim) + (self.blocks - 1) * block(self.hidden);
-        self.adaptor_layers * dim * (dim + 1) + blocks + self.hidden
+    /// How many numbers are learned.
+    pub fn size(&self) -> usize {
+        self.adaptor_layers * self.dim * (self.dim + 1) + self.discriminator.size()
     }
 
     /// Parameters whose gradient is zero but for rounding: real and fake rows are shifted alike, and the batch
     /// normalisation that follows removes what all rows share.
     pub fn zero_gradient(&self) -> Vec<String> {
         let adaptor = (1..=self.adaptor_layers).map(|layer| format!("adaptor.{layer}.bias"));
-        adaptor.chain((1..=self.blocks).map(|block| format!("discriminator.{block}.linear.bias"))).collect()
+        adaptor.chain(self.discriminator.zero_gradient()).collect()
     }
 
     /// Patch features (rows × C) to adapted features (rows × C).
@@ -59,12 +50,7 @@ impl Network {
 
     /// D of adapted features, rows × 1: positive = real. In training the statistics are those of all rows together.
     pub fn judge(&self, parameters: &mut Parameters, adapted: Tensor<2>, mode: BatchNormMode) -> Tensor<2> {
-        let mut x = adapted;
-        for block in 1..=self.blocks {
-            let inner = linear(parameters, &format!("discriminator.{block}.linear"), x);
-            x = leaky_relu(batch_norm(parameters, &format!("discriminator.{block}.bn"), inner, mode));
-        }
-        linear_bias_free(parameters, "discriminator.out", x)
+        self.discriminator.forward(parameters, adapted, mode)
     }
 
     /// Anomaly scores −D of patch features, rows × 1, in evaluation mode: each row on its own.

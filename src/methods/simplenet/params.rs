@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::methods::Select;
+use crate::methods::{ImageScore, Select};
 use crate::train::{Keep, OptimizerKind};
 
 tables! {
@@ -107,7 +107,7 @@ tables! {
 impl Train {
     /// Which epochs' parameters are kept.
     pub fn keep(&self) -> Keep {
-        if self.curve { Keep::Every } else { self.select.keep() }
+        self.select.keep(self.curve)
     }
 
     /// The discriminator's learning rate in an epoch (0-based).
@@ -119,16 +119,6 @@ impl Train {
                 self.lr_discriminator * (self.schedule_floor + (1.0 - self.schedule_floor) * fall)
             }
         }
-    }
-}
-
-words! {
-    /// What an image's score is taken from.
-    ImageScore {
-        /// The patch scores, before any smoothing.
-        Patches,
-        /// The maximum of the smoothed map at the size of the network's input (a column of other benchmarks).
-        Map,
     }
 }
 

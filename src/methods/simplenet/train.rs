@@ -6,10 +6,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::network::Network;
-use super::params::{ImageScore, Noise, Params};
+use super::params::{Noise, Params};
 use crate::device::Chosen;
 use crate::error::{Error, Result};
-use crate::maps::{gaussian, upsample};
 use crate::matrix::Rows;
 use crate::methods::Parameters as _;
 use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
@@ -49,7 +48,7 @@ impl Compute for Train {
         let Params { train, discriminator, adaptor, .. } = &*self.settings;
         let per_image = patches_per_step(train.patches_per_image, self.shape.patches());
         let rows = (2 * self.shape.images * per_image * train.epochs) as f64;
-        let learned = Network::new(&self.settings).size(self.shape.dim);
+        let learned = Network::new(&self.settings, self.shape.dim).size();
         let width = (2 + adaptor.layers) * self.shape.dim + 6 * discriminator.blocks * discriminator.hidden;
         let activations = 4 * 2 * train.batch * per_image * width;
         Work::matrix(train.keep().count(train.epochs), learned, 6.0 * rows * learned as f64)
@@ -67,8 +66,8 @@ impl Compute for Train {
             return Err(Error::method(what, "lower `method.train.batch`, or set `method.train.drop_last` to false"));
         }
         let device = self.device.get()?.autodiff();
-        let parameters = Network::new(&self.settings).initial(self.shape.dim, self.seed, &device);
-        let trainer = Trainer::new(&self.settings, parameters);
+        let network = Network::new(&self.settings, self.shape.dim);
+        let trainer = Trainer::new(&self.settings, network, network.initial(self.seed, &device));
         let mut training = Training { stage: self, trainer, classes, images, device };
         fit(job, &mut training, train.epochs, train.keep(), json!({}))
     }
@@ -98,8 +97,8 @@ pub struct StepLosses {
 
 impl Trainer {
     /// A trainer that starts from given parameters (on an autodiff device).
-    pub fn new(params: &Params, parameters: Parameters) -> Self {
-        let (network, train) = (Network::new(params), &params.train);
+    pub fn new(params: &Params, network: Network, parameters: Parameters) -> Self {
+        let train = &params.train;
         let optimizer = |prefix: &str, kind, learning_rate, weight_decay| {
             Optimizer::new(Group { prefixes: vec![prefix.into()], kind, learning_rate, weight_decay })
         };
@@ -230,29 +229,17 @@ impl Forward for Score {
     const VERSION: u32 = 1;
 
     fn work(&self) -> (f64, usize) {
-        (2.0 * self.shape.patches() as f64 * Network::new(&self.settings).size(self.shape.dim) as f64, 0)
+        (2.0 * self.shape.patches() as f64 * Network::new(&self.settings, self.shape.dim).size() as f64, 0)
     }
 
     fn open<'a>(&'a self, job: &'a Job, device: &'a Device) -> Result<Pass<'a>> {
-        let (features, network) = (job.open(&self.features)?, Network::new(&self.settings));
-        let Shape { grid, dim, side, .. } = self.shape;
-        let patches = self.shape.patches();
+        let (dim, patches) = (self.shape.dim, self.shape.patches());
+        let (features, network) = (job.open(&self.features)?, Network::new(&self.settings, dim));
         let score = move |parameters: &Parameters, images: &[usize]| {
             let rows = images.iter().map(|image| features.slice(image * patches..(image + 1) * patches));
             download(network.score(&mut parameters.clone(), upload_images(rows, dim, device)))
         };
-        let settings = &self.settings.score;
-        let maximum = move |scores: &[f32]| map_maximum(scores, grid, side, settings.sigma);
-        Ok(Pass {
-            parameters: network.initial(dim, 0, device),
-            patch_scores: Box::new(score),
-            image_score: (settings.image == ImageScore::Map).then(|| Box::new(maximum) as _),
-        })
+        let image_score = self.settings.score.image.rule(self.shape, self.settings.score.sigma);
+        Ok(Pass { parameters: network.initial(0, device), patch_scores: Box::new(score), image_score })
     }
-}
-
-/// The highest value of an image's smoothed map of `side` × `side` pixels.
-fn map_maximum(patches: &[f32], grid: (usize, usize), side: usize, sigma: f64) -> f32 {
-    let map = gaussian(&upsample(patches, grid, (side, side)), (side, side), sigma);
-    map.into_iter().fold(f32::NEG_INFINITY, f32::max)
 }

@@ -16,11 +16,11 @@ use serde_json::{Value as Json, json};
 
 use self::train::{Score as ScorePass, Train as TrainStage};
 use super::trial::Trial;
-use super::{Given, Method, Outputs, Parameters, Scoring, training_labels};
+use super::{Given, Method, Outputs, Parameters, Scoring, Select, training_labels};
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, StageKind};
 use crate::spec::MethodFault;
-use crate::train::ScoreImages;
+use crate::train::{Keep, ScoreImages};
 
 impl Parameters for Params {
     const NAME: &'static str = "uniad";
@@ -55,9 +55,10 @@ impl Parameters for Params {
 }
 
 impl Params {
-    /// What training uses.
+    /// What training uses. Which epoch is reported is none of its business, only whether all are kept.
     fn of_training(&self) -> Params {
-        Params { score: Score::default(), ..self.clone() }
+        let train = Train { select: Select::Last, curve: self.train.keep() == Keep::Every, ..self.train.clone() };
+        Params { train, score: Score::default(), ..self.clone() }
     }
 
     /// What scoring uses: the Gaussian comes later.

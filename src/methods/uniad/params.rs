@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::methods::Select;
+use crate::train::Keep;
 
 tables! {
     /// UniAD's parameters.
@@ -87,10 +88,17 @@ tables! {
         clip: f64 = 0.1,
         /// Which epoch is reported.
         select: Select = Select::Last,
+        /// Keep the scores of every epoch, so that the record shows how the image AUROC went; `select` still chooses.
+        curve: bool = false,
     }
 }
 
 impl Train {
+    /// Which epochs' parameters are kept.
+    pub fn keep(&self) -> Keep {
+        self.select.keep(self.curve)
+    }
+
     /// The learning rate of an epoch, counted from 0.
     pub fn learning_rate(&self, epoch: usize) -> f64 {
         if self.lr_drop_epoch > 0 && epoch >= self.lr_drop_epoch { self.lr * self.lr_factor } else { self.lr }

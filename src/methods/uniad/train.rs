@@ -48,7 +48,7 @@ impl Compute for Train {
     /// Every image passes forward once and backward once, which is twice the work, in every epoch.
     fn work(&self) -> Work {
         let (train, network) = (&self.settings.train, Network::new(&self.settings, self.shape.grid, self.shape.dim));
-        let kept = train.select.keep().count(train.epochs);
+        let kept = train.keep().count(train.epochs);
         let operations = 3.0 * (self.shape.images * train.epochs) as f64 * network.operations();
         // Each thread has one image and its gradients; parameters and moments are there once.
         let at_once = train.batch.min(rayon::current_num_threads());
@@ -65,7 +65,7 @@ impl Compute for Train {
         let parameters = network.initial(self.seed, &device);
         let trainer = Trainer::new(&self.settings, network, parameters);
         let mut training = Training { trainer, stage: self, images, classes, device };
-        fit(job, &mut training, train.epochs, train.select.keep(), json!({}))
+        fit(job, &mut training, train.epochs, train.keep(), json!({}))
     }
 }
 

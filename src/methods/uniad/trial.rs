@@ -1,6 +1,6 @@
 //! UniAD's small study and its keys, for tests.
 
-use crate::methods::trial::Differs::{Images, Metrics, Patches};
+use crate::methods::trial::Differs::{Curve, Images, Metrics, Patches};
 use crate::methods::trial::Promise::{LowerImages, MoreParameters, SmootherMaps};
 use crate::methods::trial::{Assignment, Knob, Trial};
 
@@ -41,6 +41,7 @@ const KNOBS: &[Knob] = &[
     Knob::new("train.clip", &["0.1", "0.0"], Patches),
     Knob::new("train.select", &["\"last\"", "\"best_test\""], Patches)
         .within(&[("method.train.epochs", "4"), ("method.train.lr", "0.1")]),
+    Knob::new("train.curve", &["false", "true"], Curve),
     Knob::new("score.image", &["\"max_pool\"", "\"mean\"", "\"std\""], Images),
     Knob::new("score.pool", &["4", "16"], Images).promises(&[LowerImages]),
     Knob::new("score.align_corners", &["true", "false"], Images),

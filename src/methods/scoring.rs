@@ -1,0 +1,117 @@
+//! From patch scores to what is evaluated: image scores and maps, and of which epoch.
+//!
+//! Owns: the rules that methods choose from, and the labels that follow from a choice. Does not own: patch scores (each
+//! method), or what becomes of maps (`run::evaluate`).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::maps::{gaussian, upsample, upsample_corners};
+use crate::plan::Shape;
+use crate::spec::MethodFault;
+use crate::train::{self, Keep};
+
+/// From patch scores to image scores and maps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scoring {
+    /// The image score is the mean of this many largest patch scores.
+    pub top_k: usize,
+    /// Gaussian on the map, in pixels of the evaluation size; 0 = none.
+    pub sigma: f64,
+    /// The corners of the map are the outermost patches; else patches are areas and their scores stand at the centres.
+    pub align_corners: bool,
+    /// Which epoch counts where the scores hold several.
+    pub select: Select,
+}
+
+/// Which epoch of a training counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Select {
+    /// The last one.
+    #[default]
+    Last,
+    /// The one with the best mean image AUROC on the test set: an oracle, labelled as such.
+    BestTest,
+}
+
+impl Select {
+    /// Which epochs' parameters a training has to keep for it, or for a curve over the epochs.
+    pub(super) fn keep(self, curve: bool) -> Keep {
+        if curve || self == Select::BestTest { Keep::Every } else { Keep::Last }
+    }
+}
+
+words! {
+    /// What an image's score is taken from.
+    ImageScore {
+        /// The patch scores, before any smoothing.
+        Patches,
+        /// The maximum of the smoothed map at the size of the network's input (a column of other benchmarks).
+        Map,
+    }
+}
+
+impl ImageScore {
+    /// Refuses to count patches where the score is the map's maximum.
+    pub(super) fn check(self, top_k: usize) -> Result<(), MethodFault> {
+        if self == ImageScore::Patches || top_k == 1 {
+            return Ok(());
+        }
+        let message = "counts patches, but with `method.score.image = \"map\"` the score is the map's maximum";
+        Err(MethodFault::new("score.top_k", message).help("set it to 1, or `method.score.image` to patches"))
+    }
+
+    /// The rule for scoring stages where it is not that of the patches: maps are smoothed with a Gaussian of `sigma` pixels.
+    pub(super) fn rule(self, shape: Shape, sigma: f64) -> Option<train::ImageScore<'static>> {
+        let side = (shape.side, shape.side);
+        let maximum = move |scores: &[f32]| {
+            let map = gaussian(&upsample(scores, shape.grid, side), side, sigma);
+            map.into_iter().fold(f32::NEG_INFINITY, f32::max)
+        };
+        (self == ImageScore::Map).then(|| Box::new(maximum) as _)
+    }
+}
+
+/// What labels the numbers of a training on so many patches per image (0 = all), by the epoch that counts.
+pub(super) fn training_labels(patches_per_image: usize, select: Select) -> Vec<String> {
+    let mut labels = Vec::new();
+    if patches_per_image > 0 {
+        labels.push(format!("{patches_per_image} patches per image in training"));
+    }
+    if select == Select::BestTest {
+        labels.push("oracle: best epoch chosen on the test set".into());
+    }
+    labels
+}
+
+impl Scoring {
+    /// Mean of the `top_k` largest patch scores.
+    pub fn image_score(&self, patches: &[f32]) -> f64 {
+        let mut sorted = patches.to_vec();
+        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+        let top = &sorted[..self.top_k.clamp(1, sorted.len())];
+        top.iter().map(|&score| score as f64).sum::<f64>() / top.len() as f64
+    }
+
+    /// The anomaly map of a `rows` × `cols` grid of patch scores: enlarged to `height` × `width` and smoothed.
+    pub fn map(&self, patches: &[f32], grid: (usize, usize), size: (usize, usize)) -> Vec<f32> {
+        let enlarge = if self.align_corners { upsample_corners } else { upsample };
+        gaussian(&enlarge(patches, grid, size), size, self.sigma)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_are_enlarged_as_the_method_says_and_smoothed() {
+        let scoring = |align_corners, sigma| Scoring { top_k: 1, sigma, align_corners, select: Select::Last };
+        let patches = [0.0, 3.0, 6.0, 9.0];
+        let row = |align_corners| scoring(align_corners, 0.0).map(&patches, (2, 2), (4, 4))[..4].to_vec();
+        assert_eq!(row(true), [0.0, 1.0, 2.0, 3.0], "corners are patches");
+        assert_eq!(row(false), [0.0, 0.75, 2.25, 3.0], "patches are areas");
+        assert_ne!(scoring(true, 1.0).map(&patches, (2, 2), (4, 4))[..4], row(true), "smoothed");
+    }
+}
