@@ -2,7 +2,7 @@
 //!
 //! Owns: this command's arguments and output. Does not own: any check (`data`).
 
-use crate::data::catalog::{Catalog, Counts, Declared, Entry};
+use crate::data::catalog::{Catalog, Counts, DatasetEntry, Declared};
 use crate::data::digest::Digests;
 use crate::data::index::{self, Image, Index, Source};
 use crate::data::{image as images, verify};
@@ -94,7 +94,7 @@ fn list(catalog: &Catalog, data_root: &Path, json: bool) -> Result<()> {
 }
 
 /// Classes and images as found, or, where the dataset is absent or faulty, as declared (null when nothing is).
-fn list_row(entry: &Entry, data_root: &Path) -> Value {
+fn list_row(entry: &DatasetEntry, data_root: &Path) -> Value {
     let found = index::index(entry, data_root, None).ok().map(|index| (index.classes.len(), index.counts().total()));
     let whole = found.is_some();
     let Declared { layout, counts, licence, url, cite, note, .. } = &entry.declared;
@@ -107,7 +107,7 @@ fn list_row(entry: &Entry, data_root: &Path) -> Value {
 }
 
 fn verify_all(catalog: &Catalog, data_root: &Path, names: &[String], deep: bool, json: bool) -> Result<bool> {
-    let entries: Vec<&Entry> = if names.is_empty() {
+    let entries: Vec<&DatasetEntry> = if names.is_empty() {
         catalog.entries().filter(|entry| entry.is_present(data_root)).collect()
     } else {
         names.iter().map(|name| catalog.get(name)).collect::<Result<_>>()?
@@ -163,7 +163,7 @@ impl Report {
     }
 }
 
-fn check(entry: &Entry, data_root: &Path, deep: bool) -> Report {
+fn check(entry: &DatasetEntry, data_root: &Path, deep: bool) -> Report {
     let mut report = Report { dataset: entry.name.clone(), ..Report::default() };
     let index = match index::survey(entry, data_root, None) {
         Ok(survey) => {
@@ -199,8 +199,8 @@ fn leaks(index: &Index) -> Result<Vec<String>> {
 }
 
 /// Writes all images and masks of a synthetic dataset; returns the number of files.
-fn synthesize(entry: &Entry, out: &Path) -> Result<usize> {
-    if entry.layout.root().is_some() {
+fn synthesize(entry: &DatasetEntry, out: &Path) -> Result<usize> {
+    if entry.layout.folders().is_some() {
         let help = "name a dataset of layout synthetic (see `dmad data list`)";
         return Err(Error::usage(format!("`{}` is not drawn, but read from files", entry.name), help));
     }

@@ -5,6 +5,7 @@
 //! Exit codes: 0 done; 1 some runs failed, a report could not be made or a check found something; 2 nothing could start.
 
 pub mod audit;
+mod choice;
 pub mod data;
 pub mod metrics;
 mod plan;
@@ -27,7 +28,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::data::Catalog;
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
-use crate::run::{Progress, Settings};
+use crate::run::{Progress, Resources};
 
 /// Experiment tracking and benchmarks for industrial image anomaly detection.
 #[derive(Parser, Debug)]
@@ -125,8 +126,8 @@ enum Format {
 }
 
 impl Common {
-    fn settings(&self) -> Settings {
-        Settings {
+    fn resources(&self) -> Resources {
+        Resources {
             data: self.data_root(),
             weights: self.weights_dir(),
             results: self.results.clone(),

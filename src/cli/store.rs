@@ -121,7 +121,7 @@ fn gc(files: &[PathBuf], delete: bool, common: &Common, as_json: bool) -> Result
 /// Artifacts that the experiments use. One that cannot be planned is an error: everything of it would be lost.
 fn needed(files: &[PathBuf], common: &Common) -> Result<BTreeSet<(String, String)>> {
     let kinds = report::kinds();
-    let session = Session::open(common.settings(), common.catalog()?, Progress::silent())?;
+    let session = Session::open(common.resources(), common.catalog()?, Progress::silent())?;
     let mut needed = BTreeSet::new();
     for file in files {
         let experiment = spec::load(file, &kinds, &[])?;

@@ -4,7 +4,7 @@
 //! its own, so code that is given images and seen anomalies cannot reach a test label. Does not own: pixels, scores.
 
 use crate::data::digest::{Digest, Digests};
-use crate::data::index::{ClassIndex, Image, Index, Labelled, MaskSource};
+use crate::data::index::{ClassIndex, Image, Index, Labelled, Source};
 use crate::data::python_random::PythonRandom;
 use crate::error::{Error, Result};
 use crate::random::{Purpose, name_index, stream};
@@ -17,7 +17,7 @@ pub struct SeenAnomaly {
     /// The image.
     pub image: Image,
     /// Where its defect is.
-    pub mask: MaskSource,
+    pub mask: Source,
     /// Kind of defect.
     pub defect: String,
 }

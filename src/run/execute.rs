@@ -99,7 +99,7 @@ impl<'s, 'g> Executor<'s, 'g> {
             inputs,
             progress: &progress,
             notice: &notice,
-            memory_bytes: session.settings.memory_bytes,
+            memory_bytes: session.resources.memory_bytes,
             store: &session.store,
             kind: stage.kind,
             key,

@@ -80,7 +80,7 @@ impl Default for Selection {
     }
 }
 
-/// One figure of a study.
+/// One figure of an experiment.
 #[derive(Clone, Debug)]
 pub struct Figure {
     /// Name of its kind.
@@ -196,7 +196,7 @@ impl FigureKind {
 /// JSON Schema of a `[[figure]]`: one alternative per kind.
 pub(super) fn schema(kinds: &[&FigureKind]) -> Json {
     let options: Vec<Json> = kinds.iter().map(|kind| kind.whole()).collect();
-    json!({ "description": "One figure of a study.", "oneOf": options })
+    json!({ "description": "One figure of an experiment.", "oneOf": options })
 }
 
 /// Reads the figures of a file that fits the schema, holds the names in them against the runs of the experiment, and

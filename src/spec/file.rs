@@ -173,7 +173,7 @@ impl Also {
     }
 }
 
-/// One table of a study.
+/// One table of an experiment.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Table {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// An artifact in the store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
+pub struct Stored {
     /// Stage kind.
     pub kind: String,
     /// Key.
@@ -35,12 +35,12 @@ pub struct Garbage {
 
 impl Store {
     /// All artifacts, by kind and key.
-    pub fn entries(&self) -> Result<Vec<Entry>> {
+    pub fn entries(&self) -> Result<Vec<Stored>> {
         let names: BTreeSet<_> = self.files()?.iter().filter_map(|path| artifact_of(path)).collect();
         let entry = |(kind, key): (String, String)| {
             let size = |path: PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
             let bytes = size(self.data_path(&kind, &key)) + size(self.manifest_path(&kind, &key));
-            Entry { kind, key, bytes }
+            Stored { kind, key, bytes }
         };
         Ok(names.into_iter().map(entry).collect())
     }

@@ -15,7 +15,7 @@ mod scratch;
 mod writer;
 
 pub use artifact::{Artifact, DType, Manifest, TensorInfo};
-pub use keep::{Entry, Garbage};
+pub use keep::{Garbage, Stored};
 pub use lock::Lock;
 pub use scratch::Scratch;
 pub use writer::{Spent, TensorDecl, Writer, write_atomically};

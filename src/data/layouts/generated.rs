@@ -2,7 +2,7 @@
 
 use super::synthetic::{self, SyntheticSpec};
 use super::{Layout, Wanted};
-use crate::data::index::{ClassIndex, Drawing, Findings, GOOD, Image, Labelled, MaskSource, Source};
+use crate::data::index::{ClassIndex, Drawing, Findings, GOOD, Image, Labelled, Source};
 use crate::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -27,7 +27,7 @@ pub struct Synthetic {
 }
 
 impl Layout for Synthetic {
-    fn root(&self) -> Option<&str> {
+    fn folders(&self) -> Option<[&str; 2]> {
         None
     }
 
@@ -81,7 +81,7 @@ fn read(entry: &Synthetic, class: &str) -> ClassIndex {
             let anomalous = defect != GOOD;
             for i in 0..if anomalous { entry.test_per_defect } else { entry.test_good } {
                 let drawn = drawing("test", defect, i);
-                let mask = anomalous.then(|| MaskSource::Synthetic(drawn.clone()));
+                let mask = anomalous.then(|| Source::Synthetic(drawn.clone()));
                 test.push(Labelled { image: image(drawn), defect: defect.into(), anomalous, mask });
             }
         }

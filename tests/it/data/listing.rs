@@ -3,7 +3,7 @@
 use super::{catalog, copy_of, data_error, entry, real, usage_error};
 use crate::util;
 use dmad::data::catalog::Entry;
-use dmad::data::index::{self, Index, MaskSource};
+use dmad::data::index::{self, Index, Source};
 use dmad::data::layouts::visa;
 use std::fs;
 use std::path::Path;
@@ -51,7 +51,7 @@ fn paths_are_relative_with_forward_slashes_sorted_and_masks_belong_to_their_imag
     assert!(keys.is_sorted() && keys[0] == "color/000.png" && keys.len() == 15, "{keys:?}");
     for labelled in &class.test {
         assert_eq!(labelled.anomalous, labelled.defect != "good");
-        let Some(MaskSource::File(path)) = &labelled.mask else {
+        let Some(Source::File(path)) = &labelled.mask else {
             assert!(!labelled.anomalous);
             continue;
         };

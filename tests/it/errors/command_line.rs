@@ -40,16 +40,27 @@ fn a_device_that_is_not_compiled_in_is_refused_with_the_way_to_have_it() {
 fn two_experiments_of_one_name_are_refused_with_both_files() {
     let sandbox = Sandbox::new();
     sandbox.write("other/experiment.toml", EXPERIMENT);
-    let outcome = sandbox.dmad(&["run", "experiment.toml", "other/experiment.toml"]);
     let words = ["experiment.toml and other/experiment.toml are both named \"experiment\"", "another `name`"];
-    outcome.refuses(&sandbox, &words);
+    for command in ["run", "plan"] {
+        sandbox.dmad(&[command, "experiment.toml", "other/experiment.toml"]).refuses(&sandbox, &words);
+    }
 }
 
 #[test]
 fn a_pattern_that_no_run_matches_is_refused() {
     let sandbox = Sandbox::new();
-    let outcome = sandbox.dmad(&["run", "experiment.toml", "--only", "no_*"]);
-    outcome.refuses(&sandbox, &["no run matches --only no_*", "variants: full"]);
+    for command in ["run", "plan"] {
+        let outcome = sandbox.dmad(&[command, "experiment.toml", "--only", "no_*"]);
+        outcome.refuses(&sandbox, &["no run matches --only no_*", "variants: full"]);
+    }
+}
+
+#[test]
+fn a_part_without_a_run_is_no_pattern_without_a_match() {
+    let sandbox = Sandbox::new();
+    for command in ["plan", "run"] {
+        sandbox.dmad(&[command, "experiment.toml", "--only", "full", "--shard", "1/8"]).says(0, &[]);
+    }
 }
 
 #[test]
