@@ -7,21 +7,13 @@ use crate::data::digest::Digests;
 use crate::data::index::{self, Image, Index, Source};
 use crate::data::{image as images, verify};
 use crate::error::{Error, Result};
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use comfy_table::{Table, presets};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-
-/// Arguments of `dmad data`.
-#[derive(Debug, Args)]
-pub struct Arguments {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: DataCommand,
-}
 
 /// What `dmad data` can do.
 #[derive(Debug, Subcommand)]
@@ -56,8 +48,8 @@ pub enum DataCommand {
 ///
 /// # Errors
 /// A wrong catalog, an unknown name, an unwritable folder. Faults of datasets are not errors: they are the output.
-pub fn run(args: &Arguments, catalog: &Catalog, data_root: &Path, json: bool) -> Result<bool> {
-    match &args.command {
+pub fn run(command: &DataCommand, catalog: &Catalog, data_root: &Path, json: bool) -> Result<bool> {
+    match command {
         DataCommand::List => list(catalog, data_root, json).map(|()| true),
         DataCommand::Verify { names, deep } => verify_all(catalog, data_root, names, *deep, json),
         DataCommand::Synthesize { out, dataset } => {

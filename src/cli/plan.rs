@@ -44,17 +44,10 @@ fn text(session: &Session, experiment: &Experiment, forecast: &Forecast, every_s
     let runs = report::plain(
         &["run", "variant", "method", "dataset", "seen", "seed", "record", "stages to do"],
         forecast.runs.iter().map(|run| {
-            let [record, to_do] = [record(run), format!("{} of {}", run.to_do, run.stages.len())];
-            vec![
-                run.spec.id.clone(),
-                run.spec.variant.clone(),
-                run.spec.method_name().into(),
-                run.spec.dataset.clone(),
-                run.spec.protocol.seen.count.to_string(),
-                run.spec.seed.to_string(),
-                record,
-                to_do,
-            ]
+            let RunForecast { spec, to_do, stages, .. } = run;
+            let names = [&spec.id, &spec.variant, spec.method_name(), &spec.dataset].map(str::to_string);
+            let numbers = [spec.protocol.seen.count as u64, spec.seed].map(|number| number.to_string());
+            [&names[..], &numbers, &[record(run), format!("{to_do} of {}", stages.len())]].concat()
         }),
     );
     let head = ["stages", "distinct", "cached", "to do", "uses", "Gop to do", "MB to write", "peak MB", "seconds"];

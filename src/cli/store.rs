@@ -12,20 +12,14 @@ use crate::store::Store;
 use crate::{report, spec};
 
 /// Look after the store of cached artifacts.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Subcommand, Debug)]
 #[command(after_help = "\
 Examples:
   dmad store size
   dmad store verify
   dmad store gc experiments/*.toml              what none of these needs; nothing is removed yet
   dmad store gc experiments/*.toml --delete")]
-pub struct Arguments {
-    #[command(subcommand)]
-    command: StoreCommand,
-}
-
-#[derive(clap::Subcommand, Debug)]
-enum StoreCommand {
+pub(super) enum StoreCommand {
     /// Bytes and artifacts by kind of stage.
     Size,
     /// Read every artifact and compare it with its checksum.
@@ -42,12 +36,12 @@ enum StoreCommand {
 }
 
 /// True when nothing is wrong.
-pub fn run(args: &Arguments, common: &Common, as_json: bool) -> Result<bool> {
+pub(super) fn run(command: &StoreCommand, common: &Common, as_json: bool) -> Result<bool> {
     if !common.store.is_dir() {
         let help = "name it with --store DIR, or run something first";
         return Err(Error::store(&common.store, "there is no store here", help));
     }
-    match &args.command {
+    match command {
         StoreCommand::Size => size(&Store::open(&common.store)?, as_json).map(|()| true),
         StoreCommand::Verify => verify(&Store::open(&common.store)?, as_json),
         StoreCommand::Gc { files, delete } => gc(files, *delete, common, as_json).map(|()| true),

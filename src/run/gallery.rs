@@ -21,7 +21,7 @@ use crate::methods::{self, BankPart, Outputs};
 use crate::plan::{self, Compute, Computed, Graph, Handle, Job, RowsOf, StageId, Work};
 use crate::random::{Purpose, stream};
 use crate::record::{self, Embedding, Picture, Recorded, RecordedRun, RunFolder};
-use crate::spec::{Experiment, Need, Run, RunSpec, Selection, WantedEmbedding, WantedImages};
+use crate::spec::{Experiment, Figure, Need, Run, RunSpec, Selection, WantedEmbedding, WantedImages};
 use crate::store::{TensorDecl, write_atomically};
 
 /// Adds what the figures of an experiment need to the records that are there. What cannot be made is said and left out,
@@ -32,11 +32,11 @@ pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
     }
     let _lock = session.lock_results(experiment, "gallery")?;
     let folder = session.resources.results.join(&experiment.name);
-    let recorded = record::read_experiment(&folder, &experiment.kinds)?;
-    for (number, figure) in experiment.figures.iter().enumerate() {
-        let made = match &figure.need {
-            Some(Need::Pictures(wanted)) => pictures(session, experiment, &recorded, &figure.selection, wanted),
-            Some(Need::Embedding(wanted)) => embeddings(session, experiment, &recorded, &figure.selection, wanted),
+    let gallery = Gallery { session, experiment, recorded: record::read_experiment(&folder, &experiment.kinds)? };
+    for (number, Figure { need, selection, .. }) in experiment.figures.iter().enumerate() {
+        let made = match need {
+            Some(Need::Pictures(wanted)) => gallery.pictures(selection, wanted),
+            Some(Need::Embedding(wanted)) => gallery.embeddings(selection, wanted),
             None => Ok(()),
         };
         match made {
@@ -51,32 +51,53 @@ pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
     Ok(())
 }
 
-/// Leaves the pictures of the chosen images beside the first run shown.
-fn pictures(
-    session: &Session,
-    experiment: &Experiment,
-    recorded: &Recorded,
-    selection: &Selection,
-    wanted: &WantedImages,
-) -> Result<()> {
-    for (run, chosen) in record::chosen_pictures(recorded, selection, wanted)? {
-        let mut pictures = record::read_pictures(run)?;
-        let new: Vec<&(String, String)> =
-            chosen.iter().filter(|(_, path)| !pictures.pictures.iter().any(|picture| picture.path == *path)).collect();
-        if new.is_empty() {
-            continue;
+/// The records of an experiment that is to show more than numbers.
+struct Gallery<'a> {
+    session: &'a Session,
+    experiment: &'a Experiment,
+    recorded: Recorded,
+}
+
+impl Gallery<'_> {
+    /// Leaves the pictures of the chosen images beside the first run shown.
+    fn pictures(&self, selection: &Selection, wanted: &WantedImages) -> Result<()> {
+        for (run, chosen) in record::chosen_pictures(&self.recorded, selection, wanted)? {
+            let mut pictures = record::read_pictures(run)?;
+            let known = |path: &String| pictures.pictures.iter().any(|picture| picture.path == *path);
+            let new: Vec<&(String, String)> = chosen.iter().filter(|(_, path)| !known(path)).collect();
+            if new.is_empty() {
+                continue;
+            }
+            self.session.progress.stage("", "pictures for figures", 0, new.len());
+            let prepared = prepare::prepare(self.session, self.declared(&run.spec)?)?;
+            for (class, path) in new {
+                if let Some(labelled) = evaluate::truth_of(&prepared.split, class, path) {
+                    pictures.pictures.push(picture(run, class, labelled)?);
+                }
+            }
+            pictures.pictures.sort_by(|a, b| (&a.class, &a.path).cmp(&(&b.class, &b.path)));
+            record::write_pictures(run, &pictures)?;
         }
-        session.progress.stage("", "pictures for figures", 0, new.len());
-        let prepared = prepare::prepare(session, declared(experiment, &run.spec)?)?;
-        for (class, path) in new {
-            if let Some(labelled) = evaluate::truth_of(&prepared.split, class, path) {
-                pictures.pictures.push(picture(run, class, labelled)?);
+        Ok(())
+    }
+
+    /// Leaves the embeddings that a figure shows beside their runs.
+    fn embeddings(&self, selection: &Selection, wanted: &WantedEmbedding) -> Result<()> {
+        for spec in selection.of(&self.recorded.experiment.runs) {
+            let Some(run) = self.recorded.finished(spec) else { continue };
+            if record::read_embedding(run, wanted)?.is_none() {
+                let embedding = embedding(self.session, self.declared(spec)?, wanted)?;
+                record::write_embedding(run, wanted, &embedding)?;
             }
         }
-        pictures.pictures.sort_by(|a, b| (&a.class, &a.path).cmp(&(&b.class, &b.path)));
-        record::write_pictures(run, &pictures)?;
+        Ok(())
     }
-    Ok(())
+
+    /// The experiment's own word on a recorded run.
+    fn declared(&self, spec: &RunSpec) -> Result<&Run> {
+        let found = self.experiment.runs.iter().find(|run| run.spec == *spec);
+        found.ok_or_else(|| Error::usage("the experiment declares no such run", "run the experiment again"))
+    }
 }
 
 /// Writes image and truth as the network sees them.
@@ -92,30 +113,6 @@ fn picture(run: &RecordedRun, class: &str, labelled: &Labelled) -> Result<Pictur
     write_atomically(&run.thumbnail(&picture.image), &thumbnail::png(&image.data, (image.width, image.height), None))?;
     write_atomically(&run.thumbnail(&picture.truth), &thumbnail::png(&truth, (mask.width, mask.height), None))?;
     Ok(picture)
-}
-
-/// Leaves the embeddings that a figure shows beside their runs.
-fn embeddings(
-    session: &Session,
-    experiment: &Experiment,
-    recorded: &Recorded,
-    selection: &Selection,
-    wanted: &WantedEmbedding,
-) -> Result<()> {
-    for spec in selection.of(&recorded.experiment.runs) {
-        let Some(run) = recorded.finished(spec) else { continue };
-        if record::read_embedding(run, wanted)?.is_none() {
-            let embedding = embedding(session, declared(experiment, spec)?, wanted)?;
-            record::write_embedding(run, wanted, &embedding)?;
-        }
-    }
-    Ok(())
-}
-
-/// The experiment's own word on a recorded run.
-fn declared<'a>(experiment: &'a Experiment, spec: &RunSpec) -> Result<&'a Run> {
-    let found = experiment.runs.iter().find(|run| run.spec == *spec);
-    found.ok_or_else(|| Error::usage("the experiment declares no such run", "run the experiment again"))
 }
 
 /// Adds the stages of the embeddings that figures show of a run and its record has not: what a forecast needs.

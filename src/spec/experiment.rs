@@ -64,6 +64,9 @@ pub fn schema(kinds: &Kinds) -> Json {
     schema["properties"]["figure"]["items"] = figure::schema(&kinds.figures);
     schema["properties"]["variant"]["items"]["properties"]["method"] = method;
     schema["properties"]["variant"]["items"]["required"] = json!(["name"]);
+    let table = &mut schema["properties"]["table"]["items"];
+    table["required"] = json!(["rows"]);
+    table["properties"]["rows"].as_object_mut().map(|rows| rows.remove("default"));
     schema
 }
 

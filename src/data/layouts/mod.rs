@@ -9,7 +9,7 @@ pub mod mvtec;
 pub mod synthetic;
 pub mod visa;
 
-use crate::data::catalog::Entry;
+use crate::data::catalog::DatasetEntry;
 use crate::data::index::{ClassIndex, Findings, Image, Source};
 use crate::error::{Error, Result};
 use crate::spec::{MethodFault, read_table, schema_of};
