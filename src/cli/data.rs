@@ -4,7 +4,7 @@
 
 use crate::data::catalog::{Catalog, Counts, DatasetEntry, Declared};
 use crate::data::digest::Digests;
-use crate::data::index::{self, Image, Index, Source};
+use crate::data::index::{self, Image, Index, Source, Survey};
 use crate::data::{image as images, verify};
 use crate::error::{Error, Result};
 use clap::Subcommand;
@@ -125,6 +125,17 @@ struct Report {
 }
 
 impl Report {
+    fn fill(&mut self, entry: &DatasetEntry, data_root: &Path, deep: bool) -> Result<()> {
+        let Survey { index, faults } = index::survey(entry, data_root, None)?;
+        (self.faults, self.classes, self.skipped) = (faults, index.classes.len(), index.skipped.len());
+        self.counts = index.counts();
+        self.faults.extend(if deep { verify::contents(&index) } else { verify::headers(&index) });
+        if deep && self.faults.is_empty() {
+            self.notes = leaks(&index)?;
+        }
+        Ok(())
+    }
+
     fn text(&self) -> String {
         let state = match self.faults.len() {
             0 => "ok".into(),
@@ -157,25 +168,8 @@ impl Report {
 
 fn check(entry: &DatasetEntry, data_root: &Path, deep: bool) -> Report {
     let mut report = Report { dataset: entry.name.clone(), ..Report::default() };
-    let index = match index::survey(entry, data_root, None) {
-        Ok(survey) => {
-            report.faults = survey.faults;
-            survey.index
-        }
-        Err(error) => {
-            report.faults.push(error);
-            return report;
-        }
-    };
-    report.classes = index.classes.len();
-    report.skipped = index.skipped.len();
-    report.counts = index.counts();
-    report.faults.extend(if deep { verify::contents(&index) } else { verify::headers(&index) });
-    if deep && report.faults.is_empty() {
-        match leaks(&index) {
-            Ok(notes) => report.notes = notes,
-            Err(error) => report.faults.push(error),
-        }
+    if let Err(fault) = report.fill(entry, data_root, deep) {
+        report.faults.push(fault);
     }
     report
 }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::Common;
 use crate::error::{Error, Result};
 use crate::run::{self, Progress, Session};
-use crate::store::Store;
+use crate::store::{Garbage, Store};
 use crate::{report, spec};
 
 /// Look after the store of cached artifacts.
@@ -103,7 +103,10 @@ fn gc(files: &[PathBuf], delete: bool, common: &Common, as_json: bool) -> Result
     }
     let total: u64 = garbage.iter().map(|file| file.bytes).sum();
     if as_json {
-        return super::print(&json!({ "deleted": delete, "bytes": total, "files": garbage }).to_string());
+        let told =
+            |file: &Garbage| json!({ "path": file.path.display().to_string(), "bytes": file.bytes, "why": file.why });
+        let files: Json = garbage.iter().map(told).collect();
+        return super::print(&json!({ "deleted": delete, "bytes": total, "files": files }).to_string());
     }
     for (why, (count, bytes)) in sums(garbage.iter().map(|file| (file.why, file.bytes))) {
         super::print(&format!("{count} files, {:.1} MB: {why}", bytes as f64 / 1e6))?;

@@ -41,18 +41,18 @@ pub(super) fn run(command: &WeightsCommand, weights_dir: &Path, json: bool) -> R
         WeightsCommand::List => list(weights_dir, json),
         WeightsCommand::Import { file, name, layers, out } => {
             let folder = out.as_deref().unwrap_or(weights_dir);
-            let imported = import(file, name, layers, folder)?;
-            if json {
-                return super::print(&format!("{:#}", json!(imported)));
-            }
-            let Imported { file, tensors, digest } = imported;
-            super::print(&format!("{}: {tensors} tensors, digest {digest}", file.display()))
+            let Imported { file, tensors, digest } = import(file, name, layers, folder)?;
+            let file = file.display().to_string();
+            super::print(&match json {
+                true => format!("{:#}", json!({ "file": file, "tensors": tensors, "digest": digest })),
+                false => format!("{file}: {tensors} tensors, digest {digest}"),
+            })
         }
     }
 }
 
 /// What `import` wrote.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug)]
 pub struct Imported {
     /// The file.
     pub file: PathBuf,

@@ -117,8 +117,10 @@ impl Catalog {
         check(&tree, &schema(), "")?;
         let datasets = tree.find(&["dataset"]).and_then(|entry| entry.node.table());
         let read = |(name, entry): (&String, &tree::Entry)| {
-            let fault =
-                |fault: MethodFault| entry.key.fault(format!("dataset `{name}`: {}", fault.message), fault.help);
+            let fault = |MethodFault { key, message, help }: MethodFault| match entry.node.find(&[&key]) {
+                Some(own) => own.node.place.fault(format!("dataset `{name}`: `{key}`: {message}"), help),
+                None => entry.key.fault(format!("dataset `{name}`: {message}"), help),
+            };
             Ok((name.clone(), entry_of(name, entry.node.to_json()).map_err(fault)?))
         };
         Ok(Catalog { entries: datasets.into_iter().flatten().map(read).collect::<Result<_>>()? })

@@ -13,12 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// An anomaly that training may use, with its mask.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct SeenAnomaly {
-    /// The image.
     pub image: Image,
-    /// Where its defect is.
     pub mask: Source,
-    /// Kind of defect.
     pub defect: String,
 }
 

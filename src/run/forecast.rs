@@ -16,22 +16,17 @@ use crate::spec::{Experiment, Run, RunSpec};
 
 /// A stage of an experiment.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct StageForecast {
-    /// Kind.
     pub kind: &'static str,
-    /// Key in the store.
     pub key: String,
-    /// What progress lines call it.
     pub label: String,
-    /// Whether the store has it.
     pub cached: bool,
     /// Whether it will be computed: it is not cached, and something needs it.
     pub to_do: bool,
     /// How many runs use it.
     pub runs: usize,
-    /// What it is expected to take.
     pub work: Work,
-    /// Expected seconds.
     pub seconds: f64,
 }
 

@@ -16,7 +16,6 @@ mod progress;
 mod rates;
 mod session;
 
-pub use build::Built;
 pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
 pub use isolate::Isolate;
 pub use predict::{Prediction, Request, predict};
@@ -32,6 +31,7 @@ use crate::plan::StageKind;
 use crate::record::{self, Provenance, Record, RunFolder, Standing};
 use crate::spec::{Experiment, Run};
 use crate::store::Artifact;
+use build::Built;
 use execute::{Executor, Patience};
 
 /// What became of the runs of an experiment.
@@ -53,14 +53,11 @@ pub struct Summary {
 
 /// A run that failed.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Failure {
-    /// Id of the run.
     pub run: String,
-    /// Row of the experiment.
     pub variant: String,
-    /// Seed.
     pub seed: u64,
-    /// What happened.
     pub message: String,
 }
 
@@ -276,7 +273,7 @@ fn provenance(
         peak_memory_bytes: crate::clock::peak_memory_bytes(),
         duplicates: prepared.split.duplicates,
         skipped_files: prepared.skipped,
-        cost: executor.cost(built.outputs, models, banks, prepared.backbone_parameters, &prepared.split)?,
+        cost: executor.cost(built, models, banks)?,
         stages: executor.log(),
     })
 }

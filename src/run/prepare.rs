@@ -235,6 +235,6 @@ impl Environment for RunEnvironment<'_> {
 
     fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>> {
         let digest = hex(&list_digest(&mut self.session.digests(), images)?);
-        Ok(graph.add(Extract::new(self.session, self.prepared, images.to_vec(), digest, label)?))
+        Ok(graph.add(Extract::new(self, images.to_vec(), digest, label)?))
     }
 }

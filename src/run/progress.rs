@@ -132,13 +132,8 @@ impl Progress {
     pub fn run(&self, number: usize, total: usize, run: &Run) {
         let spec = &run.spec;
         let name = format!("{} · {} seen · seed {}", spec.variant, spec.protocol.seen.count, spec.seed);
-        self.tell(Event::Run {
-            run: spec.id.clone(),
-            name: name.clone(),
-            dataset: spec.dataset.clone(),
-            number,
-            total,
-        });
+        let (run, dataset) = (spec.id.clone(), spec.dataset.clone());
+        self.tell(Event::Run { run, name: name.clone(), dataset, number, total });
         self.state().run = name;
         self.stage("", "", 0, 0);
     }

@@ -15,34 +15,25 @@ use crate::store::{Artifact, Lock, Store};
 
 /// Where things are and what computes.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Resources {
-    /// Root of the datasets.
     pub data: PathBuf,
-    /// Folder of weights.
     pub weights: PathBuf,
-    /// Folder of results.
     pub results: PathBuf,
-    /// Folder of artifacts.
     pub store: PathBuf,
-    /// What computes.
     pub device: DeviceKind,
     /// Bytes of ordinary memory that stages may fill with what grows with the data.
     pub memory_bytes: u64,
 }
 
 /// Shared state of a process.
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Session {
-    /// Where things are.
     pub resources: Resources,
-    /// Known datasets.
     pub catalog: Catalog,
-    /// Artifacts on disk.
     pub store: Store,
-    /// Where tensors live.
     pub device: Chosen,
-    /// How fast this machine is.
     pub rates: Rates,
-    /// What the user sees.
     pub progress: Progress,
     digests: Mutex<Digests>,
     indexes: Mutex<BTreeMap<String, Arc<Index>>>,

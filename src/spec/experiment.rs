@@ -83,8 +83,26 @@ fn method_schema(methods: &[&MethodKind]) -> Json {
 
 /// Reads, checks and resolves an experiment file. `more_seeds` run beside the file's own.
 pub fn load(path: &Path, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
-    let tree = tree::read(path)?;
-    resolve(path, tree, kinds, more_seeds)
+    let base = tree::read(path)?;
+    let schema = schema_without_methods(kinds);
+    check(&base, &schema, "")?;
+    let file = typed(base.to_json(), &base.place)?;
+    let mut seeds = if file.seeds.is_empty() { vec![0] } else { file.seeds.clone() };
+    for &seed in more_seeds {
+        if !seeds.contains(&seed) {
+            seeds.push(seed);
+        }
+    }
+    let trees = variant_trees(&base)?;
+    // Where a sweep changes the method, its own defaults change with it; writing out those of one method would pin them.
+    let keep_written = trees.iter().any(|(_, tree)| sweeps_method(tree));
+    let mut resolver =
+        Resolver { methods: &kinds.methods, schema: &schema, seeds: &seeds, keep_written, runs: Vec::new() };
+    let rows = trees.into_iter().map(|(variant, tree)| Ok((variant.clone(), resolver.expand(&variant, tree)?)));
+    let rows = rows.collect::<Result<_>>()?;
+    let mut experiment = assemble(path, &base, file, resolver.runs, kinds)?;
+    experiment.resolved = resolved_toml(&base, &experiment.name, &seeds, rows);
+    Ok(experiment)
 }
 
 /// Reads what an experiment shows and asks from the resolved copy beside its records; `runs` were recorded with it. It is
@@ -137,28 +155,6 @@ fn assemble<R: AsRef<RunSpec>>(
         resolved: String::new(),
         name,
     })
-}
-
-fn resolve(path: &Path, base: Node, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
-    let schema = schema_without_methods(kinds);
-    check(&base, &schema, "")?;
-    let file = typed(base.to_json(), &base.place)?;
-    let mut seeds = if file.seeds.is_empty() { vec![0] } else { file.seeds.clone() };
-    for &seed in more_seeds {
-        if !seeds.contains(&seed) {
-            seeds.push(seed);
-        }
-    }
-    let trees = variant_trees(&base)?;
-    // Where a sweep changes the method, its own defaults change with it; writing out those of one method would pin them.
-    let keep_written = trees.iter().any(|(_, tree)| sweeps_method(tree));
-    let mut resolver =
-        Resolver { methods: &kinds.methods, schema: &schema, seeds: &seeds, keep_written, runs: Vec::new() };
-    let rows = trees.into_iter().map(|(variant, tree)| Ok((variant.clone(), resolver.expand(&variant, tree)?)));
-    let rows = rows.collect::<Result<_>>()?;
-    let mut experiment = assemble(path, &base, file, resolver.runs, kinds)?;
-    experiment.resolved = resolved_toml(&base, &experiment.name, &seeds, rows);
-    Ok(experiment)
 }
 
 fn check_name(base: &Node, name: &str) -> Result<()> {

@@ -213,9 +213,7 @@ pub(super) fn read<R: AsRef<RunSpec>>(
             item.place_of(&fault.key).fault(message, fault.help)
         };
         let Some(kind) = kinds.iter().find(|kind| json["kind"] == kind.name) else {
-            let known = kinds.iter().map(|kind| kind.name);
-            let message = format!("`figure[{number}].kind` cannot be {}", json["kind"]);
-            return Err(item.place_of("kind").fault(message, Some(suggestion("", known))));
+            unreachable!("the kind has been held against the schema")
         };
         let figure = kind.read(json.clone()).map_err(fault)?;
         check_names(item, number, &figure.selection, runs)?;

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde::Serialize;
 
 use super::{CHECKPOINTS, Lookup, Store, stage_of};
 use crate::error::{Error, Result};
@@ -23,7 +22,7 @@ pub struct Stored {
 }
 
 /// What nobody needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Garbage {
     /// A file.
     pub path: PathBuf,

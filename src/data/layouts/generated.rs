@@ -1,6 +1,6 @@
 //! Lists the images that the generator (`synthetic`) draws: the catalog says how many, nothing is rendered here.
 
-use super::synthetic::{self, SyntheticSpec};
+use super::synthetic::{self, SIDES, SyntheticSpec};
 use super::{Layout, Wanted};
 use crate::data::index::{ClassIndex, Drawing, Findings, GOOD, Image, Labelled, Source};
 use crate::error::{Error, Result};
@@ -32,8 +32,8 @@ impl Layout for Synthetic {
     }
 
     fn check(&self) -> Result<(), String> {
-        if !(32..=4096).contains(&self.side) {
-            return Err(format!("side = {} is outside 32 to 4096 pixels", self.side));
+        if !SIDES.contains(&self.side) {
+            return Err(format!("side = {} is outside {} to {} pixels", self.side, SIDES.start(), SIDES.end()));
         }
         if self.textures == 0 && (self.train == 0 || self.test_good == 0 || self.test_per_defect == 0) {
             return Err("train, test_good and test_per_defect must be above 0 (or textures, for outliers)".into());

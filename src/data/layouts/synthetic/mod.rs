@@ -50,7 +50,7 @@ const CLASSES: [(&str, &[&str]); 6] = [
 ];
 
 /// Smallest and largest `side` the painting is made for.
-const SIDES: std::ops::RangeInclusive<u32> = 64..=2048;
+pub const SIDES: std::ops::RangeInclusive<u32> = 64..=2048;
 
 /// The classes, in alphabetical order.
 pub fn classes() -> Vec<&'static str> {
