@@ -40,7 +40,15 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let mut fine = true;
     for ((experiment, runs), expected) in chosen.iter().zip(expected) {
         let clock = Clock::start();
-        let mut summary = run::experiment(&session, experiment, runs, expected, &options)?;
+        let mut summary = match run::experiment(&session, experiment, runs, expected, &options) {
+            // One of several that cannot be recorded keeps nobody from the others.
+            Err(fault) if chosen.len() > 1 && !args.child && !args.fail_fast && !fault.is_of_the_disk() => {
+                super::print_error(&fault);
+                fine = false;
+                continue;
+            }
+            summary => summary?,
+        };
         let done = summary.failed.is_empty() && summary.skipped == 0;
         fine &= done;
         if args.child {

@@ -81,8 +81,8 @@ pub fn split(index: &Index, protocol: &Protocol, seed: u64, digests: &mut Digest
     let mut drafts = Vec::with_capacity(index.classes.len());
     for class in &index.classes {
         let pool = test_subset(class, protocol);
-        let count = if exclude_classes.contains(&class.name) { 0 } else { protocol.seen.count };
-        let seen = pick_seen(&index.dataset, class, &pool, &protocol.seen, count, seed)?;
+        let excluded = exclude_classes.contains(&class.name);
+        let seen = if excluded { Vec::new() } else { pick_seen(&index.dataset, class, &pool, &protocol.seen, seed)? };
         drafts.push((class, pool, seen));
     }
     let leaving = leaving(&drafts, digests)?;
@@ -133,15 +133,9 @@ fn test_subset(class: &ClassIndex, protocol: &Protocol) -> Vec<Labelled> {
     kept
 }
 
-/// Draws `count` anomalies of one class: one permutation, its first `count`.
-fn pick_seen(
-    dataset: &str,
-    class: &ClassIndex,
-    pool: &[Labelled],
-    seen: &Seen,
-    count: usize,
-    seed: u64,
-) -> Result<Vec<SeenAnomaly>> {
+/// Draws the seen anomalies of one class: the first of one permutation.
+fn pick_seen(dataset: &str, class: &ClassIndex, pool: &[Labelled], seen: &Seen, seed: u64) -> Result<Vec<SeenAnomaly>> {
+    let count = seen.count;
     if count == 0 {
         return Ok(Vec::new());
     }

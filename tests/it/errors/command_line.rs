@@ -143,6 +143,16 @@ fn a_report_that_cannot_be_written_is_told_and_the_other_studies_go_on() {
 }
 
 #[test]
+fn an_experiment_that_cannot_be_recorded_keeps_nobody_from_the_others() {
+    let sandbox = Sandbox::new();
+    sandbox.write("other.toml", EXPERIMENT);
+    sandbox.write("results/experiment/runs", "a file");
+    let outcome = sandbox.dmad(&["run", "experiment.toml", "other.toml"]);
+    outcome.says(1, &["results/experiment/runs", "other: 1 runs done, 0 were up to date, 0 failed"]);
+    sandbox.dmad(&["run", "experiment.toml"]).says(2, &["results/experiment/runs"]);
+}
+
+#[test]
 fn runs_are_chosen_by_patterns_in_which_only_a_star_is_special() {
     let sandbox = Sandbox::new();
     sandbox.write("experiment.toml", format!("{EXPERIMENT}\n[sweep]\n\"method.train.epochs\" = [1, 2]\n"));
