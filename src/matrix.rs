@@ -1,34 +1,40 @@
 //! Row-major f32 matrices: one row per patch. A view may borrow from a memory-mapped artifact.
 
-/// A borrowed matrix of `rows` × `cols`.
-#[derive(Clone, Copy, Debug)]
-pub struct Rows<'a> {
-    data: &'a [f32],
+/// A matrix that owns its values or, as [`Rows`], borrows them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Matrix<D = Vec<f32>> {
+    data: D,
     cols: usize,
 }
 
-impl<'a> Rows<'a> {
+/// A borrowed matrix.
+pub type Rows<'a> = Matrix<&'a [f32]>;
+
+impl<D: AsRef<[f32]>> Matrix<D> {
     /// Wraps `data`, whose length must be a multiple of `cols`.
-    pub fn new(data: &'a [f32], cols: usize) -> Self {
-        assert!(cols > 0 && data.len().is_multiple_of(cols), "{} values are no rows of {cols}", data.len());
-        Rows { data, cols }
+    pub fn new(data: D, cols: usize) -> Self {
+        let values = data.as_ref().len();
+        assert!(cols > 0 && values.is_multiple_of(cols), "{values} values are no rows of {cols}");
+        Matrix { data, cols }
     }
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.data.len() / self.cols
+        self.data.as_ref().len() / self.cols
     }
 
     /// True when there is no row.
     pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
+        self.data.as_ref().is_empty()
     }
 
     /// Values per row.
     pub fn cols(&self) -> usize {
         self.cols
     }
+}
 
+impl<'a> Rows<'a> {
     /// All values, row after row.
     pub fn data(&self) -> &'a [f32] {
         self.data
@@ -41,7 +47,7 @@ impl<'a> Rows<'a> {
 
     /// Rows `range` as a view.
     pub fn slice(&self, range: std::ops::Range<usize>) -> Rows<'a> {
-        Rows { data: &self.data[range.start * self.cols..range.end * self.cols], cols: self.cols }
+        Matrix { data: &self.data[range.start * self.cols..range.end * self.cols], cols: self.cols }
     }
 
     /// Copies the rows named by `indices` into a new matrix, in that order.
@@ -54,20 +60,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// An owned matrix.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Matrix {
-    data: Vec<f32>,
-    cols: usize,
-}
-
 impl Matrix {
-    /// Wraps `data`, whose length must be a multiple of `cols`.
-    pub fn new(data: Vec<f32>, cols: usize) -> Self {
-        assert!(cols > 0 && data.len().is_multiple_of(cols), "{} values are no rows of {cols}", data.len());
-        Matrix { data, cols }
-    }
-
     /// A matrix of zeros.
     pub fn zeros(rows: usize, cols: usize) -> Self {
         Matrix::new(vec![0.0; rows * cols], cols)
@@ -75,22 +68,7 @@ impl Matrix {
 
     /// The view of all rows.
     pub fn view(&self) -> Rows<'_> {
-        Rows { data: &self.data, cols: self.cols }
-    }
-
-    /// Number of rows.
-    pub fn len(&self) -> usize {
-        self.data.len() / self.cols
-    }
-
-    /// True when there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.data.is_empty()
-    }
-
-    /// Values per row.
-    pub fn cols(&self) -> usize {
-        self.cols
+        Matrix { data: &self.data, cols: self.cols }
     }
 
     /// All values, to change in place.

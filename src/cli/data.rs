@@ -2,26 +2,18 @@
 //!
 //! Owns: this command's arguments and output. Does not own: any check (`data`).
 
-use crate::data::catalog::{Catalog, Counts, Declared, Entry};
+use crate::data::catalog::{Catalog, Counts, DatasetEntry, Declared};
 use crate::data::digest::Digests;
-use crate::data::index::{self, Image, Index, Source};
+use crate::data::index::{self, Image, Index, Source, Survey};
 use crate::data::{image as images, verify};
 use crate::error::{Error, Result};
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use comfy_table::{Table, presets};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-
-/// Arguments of `dmad data`.
-#[derive(Debug, Args)]
-pub struct Arguments {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: DataCommand,
-}
 
 /// What `dmad data` can do.
 #[derive(Debug, Subcommand)]
@@ -56,8 +48,8 @@ pub enum DataCommand {
 ///
 /// # Errors
 /// A wrong catalog, an unknown name, an unwritable folder. Faults of datasets are not errors: they are the output.
-pub fn run(args: &Arguments, catalog: &Catalog, data_root: &Path, json: bool) -> Result<bool> {
-    match &args.command {
+pub fn run(command: &DataCommand, catalog: &Catalog, data_root: &Path, json: bool) -> Result<bool> {
+    match command {
         DataCommand::List => list(catalog, data_root, json).map(|()| true),
         DataCommand::Verify { names, deep } => verify_all(catalog, data_root, names, *deep, json),
         DataCommand::Synthesize { out, dataset } => {
@@ -94,7 +86,7 @@ fn list(catalog: &Catalog, data_root: &Path, json: bool) -> Result<()> {
 }
 
 /// Classes and images as found, or, where the dataset is absent or faulty, as declared (null when nothing is).
-fn list_row(entry: &Entry, data_root: &Path) -> Value {
+fn list_row(entry: &DatasetEntry, data_root: &Path) -> Value {
     let found = index::index(entry, data_root, None).ok().map(|index| (index.classes.len(), index.counts().total()));
     let whole = found.is_some();
     let Declared { layout, counts, licence, url, cite, note, .. } = &entry.declared;
@@ -107,7 +99,7 @@ fn list_row(entry: &Entry, data_root: &Path) -> Value {
 }
 
 fn verify_all(catalog: &Catalog, data_root: &Path, names: &[String], deep: bool, json: bool) -> Result<bool> {
-    let entries: Vec<&Entry> = if names.is_empty() {
+    let entries: Vec<&DatasetEntry> = if names.is_empty() {
         catalog.entries().filter(|entry| entry.is_present(data_root)).collect()
     } else {
         names.iter().map(|name| catalog.get(name)).collect::<Result<_>>()?
@@ -133,6 +125,17 @@ struct Report {
 }
 
 impl Report {
+    fn fill(&mut self, entry: &DatasetEntry, data_root: &Path, deep: bool) -> Result<()> {
+        let Survey { index, faults } = index::survey(entry, data_root, None)?;
+        (self.faults, self.classes, self.skipped) = (faults, index.classes.len(), index.skipped.len());
+        self.counts = index.counts();
+        self.faults.extend(if deep { verify::contents(&index) } else { verify::headers(&index) });
+        if deep && self.faults.is_empty() {
+            self.notes = leaks(&index)?;
+        }
+        Ok(())
+    }
+
     fn text(&self) -> String {
         let state = match self.faults.len() {
             0 => "ok".into(),
@@ -163,27 +166,10 @@ impl Report {
     }
 }
 
-fn check(entry: &Entry, data_root: &Path, deep: bool) -> Report {
+fn check(entry: &DatasetEntry, data_root: &Path, deep: bool) -> Report {
     let mut report = Report { dataset: entry.name.clone(), ..Report::default() };
-    let index = match index::survey(entry, data_root, None) {
-        Ok(survey) => {
-            report.faults = survey.faults;
-            survey.index
-        }
-        Err(error) => {
-            report.faults.push(error);
-            return report;
-        }
-    };
-    report.classes = index.classes.len();
-    report.skipped = index.skipped.len();
-    report.counts = index.counts();
-    report.faults.extend(if deep { verify::contents(&index) } else { verify::headers(&index) });
-    if deep && report.faults.is_empty() {
-        match leaks(&index) {
-            Ok(notes) => report.notes = notes,
-            Err(error) => report.faults.push(error),
-        }
+    if let Err(fault) = report.fill(entry, data_root, deep) {
+        report.faults.push(fault);
     }
     report
 }
@@ -199,8 +185,8 @@ fn leaks(index: &Index) -> Result<Vec<String>> {
 }
 
 /// Writes all images and masks of a synthetic dataset; returns the number of files.
-fn synthesize(entry: &Entry, out: &Path) -> Result<usize> {
-    if entry.layout.root().is_some() {
+fn synthesize(entry: &DatasetEntry, out: &Path) -> Result<usize> {
+    if entry.layout.folders().is_some() {
         let help = "name a dataset of layout synthetic (see `dmad data list`)";
         return Err(Error::usage(format!("`{}` is not drawn, but read from files", entry.name), help));
     }

@@ -5,6 +5,7 @@
 //! Exit codes: 0 done; 1 some runs failed, a report could not be made or a check found something; 2 nothing could start.
 
 pub mod audit;
+mod choice;
 pub mod data;
 pub mod metrics;
 mod plan;
@@ -27,7 +28,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::data::Catalog;
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
-use crate::run::{Progress, Settings};
+use crate::run::{Progress, Resources};
 
 /// Experiment tracking and benchmarks for industrial image anomaly detection.
 #[derive(Parser, Debug)]
@@ -59,15 +60,19 @@ enum Command {
     /// Print tables and claims of recorded experiments, and write them with a page; no model is run.
     Report(report::Args),
     /// Find, inspect and compare recorded runs.
-    Runs(runs::Arguments),
+    #[command(subcommand)]
+    Runs(runs::RunsCommand),
     /// Apply a recorded run to new images: scores and heat maps.
     Predict(predict::Args),
     /// List, verify or synthesize datasets.
-    Data(data::Arguments),
+    #[command(subcommand)]
+    Data(data::DataCommand),
     /// Size, check or clean the store of cached artifacts.
-    Store(store::Arguments),
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// List or import backbone weights.
-    Weights(weights::Arguments),
+    #[command(subcommand)]
+    Weights(weights::WeightsCommand),
     /// Metrics of any framework's score maps and masks (.npy).
     Metrics(metrics::Args),
     /// What recorded numbers say of the published ones.
@@ -125,8 +130,8 @@ enum Format {
 }
 
 impl Common {
-    fn settings(&self) -> Settings {
-        Settings {
+    fn resources(&self) -> Resources {
+        Resources {
             data: self.data_root(),
             weights: self.weights_dir(),
             results: self.results.clone(),
@@ -212,12 +217,12 @@ fn dispatch(cli: &Cli) -> Result<bool> {
     match &cli.command {
         Command::Run(args) => run::run(args, common, json),
         Command::Plan(args) => plan::run(args, common, json),
-        Command::Store(args) => store::run(args, common, json),
+        Command::Store(command) => store::run(command, common, json),
         Command::Report(args) => report::run(args, common, json),
-        Command::Runs(args) => runs::run(args, common, json),
+        Command::Runs(command) => runs::run(command, common, json),
         Command::Predict(args) => predict::run(args, common, json).map(|()| true),
-        Command::Data(args) => data::run(args, &common.catalog()?, &common.data_root(), json),
-        Command::Weights(args) => weights::run(args, &common.weights_dir(), json).map(|()| true),
+        Command::Data(command) => data::run(command, &common.catalog()?, &common.data_root(), json),
+        Command::Weights(command) => weights::run(command, &common.weights_dir(), json).map(|()| true),
         Command::Metrics(args) => metrics::run(args, json).map(|()| true),
         Command::Verdict(args) => verdict::run(args, common, json),
         Command::Audit(args) => audit::run(args, json),

@@ -1,10 +1,8 @@
 //! `dmad plan`: what a run would do, before it does it.
 
-use std::path::PathBuf;
-
 use serde_json::json;
 
-use super::{Common, run::Choice};
+use super::{Common, choice::Choice};
 use crate::error::Result;
 use crate::record::Standing;
 use crate::report::{self, frame::distinct};
@@ -19,9 +17,6 @@ Examples:
   dmad plan experiments/real/mini.toml --seeds 0,1,2,3 --stages
 Times come from what stages of the same kind have taken on this machine; a ~ marks kinds not measured yet.")]
 pub struct Args {
-    /// Experiment files
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
     #[command(flatten)]
     choice: Choice,
     /// List every stage, not only their sums by kind
@@ -31,12 +26,11 @@ pub struct Args {
 
 /// True when nothing is missing.
 pub fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
-    let experiments = args.choice.load(&args.files)?;
-    let session = Session::open(common.settings(), common.catalog()?, Progress::silent())?;
+    let chosen = args.choice.load()?;
+    let session = Session::open(common.resources(), common.catalog()?, Progress::silent())?;
     let mut fine = true;
-    for experiment in &experiments {
-        let runs = args.choice.select(experiment);
-        let forecast = run::forecast(&session, experiment, &runs);
+    for (experiment, runs) in &chosen {
+        let forecast = run::forecast(&session, experiment, runs);
         fine &= forecast.runs.iter().all(|run| run.fault.is_none());
         match as_json {
             true => super::print(&as_json_text(experiment, &forecast))?,
@@ -50,17 +44,10 @@ fn text(session: &Session, experiment: &Experiment, forecast: &Forecast, every_s
     let runs = report::plain(
         &["run", "variant", "method", "dataset", "seen", "seed", "record", "stages to do"],
         forecast.runs.iter().map(|run| {
-            let [record, to_do] = [record(run), format!("{} of {}", run.to_do, run.stages.len())];
-            vec![
-                run.spec.id.clone(),
-                run.spec.variant.clone(),
-                run.spec.method_name().into(),
-                run.spec.dataset.clone(),
-                run.spec.protocol.seen.count.to_string(),
-                run.spec.seed.to_string(),
-                record,
-                to_do,
-            ]
+            let RunForecast { spec, to_do, stages, .. } = run;
+            let names = [&spec.id, &spec.variant, spec.method_name(), &spec.dataset].map(str::to_string);
+            let numbers = [spec.protocol.seen.count as u64, spec.seed].map(|number| number.to_string());
+            [&names[..], &numbers, &[record(run), format!("{to_do} of {}", stages.len())]].concat()
         }),
     );
     let head = ["stages", "distinct", "cached", "to do", "uses", "Gop to do", "MB to write", "peak MB", "seconds"];
@@ -149,8 +136,8 @@ fn closing(session: &Session, forecast: &Forecast) -> String {
             forecast.bytes() as f64 / 1e9,
             free.unwrap_or_default(),
             forecast.memory_bytes() as f64 / 1e9,
-            session.settings.memory_bytes as f64 / 1e9,
-            session.settings.device.name(),
+            session.resources.memory_bytes as f64 / 1e9,
+            session.resources.device.name(),
         )
     };
     let mut missing: Vec<String> = forecast.runs.iter().filter_map(fault).collect();

@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
         return Err(Error::usage(format!("run {} failed: {message}", found.id), "choose one that did not"));
     }
     let paths = files(&args.images)?;
-    let session = Session::open(common.settings(), common.catalog()?, common.progress()?)?;
+    let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
     let experiment = spec::load(&recorded.folder.join("experiment.toml"), &kinds, &[])?;
     let declared = experiment.runs.iter().find(|run| run.spec.id == found.id).ok_or_else(|| {
         let what =

@@ -13,14 +13,8 @@ use crate::report::diff::{self, MetricDifference};
 use crate::report::frame::{distinct, value};
 
 /// Find, inspect and compare recorded runs.
-#[derive(clap::Args, Debug)]
-pub struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
 #[derive(clap::Subcommand, Debug)]
-enum Command {
+pub(super) enum RunsCommand {
     /// All recorded runs with their mean numbers.
     List {
         /// Experiment files, or folders below results/ [default: everything below --results]
@@ -49,11 +43,11 @@ Examples:
 }
 
 /// False when some records were refused.
-pub(super) fn run(args: &Arguments, common: &Common, as_json: bool) -> Result<bool> {
-    match &args.command {
-        Command::List { targets } => list(targets, common, as_json),
-        Command::Show { run } => show(run, common, as_json).map(|()| true),
-        Command::Diff { first, second } => compare(first, second, common, as_json).map(|()| true),
+pub(super) fn run(command: &RunsCommand, common: &Common, as_json: bool) -> Result<bool> {
+    match command {
+        RunsCommand::List { targets } => list(targets, common, as_json),
+        RunsCommand::Show { run } => show(run, common, as_json).map(|()| true),
+        RunsCommand::Diff { first, second } => compare(first, second, common, as_json).map(|()| true),
     }
 }
 

@@ -3,29 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::Common;
 use crate::error::{Error, Result};
 use crate::run::{self, Progress, Session};
-use crate::store::Store;
+use crate::store::{Garbage, Store};
 use crate::{report, spec};
 
 /// Look after the store of cached artifacts.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Subcommand, Debug)]
 #[command(after_help = "\
 Examples:
   dmad store size
   dmad store verify
   dmad store gc experiments/*.toml              what none of these needs; nothing is removed yet
   dmad store gc experiments/*.toml --delete")]
-pub struct Arguments {
-    #[command(subcommand)]
-    command: StoreCommand,
-}
-
-#[derive(clap::Subcommand, Debug)]
-enum StoreCommand {
+pub(super) enum StoreCommand {
     /// Bytes and artifacts by kind of stage.
     Size,
     /// Read every artifact and compare it with its checksum.
@@ -42,12 +36,12 @@ enum StoreCommand {
 }
 
 /// True when nothing is wrong.
-pub fn run(args: &Arguments, common: &Common, as_json: bool) -> Result<bool> {
+pub(super) fn run(command: &StoreCommand, common: &Common, as_json: bool) -> Result<bool> {
     if !common.store.is_dir() {
         let help = "name it with --store DIR, or run something first";
         return Err(Error::store(&common.store, "there is no store here", help));
     }
-    match &args.command {
+    match command {
         StoreCommand::Size => size(&Store::open(&common.store)?, as_json).map(|()| true),
         StoreCommand::Verify => verify(&Store::open(&common.store)?, as_json),
         StoreCommand::Gc { files, delete } => gc(files, *delete, common, as_json).map(|()| true),
@@ -109,7 +103,10 @@ fn gc(files: &[PathBuf], delete: bool, common: &Common, as_json: bool) -> Result
     }
     let total: u64 = garbage.iter().map(|file| file.bytes).sum();
     if as_json {
-        return super::print(&json!({ "deleted": delete, "bytes": total, "files": garbage }).to_string());
+        let told =
+            |file: &Garbage| json!({ "path": file.path.display().to_string(), "bytes": file.bytes, "why": file.why });
+        let files: Json = garbage.iter().map(told).collect();
+        return super::print(&json!({ "deleted": delete, "bytes": total, "files": files }).to_string());
     }
     for (why, (count, bytes)) in sums(garbage.iter().map(|file| (file.why, file.bytes))) {
         super::print(&format!("{count} files, {:.1} MB: {why}", bytes as f64 / 1e6))?;
@@ -121,7 +118,7 @@ fn gc(files: &[PathBuf], delete: bool, common: &Common, as_json: bool) -> Result
 /// Artifacts that the experiments use. One that cannot be planned is an error: everything of it would be lost.
 fn needed(files: &[PathBuf], common: &Common) -> Result<BTreeSet<(String, String)>> {
     let kinds = report::kinds();
-    let session = Session::open(common.settings(), common.catalog()?, Progress::silent())?;
+    let session = Session::open(common.resources(), common.catalog()?, Progress::silent())?;
     let mut needed = BTreeSet::new();
     for file in files {
         let experiment = spec::load(file, &kinds, &[])?;

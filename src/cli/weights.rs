@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::json;
 
 use crate::backbone::weights::{self, Origin};
@@ -10,19 +10,13 @@ use crate::backbone::{ARCHITECTURES, Architecture};
 use crate::error::{Error, Result};
 use crate::spec;
 
-/// Arguments of `dmad weights`.
-#[derive(Args, Debug)]
+/// What `dmad weights` can do.
+#[derive(Subcommand, Debug)]
 #[command(after_help = "Examples:
   dmad weights list
   dmad weights import wide_resnet50_2-95faca4d.pth --name wide_resnet50_2
   dmad weights import own.safetensors --name resnet18 --layers layer2,layer3 --out weights")]
-pub struct Arguments {
-    #[command(subcommand)]
-    action: Action,
-}
-
-#[derive(Subcommand, Debug)]
-enum Action {
+pub(super) enum WeightsCommand {
     /// List the backbones, their layers, and whether their ImageNet weights are here.
     List,
     /// Check that a weights file fits a backbone and write what the backbone needs of it as safetensors.
@@ -42,23 +36,23 @@ enum Action {
 }
 
 /// Runs the command; results go to stdout, as JSON if `json`.
-pub fn run(arguments: &Arguments, weights_dir: &Path, json: bool) -> Result<()> {
-    match &arguments.action {
-        Action::List => list(weights_dir, json),
-        Action::Import { file, name, layers, out } => {
+pub(super) fn run(command: &WeightsCommand, weights_dir: &Path, json: bool) -> Result<()> {
+    match command {
+        WeightsCommand::List => list(weights_dir, json),
+        WeightsCommand::Import { file, name, layers, out } => {
             let folder = out.as_deref().unwrap_or(weights_dir);
-            let imported = import(file, name, layers, folder)?;
-            if json {
-                return super::print(&format!("{:#}", json!(imported)));
-            }
-            let Imported { file, tensors, digest } = imported;
-            super::print(&format!("{}: {tensors} tensors, digest {digest}", file.display()))
+            let Imported { file, tensors, digest } = import(file, name, layers, folder)?;
+            let file = file.display().to_string();
+            super::print(&match json {
+                true => format!("{:#}", json!({ "file": file, "tensors": tensors, "digest": digest })),
+                false => format!("{file}: {tensors} tensors, digest {digest}"),
+            })
         }
     }
 }
 
 /// What `import` wrote.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug)]
 pub struct Imported {
     /// The file.
     pub file: PathBuf,

@@ -72,7 +72,7 @@ pub struct Declared {
 
 /// One dataset of the catalog.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct DatasetEntry {
     /// Name by which experiments call it.
     pub name: String,
     /// What it says whatever its layout.
@@ -81,10 +81,10 @@ pub struct Entry {
     pub layout: Arc<dyn Layout>,
 }
 
-impl Entry {
+impl DatasetEntry {
     /// True when nothing has to be on disk, or it is there.
     pub fn is_present(&self, data_root: &Path) -> bool {
-        self.layout.root().is_none() || self.layout.images_path(data_root).is_dir()
+        self.layout.folders().is_none() || self.layout.images_path(data_root).is_dir()
     }
 
     /// The files that its layout wants, for messages.
@@ -97,7 +97,7 @@ impl Entry {
 /// All known datasets.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, DatasetEntry>,
 }
 
 impl Catalog {
@@ -117,20 +117,22 @@ impl Catalog {
         check(&tree, &schema(), "")?;
         let datasets = tree.find(&["dataset"]).and_then(|entry| entry.node.table());
         let read = |(name, entry): (&String, &tree::Entry)| {
-            let fault =
-                |fault: MethodFault| entry.key.fault(format!("dataset `{name}`: {}", fault.message), fault.help);
+            let fault = |MethodFault { key, message, help }: MethodFault| match entry.node.find(&[&key]) {
+                Some(own) => own.node.place.fault(format!("dataset `{name}`: `{key}`: {message}"), help),
+                None => entry.key.fault(format!("dataset `{name}`: {message}"), help),
+            };
             Ok((name.clone(), entry_of(name, entry.node.to_json()).map_err(fault)?))
         };
         Ok(Catalog { entries: datasets.into_iter().flatten().map(read).collect::<Result<_>>()? })
     }
 
     /// The entry called `name`, or a usage error that lists the known names and the nearest.
-    pub fn get(&self, name: &str) -> Result<&Entry> {
+    pub fn get(&self, name: &str) -> Result<&DatasetEntry> {
         self.entries.get(name).ok_or_else(|| Error::unknown("dataset", name, self.names()))
     }
 
     /// All entries, sorted by name.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = &DatasetEntry> {
         self.entries.values()
     }
 
@@ -156,17 +158,17 @@ fn schema() -> Json {
 }
 
 /// One entry that fits the schema.
-fn entry_of(name: &str, mut json: Json) -> Result<Entry, MethodFault> {
+fn entry_of(name: &str, mut json: Json) -> Result<DatasetEntry, MethodFault> {
     let Some(row) = LAYOUTS.iter().find(|row| json["layout"] == row.name) else {
         unreachable!("the layout has been held against the schema")
     };
     let layout = (row.parse)(take_keys(&mut json, &(row.schema)()))?;
-    let entry = Entry { name: name.into(), declared: read_table(json)?, layout };
+    let entry = DatasetEntry { name: name.into(), declared: read_table(json)?, layout };
     check_values(&entry).map_err(|what| MethodFault::new("", what))?;
     Ok(entry)
 }
 
-fn check_values(Entry { declared, layout, .. }: &Entry) -> Result<(), String> {
+fn check_values(DatasetEntry { declared, layout, .. }: &DatasetEntry) -> Result<(), String> {
     let mut sorted: Vec<&String> = declared.classes.iter().collect();
     sorted.sort_unstable();
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -179,7 +181,7 @@ fn check_values(Entry { declared, layout, .. }: &Entry) -> Result<(), String> {
     {
         return Err(format!("counts are declared for `{class}`, which is not among its classes"));
     }
-    if layout.root() == Some("") {
+    if layout.folders().is_some_and(|[root, _]| root.is_empty()) {
         return Err("`root` is missing".into());
     }
     layout.check()

@@ -11,15 +11,6 @@ use crate::spec;
 use fast_image_resize::images::{Image as Target, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
-/// A square of pixels: `side` × `side` × 3 bytes, row-major, channels last.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RgbPixels {
-    /// Rows and columns.
-    pub side: usize,
-    /// R, G, B of each pixel.
-    pub data: Vec<u8>,
-}
-
 /// The part of an image that the network sees, in pixels of the original.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Window {
@@ -63,16 +54,14 @@ pub fn check_geometry(geometry: &spec::Geometry) -> Result<()> {
     Window::of(geometry.size, geometry.size, geometry).map(drop)
 }
 
-/// Loads `image` as the backbone sees it.
+/// Loads `image` as the backbone sees it: a square with three channels.
 ///
 /// # Errors
 /// A file that cannot be decoded (see [`decode::decode`]), or a crop larger than the resized image.
-pub fn load_rgb(image: &Image, geometry: &spec::Geometry) -> Result<RgbPixels> {
+pub fn load_rgb(image: &Image, geometry: &spec::Geometry) -> Result<Pixels> {
     let pixels = load(image)?;
     let window = Window::of(pixels.width, pixels.height, geometry)?;
-    let side = geometry.size;
-    let resized = resize(&pixels, window, side, side);
-    Ok(RgbPixels { side, data: resized.into_rgb().data })
+    Ok(resize(&pixels, window, geometry.size, geometry.size).into_rgb())
 }
 
 /// Loads `image` at its original size, with the errors of [`decode::decode`].

@@ -3,7 +3,7 @@
 //! Owns: the types of images and the checks common to all layouts. Does not own: how a layout arranges its files
 //! (`layouts`), pixels (`image`, `mask`), which images train or test (`protocol`).
 
-use crate::data::catalog::{Counts, Entry};
+use crate::data::catalog::{Counts, DatasetEntry};
 use crate::data::layouts::Wanted;
 use crate::data::layouts::synthetic::SyntheticSpec;
 use crate::error::{Error, Result};
@@ -27,21 +27,12 @@ pub struct Drawing {
     pub index: usize,
 }
 
-/// Where pixels come from.
+/// Where the pixels of an image or of its truth mask come from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// An image file.
     File(PathBuf),
-    /// Drawn when asked for.
-    Synthetic(Drawing),
-}
-
-/// Where a truth mask comes from: an image file, or the mask of a drawing.
-#[derive(Clone, Debug, PartialEq)]
-pub enum MaskSource {
-    /// An image file; every value other than 0 is defect.
-    File(PathBuf),
-    /// Drawn together with its image.
+    /// Drawn when asked for, image and mask together.
     Synthetic(Drawing),
 }
 
@@ -79,7 +70,7 @@ pub struct Labelled {
     /// Image label.
     pub anomalous: bool,
     /// Pixel truth; `None` for normal images.
-    pub mask: Option<MaskSource>,
+    pub mask: Option<Source>,
 }
 
 impl Labelled {
@@ -171,7 +162,7 @@ impl Findings {
 }
 
 /// Reads the dataset `entry` below `data_root`, restricted to `only_classes`; the first fault of [`survey`] is an error.
-pub fn index(entry: &Entry, data_root: &Path, only_classes: Option<&[String]>) -> Result<Index> {
+pub fn index(entry: &DatasetEntry, data_root: &Path, only_classes: Option<&[String]>) -> Result<Index> {
     let Survey { index, faults } = survey(entry, data_root, only_classes)?;
     first_fault(&entry.name, faults).map_or(Ok(index), Err)
 }
@@ -192,9 +183,9 @@ pub fn first_fault(dataset: &str, faults: Vec<Error>) -> Option<Error> {
 ///
 /// # Errors
 /// Only when nothing can be read: the root or the split file is missing, or `only_classes` names an unknown class.
-pub fn survey(entry: &Entry, data_root: &Path, only_classes: Option<&[String]>) -> Result<Survey> {
+pub fn survey(entry: &DatasetEntry, data_root: &Path, only_classes: Option<&[String]>) -> Result<Survey> {
     let root = entry.layout.images_path(data_root);
-    if let Some(folder) = entry.layout.root()
+    if let Some([folder, _]) = entry.layout.folders()
         && !root.is_dir()
     {
         return Err(missing_root(entry, folder, &root));
@@ -211,7 +202,7 @@ pub fn survey(entry: &Entry, data_root: &Path, only_classes: Option<&[String]>) 
     Ok(Survey { index, faults })
 }
 
-fn wrong_counts(entry: &Entry, index: &Index) -> Option<Error> {
+fn wrong_counts(entry: &DatasetEntry, index: &Index) -> Option<Error> {
     let difference = |class: &ClassIndex| {
         let (expected, found) = (entry.declared.counts.get(&class.name)?, class.counts());
         (*expected != found).then(|| format!("\n  {}: expected {expected}; found {found}", class.name))
@@ -222,7 +213,7 @@ fn wrong_counts(entry: &Entry, index: &Index) -> Option<Error> {
     (!wrong.is_empty()).then(|| Error::data(&index.root, what, help))
 }
 
-fn missing_root(entry: &Entry, folder: &str, root: &Path) -> Error {
+fn missing_root(entry: &DatasetEntry, folder: &str, root: &Path) -> Error {
     let source = match (entry.declared.url.as_str(), entry.declared.licence.as_str()) {
         ("", _) => String::new(),
         (url, "") => format!("get it from {url} and "),

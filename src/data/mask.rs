@@ -4,7 +4,7 @@
 
 use crate::data::decode::{self, Pixels};
 use crate::data::image::{self, Window};
-use crate::data::index::{Image, Labelled, MaskSource};
+use crate::data::index::{Image, Labelled, Source};
 use crate::error::{Error, Result};
 use crate::spec::{self, MaskResize};
 use ::image::{DynamicImage, Pixel};
@@ -58,7 +58,7 @@ pub fn evaluation_mask(labelled: &Labelled, geometry: &spec::Geometry, side: usi
 
 /// The mask of a seen anomaly at the network's input size: `size` × `size` bytes, 0/255 resized by Pillow's bilinear
 /// (the released code's way; its filter then asks for values other than 0). Errors are as [`load`]'s.
-pub fn training_mask(image: &Image, source: &MaskSource, geometry: &spec::Geometry) -> Result<Vec<u8>> {
+pub fn training_mask(image: &Image, source: &Source, geometry: &spec::Geometry) -> Result<Vec<u8>> {
     let mask = load(image, source)?;
     let window = Window::of(mask.width, mask.height, geometry)?;
     Ok(image::resize(&mask, window, geometry.size, geometry.size).data)
@@ -69,10 +69,10 @@ pub fn training_mask(image: &Image, source: &MaskSource, geometry: &spec::Geomet
 ///
 /// # Errors
 /// A mask that is unreadable, all zero, or of another size than `image`.
-pub fn load(image: &Image, source: &MaskSource) -> Result<Pixels> {
+pub fn load(image: &Image, source: &Source) -> Result<Pixels> {
     let (place, mask) = match source {
-        MaskSource::File(path) => (path.as_path(), binary(&decode::decode_raw(path)?)),
-        MaskSource::Synthetic(drawing) => {
+        Source::File(path) => (path.as_path(), binary(&decode::decode_raw(path)?)),
+        Source::Synthetic(drawing) => {
             let place = Path::new(&image.path);
             let drawn = image::render(drawing)?.mask;
             let mask = drawn.ok_or_else(|| Error::data(place, "the drawing has no mask", "draw an anomalous image"))?;

@@ -18,6 +18,6 @@ pub mod verify;
 pub use catalog::Catalog;
 pub use digest::{Digests, list_digest};
 pub use image::{check_geometry, load_rgb};
-pub use index::{Image, Index, Labelled, MaskSource, Source, first_fault, index};
+pub use index::{Image, Index, Labelled, Source, first_fault, index};
 pub use mask::{evaluation_mask, training_mask};
 pub use protocol::{ClassSplit, SeenAnomaly, Split, Truth, split};

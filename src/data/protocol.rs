@@ -4,7 +4,7 @@
 //! its own, so code that is given images and seen anomalies cannot reach a test label. Does not own: pixels, scores.
 
 use crate::data::digest::{Digest, Digests};
-use crate::data::index::{ClassIndex, Image, Index, Labelled, MaskSource};
+use crate::data::index::{ClassIndex, Image, Index, Labelled, Source};
 use crate::data::python_random::PythonRandom;
 use crate::error::{Error, Result};
 use crate::random::{Purpose, name_index, stream};
@@ -13,12 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// An anomaly that training may use, with its mask.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct SeenAnomaly {
-    /// The image.
     pub image: Image,
-    /// Where its defect is.
-    pub mask: MaskSource,
-    /// Kind of defect.
+    pub mask: Source,
     pub defect: String,
 }
 
@@ -83,8 +81,8 @@ pub fn split(index: &Index, protocol: &Protocol, seed: u64, digests: &mut Digest
     let mut drafts = Vec::with_capacity(index.classes.len());
     for class in &index.classes {
         let pool = test_subset(class, protocol);
-        let count = if exclude_classes.contains(&class.name) { 0 } else { protocol.seen.count };
-        let seen = pick_seen(&index.dataset, class, &pool, &protocol.seen, count, seed)?;
+        let excluded = exclude_classes.contains(&class.name);
+        let seen = if excluded { Vec::new() } else { pick_seen(&index.dataset, class, &pool, &protocol.seen, seed)? };
         drafts.push((class, pool, seen));
     }
     let leaving = leaving(&drafts, digests)?;
@@ -135,15 +133,9 @@ fn test_subset(class: &ClassIndex, protocol: &Protocol) -> Vec<Labelled> {
     kept
 }
 
-/// Draws `count` anomalies of one class: one permutation, its first `count`.
-fn pick_seen(
-    dataset: &str,
-    class: &ClassIndex,
-    pool: &[Labelled],
-    seen: &Seen,
-    count: usize,
-    seed: u64,
-) -> Result<Vec<SeenAnomaly>> {
+/// Draws the seen anomalies of one class: the first of one permutation.
+fn pick_seen(dataset: &str, class: &ClassIndex, pool: &[Labelled], seen: &Seen, seed: u64) -> Result<Vec<SeenAnomaly>> {
+    let count = seen.count;
     if count == 0 {
         return Ok(Vec::new());
     }

@@ -3,7 +3,7 @@
 //! Owns: which files are looked at, by header or by content, and the order of faults. Does not own: what a whole file is
 //! (`decode`, `mask`).
 
-use crate::data::index::{Image, Index, Labelled, MaskSource};
+use crate::data::index::{Image, Index, Labelled, Source};
 use crate::data::{decode, image, mask};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -15,8 +15,8 @@ pub fn headers(index: &Index) -> Vec<Error> {
         index,
         |image| image::size(image).map(drop),
         |labelled, source| match source {
-            MaskSource::File(path) => mask::check_size(path, decode::size(path)?, &labelled.image),
-            MaskSource::Synthetic(_) => Ok(()),
+            Source::File(path) => mask::check_size(path, decode::size(path)?, &labelled.image),
+            Source::Synthetic(_) => Ok(()),
         },
     )
 }
@@ -40,7 +40,7 @@ pub fn all_images(index: &Index) -> (Vec<&Image>, Vec<&Labelled>) {
 fn faults(
     index: &Index,
     check_image: impl Fn(&Image) -> Result<()> + Sync,
-    check_mask: impl Fn(&Labelled, &MaskSource) -> Result<()> + Sync,
+    check_mask: impl Fn(&Labelled, &Source) -> Result<()> + Sync,
 ) -> Vec<Error> {
     let (plain, labelled) = all_images(index);
     let mut faults: Vec<Error> = plain.par_iter().filter_map(|image| check_image(image).err()).collect();

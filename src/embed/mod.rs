@@ -8,4 +8,4 @@ mod pca;
 mod tsne;
 
 pub use pca::{Components, principal_components};
-pub use tsne::{Embedded, Settings, tsne};
+pub use tsne::{Embedded, Hyperparameters, tsne};

@@ -20,7 +20,7 @@ const START: f64 = 1e-4;
 
 /// How rows are embedded.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Settings {
+pub struct Hyperparameters {
     /// Effective number of neighbours; lowered to a third of the rows where there are few.
     pub perplexity: f64,
     /// Steps of gradient descent, the first quarter with exaggerated affinities.
@@ -48,37 +48,37 @@ pub struct Embedded {
 ///
 /// # Errors
 /// Fewer than ten rows, or rows that are not finite.
-pub fn tsne(rows: Rows, settings: &Settings, progress: &dyn Fn(usize, usize)) -> Result<Embedded> {
+pub fn tsne(rows: Rows, wanted: &Hyperparameters, progress: &dyn Fn(usize, usize)) -> Result<Embedded> {
     let count = rows.len();
     if count < 10 {
         let what = format!("t-SNE of {count} rows shows nothing");
         return Err(Error::method(what, "embed ten rows or more"));
     }
-    let reduced = principal_components(rows, COMPONENTS, settings.seed);
-    let perplexity = settings.perplexity.min((count - 1) as f64 / 3.0);
+    let reduced = principal_components(rows, COMPONENTS, wanted.seed);
+    let perplexity = wanted.perplexity.min((count - 1) as f64 / 3.0);
     let neighbours = neighbours(reduced.rows.view(), (3.0 * perplexity) as usize)?;
     let mut start = vec![0.0f32; 2 * count];
-    stream(settings.seed, Purpose::Embedding, 0).fill_normal(&mut start, START);
+    stream(wanted.seed, Purpose::Embedding, 0).fill_normal(&mut start, START);
     let start: Vec<f64> = start.into_iter().map(f64::from).collect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(|fault| {
         Error::method(format!("no thread can be started for t-SNE ({fault})"), "free some of the machine's threads")
     })?;
-    let exaggerated = settings.epochs / 4;
+    let exaggerated = wanted.epochs / 4;
     // The number of rows is all that is read of the data where neighbours are given.
     let numbers: Vec<usize> = (0..count).collect();
-    progress(0, settings.epochs);
+    progress(0, wanted.epochs);
     let positions = pool.install(|| {
         let mut descent: tSNE<f64, usize> = tSNE::new(&numbers);
         descent
             .perplexity(perplexity)
-            .epochs(settings.epochs)
+            .epochs(wanted.epochs)
             .stop_lying_epoch(exaggerated)
             .momentum_switch_epoch(exaggerated)
             .initial_embedding(start)
             .barnes_hut_with_neighbors(THETA, &neighbours);
         descent.embedding()
     });
-    progress(settings.epochs, settings.epochs);
+    progress(wanted.epochs, wanted.epochs);
     let points: Vec<[f32; 2]> = positions.chunks_exact(2).map(|p| [p[0] as f32, p[1] as f32]).collect();
     if points.iter().flatten().any(|value| !value.is_finite()) {
         return Err(Error::method("t-SNE has diverged", "lower `epochs` or `perplexity` of the figure"));
@@ -128,9 +128,9 @@ mod tests {
 
     fn embedded(threads: usize) -> Embedded {
         let data = clouds();
-        let settings = Settings { perplexity: 10.0, epochs: 300, seed: 5 };
+        let wanted = Hyperparameters { perplexity: 10.0, epochs: 300, seed: 5 };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-        pool.install(|| tsne(Rows::new(&data, 20), &settings, &|_, _| {})).unwrap_or_else(|e| panic!("{e}"))
+        pool.install(|| tsne(Rows::new(&data, 20), &wanted, &|_, _| {})).unwrap_or_else(|e| panic!("{e}"))
     }
 
     #[test]
@@ -158,8 +158,8 @@ mod tests {
     #[test]
     fn identical_rows_are_no_obstacle() {
         let data = vec![1.0f32; 30 * 4];
-        let settings = Settings { perplexity: 30.0, epochs: 60, seed: 0 };
-        let found = tsne(Rows::new(&data, 4), &settings, &|_, _| {});
+        let wanted = Hyperparameters { perplexity: 30.0, epochs: 60, seed: 0 };
+        let found = tsne(Rows::new(&data, 4), &wanted, &|_, _| {});
         assert!(found.is_ok_and(|found| found.points.len() == 30 && found.perplexity < 10.0));
     }
 }

@@ -74,14 +74,12 @@ impl Shape {
 }
 
 /// One class.
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct ClassInputs {
-    /// Name.
     pub name: String,
     /// Features of its normal training images.
     pub train: Handle<Features>,
-    /// How many training images.
     pub train_images: usize,
-    /// Its seen anomalies.
     pub seen: Vec<SeenInput>,
 }
 

@@ -48,7 +48,7 @@ pub fn find_run(results: &Path, name: &str, kinds: &Kinds) -> Result<Recorded> {
         found.retain(|(_, own)| own == id);
     }
     match &found[..] {
-        // An id is the digest of all settings: several studies may share a run, and any of its records will do.
+        // An id is the digest of all settings: several experiments may share a run, and any of its records will do.
         [(folder, id), others @ ..] if others.iter().all(|(_, other)| other == id) => read_run_of(folder, id, kinds),
         [] => Err(Error::usage(
             format!("no run `{name}` is recorded below {}", results.display()),

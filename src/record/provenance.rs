@@ -63,7 +63,7 @@ pub struct StageLog {
 
 /// The program and the machine.
 #[derive(Serialize)]
-pub(super) struct Environment {
+pub(super) struct Machine {
     pub(super) crate_version: String,
     pub(super) git_revision: String,
     pub(super) git_dirty: bool,
@@ -72,7 +72,7 @@ pub(super) struct Environment {
     pub(super) cpu_features: Vec<String>,
 }
 
-impl Environment {
+impl Machine {
     /// The program as it was built, on the machine it runs on.
     pub(super) fn now() -> Self {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -83,7 +83,7 @@ impl Environment {
         let flags = field("flags").unwrap_or_default();
         let known = ["avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile", "neon"].into_iter();
         let known = known.filter(|name| flags.split(' ').any(|flag| flag == *name));
-        Environment {
+        Machine {
             crate_version: env!("CARGO_PKG_VERSION").into(),
             // The build script's: the source tree may have moved on since.
             git_revision: env!("DMAD_GIT_REVISION").into(),

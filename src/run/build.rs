@@ -15,11 +15,8 @@ use crate::spec::{Run, digest};
 
 /// A run with its graph. Nothing is computed yet.
 pub struct Built<'a> {
-    /// Its data.
     pub prepared: &'a Prepared,
-    /// Its method.
     pub method: &'a dyn Method,
-    /// Its stages.
     pub graph: &'a Graph<'a>,
     /// What each of its models leaves.
     pub outputs: &'a [Outputs],

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::prepare::Prepared;
 
-use crate::data::{ClassSplit, MaskSource, Split, evaluation_mask, mask};
+use crate::data::{ClassSplit, Source, Split, evaluation_mask, mask};
 use crate::error::{Error, Result};
 use crate::methods::{Scoring, Select};
 use crate::metrics::{self, Metric, MetricName, PixelImage, PixelSource, image_metrics, pixel_metrics};
@@ -27,7 +27,7 @@ pub fn check_truth(split: &Split) -> Result<()> {
     let tested =
         split.classes.iter().flat_map(|class| class.truth.images()).filter_map(|l| Some((&l.image, l.mask.as_ref()?)));
     let seen = split.classes.iter().flat_map(|class| &class.seen).map(|seen| (&seen.image, &seen.mask));
-    let files = tested.chain(seen).filter(|(_, source)| matches!(source, MaskSource::File(_))).collect::<Vec<_>>();
+    let files = tested.chain(seen).filter(|(_, source)| matches!(source, Source::File(_))).collect::<Vec<_>>();
     let faults: Vec<Error> = files.par_iter().filter_map(|(image, source)| mask::load(image, source).err()).collect();
     faults.into_iter().next().map_or(Ok(()), Err)
 }
@@ -191,7 +191,7 @@ impl Evaluation<'_> {
         }
         let image_scores = image_scores(artifact, epoch, &self.stage.scoring)?;
         let definitions = self.stage.evaluation.definitions();
-        let pixels = pixel_metrics(&Source { stage: self.stage, class, scores }, &definitions)?;
+        let pixels = pixel_metrics(&ClassMaps { stage: self.stage, class, scores }, &definitions)?;
         let found =
             image_metrics(&image_scores, &class.truth.labels(), &definitions)?.into_iter().chain(pixels.metrics);
         let images = class.truth.images().iter().zip(&image_scores).map(|(labelled, &score)| ImageRow {
@@ -240,13 +240,13 @@ fn mean_row(name: &str, classes: &[ClassResult]) -> MetricRow {
 }
 
 /// Maps and masks of one class, made when asked for, so that memory does not grow with the class.
-struct Source<'a> {
+struct ClassMaps<'a> {
     stage: &'a Evaluate<'a>,
     class: &'a ClassSplit,
     scores: &'a [f32],
 }
 
-impl PixelSource for Source<'_> {
+impl PixelSource for ClassMaps<'_> {
     type Score = f32;
 
     fn len(&self) -> usize {

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::build::Built;
 use super::progress::Event;
 use super::session::Session;
 use crate::clock::Clock;
-use crate::data::Split;
 use crate::error::{Error, Result};
-use crate::methods::Outputs;
 use crate::plan::{Graph, Job, Stage, StageId};
 use crate::record::{Cost, StageLog};
 use crate::store::{Artifact, Lock, Lookup, Manifest, Spent};
@@ -99,7 +98,7 @@ impl<'s, 'g> Executor<'s, 'g> {
             inputs,
             progress: &progress,
             notice: &notice,
-            memory_bytes: session.settings.memory_bytes,
+            memory_bytes: session.resources.memory_bytes,
             store: &session.store,
             kind: stage.kind,
             key,
@@ -112,12 +111,8 @@ impl<'s, 'g> Executor<'s, 'g> {
         };
         computed.writer.finish(computed.note, &spent)?;
         session.store.remove_checkpoints(stage.kind, key)?;
-        session.progress.tell(Event::Computed {
-            kind: stage.kind.into(),
-            key: key.into(),
-            label: stage.label.clone(),
-            seconds: clock.wall_seconds(),
-        });
+        let (kind, label, seconds) = (stage.kind.into(), stage.label.clone(), clock.wall_seconds());
+        session.progress.tell(Event::Computed { kind, key: key.into(), label, seconds });
         self.computed.push(id);
         Ok(())
     }
@@ -168,19 +163,12 @@ impl<'s, 'g> Executor<'s, 'g> {
 
     /// What the model costs in use. Milliseconds per image are those of every stage that a new image would pass:
     /// features, neighbours, scores, as they were measured when the artifacts were made.
-    pub fn cost(
-        &self,
-        outputs: &[Outputs],
-        models: &[Arc<Artifact>],
-        banks: &[Arc<Artifact>],
-        backbone: usize,
-        split: &Split,
-    ) -> Result<Cost> {
+    pub fn cost(&self, built: &Built, models: &[Arc<Artifact>], banks: &[Arc<Artifact>]) -> Result<Cost> {
         let learned: u64 = models.iter().filter_map(|model| model.manifest().note["parameters"].as_u64()).sum();
         let bank_bytes = banks.iter().map(|bank| Ok(bank.f32("rows")?.len() as u64 * 4)).sum::<Result<_>>()?;
         let (mut seconds, mut images) = (0.0, 0usize);
-        let scores = outputs.iter().flat_map(|output| &output.scores);
-        for (class, stage) in split.classes.iter().zip(scores.map(|scores| scores.id)) {
+        let [scores, ..] = built.needed();
+        for (class, stage) in built.prepared.split.classes.iter().zip(scores) {
             images += class.test.len();
             let Some(pool) = self.pool_of(stage) else { continue };
             let share = class.test.len() as f64 / class.pool.len().max(1) as f64;
@@ -191,7 +179,7 @@ impl<'s, 'g> Executor<'s, 'g> {
             seconds += self.wall_seconds(stage);
         }
         Ok(Cost {
-            parameters: backbone as u64 + learned,
+            parameters: built.prepared.backbone_parameters as u64 + learned,
             bank_bytes,
             milliseconds_per_image: if images > 0 { 1000.0 * seconds / images as f64 } else { 0.0 },
         })

@@ -3,8 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use super::prepare::Prepared;
-use super::session::Session;
+use super::prepare::{Prepared, RunEnvironment};
 use crate::backbone::{self, Architecture};
 use crate::data::{Image, load_rgb};
 use crate::device::Chosen;
@@ -31,9 +30,7 @@ pub(super) struct Extract<'a> {
     #[serde(skip)]
     list: Vec<Image>,
     #[serde(skip)]
-    session: &'a Session,
-    #[serde(skip)]
-    prepared: &'a Prepared,
+    environment: &'a RunEnvironment<'a>,
     #[serde(skip)]
     label: String,
     #[serde(skip)]
@@ -42,14 +39,8 @@ pub(super) struct Extract<'a> {
 
 impl<'a> Extract<'a> {
     /// The features of `list`, whose contents have the digest `images`.
-    pub fn new(
-        session: &'a Session,
-        prepared: &'a Prepared,
-        list: Vec<Image>,
-        images: String,
-        label: &str,
-    ) -> Result<Self> {
-        let Prepared { spec, shape, .. } = prepared;
+    pub fn new(environment: &'a RunEnvironment, list: Vec<Image>, images: String, label: &str) -> Result<Self> {
+        let Prepared { spec, shape, weights_digest, .. } = environment.prepared;
         let architecture = Architecture::find(&spec.backbone.name)?;
         let taps = architecture.taps(&spec.backbone.layers)?;
         let operations = architecture.operations(&taps, spec.image.size) * list.len() as f64;
@@ -61,13 +52,12 @@ impl<'a> Extract<'a> {
             geometry: spec.image.clone().into(),
             backbone: &spec.backbone.name,
             layers: taps.iter().map(|tap| tap.name).collect(),
-            weights: &prepared.weights_digest,
+            weights: weights_digest,
             features: spec.features.clone().into(),
             chunk: features::CHUNK_IMAGES,
-            device: session.device.clone(),
+            device: environment.session.device.clone(),
             list,
-            session,
-            prepared,
+            environment,
             label: label.into(),
             work,
         })
@@ -89,9 +79,9 @@ impl Compute for Extract<'_> {
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
-        let Prepared { spec, shape, .. } = self.prepared;
+        let RunEnvironment { session, prepared: Prepared { spec, shape, .. } } = self.environment;
         let (patches, dim, side) = (shape.patches(), shape.dim, self.geometry.size);
-        let backbone = self.session.backbone(&spec.backbone, spec.seed)?;
+        let backbone = session.backbone(&spec.backbone, spec.seed)?;
         let mut writer = job.create(vec![TensorDecl::f32("features", &[self.list.len() * patches, dim])])?;
         let load = |number: usize| Ok(load_rgb(&self.list[number], &self.geometry)?.data);
         let mut written = 0;

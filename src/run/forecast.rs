@@ -1,4 +1,4 @@
-//! What a study would do: every stage once, whether the store has it, who shares it, what it is expected to cost.
+//! What an experiment would do: every stage once, whether the store has it, who shares it, what it is expected to cost.
 //!
 //! Owns: the forecast. Does not own: the cost model (`rates`), showing it (`cli::plan`). Nothing is computed but digests.
 
@@ -14,28 +14,23 @@ use crate::plan::{Graph, StageId, Work};
 use crate::record::{RunFolder, Standing};
 use crate::spec::{Experiment, Run, RunSpec};
 
-/// A stage of a study.
+/// A stage of an experiment.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct StageForecast {
-    /// Kind.
     pub kind: &'static str,
-    /// Key in the store.
     pub key: String,
-    /// What progress lines call it.
     pub label: String,
-    /// Whether the store has it.
     pub cached: bool,
     /// Whether it will be computed: it is not cached, and something needs it.
     pub to_do: bool,
     /// How many runs use it.
     pub runs: usize,
-    /// What it is expected to take.
     pub work: Work,
-    /// Expected seconds.
     pub seconds: f64,
 }
 
-/// A run of a study.
+/// A run of an experiment.
 #[derive(Debug)]
 pub struct RunForecast {
     /// The run.
@@ -50,7 +45,7 @@ pub struct RunForecast {
     pub fault: Option<Error>,
 }
 
-/// A study.
+/// An experiment.
 #[derive(Debug, Default)]
 pub struct Forecast {
     /// Its runs, in order.
@@ -103,6 +98,15 @@ impl Forecast {
         keys
     }
 
+    /// Expected seconds of every stage to do.
+    ///
+    /// # Errors
+    /// Whatever keeps a run from being run.
+    pub(super) fn expected(self) -> Result<Expected> {
+        let expected = self.to_do().map(|stage| (stage.key.clone(), (stage.kind, stage.seconds))).collect();
+        self.runs.into_iter().find_map(|run| run.fault).map_or(Ok(expected), Err)
+    }
+
     /// Stages to do.
     pub fn to_do(&self) -> impl Iterator<Item = &StageForecast> {
         self.stages.iter().filter(|stage| stage.to_do)
@@ -128,7 +132,7 @@ fn to_do(session: &Session, built: &Built, standing: Standing, figures: &[StageI
 
 /// Plans `runs` of `experiment`. A run that something is wrong with says so and has no stages.
 pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> Forecast {
-    let folder = session.settings.results.join(&experiment.name);
+    let folder = session.resources.results.join(&experiment.name);
     let mut forecast = Forecast::default();
     for run in runs {
         let mut planned = RunForecast {
@@ -154,14 +158,4 @@ pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> For
         forecast.runs.push(planned);
     }
     forecast
-}
-
-/// Expected seconds of every stage that `runs` would compute, by key.
-///
-/// # Errors
-/// Whatever keeps a run from being run.
-pub fn expected(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<BTreeMap<String, Expected>> {
-    let forecast = forecast(session, experiment, runs);
-    let stages = forecast.to_do().map(|stage| (stage.key.clone(), (stage.kind, stage.seconds))).collect();
-    forecast.runs.into_iter().find_map(|run| run.fault).map_or(Ok(stages), Err)
 }

@@ -14,14 +14,14 @@ use super::prepare;
 use super::progress::Event;
 use super::session::Session;
 use crate::data::{Labelled, evaluation_mask, load_rgb, thumbnail};
-use crate::embed::{self, Settings};
+use crate::embed::{self, Hyperparameters};
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::methods::{self, BankPart, Outputs};
 use crate::plan::{self, Compute, Computed, Graph, Handle, Job, RowsOf, StageId, Work};
 use crate::random::{Purpose, stream};
 use crate::record::{self, Embedding, Picture, Recorded, RecordedRun, RunFolder};
-use crate::spec::{Experiment, Need, Run, RunSpec, Selection, WantedEmbedding, WantedImages};
+use crate::spec::{Experiment, Figure, Need, Run, RunSpec, Selection, WantedEmbedding, WantedImages};
 use crate::store::{TensorDecl, write_atomically};
 
 /// Adds what the figures of an experiment need to the records that are there. What cannot be made is said and left out,
@@ -31,12 +31,12 @@ pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
         return Ok(());
     }
     let _lock = session.lock_results(experiment, "gallery")?;
-    let folder = session.settings.results.join(&experiment.name);
-    let recorded = record::read_experiment(&folder, &experiment.kinds)?;
-    for (number, figure) in experiment.figures.iter().enumerate() {
-        let made = match &figure.need {
-            Some(Need::Pictures(wanted)) => pictures(session, experiment, &recorded, &figure.selection, wanted),
-            Some(Need::Embedding(wanted)) => embeddings(session, experiment, &recorded, &figure.selection, wanted),
+    let folder = session.resources.results.join(&experiment.name);
+    let gallery = Gallery { session, experiment, recorded: record::read_experiment(&folder, &experiment.kinds)? };
+    for (number, Figure { need, selection, .. }) in experiment.figures.iter().enumerate() {
+        let made = match need {
+            Some(Need::Pictures(wanted)) => gallery.pictures(selection, wanted),
+            Some(Need::Embedding(wanted)) => gallery.embeddings(selection, wanted),
             None => Ok(()),
         };
         match made {
@@ -51,71 +51,68 @@ pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
     Ok(())
 }
 
-/// Leaves the pictures of the chosen images beside the first run shown.
-fn pictures(
-    session: &Session,
-    experiment: &Experiment,
-    recorded: &Recorded,
-    selection: &Selection,
-    wanted: &WantedImages,
-) -> Result<()> {
-    for (run, chosen) in record::chosen_pictures(recorded, selection, wanted)? {
-        let mut pictures = record::read_pictures(run)?;
-        let new: Vec<&(String, String)> =
-            chosen.iter().filter(|(_, path)| !pictures.pictures.iter().any(|picture| picture.path == *path)).collect();
-        if new.is_empty() {
-            continue;
+/// The records of an experiment that is to show more than numbers.
+struct Gallery<'a> {
+    session: &'a Session,
+    experiment: &'a Experiment,
+    recorded: Recorded,
+}
+
+impl Gallery<'_> {
+    /// Leaves the pictures of the chosen images beside the first run shown.
+    fn pictures(&self, selection: &Selection, wanted: &WantedImages) -> Result<()> {
+        for (run, chosen) in record::chosen_pictures(&self.recorded, selection, wanted)? {
+            let mut pictures = record::read_pictures(run)?;
+            let known = |path: &String| pictures.pictures.iter().any(|picture| picture.path == *path);
+            let new: Vec<&(String, String)> = chosen.iter().filter(|(_, path)| !known(path)).collect();
+            if new.is_empty() {
+                continue;
+            }
+            self.session.progress.stage("", "pictures for figures", 0, new.len());
+            let prepared = prepare::prepare(self.session, self.declared(&run.spec)?)?;
+            for (class, path) in new {
+                if let Some(labelled) = evaluate::truth_of(&prepared.split, class, path) {
+                    pictures.pictures.push(picture(run, class, labelled)?);
+                }
+            }
+            pictures.pictures.sort_by(|a, b| (&a.class, &a.path).cmp(&(&b.class, &b.path)));
+            record::write_pictures(run, &pictures)?;
         }
-        session.progress.stage("", "pictures for figures", 0, new.len());
-        let prepared = prepare::prepare(session, declared(experiment, &run.spec)?)?;
-        for (class, path) in new {
-            if let Some(labelled) = evaluate::truth_of(&prepared.split, class, path) {
-                pictures.pictures.push(picture(run, class, labelled)?);
+        Ok(())
+    }
+
+    /// Leaves the embeddings that a figure shows beside their runs.
+    fn embeddings(&self, selection: &Selection, wanted: &WantedEmbedding) -> Result<()> {
+        for spec in selection.of(&self.recorded.experiment.runs) {
+            let Some(run) = self.recorded.finished(spec) else { continue };
+            if record::read_embedding(run, wanted)?.is_none() {
+                let embedding = embedding(self.session, self.declared(spec)?, wanted)?;
+                record::write_embedding(run, wanted, &embedding)?;
             }
         }
-        pictures.pictures.sort_by(|a, b| (&a.class, &a.path).cmp(&(&b.class, &b.path)));
-        record::write_pictures(run, &pictures)?;
+        Ok(())
     }
-    Ok(())
+
+    /// The experiment's own word on a recorded run.
+    fn declared(&self, spec: &RunSpec) -> Result<&Run> {
+        let found = self.experiment.runs.iter().find(|run| run.spec == *spec);
+        found.ok_or_else(|| Error::usage("the experiment declares no such run", "run the experiment again"))
+    }
 }
 
 /// Writes image and truth as the network sees them.
 fn picture(run: &RecordedRun, class: &str, labelled: &Labelled) -> Result<Picture> {
     let spec = &run.spec;
     let image = load_rgb(&labelled.image, &spec.image)?;
-    let mask = evaluation_mask(labelled, &spec.image, image.side, spec.evaluation.mask_resize)?;
+    let mask = evaluation_mask(labelled, &spec.image, spec.image.size, spec.evaluation.mask_resize)?;
     let truth: Vec<u8> = mask.data.iter().map(|&defect| if defect { 255 } else { 0 }).collect();
     let path = labelled.image.path.clone();
     let stem = format!("{class}-{}", &blake3::hash(path.as_bytes()).to_hex()[..12]);
     let picture =
         Picture { class: class.into(), path, image: format!("{stem}.png"), truth: format!("{stem}-truth.png") };
-    write_atomically(&run.thumbnail(&picture.image), &thumbnail::png(&image.data, (image.side, image.side), None))?;
+    write_atomically(&run.thumbnail(&picture.image), &thumbnail::png(&image.data, (image.width, image.height), None))?;
     write_atomically(&run.thumbnail(&picture.truth), &thumbnail::png(&truth, (mask.width, mask.height), None))?;
     Ok(picture)
-}
-
-/// Leaves the embeddings that a figure shows beside their runs.
-fn embeddings(
-    session: &Session,
-    experiment: &Experiment,
-    recorded: &Recorded,
-    selection: &Selection,
-    wanted: &WantedEmbedding,
-) -> Result<()> {
-    for spec in selection.of(&recorded.experiment.runs) {
-        let Some(run) = recorded.finished(spec) else { continue };
-        if record::read_embedding(run, wanted)?.is_none() {
-            let embedding = embedding(session, declared(experiment, spec)?, wanted)?;
-            record::write_embedding(run, wanted, &embedding)?;
-        }
-    }
-    Ok(())
-}
-
-/// The experiment's own word on a recorded run.
-fn declared<'a>(experiment: &'a Experiment, spec: &RunSpec) -> Result<&'a Run> {
-    let found = experiment.runs.iter().find(|run| run.spec == *spec);
-    found.ok_or_else(|| Error::usage("the experiment declares no such run", "run the experiment again"))
 }
 
 /// Adds the stages of the embeddings that figures show of a run and its record has not: what a forecast needs.
@@ -177,11 +174,9 @@ fn stage(
     let ids = banks.iter().map(|bank| bank.stage.id).collect();
     let kinds = banks.iter().map(kind).collect();
     let names = || shown.iter().map(|part| part.name.to_string()).collect();
+    let parts = if wanted.parts.is_empty() { names() } else { wanted.parts.clone() };
     let embed = Embed {
-        parts: if wanted.parts.is_empty() { names() } else { wanted.parts.clone() },
-        points: wanted.points,
-        perplexity: wanted.perplexity,
-        epochs: wanted.epochs,
+        wanted: WantedEmbedding { parts, ..wanted.clone() },
         seed: run.spec.seed,
         banks,
         kinds,
@@ -193,10 +188,8 @@ fn stage(
 /// Embeds rows of banks in a plane.
 #[derive(Serialize)]
 struct Embed {
-    parts: Vec<String>,
-    points: usize,
-    perplexity: f64,
-    epochs: usize,
+    #[serde(flatten)]
+    wanted: WantedEmbedding,
     seed: u64,
     banks: Vec<RowsOf>,
     #[serde(skip)]
@@ -220,23 +213,23 @@ impl Compute for Embed {
     }
 
     fn work(&self) -> Work {
-        let dim = self.banks[0].stage.work.cols;
+        let (dim, points) = (self.banks[0].stage.work.cols, self.wanted.points);
         // Neighbours, components, and a few thousand operations per point and step.
-        let operations = self.points as f64 * (dim as f64).powi(2) * 3.0 + (self.points * self.epochs) as f64 * 5e3;
-        Work::matrix(self.points, 2, operations).with_memory(8 * self.points * dim)
+        let operations = points as f64 * (dim as f64).powi(2) * 3.0 + (points * self.wanted.epochs) as f64 * 5e3;
+        Work::matrix(points, 2, operations).with_memory(8 * points * dim)
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
         let places = self.places(job)?;
-        let mut chosen = stream(self.seed, Purpose::Embedding, 2).choose(places.len(), self.points);
+        let WantedEmbedding { points, perplexity, epochs, .. } = self.wanted;
+        let mut chosen = stream(self.seed, Purpose::Embedding, 2).choose(places.len(), points);
         chosen.sort_unstable();
         let mut rows = Matrix::zeros(0, job.rows(&self.banks[0])?.cols());
         for &number in &chosen {
             let Place { bank, row, .. } = places[number];
             rows.extend(job.rows(&self.banks[bank])?.slice(row..row + 1));
         }
-        let settings = Settings { perplexity: self.perplexity, epochs: self.epochs, seed: self.seed };
-        let found = embed::tsne(rows.view(), &settings, job.progress)?;
+        let found = embed::tsne(rows.view(), &Hyperparameters { perplexity, epochs, seed: self.seed }, job.progress)?;
         let count = found.points.len();
         let mut writer = job.create(vec![
             TensorDecl::f32("points", &[count, 2]),
@@ -252,7 +245,7 @@ impl Compute for Embed {
         let note = json!({
             "algorithm": "Barnes-Hut t-SNE (bhtsne 0.7.3, theta 0.5) after PCA", "points": count, "of": places.len(),
             "components": found.components, "explained": found.explained, "perplexity": found.perplexity,
-            "epochs": self.epochs, "exaggerated_epochs": self.epochs / 4, "seed": self.seed,
+            "epochs": epochs, "exaggerated_epochs": epochs / 4, "seed": self.seed,
             "kl_divergence": found.divergence, "parts": parts,
         });
         Ok(Computed::new(writer, note))
@@ -274,7 +267,7 @@ impl Embed {
         for (bank, (rows, kind)) in self.banks.iter().zip(&self.kinds).enumerate() {
             let first = places.len();
             for (part, declared) in self.known.iter().enumerate() {
-                if declared.stage != *kind || !self.parts.iter().any(|name| name == declared.name) {
+                if declared.stage != *kind || !self.wanted.parts.iter().any(|name| name == declared.name) {
                     continue;
                 }
                 let own = match declared.rows {

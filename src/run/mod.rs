@@ -1,4 +1,4 @@
-//! Running a study: for each run its stages, then its record.
+//! Running an experiment: for each run its stages, then its record.
 //!
 //! Owns: the order of work, sharing it with other processes, and the one place where scores meet the truth (`evaluate`).
 //! A run that fails is recorded and the others go on.
@@ -16,14 +16,12 @@ mod progress;
 mod rates;
 mod session;
 
-pub use build::Built;
 pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
 pub use isolate::Isolate;
 pub use predict::{Prediction, Request, predict};
-pub use progress::{Event, Progress, duration};
-pub use session::{Session, Settings};
+pub use progress::{Event, Expected, Progress, duration};
+pub use session::{Resources, Session};
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -33,6 +31,7 @@ use crate::plan::StageKind;
 use crate::record::{self, Provenance, Record, RunFolder, Standing};
 use crate::spec::{Experiment, Run};
 use crate::store::Artifact;
+use build::Built;
 use execute::{Executor, Patience};
 
 /// What became of the runs of an experiment.
@@ -46,7 +45,7 @@ pub struct Summary {
     pub stale: Vec<(String, String, String)>,
     /// Runs that failed: id, variant, seed, message.
     pub failed: Vec<Failure>,
-    /// Runs that were not begun, because `--fail-fast` ended the study.
+    /// Runs that were not begun, because `--fail-fast` ended the experiment.
     pub skipped: usize,
     /// Why what is made of the records is not there; the records are.
     pub unreported: Option<Error>,
@@ -54,21 +53,18 @@ pub struct Summary {
 
 /// A run that failed.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Failure {
-    /// Id of the run.
     pub run: String,
-    /// Row of the experiment.
     pub variant: String,
-    /// Seed.
     pub seed: u64,
-    /// What happened.
     pub message: String,
 }
 
-/// How a study is run.
+/// How an experiment is run.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// End the study at the first failure.
+    /// End the experiment at the first failure.
     pub fail_fast: bool,
     /// Give every run a process of its own.
     pub isolate: Option<Isolate>,
@@ -77,14 +73,16 @@ pub struct Options {
 }
 
 /// Checks everything that `plan` can find wrong, before any work: settings and methods, datasets and weights, splits, the
-/// stages of every run. The first fault is returned, pointing at the experiment file.
+/// stages of every run. Returns what the stages to do are expected to take.
 ///
 /// # Errors
-/// That fault, a device that is not there, or a results folder that cannot be written.
-pub fn check(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<()> {
-    forecast::expected(session, experiment, runs)?;
+/// The first fault, pointing at the experiment file; a device that is not there, or a results folder that cannot be
+/// written.
+pub fn check(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<Expected> {
+    let expected = forecast(session, experiment, runs).expected()?;
     session.device.get()?;
-    session::writable(&session.settings.results.join(&experiment.name), "results", "--results")
+    session::writable(&session.resources.results.join(&experiment.name), "results", "--results")?;
+    Ok(expected)
 }
 
 /// Whether the code of a kind of stage has another version than this one; of kinds that are no more, nobody can say.
@@ -95,29 +93,38 @@ pub fn is_outdated(kind: &str, method: &str, version: u32) -> bool {
     known.any(|stage| stage.kind == kind && stage.method == method && stage.version != version)
 }
 
-/// Runs `runs` of an experiment and leaves their records and the experiment's views in the results folder.
+/// Runs `runs` of an experiment and leaves their records and the experiment's views in the results folder. `expected` is
+/// what [`check`] has returned for them.
 ///
-/// Other processes may be at the same study: whatever one of them is computing is left to it, and the rest goes on.
-pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run], options: &Options) -> Result<Summary> {
-    let folder = session.settings.results.join(&experiment.name);
+/// Other processes may be at the same experiment: whatever one of them is computing is left to it, and the rest goes on.
+pub fn experiment(
+    session: &Session,
+    experiment: &Experiment,
+    runs: &[Run],
+    mut expected: Expected,
+    options: &Options,
+) -> Result<Summary> {
+    let folder = session.resources.results.join(&experiment.name);
     if !options.is_child {
         let _lock = session.lock_results(experiment, "views")?;
         record::write_experiment(&folder, experiment)?;
-        session.progress.study(forecast::expected(session, experiment, runs)?);
+        // Experiments before this one, and other processes, may have made some of its stages since.
+        expected.retain(|key, (kind, _)| !session.store.contains(kind, key));
+        session.progress.experiment(expected);
     }
-    let mut study = Study { session, experiment, isolate: options.isolate.as_ref(), summary: Summary::default() };
+    let mut attempts = Attempts { session, experiment, isolate: options.isolate.as_ref(), summary: Summary::default() };
     let mut pending: Vec<&Run> = runs.iter().collect();
     let mut patience = Patience::Leave;
     while !pending.is_empty() {
         let mut busy = Vec::new();
         let before = pending.len();
         for (number, run) in pending.into_iter().enumerate() {
-            if options.fail_fast && !study.summary.failed.is_empty() {
-                study.summary.skipped += 1;
+            if options.fail_fast && !attempts.summary.failed.is_empty() {
+                attempts.summary.skipped += 1;
                 continue;
             }
             session.progress.run(runs.len() - before + number, runs.len(), run);
-            if study.attempt(run, patience)? == Outcome::Busy {
+            if attempts.attempt(run, patience)? == Outcome::Busy {
                 busy.push(run);
             } else {
                 patience = Patience::Leave;
@@ -127,8 +134,8 @@ pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run], opti
         patience = if busy.len() == before { Patience::Wait } else { Patience::Leave };
         pending = busy;
     }
-    session.progress.finish(&study.summary);
-    let mut summary = study.summary;
+    session.progress.finish(&attempts.summary);
+    let mut summary = attempts.summary;
     match if options.is_child { Ok(()) } else { views(session, experiment, !runs.is_empty()) } {
         // Its runs are recorded, or said to have failed: only what is made of them is missing.
         Err(fault) if !fault.is_of_the_disk() => summary.unreported = Some(fault),
@@ -140,7 +147,7 @@ pub fn experiment(session: &Session, experiment: &Experiment, runs: &[Run], opti
 /// Leaves what an experiment's records are together: its tables of rows, and what its figures show beyond numbers.
 fn views(session: &Session, experiment: &Experiment, figures: bool) -> Result<()> {
     let lock = session.lock_results(experiment, "views")?;
-    record::rebuild_views(&session.settings.results.join(&experiment.name), experiment)?;
+    record::rebuild_views(&session.resources.results.join(&experiment.name), experiment)?;
     drop(lock);
     if figures { gallery::complete(session, experiment) } else { Ok(()) }
 }
@@ -158,19 +165,19 @@ enum Outcome {
     Busy,
 }
 
-/// A study under way.
-struct Study<'a> {
+/// Attempts at the runs of an experiment, and what has come of them.
+struct Attempts<'a> {
     session: &'a Session,
     experiment: &'a Experiment,
     isolate: Option<&'a Isolate>,
     summary: Summary,
 }
 
-impl Study<'_> {
-    /// Tries a run and counts what came of it. A full or broken disk is nobody's failed run: it ends the study.
+impl Attempts<'_> {
+    /// Tries a run and counts what came of it. A full or broken disk is nobody's failed run: it ends the experiment.
     fn attempt(&mut self, run: &Run, patience: Patience) -> Result<Outcome> {
         let (session, spec) = (self.session, &run.spec);
-        let folder = RunFolder::new(&session.settings.results.join(&self.experiment.name), &spec.id);
+        let folder = RunFolder::new(&session.resources.results.join(&self.experiment.name), &spec.id);
         let result = match self.isolate {
             Some(isolate) => isolate.attempt(session, run, &folder),
             None => isolated(|| self.one(run, &folder, patience)),
@@ -259,14 +266,14 @@ fn provenance(
         labels: prepared.labels(session, built.method.labels()),
         dataset_digest: prepared.dataset_digest.clone(),
         weights_digest: prepared.weights_digest.clone(),
-        device: session.settings.device.name().into(),
+        device: session.resources.device.name().into(),
         threads: rayon::current_num_threads(),
         wall_seconds: clock.wall_seconds(),
         cpu_seconds: clock.cpu_seconds(),
         peak_memory_bytes: crate::clock::peak_memory_bytes(),
         duplicates: prepared.split.duplicates,
         skipped_files: prepared.skipped,
-        cost: executor.cost(built.outputs, models, banks, prepared.backbone_parameters, &prepared.split)?,
+        cost: executor.cost(built, models, banks)?,
         stages: executor.log(),
     })
 }
@@ -279,13 +286,4 @@ fn isolated<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
         let what = format!("the program panicked: {}", text.unwrap_or_else(|| "without a message".into()));
         Err(Error::method(what, "this is a fault of the program; please report it with the run's run.toml"))
     })
-}
-
-/// The error for a pattern that selects no run of any experiment.
-pub fn nothing_to_run(pattern: &str, experiments: &[Experiment]) -> Error {
-    let runs = experiments.iter().flat_map(|experiment| &experiment.runs);
-    let variants: BTreeSet<&str> = runs.map(|run| run.spec.variant.as_str()).collect();
-    let variants = Vec::from_iter(variants).join(", ");
-    let help = format!("it is matched against variant names and run ids, * stands for anything; variants: {variants}");
-    Error::usage(format!("no run matches --only {pattern}"), help)
 }

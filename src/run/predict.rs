@@ -67,10 +67,8 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
     let images = readable(request)?;
     prepare::check(session, request.run)?;
     if build::with(session, request.run, |built| Ok(built.record_key()))? != request.recorded_key {
-        let what = format!(
-            "the record of run {} is stale: today's program, data or weights give others",
-            request.run.spec.id.clone()
-        );
+        let id = &request.run.spec.id;
+        let what = format!("the record of run {id} is stale: today's program, data or weights give others");
         return Err(Error::usage(what, "do it again with `dmad run`"));
     }
     let prepared = prepare::prepare(session, request.run)?;

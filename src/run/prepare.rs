@@ -3,7 +3,7 @@
 use super::extract::Extract;
 use super::session::Session;
 use crate::backbone::Architecture;
-use crate::data::{Image, Labelled, MaskSource, Source, Split, check_geometry, list_digest, split};
+use crate::data::{Image, Labelled, Source, Split, check_geometry, list_digest, split};
 use crate::error::{Error, Result};
 use crate::features::{Shape, feature_shape};
 use crate::methods::{self, ExtraDataset, Given};
@@ -48,7 +48,7 @@ pub fn check(session: &Session, run: &Run) -> Result<()> {
     check_method(session, run, shape, taps.len())
 }
 
-/// What the method itself finds wrong, and the datasets that it uses besides the study's own.
+/// What the method itself finds wrong, and the datasets that it uses besides the experiment's own.
 fn check_method(session: &Session, run: &Run, shape: Shape, layers: usize) -> Result<()> {
     let (method, spec) = (methods::of(run), &run.spec);
     let given = Given {
@@ -142,12 +142,8 @@ pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
 }
 
 /// A mask as something that has a content digest.
-fn mask_image(mask: &MaskSource) -> Image {
-    let source = match mask {
-        MaskSource::File(path) => Source::File(path.clone()),
-        MaskSource::Synthetic(drawing) => Source::Synthetic(drawing.clone()),
-    };
-    Image { path: String::new(), source }
+fn mask_image(mask: &Source) -> Image {
+    Image { path: String::new(), source: mask.clone() }
 }
 
 fn hex(digest: &[u8]) -> String {
@@ -239,6 +235,6 @@ impl Environment for RunEnvironment<'_> {
 
     fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>> {
         let digest = hex(&list_digest(&mut self.session.digests(), images)?);
-        Ok(graph.add(Extract::new(self.session, self.prepared, images.to_vec(), digest, label)?))
+        Ok(graph.add(Extract::new(self, images.to_vec(), digest, label)?))
     }
 }

@@ -1,4 +1,4 @@
-//! What happens while a study runs, and how the user sees it: one line with an ETA in a terminal, plain timestamped lines
+//! What happens while an experiment runs, and how the user sees it: one line with an ETA in a terminal, plain timestamped lines
 //! elsewhere.
 //!
 //! Owns: the events, their wording, and the time that is left (from what stages were expected to take and have taken). Does
@@ -17,12 +17,12 @@ use crate::plan::Notice;
 use crate::record::Results;
 use crate::spec::Run;
 
-/// Something that happened while a study ran.
+/// Something that happened while an experiment ran.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// A study begins that has so many stages to compute, expected to take so many seconds.
-    Study { stages: usize, seconds: f64 },
+    /// An experiment begins that has so many stages to compute, expected to take so many seconds.
+    Experiment { stages: usize, seconds: f64 },
     /// A run begins, the `number`-th (from 0) of `total`.
     Run { run: String, name: String, dataset: String, number: usize, total: usize },
     /// How far a stage is; `key` is empty for what no forecast knows.
@@ -45,7 +45,7 @@ pub enum Event {
     Done { run: String, seconds: f64, metrics: BTreeMap<String, f64> },
     /// A run failed.
     Failed { run: String, message: String },
-    /// The study is over: what became of its runs.
+    /// The experiment is over: what became of its runs.
     Finished { done: usize, current: usize, failed: usize, skipped: usize },
 }
 
@@ -62,13 +62,12 @@ pub struct Progress {
     state: Mutex<State>,
 }
 
-/// Where the study is.
+/// Where the experiment is.
 #[derive(Default)]
 struct State {
     /// What the current run is called.
     run: String,
-    /// Kind and expected seconds of the stages still to do, by key.
-    expected: BTreeMap<String, Expected>,
+    expected: Expected,
     /// Expected and actual seconds of the stages done, by kind.
     done: BTreeMap<&'static str, (f64, f64)>,
     /// Key of the stage that is being computed, and which share of it is done.
@@ -80,8 +79,8 @@ struct State {
 /// After so many silent seconds a long stage says how far it is, where there is no bar.
 const PATIENCE_SECONDS: f64 = 30.0;
 
-/// Kind of a stage and the seconds it is expected to take.
-pub type Expected = (&'static str, f64);
+/// Kinds of stages still to do and the seconds that each is expected to take, by key.
+pub type Expected = BTreeMap<String, (&'static str, f64)>;
 
 impl State {
     /// Seconds left, when something was expected; corrected by how well expectations of each kind have held so far.
@@ -121,25 +120,20 @@ impl Progress {
         Progress { listener: Some(Box::new(listener)), ..self }
     }
 
-    /// A study begins whose stages to do, by key, are expected to take so many seconds.
-    pub fn study(&self, expected: BTreeMap<String, Expected>) {
+    /// An experiment begins whose stages to do are expected to take so long.
+    pub fn experiment(&self, expected: Expected) {
         let seconds: f64 = expected.values().map(|(_, seconds)| seconds).sum();
         let stages = expected.len();
         *self.state() = State { expected, ..State::default() };
-        self.tell(Event::Study { stages, seconds });
+        self.tell(Event::Experiment { stages, seconds });
     }
 
     /// A run begins.
     pub fn run(&self, number: usize, total: usize, run: &Run) {
         let spec = &run.spec;
         let name = format!("{} · {} seen · seed {}", spec.variant, spec.protocol.seen.count, spec.seed);
-        self.tell(Event::Run {
-            run: spec.id.clone(),
-            name: name.clone(),
-            dataset: spec.dataset.clone(),
-            number,
-            total,
-        });
+        let (run, dataset) = (spec.id.clone(), spec.dataset.clone());
+        self.tell(Event::Run { run, name: name.clone(), dataset, number, total });
         self.state().run = name;
         self.stage("", "", 0, 0);
     }
@@ -163,7 +157,7 @@ impl Progress {
         self.tell(Event::Done { run: run.spec.id.clone(), seconds, metrics: means.collect() });
     }
 
-    /// The study is over.
+    /// The experiment is over.
     pub fn finish(&self, summary: &Summary) {
         let Summary { done, current, skipped, .. } = *summary;
         self.tell(Event::Finished { done, current, failed: summary.failed.len(), skipped });
@@ -175,10 +169,10 @@ impl Progress {
             listener(&event);
         }
         match event {
-            Event::Study { stages, seconds } if stages > 0 && self.bar.is_none() => {
+            Event::Experiment { stages, seconds } if stages > 0 && self.bar.is_none() => {
                 self.line(&format!("{stages} stages to compute, expected to take {}", duration(seconds)));
             }
-            Event::Study { .. } | Event::Found { .. } => {}
+            Event::Experiment { .. } | Event::Found { .. } => {}
             Event::Run { run, name, dataset, number, total } => match &self.bar {
                 Some(bar) => {
                     bar.set_length(total as u64);
@@ -283,7 +277,7 @@ mod tests {
     fn the_time_left_counts_the_done_share_of_the_current_stage_and_how_expectations_held() {
         let progress = Progress::silent();
         let expected = [("a", 10.0), ("b", 10.0), ("c", 40.0)].map(|(key, s)| (key.to_string(), ("training", s)));
-        progress.study(expected.into());
+        progress.experiment(expected.into());
         assert_eq!(progress.state().seconds_left(), Some(60.0));
         let [kind, key, label] = ["training", "a-long-key", "not foreseen"].map(String::from);
         progress.tell(Event::Computed { kind, key, label, seconds: 5.0 });

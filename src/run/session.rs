@@ -15,34 +15,25 @@ use crate::store::{Artifact, Lock, Store};
 
 /// Where things are and what computes.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// Root of the datasets.
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub struct Resources {
     pub data: PathBuf,
-    /// Folder of weights.
     pub weights: PathBuf,
-    /// Folder of results.
     pub results: PathBuf,
-    /// Folder of artifacts.
     pub store: PathBuf,
-    /// What computes.
     pub device: DeviceKind,
     /// Bytes of ordinary memory that stages may fill with what grows with the data.
     pub memory_bytes: u64,
 }
 
 /// Shared state of a process.
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Session {
-    /// Where things are.
-    pub settings: Settings,
-    /// Known datasets.
+    pub resources: Resources,
     pub catalog: Catalog,
-    /// Artifacts on disk.
     pub store: Store,
-    /// Where tensors live.
     pub device: Chosen,
-    /// How fast this machine is.
     pub rates: Rates,
-    /// What the user sees.
     pub progress: Progress,
     digests: Mutex<Digests>,
     indexes: Mutex<BTreeMap<String, Arc<Index>>>,
@@ -68,13 +59,13 @@ fn cached<K: Ord, V: Clone>(cache: &Mutex<BTreeMap<K, V>>, key: K, make: impl Fn
 
 impl Session {
     /// Opens the store; the device is opened when something is computed.
-    pub fn open(settings: Settings, catalog: Catalog, progress: Progress) -> Result<Self> {
-        writable(&settings.store, "store", "--store")?;
-        let store = Store::open(&settings.store)?;
+    pub fn open(resources: Resources, catalog: Catalog, progress: Progress) -> Result<Self> {
+        writable(&resources.store, "store", "--store")?;
+        let store = Store::open(&resources.store)?;
         Ok(Session {
-            device: Chosen::new(settings.device),
-            digests: Mutex::new(Digests::open(Some(&settings.store.join("digests.txt")))),
-            settings,
+            device: Chosen::new(resources.device),
+            digests: Mutex::new(Digests::open(Some(&resources.store.join("digests.txt")))),
+            resources,
             catalog,
             rates: Rates::learn(&store),
             store,
@@ -92,11 +83,11 @@ impl Session {
     }
 
     /// The index of a dataset, narrowed to `classes` when there are any. Its files have been looked at as far as headers
-    /// go, so that a broken one stops a study before it starts.
+    /// go, so that a broken one stops an experiment before it starts.
     pub fn index(&self, dataset: &str, classes: &[String]) -> Result<Arc<Index>> {
         cached(&self.indexes, format!("{dataset}\n{}", classes.join("\n")), || {
             let entry = self.catalog.get(dataset)?;
-            let found = index(entry, &self.settings.data, (!classes.is_empty()).then_some(classes))?;
+            let found = index(entry, &self.resources.data, (!classes.is_empty()).then_some(classes))?;
             first_fault(dataset, verify::headers(&found)).map_or(Ok(Arc::new(found)), Err)
         })
     }
@@ -104,14 +95,14 @@ impl Session {
     /// Digest of the weights that a backbone uses, without building it.
     pub fn weights_digest(&self, backbone: &spec::Backbone, seed: u64) -> Result<String> {
         cached(&self.weights_digests, backbone_key(backbone, seed), || {
-            crate::backbone::weights::weights_digest(backbone, &self.settings.weights, seed)
+            crate::backbone::weights::weights_digest(backbone, &self.resources.weights, seed)
         })
     }
 
     /// A backbone, built once. It lives on the plain device, never on an autodiff one.
     pub fn backbone(&self, backbone: &spec::Backbone, seed: u64) -> Result<Arc<Backbone>> {
         cached(&self.backbones, backbone_key(backbone, seed), || {
-            Backbone::load(backbone, &self.settings.weights, seed, &self.device.get()?).map(Arc::new)
+            Backbone::load(backbone, &self.resources.weights, seed, &self.device.get()?).map(Arc::new)
         })
     }
 
@@ -127,7 +118,7 @@ impl Session {
 
     /// Waits for the lock on a part of an experiment's results.
     pub fn lock_results(&self, experiment: &Experiment, part: &str) -> Result<Lock> {
-        let folder = self.settings.results.join(&experiment.name);
+        let folder = self.resources.results.join(&experiment.name);
         let folder = folder.canonicalize().unwrap_or(folder);
         let digest = blake3::hash(folder.as_os_str().as_encoded_bytes()).to_hex();
         self.wait_for(&format!("results-{}-{part}", &digest[..16]))

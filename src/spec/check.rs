@@ -4,7 +4,7 @@
 
 use serde_json::Value as Json;
 
-use super::tree::{Node, Value};
+use super::tree::{Node, Table, Value};
 pub use crate::error::suggestion;
 use crate::error::{Error, Result};
 
@@ -18,13 +18,13 @@ pub fn check(node: &Node, schema: &Json, path: &str) -> Result<()> {
     if let Some(allowed) = schema["enum"].as_array() {
         return check_word(node, &allowed.iter().filter_map(Json::as_str).collect::<Vec<_>>(), path);
     }
-    match schema_type(schema) {
-        None => Ok(()), // an unrestricted value (sweep values are checked after they are laid over the base)
-        Some(expected) if !fits(node, expected) => Err(wrong_type(node, expected, path)),
-        Some("object") => check_table(node, schema, path),
-        Some("array") => check_array(node, schema, path),
-        Some("integer" | "number") => check_number(node, schema, path),
-        Some(_) => Ok(()), // a fixed word has been looked at by `check_tagged`
+    match (schema_type(schema), &node.value) {
+        (None, _) => Ok(()), // an unrestricted value (sweep values are checked after they are laid over the base)
+        (Some(expected), _) if !fits(node, expected) => Err(wrong_type(node, expected, path)),
+        (_, Value::Table(table)) => check_table(node, table, schema, path),
+        (_, Value::Array(items)) => check_array(node, items, schema, path),
+        (_, Value::Integer(_) | Value::Float(_)) => check_number(node, schema, path),
+        _ => Ok(()), // a fixed word has been looked at by `check_tagged`
     }
 }
 
@@ -146,8 +146,7 @@ fn flattened(options: &[Json]) -> Vec<&Json> {
     flat
 }
 
-fn check_table(node: &Node, schema: &Json, path: &str) -> Result<()> {
-    let Some(table) = node.table() else { unreachable!("it is of the wanted type") };
+fn check_table(node: &Node, table: &Table, schema: &Json, path: &str) -> Result<()> {
     let empty = serde_json::Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&empty);
     for (key, entry) in table {
@@ -174,8 +173,7 @@ fn check_table(node: &Node, schema: &Json, path: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_array(node: &Node, schema: &Json, path: &str) -> Result<()> {
-    let Value::Array(items) = &node.value else { unreachable!("it is of the wanted type") };
+fn check_array(node: &Node, items: &[Node], schema: &Json, path: &str) -> Result<()> {
     if schema["minItems"].as_u64().is_some_and(|least| (items.len() as u64) < least) {
         return Err(node.place.fault(format!("`{path}` must not be empty"), None));
     }

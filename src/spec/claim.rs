@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::suggestion;
 use super::file::Table;
-use super::run::{Run, RunSpec};
+use super::run::RunSpec;
 use super::sweep::names_variant;
 use super::tree::Node;
 use crate::error::Result;
@@ -155,14 +155,14 @@ impl Default for Tolerances {
     }
 }
 
-fn variants(runs: &[Run]) -> Vec<&str> {
-    let mut names: Vec<&str> = runs.iter().map(|run| run.spec.variant.as_str()).collect();
+fn variants<R: AsRef<RunSpec>>(runs: &[R]) -> Vec<&str> {
+    let mut names: Vec<&str> = runs.iter().map(|run| run.as_ref().variant.as_str()).collect();
     names.dedup();
     names
 }
 
 /// Finds claims that no run of the experiment could ever answer.
-pub(super) fn check_claims(base: &Node, claims: &[Claim], runs: &[Run]) -> Result<()> {
+pub(super) fn check_claims<R: AsRef<RunSpec>>(base: &Node, claims: &[Claim], runs: &[R]) -> Result<()> {
     let names = variants(runs);
     for (item, claim) in base.items("claim").iter().zip(claims) {
         for (key, side) in [("better", &claim.better), ("than", &claim.than)] {
@@ -182,7 +182,7 @@ pub(super) fn check_claims(base: &Node, claims: &[Claim], runs: &[Run]) -> Resul
 }
 
 /// Finds tables that name what does not exist, or show something twice.
-pub(super) fn check_tables(base: &Node, tables: &[Table], runs: &[Run]) -> Result<()> {
+pub(super) fn check_tables<R: AsRef<RunSpec>>(base: &Node, tables: &[Table], runs: &[R]) -> Result<()> {
     let names = variants(runs);
     for (item, table) in base.items("table").iter().zip(tables) {
         let unknown = |name: &&String| {
@@ -193,10 +193,10 @@ pub(super) fn check_tables(base: &Node, tables: &[Table], runs: &[Run]) -> Resul
             let what = format!("there is no variant \"{name}\"");
             return Err(item.place_of("variants").fault(what, Some(suggestion(name, names.iter().copied()))));
         }
-        let own = |of: fn(&Run) -> &str| runs.iter().map(of).collect::<BTreeSet<_>>();
+        let own = |of: fn(&RunSpec) -> &str| runs.iter().map(AsRef::as_ref).map(of).collect::<BTreeSet<_>>();
         let also = table.also.iter().map(|also| also.name());
-        let methods: BTreeSet<&str> = own(|run| run.spec.method_name()).into_iter().chain(also).collect();
-        let datasets = own(|run| &run.spec.dataset);
+        let methods: BTreeSet<&str> = own(RunSpec::method_name).into_iter().chain(also).collect();
+        let datasets = own(|run| &run.dataset);
         for (key, listed, known) in [("methods", &table.methods, &methods), ("datasets", &table.datasets, &datasets)] {
             if let Some(name) = listed.iter().find(|name| !known.contains(name.as_str())) {
                 let what = format!("`table.{key}`: the experiment has no \"{name}\"");

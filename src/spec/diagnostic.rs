@@ -38,7 +38,7 @@ impl Place {
     }
 
     /// Line and column, both from 1, columns counted in characters.
-    pub fn line_column(&self) -> (usize, usize) {
+    fn line_column(&self) -> (usize, usize) {
         let start = self.range.start.min(self.source.text.len());
         let before = &self.source.text.as_bytes()[..start];
         let line = before.iter().filter(|&&b| b == b'\n').count() + 1;

@@ -64,6 +64,9 @@ pub fn schema(kinds: &Kinds) -> Json {
     schema["properties"]["figure"]["items"] = figure::schema(&kinds.figures);
     schema["properties"]["variant"]["items"]["properties"]["method"] = method;
     schema["properties"]["variant"]["items"]["required"] = json!(["name"]);
+    let table = &mut schema["properties"]["table"]["items"];
+    table["required"] = json!(["rows"]);
+    table["properties"]["rows"].as_object_mut().map(|rows| rows.remove("default"));
     schema
 }
 
@@ -80,11 +83,30 @@ fn method_schema(methods: &[&MethodKind]) -> Json {
 
 /// Reads, checks and resolves an experiment file. `more_seeds` run beside the file's own.
 pub fn load(path: &Path, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
-    let tree = tree::read(path)?;
-    resolve(path, tree, kinds, more_seeds)
+    let base = tree::read(path)?;
+    let schema = schema_without_methods(kinds);
+    check(&base, &schema, "")?;
+    let file = typed(base.to_json(), &base.place)?;
+    let mut seeds = if file.seeds.is_empty() { vec![0] } else { file.seeds.clone() };
+    for &seed in more_seeds {
+        if !seeds.contains(&seed) {
+            seeds.push(seed);
+        }
+    }
+    let trees = variant_trees(&base)?;
+    // Where a sweep changes the method, its own defaults change with it; writing out those of one method would pin them.
+    let keep_written = trees.iter().any(|(_, tree)| sweeps_method(tree));
+    let mut resolver =
+        Resolver { methods: &kinds.methods, schema: &schema, seeds: &seeds, keep_written, runs: Vec::new() };
+    let rows = trees.into_iter().map(|(variant, tree)| Ok((variant.clone(), resolver.expand(&variant, tree)?)));
+    let rows = rows.collect::<Result<_>>()?;
+    let mut experiment = assemble(path, &base, file, resolver.runs, kinds)?;
+    experiment.resolved = resolved_toml(&base, &experiment.name, &seeds, rows);
+    Ok(experiment)
 }
 
-/// Reads what an experiment shows and asks from the resolved copy beside its records; `runs` were recorded with it.
+/// Reads what an experiment shows and asks from the resolved copy beside its records; `runs` were recorded with it. It is
+/// held to what holds for an experiment file.
 pub fn load_recorded(path: &Path, runs: Vec<RunSpec>, kinds: &Kinds) -> Result<Experiment<RunSpec>> {
     let base = tree::read(path)?;
     check(&base, &schema_without_methods(kinds), "")?;
@@ -105,6 +127,7 @@ fn typed(json: Json, place: &Place) -> Result<ExperimentFile> {
         .map_err(|fault| place.fault(format!("`{}`: {}", fault.path(), fault.inner()), None))
 }
 
+/// Checks what a file names against its runs.
 fn assemble<R: AsRef<RunSpec>>(
     path: &Path,
     base: &Node,
@@ -112,8 +135,12 @@ fn assemble<R: AsRef<RunSpec>>(
     runs: Vec<R>,
     kinds: &Kinds,
 ) -> Result<Experiment<R>> {
+    check_claims(base, &file.claim, &runs)?;
+    check_tables(base, &file.table, &runs)?;
+    let figures = figure::read(base, &file.figure, &kinds.figures, &runs)?;
     let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let name = file.name.unwrap_or_else(stem);
+    check_name(base, &name)?;
     Ok(Experiment {
         path: path.into(),
         title: if file.title.is_empty() { name.clone() } else { file.title },
@@ -122,37 +149,12 @@ fn assemble<R: AsRef<RunSpec>>(
         tables: file.table,
         claims: file.claim,
         tolerances: file.tolerance,
-        figures: figure::read(base, &file.figure, &kinds.figures, &runs)?,
+        figures,
         runs,
         kinds: kinds.clone(),
         resolved: String::new(),
         name,
     })
-}
-
-fn resolve(path: &Path, base: Node, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
-    let schema = schema_without_methods(kinds);
-    check(&base, &schema, "")?;
-    let file = typed(base.to_json(), &base.place)?;
-    let mut seeds = if file.seeds.is_empty() { vec![0] } else { file.seeds.clone() };
-    for &seed in more_seeds {
-        if !seeds.contains(&seed) {
-            seeds.push(seed);
-        }
-    }
-    let trees = variant_trees(&base)?;
-    // Where a sweep changes the method, its own defaults change with it; writing out those of one method would pin them.
-    let keep_written = trees.iter().any(|(_, tree)| sweeps_method(tree));
-    let mut resolver =
-        Resolver { methods: &kinds.methods, schema: &schema, seeds: &seeds, keep_written, runs: Vec::new() };
-    let rows = trees.into_iter().map(|(variant, tree)| Ok((variant.clone(), resolver.expand(&variant, tree)?)));
-    let rows = rows.collect::<Result<_>>()?;
-    check_claims(&base, &file.claim, &resolver.runs)?;
-    check_tables(&base, &file.table, &resolver.runs)?;
-    let mut experiment = assemble(path, &base, file, resolver.runs, kinds)?;
-    check_name(&base, &experiment.name)?;
-    experiment.resolved = resolved_toml(&base, &experiment.name, &seeds, rows);
-    Ok(experiment)
 }
 
 fn check_name(base: &Node, name: &str) -> Result<()> {

@@ -80,7 +80,7 @@ impl Default for Selection {
     }
 }
 
-/// One figure of a study.
+/// One figure of an experiment.
 #[derive(Clone, Debug)]
 pub struct Figure {
     /// Name of its kind.
@@ -196,7 +196,7 @@ impl FigureKind {
 /// JSON Schema of a `[[figure]]`: one alternative per kind.
 pub(super) fn schema(kinds: &[&FigureKind]) -> Json {
     let options: Vec<Json> = kinds.iter().map(|kind| kind.whole()).collect();
-    json!({ "description": "One figure of a study.", "oneOf": options })
+    json!({ "description": "One figure of an experiment.", "oneOf": options })
 }
 
 /// Reads the figures of a file that fits the schema, holds the names in them against the runs of the experiment, and
@@ -213,9 +213,7 @@ pub(super) fn read<R: AsRef<RunSpec>>(
             item.place_of(&fault.key).fault(message, fault.help)
         };
         let Some(kind) = kinds.iter().find(|kind| json["kind"] == kind.name) else {
-            let known = kinds.iter().map(|kind| kind.name);
-            let message = format!("`figure[{number}].kind` cannot be {}", json["kind"]);
-            return Err(item.place_of("kind").fault(message, Some(suggestion("", known))));
+            unreachable!("the kind has been held against the schema")
         };
         let figure = kind.read(json.clone()).map_err(fault)?;
         check_names(item, number, &figure.selection, runs)?;

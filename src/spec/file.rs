@@ -173,37 +173,28 @@ impl Also {
     }
 }
 
-/// One table of a study.
+/// One table of an experiment.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Table {
     /// What the rows are.
     pub rows: Dimension,
     /// What the columns are besides the metrics; [] = metrics alone.
-    #[serde(default)]
     pub columns: Vec<Dimension>,
     /// Metrics shown; [] = the experiment's.
-    #[serde(default)]
     pub metrics: Vec<MetricName>,
     /// Only these classes, in this order ("mean" is one); [] = all.
-    #[serde(default)]
     pub classes: Vec<String>,
     /// Only these datasets, in this order; [] = all.
-    #[serde(default)]
     pub datasets: Vec<String>,
     /// Only these variants, in this order; [] = all.
-    #[serde(default)]
     pub variants: Vec<String>,
     /// Only these methods, in this order; [] = all.
-    #[serde(default)]
     pub methods: Vec<String>,
     /// Methods or variants that nobody has built yet: shown as "not available", never left out.
-    #[serde(default)]
     pub also: Vec<Also>,
     /// Rank the variants by each metric, with paired bootstrap intervals of the difference to the best.
-    #[serde(default)]
     pub rank: bool,
     /// Title above the table.
-    #[serde(default)]
     pub title: String,
 }

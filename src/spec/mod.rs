@@ -22,7 +22,7 @@ pub use claim::{Arm, Claim, Side, Tolerances};
 pub use diagnostic::{Diagnostic, Place, Source};
 pub use experiment::{Experiment, load, load_recorded, schema};
 pub use figure::{Figure, FigureKeys, FigureKind, Keys, Need, Selection, WantedEmbedding, WantedImages};
-pub use file::{Dimension, ExperimentFile, Names, Table, VariantFile};
+pub use file::{Dimension, ExperimentFile, Names, Table};
 pub use method::{
     Configured, Kinds, MethodContext, MethodFault, MethodKind, params_difference, params_schema, read_params,
     read_table, schema_of, take_keys,

@@ -41,12 +41,10 @@ pub struct TensorInfo {
 /// What is known of an artifact besides its tensors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Manifest {
-    /// Artifact format.
     pub format: u32,
-    /// Stage kind.
     pub kind: String,
-    /// Key.
     pub key: String,
     /// Version of the crate that made it.
     pub maker: String,

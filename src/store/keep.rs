@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde::Serialize;
 
 use super::{CHECKPOINTS, Lookup, Store, stage_of};
 use crate::error::{Error, Result};
 
 /// An artifact in the store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
+pub struct Stored {
     /// Stage kind.
     pub kind: String,
     /// Key.
@@ -23,7 +22,7 @@ pub struct Entry {
 }
 
 /// What nobody needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Garbage {
     /// A file.
     pub path: PathBuf,
@@ -35,12 +34,12 @@ pub struct Garbage {
 
 impl Store {
     /// All artifacts, by kind and key.
-    pub fn entries(&self) -> Result<Vec<Entry>> {
+    pub fn entries(&self) -> Result<Vec<Stored>> {
         let names: BTreeSet<_> = self.files()?.iter().filter_map(|path| artifact_of(path)).collect();
         let entry = |(kind, key): (String, String)| {
             let size = |path: PathBuf| std::fs::metadata(path).map_or(0, |file| file.len());
             let bytes = size(self.data_path(&kind, &key)) + size(self.manifest_path(&kind, &key));
-            Entry { kind, key, bytes }
+            Stored { kind, key, bytes }
         };
         Ok(names.into_iter().map(entry).collect())
     }

@@ -15,7 +15,7 @@ mod scratch;
 mod writer;
 
 pub use artifact::{Artifact, DType, Manifest, TensorInfo};
-pub use keep::{Entry, Garbage};
+pub use keep::{Garbage, Stored};
 pub use lock::Lock;
 pub use scratch::Scratch;
 pub use writer::{Spent, TensorDecl, Writer, write_atomically};
@@ -100,7 +100,7 @@ impl Store {
 
     /// Starts writing an artifact whose tensors have these names, types and shapes.
     pub fn create(&self, kind: &str, key: &str, tensors: Vec<TensorDecl>) -> Result<Writer> {
-        Writer::create(self.data_path(kind, key), self.manifest_path(kind, key), kind, key, tensors)
+        Writer::create(self, kind, key, tensors)
     }
 
     /// Removes an artifact, manifest first; one that is not there is no fault.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::FORMAT;
 use super::artifact::{DType, Manifest, TensorInfo};
 use super::disk::{Gated, admit};
+use super::{FORMAT, Store};
 use crate::error::{Error, Result};
 
 /// A tensor that is going to be written.
@@ -53,13 +53,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub(super) fn create(
-        data_path: PathBuf,
-        manifest_path: PathBuf,
-        kind: &str,
-        key: &str,
-        tensors: Vec<TensorDecl>,
-    ) -> Result<Self> {
+    pub(super) fn create(store: &Store, kind: &str, key: &str, tensors: Vec<TensorDecl>) -> Result<Self> {
+        let (data_path, manifest_path) = (store.data_path(kind, key), store.manifest_path(kind, key));
         let folder = data_path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
         let file = temporary(folder)?;

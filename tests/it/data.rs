@@ -7,7 +7,7 @@ mod listing;
 mod pixels;
 mod protocol;
 
-use dmad::data::catalog::{Catalog, Entry};
+use dmad::data::catalog::{Catalog, DatasetEntry};
 use dmad::data::index::{self, Index};
 use dmad::error::Error;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn catalog(text: &str) -> Result<Catalog, Error> {
 }
 
 /// A built-in entry.
-fn entry(name: &str) -> Entry {
+fn entry(name: &str) -> DatasetEntry {
     Catalog::load(None).unwrap().get(name).unwrap().clone()
 }
 

@@ -79,6 +79,23 @@ fn names_in_tables_that_do_not_exist_are_refused_at_their_place() {
 }
 
 #[test]
+fn names_in_a_recorded_copy_that_do_not_exist_are_refused_at_their_place() {
+    let (sandbox, _) = judged();
+    let copy = read(sandbox.path("results/judged/experiment.toml"));
+    let refused = |text: String, words: &str| {
+        sandbox.write("results/judged/experiment.toml", text);
+        sandbox.dmad(&["report", "results/judged"]).says(2, &["results/judged/experiment.toml:", words]);
+    };
+    let with = |more: &str| format!("{copy}\n{more}\n");
+    refused(with("[[table]]\nrows = \"class\"\nvariants = [\"nobody\"]"), "there is no variant \"nobody\"");
+    refused(with("[[table]]\nrows = \"class\"\nmethods = [\"nobody\"]"), "`table.methods`: the experiment has no");
+    refused(with("[[table]]\nrows = \"class\"\ncolumns = [\"class\"]"), "a dimension is shown twice");
+    let claim = "[[claim]]\ntext = \"x\"\nbetter = \"nobody\"\nthan = \"full\"\nmetric = \"image_auroc\"";
+    refused(with(claim), "there is no variant \"nobody\"");
+    refused(copy.replacen("name = \"judged\"", "name = \"a/b\"", 1), "\"a/b\" cannot name a folder");
+}
+
+#[test]
 fn a_figure_that_no_run_could_fill_says_why_it_is_not_there() {
     let (sandbox, text) = judged();
     let figures = "\n[[figure]]\nkind = \"histogram\"\nseed = 9\n[[figure]]\nkind = \"tsne\"\nseen_anomalies = [7]\n\

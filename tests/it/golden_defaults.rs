@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use dmad::methods::METHODS;
-use dmad::spec::{Backbone, Evaluation, Features, Geometry, Protocol, SPEC_VERSION, difference, merge};
+use dmad::spec::{Backbone, Evaluation, Features, Geometry, MethodContext, Protocol, SPEC_VERSION, difference, merge};
 use serde_json::{Value as Json, json};
 
 use crate::util;
@@ -48,4 +48,18 @@ fn no_default_changes_under_an_old_version() {
     );
     let missing = difference(&today, &recorded);
     assert_eq!(missing, json!({}), "these defaults are not recorded yet: run with UPDATE_GOLDEN=1");
+}
+
+/// Records and resolved experiments are TOML, which has no null: what is optional needs a word for "not given".
+#[test]
+fn every_default_can_be_written_as_toml() {
+    for kind in METHODS.iter().map(|entry| &entry.kind) {
+        let defaults = (kind.defaults)();
+        for seen_count in [0, 1] {
+            let configured = (kind.parse)(&defaults, &MethodContext { seen_count }).expect("defaults are no fault");
+            for json in [&defaults, &(kind.sections)(), &configured.parameters] {
+                assert!(toml::to_string(json).is_ok(), "`{}` has a default that TOML cannot write: {json}", kind.name);
+            }
+        }
+    }
 }

@@ -9,7 +9,7 @@ use dmad::error::Result;
 use dmad::methods::METHODS;
 use dmad::methods::trial::Trial;
 use dmad::record::{Recorded, read_experiment};
-use dmad::run::{self, Event, Options, Progress, Session, Settings, Summary};
+use dmad::run::{self, Event, Options, Progress, Resources, Session, Summary};
 use dmad::spec::{Experiment, load};
 
 /// Two classes of ten test images each, another drawing of the same, and two sets of textures.
@@ -117,7 +117,7 @@ impl Lab {
 
     fn within(folder: Arc<tempfile::TempDir>) -> Self {
         let below = |name: &str| folder.path().join(name);
-        let settings = Settings {
+        let resources = Resources {
             data: below("data"),
             weights: below("weights"),
             results: below("results"),
@@ -129,7 +129,7 @@ impl Lab {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let to = Arc::clone(&heard);
         let progress = Progress::silent().heard_by(move |event| to.lock().expect("whole").push(event.clone()));
-        let session = Session::open(settings, catalog, progress).unwrap_or_else(|e| panic!("{e}"));
+        let session = Session::open(resources, catalog, progress).unwrap_or_else(|e| panic!("{e}"));
         Lab { folder, session, heard }
     }
 
@@ -140,12 +140,12 @@ impl Lab {
 
     /// The folder of artifacts.
     pub fn store(&self) -> &Path {
-        &self.session.settings.store
+        &self.session.resources.store
     }
 
     /// The results of a study.
     pub fn results(&self, experiment: &Experiment) -> PathBuf {
-        self.session.settings.results.join(&experiment.name)
+        self.session.resources.results.join(&experiment.name)
     }
 
     /// The images of a study's first run with their truth.
@@ -165,8 +165,8 @@ impl Lab {
         let path = self.folder.path().join(format!("{name}.toml"));
         std::fs::write(&path, text).expect("written");
         let experiment = load(&path, &dmad::report::kinds(), &[])?;
-        run::check(&self.session, &experiment, &experiment.runs)?;
-        let summary = run::experiment(&self.session, &experiment, &experiment.runs, &Options::default())?;
+        let expected = run::check(&self.session, &experiment, &experiment.runs)?;
+        let summary = run::experiment(&self.session, &experiment, &experiment.runs, expected, &Options::default())?;
         Ok((experiment, summary))
     }
 

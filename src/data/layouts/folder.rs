@@ -18,12 +18,8 @@ pub struct Folder {
 }
 
 impl Layout for Folder {
-    fn root(&self) -> Option<&str> {
-        Some(&self.root)
-    }
-
-    fn images(&self) -> &str {
-        &self.images
+    fn folders(&self) -> Option<[&str; 2]> {
+        Some([&self.root, &self.images])
     }
 
     fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>> {

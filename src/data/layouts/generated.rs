@@ -1,8 +1,8 @@
 //! Lists the images that the generator (`synthetic`) draws: the catalog says how many, nothing is rendered here.
 
-use super::synthetic::{self, SyntheticSpec};
+use super::synthetic::{self, SIDES, SyntheticSpec};
 use super::{Layout, Wanted};
-use crate::data::index::{ClassIndex, Drawing, Findings, GOOD, Image, Labelled, MaskSource, Source};
+use crate::data::index::{ClassIndex, Drawing, Findings, GOOD, Image, Labelled, Source};
 use crate::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -27,13 +27,13 @@ pub struct Synthetic {
 }
 
 impl Layout for Synthetic {
-    fn root(&self) -> Option<&str> {
+    fn folders(&self) -> Option<[&str; 2]> {
         None
     }
 
     fn check(&self) -> Result<(), String> {
-        if !(32..=4096).contains(&self.side) {
-            return Err(format!("side = {} is outside 32 to 4096 pixels", self.side));
+        if !SIDES.contains(&self.side) {
+            return Err(format!("side = {} is outside {} to {} pixels", self.side, SIDES.start(), SIDES.end()));
         }
         if self.textures == 0 && (self.train == 0 || self.test_good == 0 || self.test_per_defect == 0) {
             return Err("train, test_good and test_per_defect must be above 0 (or textures, for outliers)".into());
@@ -81,7 +81,7 @@ fn read(entry: &Synthetic, class: &str) -> ClassIndex {
             let anomalous = defect != GOOD;
             for i in 0..if anomalous { entry.test_per_defect } else { entry.test_good } {
                 let drawn = drawing("test", defect, i);
-                let mask = anomalous.then(|| MaskSource::Synthetic(drawn.clone()));
+                let mask = anomalous.then(|| Source::Synthetic(drawn.clone()));
                 test.push(Labelled { image: image(drawn), defect: defect.into(), anomalous, mask });
             }
         }

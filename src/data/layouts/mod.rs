@@ -9,7 +9,7 @@ pub mod mvtec;
 pub mod synthetic;
 pub mod visa;
 
-use crate::data::catalog::Entry;
+use crate::data::catalog::DatasetEntry;
 use crate::data::index::{ClassIndex, Findings, Image, Source};
 use crate::error::{Error, Result};
 use crate::spec::{MethodFault, read_table, schema_of};
@@ -48,13 +48,9 @@ impl Row {
 
 /// A dataset in a layout. The type holds the keys that the layout alone has in `datasets.toml`.
 pub trait Layout: Debug + Send + Sync {
-    /// The dataset's folder, relative to the data folder; `None` where nothing has to be on disk.
-    fn root(&self) -> Option<&str>;
-
-    /// The folder that image paths start from, relative to the root; empty = the root.
-    fn images(&self) -> &str {
-        ""
-    }
+    /// The dataset's folder, relative to the data folder, and the folder that image paths start from, relative to that
+    /// (empty = the same); `None` where nothing has to be on disk.
+    fn folders(&self) -> Option<[&str; 2]>;
 
     /// Says what is wrong with the values of its keys.
     fn check(&self) -> Result<(), String> {
@@ -73,7 +69,8 @@ pub trait Layout: Debug + Send + Sync {
 impl dyn Layout {
     /// The folder that image paths start from, below the data folder.
     pub fn images_path(&self, data: &Path) -> PathBuf {
-        below(&data.join(self.root().unwrap_or_default()), self.images())
+        let [root, images] = self.folders().unwrap_or_default();
+        below(&data.join(root), images)
     }
 }
 
@@ -85,7 +82,7 @@ fn below(folder: &Path, name: &str) -> PathBuf {
 /// Which classes of a dataset are read.
 pub struct Wanted<'a> {
     /// The dataset.
-    pub entry: &'a Entry,
+    pub entry: &'a DatasetEntry,
     /// Only these; `None` = all.
     pub only: Option<&'a [String]>,
 }

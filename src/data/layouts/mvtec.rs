@@ -1,7 +1,7 @@
 //! MVTec AD's arrangement: `CLASS/train/good`, `CLASS/test/{good,DEFECT}`, `CLASS/ground_truth/DEFECT/NNN_mask.png`.
 
 use super::{Layout, Wanted, file, image_names, list};
-use crate::data::index::{ClassIndex, Findings, GOOD, Image, Labelled, MaskSource};
+use crate::data::index::{ClassIndex, Findings, GOOD, Image, Labelled, Source};
 use crate::error::Result;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,8 +17,8 @@ pub struct Mvtec {
 }
 
 impl Layout for Mvtec {
-    fn root(&self) -> Option<&str> {
-        Some(&self.root)
+    fn folders(&self) -> Option<[&str; 2]> {
+        Some([&self.root, ""])
     }
 
     fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>> {
@@ -101,18 +101,13 @@ fn folders(folder: &Path, findings: &mut Findings, required: bool) -> Vec<String
 }
 
 /// The mask of `image` in `folder`, taken out of `masks`; a fault when there is none.
-fn take_mask(
-    folder: &Path,
-    image: &Image,
-    masks: &mut BTreeSet<String>,
-    findings: &mut Findings,
-) -> Option<MaskSource> {
+fn take_mask(folder: &Path, image: &Image, masks: &mut BTreeSet<String>, findings: &mut Findings) -> Option<Source> {
     let name = image.file_name();
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     let mask = format!("{stem}_mask.png");
     let path = folder.join(&mask);
     if masks.remove(&mask) {
-        return Some(MaskSource::File(path));
+        return Some(Source::File(path));
     }
     findings.fault(path, format!("the mask of {} is missing", image.path), "restore it, or remove the image");
     None

@@ -2,7 +2,7 @@
 //! start from the images folder, as in the official archive.
 
 use super::{Layout, Wanted, below, file};
-use crate::data::index::{ClassIndex, Findings, GOOD, Labelled, MaskSource};
+use crate::data::index::{ClassIndex, Findings, GOOD, Labelled, Source};
 use crate::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -62,12 +62,8 @@ impl Visa {
 }
 
 impl Layout for Visa {
-    fn root(&self) -> Option<&str> {
-        Some(&self.root)
-    }
-
-    fn images(&self) -> &str {
-        &self.images
+    fn folders(&self) -> Option<[&str; 2]> {
+        Some([&self.root, &self.images])
     }
 
     fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>> {
@@ -183,7 +179,7 @@ fn read(root: &Path, csv: &Path, rows: &[Row], class: &str, findings: &mut Findi
             continue;
         }
         let defect = if row.anomalous { ANOMALY } else { GOOD };
-        let mask = row.mask.as_ref().map(|path| MaskSource::File(root.join(path)));
+        let mask = row.mask.as_ref().map(|path| Source::File(root.join(path)));
         let labelled = Labelled { image, defect: defect.into(), anomalous: row.anomalous, mask };
         if row.training { index.train_anomalies.push(labelled) } else { index.test.push(labelled) }
     }

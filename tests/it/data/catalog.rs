@@ -42,7 +42,8 @@ fn a_key_of_another_layout_a_wrong_word_and_broken_toml_are_refused() {
         ("layout = \"mvtec\"\nroot = \"a\"\nclasses = [\"x\", \"x\"]", "twice"),
         ("layout = \"mvtec\"\nroot = \"a\"\nclasses = [\"../x\"]", "`../x`"),
         ("layout = \"mvtec\"\nroot = \"a\"\nclasses = [\"x\"]\ncounts = { y = { train = 1 } }", "`y`"),
-        ("layout = \"synthetic\"\nside = 8\ntextures = 1", "32 to 4096"),
+        ("layout = \"synthetic\"\nside = 63\ntextures = 1", "64 to 2048"),
+        ("layout = \"synthetic\"\nside = 5000000000\ntextures = 1", "3:8: "),
         ("layout = \"synthetic\"\nside = 64\ntrain = 3", "above 0"),
     ] {
         let said = fault(&format!("[dataset.a]\n{body}\n"));

@@ -3,7 +3,7 @@
 use super::copy_of;
 use crate::util;
 use clap::Parser;
-use dmad::cli::data::{Arguments, run};
+use dmad::cli::data::{DataCommand, run};
 use dmad::data::digest::Digests;
 use dmad::data::index::{self, Source};
 use dmad::error::Result;
@@ -12,13 +12,13 @@ use std::path::Path;
 
 #[derive(Parser)]
 struct Command {
-    #[command(flatten)]
-    args: Arguments,
+    #[command(subcommand)]
+    data: DataCommand,
 }
 
 fn dmad_data(words: &[&str], data: &Path) -> Result<bool> {
     let words = std::iter::once(&"data").chain(words);
-    run(&Command::try_parse_from(words).unwrap().args, &dmad::data::Catalog::load(None)?, data, false)
+    run(&Command::try_parse_from(words).unwrap().data, &dmad::data::Catalog::load(None)?, data, false)
 }
 
 #[test]

@@ -2,19 +2,19 @@
 
 use super::{catalog, copy_of, data_error, entry, real, usage_error};
 use crate::util;
-use dmad::data::catalog::Entry;
-use dmad::data::index::{self, Index, MaskSource};
+use dmad::data::catalog::DatasetEntry;
+use dmad::data::index::{self, Index, Source};
 use dmad::data::layouts::visa;
 use std::fs;
 use std::path::Path;
 
 /// `smoke` without declared classes and counts, so that other faults come first.
-fn free_smoke() -> Entry {
+fn free_smoke() -> DatasetEntry {
     catalog("[dataset.smoke]\nlayout = \"mvtec\"\nroot = \"smoke\"\n").unwrap().get("smoke").unwrap().clone()
 }
 
 /// The fault that indexing a broken copy of `smoke` must give: path and message.
-fn fault(entry: &Entry, breaking: impl FnOnce(&Path)) -> (String, String) {
+fn fault(entry: &DatasetEntry, breaking: impl FnOnce(&Path)) -> (String, String) {
     let folder = copy_of("smoke", &util::data());
     breaking(&folder.path().join("smoke/leather"));
     let (path, what, help) = data_error(index::index(entry, folder.path(), None).unwrap_err());
@@ -51,7 +51,7 @@ fn paths_are_relative_with_forward_slashes_sorted_and_masks_belong_to_their_imag
     assert!(keys.is_sorted() && keys[0] == "color/000.png" && keys.len() == 15, "{keys:?}");
     for labelled in &class.test {
         assert_eq!(labelled.anomalous, labelled.defect != "good");
-        let Some(MaskSource::File(path)) = &labelled.mask else {
+        let Some(Source::File(path)) = &labelled.mask else {
             assert!(!labelled.anomalous);
             continue;
         };
@@ -88,7 +88,7 @@ fn a_missing_root_names_the_folder_where_to_get_it_and_the_option() {
 #[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
 fn missing_classes_normals_masks_and_images_are_faults_that_name_the_path() {
     let free = free_smoke();
-    let check = |entry: &Entry, path: &str, word: &str, breaking: &dyn Fn(&Path)| {
+    let check = |entry: &DatasetEntry, path: &str, word: &str, breaking: &dyn Fn(&Path)| {
         let (found, what) = fault(entry, breaking);
         assert_eq!(found.replace("smoke/leather", "L"), path, "{what}");
         assert!(what.contains(word), "{what}");

@@ -3,7 +3,7 @@
 use super::{copy_of, data_error, real};
 use crate::{generator, util};
 use dmad::data::decode::{self, Pixels};
-use dmad::data::index::{Image, Labelled, MaskSource, Source};
+use dmad::data::index::{Image, Labelled, Source};
 use dmad::data::{image as images, mask};
 use dmad::spec::{self, MaskResize};
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, LumaA, Rgb, RgbImage, Rgba};
@@ -39,7 +39,7 @@ fn written(folder: &Path, name: &str, image: impl Into<DynamicImage>) -> PathBuf
 /// The anomaly `image` with `mask`, both written to `folder`.
 fn anomaly(folder: &Path, image: impl Into<DynamicImage>, mask: impl Into<DynamicImage>) -> Labelled {
     let image = image_at(&written(folder, "image.png", image));
-    let mask = Some(MaskSource::File(written(folder, "mask.png", mask)));
+    let mask = Some(Source::File(written(folder, "mask.png", mask)));
     Labelled { image, defect: "cut".into(), anomalous: true, mask }
 }
 
@@ -315,7 +315,7 @@ fn an_anomaly_whose_mask_was_emptied_is_found_in_a_real_tree() {
     let folder = copy_of("smoke", &data);
     let index = real("smoke", folder.path());
     let labelled = index.classes[0].test.iter().find(|l| l.anomalous).unwrap();
-    let Some(MaskSource::File(path)) = &labelled.mask else { panic!("no mask file") };
+    let Some(Source::File(path)) = &labelled.mask else { panic!("no mask file") };
     let (width, height) = decode::size(path).unwrap();
     GrayImage::new(width as u32, height as u32).save(path).unwrap();
     let (found, what, _) = data_error(mask::load(&labelled.image, labelled.mask.as_ref().unwrap()).unwrap_err());

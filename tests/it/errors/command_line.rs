@@ -40,16 +40,27 @@ fn a_device_that_is_not_compiled_in_is_refused_with_the_way_to_have_it() {
 fn two_experiments_of_one_name_are_refused_with_both_files() {
     let sandbox = Sandbox::new();
     sandbox.write("other/experiment.toml", EXPERIMENT);
-    let outcome = sandbox.dmad(&["run", "experiment.toml", "other/experiment.toml"]);
     let words = ["experiment.toml and other/experiment.toml are both named \"experiment\"", "another `name`"];
-    outcome.refuses(&sandbox, &words);
+    for command in ["run", "plan"] {
+        sandbox.dmad(&[command, "experiment.toml", "other/experiment.toml"]).refuses(&sandbox, &words);
+    }
 }
 
 #[test]
 fn a_pattern_that_no_run_matches_is_refused() {
     let sandbox = Sandbox::new();
-    let outcome = sandbox.dmad(&["run", "experiment.toml", "--only", "no_*"]);
-    outcome.refuses(&sandbox, &["no run matches --only no_*", "variants: full"]);
+    for command in ["run", "plan"] {
+        let outcome = sandbox.dmad(&[command, "experiment.toml", "--only", "no_*"]);
+        outcome.refuses(&sandbox, &["no run matches --only no_*", "variants: full"]);
+    }
+}
+
+#[test]
+fn a_part_without_a_run_is_no_pattern_without_a_match() {
+    let sandbox = Sandbox::new();
+    for command in ["plan", "run"] {
+        sandbox.dmad(&[command, "experiment.toml", "--only", "full", "--shard", "1/8"]).says(0, &[]);
+    }
 }
 
 #[test]
@@ -129,6 +140,16 @@ fn a_report_that_cannot_be_written_is_told_and_the_other_studies_go_on() {
         let again = sandbox.dmad(&["run", "experiment.toml", "other.toml"]);
         again.says(0, &["experiment: 0 runs done, 1 were up to date"]);
     }
+}
+
+#[test]
+fn an_experiment_that_cannot_be_recorded_keeps_nobody_from_the_others() {
+    let sandbox = Sandbox::new();
+    sandbox.write("other.toml", EXPERIMENT);
+    sandbox.write("results/experiment/runs", "a file");
+    let outcome = sandbox.dmad(&["run", "experiment.toml", "other.toml"]);
+    outcome.says(1, &["results/experiment/runs", "other: 1 runs done, 0 were up to date, 0 failed"]);
+    sandbox.dmad(&["run", "experiment.toml"]).says(2, &["results/experiment/runs"]);
 }
 
 #[test]

@@ -50,7 +50,7 @@ const CLASSES: [(&str, &[&str]); 6] = [
 ];
 
 /// Smallest and largest `side` the painting is made for.
-const SIDES: std::ops::RangeInclusive<u32> = 64..=2048;
+pub const SIDES: std::ops::RangeInclusive<u32> = 64..=2048;
 
 /// The classes, in alphabetical order.
 pub fn classes() -> Vec<&'static str> {
@@ -124,14 +124,14 @@ fn scene(spec: &SyntheticSpec, class: &str, split: &str, defect: &str, index: us
     if split == "texture" {
         return texture(class, defect, &mut draws);
     }
-    let kinds = defects(class).ok_or_else(|| unknown("class", class, &classes()))?;
+    let kinds = defects(class).ok_or_else(|| Error::unknown("synthetic class", class, classes()))?;
     match split {
-        "train" if defect != "good" => return Err(unknown("training defect", defect, &["good"])),
+        "train" if defect != "good" => return Err(Error::unknown("training defect", defect, ["good"])),
         "train" | "test" => {}
-        _ => return Err(unknown("split", split, &["train", "test", "texture"])),
+        _ => return Err(Error::unknown("split", split, ["train", "test", "texture"])),
     }
     if defect != "good" && !kinds.contains(&defect) {
-        return Err(unknown(&format!("defect of {class}"), defect, kinds));
+        return Err(Error::unknown(&format!("defect of {class}"), defect, kinds.iter().copied()));
     }
     Ok(known_product(class, defect, &mut draws))
 }
@@ -139,9 +139,9 @@ fn scene(spec: &SyntheticSpec, class: &str, split: &str, defect: &str, index: us
 /// A scene of an outlier category.
 fn texture(category: &str, defect: &str, draws: &mut Draws) -> Result<Scene> {
     let known = CATEGORIES.iter().find(|known| **known == category);
-    let known = known.ok_or_else(|| unknown("texture category", category, &CATEGORIES))?;
+    let known = known.ok_or_else(|| Error::unknown("texture category", category, CATEGORIES))?;
     if defect != "good" {
-        return Err(unknown("defect of a texture", defect, &["good"]));
+        return Err(Error::unknown("defect of a texture", defect, ["good"]));
     }
     let (pose, camera) = (Pose::draw(draws, 0.5, 0.0, 0.0), Camera::draw(draws, 0.15));
     Ok(Scene { surface: Box::new(Outlier::draw(known, draws)), flaw: None, pose, camera })
@@ -166,8 +166,4 @@ fn product_scene<P: Product>(pose: Pose, camera: Camera, defect: &str, draws: &m
     let surface = P::draw(draws);
     let flaw = (defect != "good").then(|| surface.flaw(defect, draws));
     Scene { surface: Box::new(surface), flaw, pose, camera }
-}
-
-fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
-    Error::usage(format!("synthetic data has no {what} `{name}`"), format!("choose one of: {}", known.join(", ")))
 }

@@ -1,0 +1,131 @@
+//! Which experiments a command is about, and which of their runs: what `run` and `plan` take, and refuse, alike.
+//!
+//! Owns: their common options. Does not own: reading an experiment file (`spec`).
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use wildmatch::WildMatchPattern;
+
+use crate::error::{Error, Result};
+use crate::report;
+use crate::spec::{self, Experiment, Run};
+
+/// Experiment files, and which of their runs.
+#[derive(clap::Args, Debug)]
+pub(super) struct Choice {
+    /// Experiment files
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Only these seeds; others than the file's join it
+    #[arg(long, value_delimiter = ',', value_name = "N,…", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seeds: Option<Vec<u64>>,
+    /// Only runs whose variant or id matches this pattern (* stands for anything)
+    #[arg(long, value_name = "GLOB")]
+    only: Option<String>,
+    /// Only the i-th of n parts of the runs (1-based), for job arrays; parts share results and store
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    shard: Option<Shard>,
+}
+
+impl Choice {
+    /// Reads the files, which the chosen seeds join: each experiment with its chosen runs, in its order.
+    ///
+    /// # Errors
+    /// A file that is wrong, two experiments of one name, a pattern that no run of any of them matches.
+    pub(super) fn load(&self) -> Result<Vec<(Experiment, Vec<Run>)>> {
+        let (kinds, seeds) = (report::kinds(), self.seeds.as_deref().unwrap_or_default());
+        let load = |file: &PathBuf| {
+            let experiment = spec::load(file, &kinds, seeds)?;
+            let runs = self.select(&experiment);
+            Ok((experiment, runs))
+        };
+        let mut chosen = self.files.iter().map(load).collect::<Result<Vec<(Experiment, Vec<Run>)>>>()?;
+        refuse_namesakes(&chosen)?;
+        if let (Some(pattern), true) = (&self.only, chosen.iter().all(|(_, runs)| runs.is_empty())) {
+            return Err(no_match(pattern, &chosen));
+        }
+        // A part may well be empty where there are more parts than runs.
+        if let Some(shard) = self.shard {
+            chosen.iter_mut().for_each(|(_, runs)| *runs = shard.of(runs));
+        }
+        Ok(chosen)
+    }
+
+    /// The runs of these seeds and names.
+    fn select(&self, experiment: &Experiment) -> Vec<Run> {
+        let named = |run: &Run, pattern: &str| glob(pattern, &run.spec.variant) || glob(pattern, &run.spec.id);
+        let wanted = |run: &&Run| {
+            self.seeds.as_ref().is_none_or(|seeds| seeds.contains(&run.spec.seed))
+                && self.only.as_ref().is_none_or(|pattern| named(run, pattern))
+        };
+        experiment.runs.iter().filter(wanted).cloned().collect()
+    }
+}
+
+/// One of several parts of the runs.
+#[derive(Clone, Copy, Debug)]
+struct Shard {
+    number: usize,
+    parts: usize,
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    let help = || format!("`{text}` is no part such as 2/8 (from 1/8 to 8/8)");
+    let (number, parts) = text.split_once('/').ok_or_else(help)?;
+    let (number, parts) = (number.parse().map_err(|_| help())?, parts.parse().map_err(|_| help())?);
+    if number >= 1 && number <= parts { Ok(Shard { number, parts }) } else { Err(help()) }
+}
+
+impl Shard {
+    /// Neighbours stay together, since they share most stages.
+    fn of<T: Clone>(self, all: &[T]) -> Vec<T> {
+        let edge = |number: usize| all.len() * number / self.parts;
+        all[edge(self.number - 1)..edge(self.number)].to_vec()
+    }
+}
+
+fn refuse_namesakes(chosen: &[(Experiment, Vec<Run>)]) -> Result<()> {
+    for (number, (second, _)) in chosen.iter().enumerate() {
+        if let Some((first, _)) = chosen[..number].iter().find(|(first, _)| first.name == second.name) {
+            let (name, first, second) = (&second.name, first.path.display(), second.path.display());
+            let what = format!("{first} and {second} are both named \"{name}\", so they would share a results folder");
+            return Err(Error::usage(what, "give one of them another `name`"));
+        }
+    }
+    Ok(())
+}
+
+fn no_match(pattern: &str, chosen: &[(Experiment, Vec<Run>)]) -> Error {
+    let runs = chosen.iter().flat_map(|(experiment, _)| &experiment.runs);
+    let variants: BTreeSet<&str> = runs.map(|run| run.spec.variant.as_str()).collect();
+    let variants = Vec::from_iter(variants).join(", ");
+    let help = format!("it is matched against variant names and run ids, * stands for anything; variants: {variants}");
+    Error::usage(format!("no run matches --only {pattern}"), help)
+}
+
+/// A match in which only * is special: the names of swept variants hold brackets.
+fn glob(pattern: &str, text: &str) -> bool {
+    WildMatchPattern::<'*', '\0'>::new(pattern).matches(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, text, expected) in [
+            ("full", "full", true),
+            ("full", "fuller", false),
+            ("no_*", "no_filter", true),
+            ("*_s*n", "no_seen", true),
+            ("*", "", true),
+            ("a*b", "ac", false),
+            ("full[ratio=*]", "full[ratio=0.1]", true),
+            ("f?ll", "full", false),
+        ] {
+            assert_eq!(glob(pattern, text), expected, "{pattern} against {text}");
+        }
+    }
+}
