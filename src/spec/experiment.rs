@@ -19,6 +19,7 @@ use super::run::{BASE_VARIANT, Run, RunSpec, locate};
 use super::settings::{merge, to_json};
 use super::sweep::{sweep_points, swept_name};
 use super::tree::{self, Node};
+use super::types::Aggregation;
 use crate::error::Result;
 use crate::metrics::MetricName;
 
@@ -282,8 +283,9 @@ impl<'a> Resolver<'a> {
             check(&entry.node, &method_schema, "method")?;
         }
         let mut json = (kind.sections)();
-        if tree.find(&["features", "aggregation"]).is_some() {
-            // A method's default sizes belong to its own aggregation; the file has chosen one itself.
+        // A method's default sizes belong to its own aggregation, and go where the file has chosen another.
+        let own = json["features"].get("aggregation").cloned().unwrap_or_else(|| to_json(&Aggregation::default()));
+        if tree.find(&["features", "aggregation"]).is_some_and(|chosen| chosen.node.to_json() != own) {
             json.as_object_mut().map(|sections| sections.remove("features"));
         }
         json["method"] = (kind.defaults)();
