@@ -6,7 +6,7 @@
 //!
 //! All numbers here are in percent, as the paper prints them.
 
-use super::{Cell, MEAN};
+use super::{MEAN, PrintedValue};
 use crate::metrics::bootstrap::Interval;
 use crate::metrics::{self, MetricName};
 pub use crate::spec::Tolerances;
@@ -151,7 +151,7 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict<'a> {
     /// The printed value.
-    pub cell: &'a Cell,
+    pub cell: &'a PrintedValue,
     /// Mean over seeds.
     pub mean: Option<f64>,
     /// Standard deviation over seeds; `None` for fewer than two.
@@ -172,7 +172,7 @@ pub struct Verdict<'a> {
 ///
 /// # Panics
 /// When a value is NaN or infinite: records hold no such values.
-pub fn judge<'a>(cell: &'a Cell, ours: Option<&Ours>, tolerances: &Tolerances) -> Verdict<'a> {
+pub fn judge<'a>(cell: &'a PrintedValue, ours: Option<&Ours>, tolerances: &Tolerances) -> Verdict<'a> {
     let tolerance = tolerances.of(cell.key.metric, &cell.key.class);
     let values = ours.map_or(&[][..], |ours| &ours.values);
     assert!(values.iter().all(|value| value.is_finite()), "{}: {values:?}", cell.key);

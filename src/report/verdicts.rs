@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::methods;
 use crate::metrics::{Definitions, Level, MetricName};
 use crate::paper::verdict::{Conditions, Ours, Outcome, PaperConditions, Reason, Tolerances, Verdict, judge, reasons};
-use crate::paper::{Cell, Key, MEAN, Published, audit};
+use crate::paper::{MEAN, PrintedKey, PrintedValue, Published, audit};
 use crate::record::{MetricRecord, Recorded, RecordedRun};
 use crate::spec::{BASE_VARIANT, MaskResize, RunSpec, Setting};
 
@@ -45,8 +45,8 @@ pub fn not_run<'a>(
     Ok(cells(published, table, experiment)?.into_iter().map(|cell| judge(cell, None, tolerances)).collect())
 }
 
-fn cells<'a>(published: &'a Published, table: &'a str, experiment: &str) -> Result<Vec<&'a Cell>> {
-    let cells: Vec<&Cell> = published.table(table).collect();
+fn cells<'a>(published: &'a Published, table: &'a str, experiment: &str) -> Result<Vec<&'a PrintedValue>> {
+    let cells: Vec<&PrintedValue> = published.table(table).collect();
     if cells.is_empty() { Err(unknown_table(published, table, experiment)) } else { Ok(cells) }
 }
 
@@ -60,7 +60,7 @@ pub fn unknown_table(published: &Published, table: &str, experiment: &str) -> Er
 }
 
 /// Our numbers for a printed value; `None` when nothing is recorded that could be one.
-fn ours(recorded: &Recorded, cell: &Cell, catalog: &Catalog) -> Result<Option<Ours>> {
+fn ours(recorded: &Recorded, cell: &PrintedValue, catalog: &Catalog) -> Result<Option<Ours>> {
     let Some(variant) = variant(recorded, &cell.key)? else { return Ok(None) };
     let belongs = |row: &&MetricRecord| row.variant == variant && same_setting(row, &cell.key);
     let rows: Vec<&MetricRecord> = recorded.metrics.iter().filter(belongs).collect();
@@ -97,13 +97,13 @@ fn ours(recorded: &Recorded, cell: &Cell, catalog: &Catalog) -> Result<Option<Ou
     Ok(Some(ours))
 }
 
-fn same_setting(row: &MetricRecord, key: &Key) -> bool {
+fn same_setting(row: &MetricRecord, key: &PrintedKey) -> bool {
     row.dataset == key.dataset && row.method == key.method && row.seen_anomalies == key.anomalies_per_class
 }
 
 /// The variant that a printed value is held against: the one of its name, and for "full", which is also what a paper
 /// calls every compared method, the only one of that method.
-fn variant(recorded: &Recorded, key: &Key) -> Result<Option<String>> {
+fn variant(recorded: &Recorded, key: &PrintedKey) -> Result<Option<String>> {
     let rows = recorded.metrics.iter().filter(|row| same_setting(row, key));
     let mut names = distinct(rows.map(|row| row.variant.as_str()));
     names.sort_unstable();
@@ -126,7 +126,7 @@ fn variant(recorded: &Recorded, key: &Key) -> Result<Option<String>> {
     }
 }
 
-fn paper_conditions(key: &Key, catalog: &Catalog) -> PaperConditions {
+fn paper_conditions(key: &PrintedKey, catalog: &Catalog) -> PaperConditions {
     let weights = methods::entry(&key.method).map(|entry| entry.backbone.to_string()).filter(|own| !own.is_empty());
     let counts = catalog.get(&key.dataset).ok().map(|entry| &entry.declared.counts).filter(|counts| !counts.is_empty());
     let test_images = counts.map(|counts| {
@@ -141,7 +141,7 @@ fn paper_conditions(key: &Key, catalog: &Catalog) -> PaperConditions {
 }
 
 /// The conditions of every recorded run behind a value.
-fn conditions(recorded: &Recorded, key: &Key, rows: &[&MetricRecord]) -> Vec<Conditions> {
+fn conditions(recorded: &Recorded, key: &PrintedKey, rows: &[&MetricRecord]) -> Vec<Conditions> {
     let counted = |row: &&&MetricRecord| row.class == key.class && row.metric == MetricName::ImageAuroc.as_str();
     let of_row = |row: &&MetricRecord| {
         let run = recorded.run(&row.run)?;
@@ -186,7 +186,7 @@ pub fn because(verdict: &Verdict) -> Vec<String> {
 }
 
 /// A warning for printed means that their own rows contradict.
-pub fn doubt(published: &Published, cell: &Cell) -> Option<String> {
+pub fn doubt(published: &Published, cell: &PrintedValue) -> Option<String> {
     let rows = audit::mean_of_rows(published, &cell.key).filter(|_| cell.key.class == MEAN)?;
     let off = (rows - cell.value.value()).abs() > audit::MEAN_THRESHOLD;
     off.then(|| format!("the printed rows have the mean {rows:.1}"))

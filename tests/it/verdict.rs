@@ -9,7 +9,7 @@ use dmad::paper::claims::{Answer, Evidence, Why, class_evidence, decide, image_e
 use dmad::paper::verdict::{
     Conditions, Ours, Outcome, PaperConditions, Reason, Tally, Tolerances, judge, reasons, tally,
 };
-use dmad::paper::{Cell, Published};
+use dmad::paper::{PrintedValue, Published};
 use dmad::record::read_experiment;
 
 use crate::program::Sandbox;
@@ -21,7 +21,7 @@ table1,visa,candle,dmad,full,0,image_ap,70.5
 table1,visa,mean,dmad,full,0,image_ap,70.5
 ";
 
-fn cells() -> Vec<Cell> {
+fn cells() -> Vec<PrintedValue> {
     Published::parse(TABLE, Path::new("table.csv")).expect("a table").cells().to_vec()
 }
 
@@ -29,7 +29,7 @@ fn ours(values: &[f64]) -> Ours {
     Ours { values: values.to_vec(), ..Ours::default() }
 }
 
-fn outcome(cell: &Cell, value: f64) -> Outcome {
+fn outcome(cell: &PrintedValue, value: f64) -> Outcome {
     judge(cell, Some(&ours(&[value])), &Tolerances::default()).outcome
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::canvas::{Scene, text_width};
-use super::panel::{Axis, Key, Panel, footnote, heading, legend};
+use super::panel::{Axis, Legend, Panel, footnote, heading, legend};
 use super::series::{self, POINT_COLUMNS, Panels, Part, Query};
 use super::style::{GAP, Ink, SMALL, colour};
 use super::{Drawing, Kind, Notes, extent, grid};
@@ -55,7 +55,7 @@ impl Kind for Curve {
         let mut scene = Scene::new(selection.width_cm);
         heading(&mut scene, &selection.title, GAP);
         if lines.len() > 1 {
-            let key = |number: usize| Key::Line { number, ink: colour(number) };
+            let key = |number: usize| Legend::Line { number, ink: colour(number) };
             legend(&mut scene, &lines.iter().enumerate().map(|(i, l)| (key(i), l.clone())).collect::<Vec<_>>());
         } else {
             scene.height += 0.5 * GAP;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::canvas::{Mark, Scene};
-use super::panel::{Axis, Key, Panel, heading, legend};
+use super::panel::{Axis, Legend, Panel, heading, legend};
 use super::style::{Dash, GAP, HAIR, Ink, colour};
 use super::{Drawing, Kind, Notes, Shared, extent, grid, quoted, run_label};
 use crate::error::Result;
@@ -64,7 +64,7 @@ impl Kind for Histogram {
         }
         let mut scene = Scene::new(selection.width_cm);
         heading(&mut scene, &selection.title, GAP);
-        legend(&mut scene, &[0, 1].map(|i| (Key::Field { ink: fill(i) }, NAMES[i].to_string())));
+        legend(&mut scene, &[0, 1].map(|i| (Legend::Field { ink: fill(i) }, NAMES[i].to_string())));
         grid(&mut scene, &parts, (selection.width_cm / 4.2) as usize, panel);
         let mut csv = String::from("run,class,from,to,normal,anomalous\n");
         for part in &parts {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::canvas::Scene;
-use super::panel::{Axis, Key, Panel, footnote, heading, legend};
+use super::panel::{Axis, Legend, Panel, footnote, heading, legend};
 use super::style::{GAP, colour};
 use super::{Drawing, Kind, Notes, Shared, extent, quoted, run_label};
 use crate::error::Result;
@@ -127,7 +127,7 @@ fn drawing(selection: &Selection, losses: &[Line], curves: &[Line]) -> Drawing {
     let number = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
     let mut scene = Scene::new(selection.width_cm);
     heading(&mut scene, &selection.title, GAP);
-    let key = |number: usize| Key::Line { number, ink: colour(number) };
+    let key = |number: usize| Legend::Line { number, ink: colour(number) };
     legend(&mut scene, &names.iter().enumerate().map(|(i, name)| (key(i), name.to_string())).collect::<Vec<_>>());
     panel(&mut scene, losses, &number, "loss", |low, high| Axis::round(low.min(0.0), high, 4));
     if !curves.is_empty() {

@@ -187,15 +187,15 @@ pub fn footnote(scene: &mut Scene, text: &str) {
 
 /// What a line of a legend shows beside its text.
 #[derive(Clone, Copy, Debug)]
-pub enum Key {
+pub enum Legend {
     Line { number: usize, ink: Ink },
     Marker { number: usize, ink: Ink },
     Field { ink: Ink },
 }
 
 /// A legend from the present end of the scene, in as many rows as it needs. The scene grows.
-pub fn legend(scene: &mut Scene, items: &[(Key, String)]) {
-    let sample = |key: &Key| if matches!(key, Key::Line { .. }) { 84.0 } else { 34.0 };
+pub fn legend(scene: &mut Scene, items: &[(Legend, String)]) {
+    let sample = |key: &Legend| if matches!(key, Legend::Line { .. }) { 84.0 } else { 34.0 };
     scene.height += GAP;
     let mut x = GAP;
     for (key, label) in items {
@@ -208,7 +208,7 @@ pub fn legend(scene: &mut Scene, items: &[(Key, String)]) {
             scene.height += SMALL * 1.25;
         }
         let y = scene.height + SMALL * 0.6;
-        draw_key(scene, key, x, y, sample(key));
+        draw_sample(scene, key, x, y, sample(key));
         for (number, row) in rows.iter().enumerate() {
             let below = if number > 0 { SMALL * 1.1 } else { 0.0 };
             scene.height += below;
@@ -219,14 +219,14 @@ pub fn legend(scene: &mut Scene, items: &[(Key, String)]) {
     scene.height += SMALL * 1.2;
 }
 
-fn draw_key(scene: &mut Scene, key: &Key, x: f64, y: f64, width: f64) {
+fn draw_sample(scene: &mut Scene, key: &Legend, x: f64, y: f64, width: f64) {
     match *key {
-        Key::Line { number, ink } => {
+        Legend::Line { number, ink } => {
             scene.line(vec![(x, y), (x + width, y)], ink, LINE, Dash::of(number));
             marker(scene, number, (x + width / 2.0, y), MARKER, ink);
         }
-        Key::Marker { number, ink } => marker(scene, number, (x + width / 2.0, y), MARKER, ink),
-        Key::Field { ink } => scene.rect((x, y - 11.0), (x + width, y + 11.0), ink),
+        Legend::Marker { number, ink } => marker(scene, number, (x + width / 2.0, y), MARKER, ink),
+        Legend::Field { ink } => scene.rect((x, y - 11.0), (x + width, y + 11.0), ink),
     }
 }
 

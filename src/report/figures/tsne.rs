@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::canvas::Scene;
-use super::panel::{Key, footnote, heading, legend};
+use super::panel::{Legend, footnote, heading, legend};
 use super::style::{GAP, Ink, MARKER, SMALL, colour, marker};
 use super::{Drawing, Kind, Notes, Shared, extent, grid, quoted, run_label};
 use crate::error::Result;
@@ -99,7 +99,7 @@ impl Kind for Tsne {
         let present = |part: &&&BankPart| panels.iter().any(|panel| panel.rows_of(part.name).next().is_some());
         let key = |part: &&BankPart| {
             let (ink, number) = look(&all, part);
-            (Key::Marker { number, ink: colour(ink) }, part.label.to_string())
+            (Legend::Marker { number, ink: colour(ink) }, part.label.to_string())
         };
         legend(&mut scene, &all.iter().filter(present).map(key).collect::<Vec<_>>());
         grid(&mut scene, &panels, (selection.width_cm / 5.5) as usize, |scene, part| panel(scene, part, &all));
