@@ -5,14 +5,13 @@ use serde::Deserialize;
 
 use super::canvas::{Align, Scene, text_width};
 use super::panel::{Axis, fit, footnote, heading};
-use super::series::{self, POINT_COLUMNS, Panels, Part, Query};
+use super::series::{Panels, Part, Query};
 use super::style::{BLACK, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, WHITE, colour};
-use super::{Drawing, Kind, Notes, grid};
+use super::{Drawing, Kind, Notes, grid, titled};
 use crate::error::Result;
 use crate::metrics::MetricName;
 use crate::record::Recorded;
-use crate::report::export::csv::{Word, line};
-use crate::report::frame::{Point, Wanted};
+use crate::report::frame::Point;
 use crate::spec::{Dimension, Selection};
 
 const BAR: f64 = 34.0;
@@ -43,26 +42,17 @@ impl Kind for Bars {
     const ABOUT: &'static str = "A metric by variant, as bars.";
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
-        let wanted = Wanted { datasets: &selection.datasets, variants: &selection.variants, ..Wanted::default() };
-        let query = Query { metrics: &self.metrics, class: &self.class, wanted, series: self.bars, x: None };
-        let Some(panels) = Panels::of(recorded, &query, notes) else { return Ok(None) };
-        let mut scene = Scene::new(selection.width_cm);
-        heading(&mut scene, &selection.title, GAP);
+        let query = Query { metrics: &self.metrics, class: &self.class, series: self.bars, x: None };
+        let Some(panels) = Panels::of(recorded, selection, &query, notes) else { return Ok(None) };
+        let mut scene = titled(selection);
         grid(&mut scene, &panels.parts, (selection.width_cm / 7.5) as usize, |scene, part| {
             panel(scene, part, &bars(&panels, part), self.from, panels.title(part));
         });
-        let spread = series::spread_note(&panels.points());
-        footnote(&mut scene, &spread.replace("Bars:", "Whiskers:").replace("Bands:", "Pale ends:"));
+        footnote(&mut scene, &panels.spread_note().replace("Bars:", "Whiskers:").replace("Bands:", "Pale ends:"));
         if self.from > 0.0 {
             footnote(&mut scene, &format!("The axis begins at {} %.", self.from));
         }
-        let mut csv = format!("dataset,metric,bar,{POINT_COLUMNS}\n");
-        for part in &panels.parts {
-            for (label, point) in bars(&panels, part) {
-                csv += &line(&[&part.dataset, &Word(part.metric.as_str()), &label, point]);
-            }
-        }
-        Ok(Some(Drawing::new(scene, csv)))
+        Ok(Some(Drawing::new(scene, panels.csv("bar"))))
     }
 }
 

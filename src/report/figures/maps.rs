@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::canvas::{Align, Mark, Picture, Scene};
-use super::panel::{fit, footnote, heading};
+use super::panel::{fit, footnote};
 use super::style::{BLACK, GAP, GREY, SMALL, heat};
-use super::{Drawing, Kind, NO_BREAK, Notes, Shared, Strip, run_label};
+use super::{Drawing, Kind, NO_BREAK, Notes, Shared, Strip, run_label, titled};
 use crate::data::decode::{self, Pixels};
 use crate::data::thumbnail::png;
 use crate::error::{Error, Result};
@@ -75,11 +75,8 @@ impl Kind for Maps {
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
         let shown = notes.shown(selection);
-        for spec in shown.iter().filter(|spec| recorded.finished(spec).is_none()) {
-            notes.run_makes(format!("run {} ({}) is not recorded", spec.id, spec.variant));
-        }
-        let mut scene = Scene::new(selection.width_cm);
-        heading(&mut scene, &selection.title, GAP);
+        shown.iter().filter(|spec| recorded.finished(spec).is_none()).for_each(|spec| notes.say_not_recorded(spec));
+        let mut scene = titled(selection);
         let mut csv = String::from("class,path,run,variant,seen_anomalies,image_score,darkest,brightest\n");
         let mut strips = Vec::new();
         for (first, chosen) in record::chosen_pictures(recorded, selection, &self.wanted())? {

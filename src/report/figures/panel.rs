@@ -1,7 +1,7 @@
 //! Axes, panels, legends and titles, as all kinds of figures use them.
 
 use super::canvas::{Align, Mark, Scene, text_width};
-use super::style::{BLACK, Dash, GAP, GREY, HAIR, Ink, LINE, MARKER, PALE, SMALL, TEXT, marker};
+use super::style::{BLACK, Dash, GAP, GREY, HAIR, Ink, LINE, MARKER, PALE, SMALL, TEXT, colour, marker};
 
 /// From values to places on a line, with labelled ticks.
 #[derive(Clone, Debug)]
@@ -191,6 +191,15 @@ pub enum Legend {
     Line { number: usize, ink: Ink },
     Marker { number: usize, ink: Ink },
     Field { ink: Ink },
+}
+
+impl Legend {
+    /// Lines with these names, in the colours and dashes of their numbers.
+    pub fn lines(names: &[impl ToString]) -> Vec<(Legend, String)> {
+        let line =
+            |(number, name): (usize, &_)| (Legend::Line { number, ink: colour(number) }, ToString::to_string(name));
+        names.iter().enumerate().map(line).collect()
+    }
 }
 
 /// A legend from the present end of the scene, in as many rows as it needs. The scene grows.
