@@ -101,19 +101,13 @@ pub fn audit(published: &Published, statements: &Statements, threshold: Option<f
     audit
 }
 
-/// The value at `key`, or an error that names the statements' file.
-pub fn require<'a>(published: &'a Published, statements: &Statements, key: &PrintedKey) -> Result<&'a PrintedValue> {
-    published.find(key).ok_or_else(|| {
-        let what = format!("speaks of {key}, which {} does not have", published.source().display());
-        Error::data(&statements.source, what, "correct the statement, or audit the tables it belongs to")
-    })
-}
-
 /// Refuses statements, written for this file, of which one speaks of a value that is not there.
 pub fn require_all(published: &Published, statements: &Statements) -> Result<()> {
     let differences = statements.differences.iter().flat_map(|said| [&said.of, &said.over]);
-    let orders = statements.orders.iter().flat_map(|said| &said.rising);
-    differences.chain(orders).try_for_each(|key| require(published, statements, key).map(drop))
+    let mut named = differences.chain(statements.orders.iter().flat_map(|said| &said.rising));
+    let Some(lost) = named.find(|key| published.find(key).is_none()) else { return Ok(()) };
+    let what = format!("speaks of {lost}, which {} does not have", published.source().display());
+    Err(Error::data(&statements.source, what, "correct the statement, or audit the tables it belongs to"))
 }
 
 /// What a printed mean shares with its rows.

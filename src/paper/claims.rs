@@ -15,7 +15,7 @@ use crate::metrics::bootstrap::{
 };
 
 /// Fewer seeds say nothing of how much a training run varies.
-pub const FEWEST_SEEDS: usize = 2;
+const FEWEST_SEEDS: usize = 2;
 
 /// What the numbers say of a difference "better minus than".
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -11,10 +11,6 @@ use crate::report::pivot::{Cell, Pivot};
 pub struct Html;
 
 impl Exporter for Html {
-    fn ending(&self) -> Option<&'static str> {
-        None
-    }
-
     fn table(&self, table: &Rendered) -> String {
         let shown = html! {
             h3 { (table.title) } "\n"

@@ -13,7 +13,7 @@ use crate::data::decode::{self, Pixels};
 use crate::data::thumbnail::png;
 use crate::error::{Error, Result};
 use crate::record::{self, ImageRow, Recorded, RecordedRun};
-use crate::report::export::csv::{Word, line};
+use crate::report::export::csv::{line, quoted};
 use crate::spec::{Need, RunSpec, Selection, WantedImages};
 
 /// Shares of a class's patch scores that have the darkest and the brightest colour.
@@ -241,7 +241,7 @@ fn map(column: &Column, row: &Row, csv: &mut String) -> Result<Option<Picture>> 
     let map = scoring.map(patches, (height, width), (side, side));
     let span = (high - low).max(f64::MIN_POSITIVE);
     let data = map.iter().flat_map(|&score| heat((f64::from(score) - low) / span)).collect();
-    let (id, seen) = (&spec.id, spec.protocol.seen.count);
-    *csv += &line(&[&row.class, &row.path, &Word(id), &spec.variant, &seen, &own[number].score, &[low, high]]);
+    let numbers = format!("{},{},{low},{high}", spec.protocol.seen.count, own[number].score);
+    *csv += &line([quoted(&row.class), quoted(&row.path), spec.id.clone(), quoted(&spec.variant), numbers]);
     Ok(Some(Picture { width: side, height: side, data }))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{NO_BREAK, Notes};
 use crate::metrics::MetricName;
 use crate::record::{MEAN, MetricRecord, Recorded};
-use crate::report::export::csv::{Field, Word, line};
+use crate::report::export::csv::{line, optional, quoted};
 use crate::report::frame::{self, Place, Point, Wanted, distinct};
 use crate::spec::{Dimension, Selection};
 
@@ -116,8 +116,11 @@ impl Panels {
             let lines =
                 series.iter().flat_map(|(number, points)| points.iter().map(|own| (&self.labels[*number], own)));
             for (label, (at, point)) in lines {
-                let at = self.x.map(|_| format!(",{}", at.written())).unwrap_or_default();
-                csv += &line(&[dataset, &Word(metric.as_str()), &Word(&(label.written() + &at)), point]);
+                let names = if self.x.is_some() { [quoted(label), quoted(at)].join(",") } else { quoted(label) };
+                let [low, high] = [point.range.map(|range| range.0), point.range.map(|range| range.1)].map(optional);
+                let means = format!("{},{},{}", point.mean, optional(point.deviation), point.seeds);
+                let samplings = [low, high, point.samplings.to_string()].join(",");
+                csv += &line([quoted(dataset), metric.as_str().into(), names, means, samplings]);
             }
         }
         csv
@@ -177,11 +180,4 @@ fn label(place: &Place, dimensions: &[Dimension]) -> String {
         (_, value) => value.to_string(),
     };
     dimensions.iter().map(part).collect::<Vec<_>>().join(", ")
-}
-
-impl Field for Point {
-    fn written(&self) -> String {
-        let [low, high] = [self.range.map(|range| range.0), self.range.map(|range| range.1)];
-        line(&[&self.mean, &self.deviation, &self.seeds, &low, &high, &self.samplings]).trim_end().into()
-    }
 }
