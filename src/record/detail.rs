@@ -164,20 +164,17 @@ impl RecordedRun {
 /// A list that is there and cannot be read.
 pub fn read_pictures(run: &RecordedRun) -> Result<Pictures> {
     let path = run.thumbnail("index.json");
-    let digest = run.dataset_digest.clone();
-    let none = Pictures { dataset_digest: digest.clone(), pictures: Vec::new() };
+    let none = Pictures { dataset_digest: run.dataset_digest.clone(), pictures: Vec::new() };
     if !path.is_file() {
         return Ok(none);
     }
     let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let pictures: Pictures = serde_json::from_str(&text).map_err(|fault| {
+    let mut found: Pictures = serde_json::from_str(&text).map_err(|fault| {
         Error::store(&path, format!("not a list of pictures ({fault})"), "remove the folder it is in and run again")
     })?;
     let there = |picture: &Picture| run.thumbnail(&picture.image).is_file() && run.thumbnail(&picture.truth).is_file();
-    match pictures.dataset_digest == digest {
-        true => Ok(Pictures { pictures: pictures.pictures.into_iter().filter(there).collect(), ..none }),
-        false => Ok(none),
-    }
+    found.pictures.retain(there);
+    Ok(if found.dataset_digest == none.dataset_digest { found } else { none })
 }
 
 /// Writes the list of pictures; the files are there before.

@@ -43,11 +43,6 @@ impl Checked<'_> {
         format!("{}: {better} against {than}", self.arms[0].dataset)
     }
 
-    /// Whether the claim names its variants in full, so that it says itself what was compared.
-    pub fn is_as_named(&self) -> bool {
-        self.arms[0].variant == self.claim.better.variant() && self.arms[1].variant == self.claim.than.variant()
-    }
-
     /// For programs.
     pub fn json(&self) -> serde_json::Value {
         let (interval, [better, than]) = (self.evidence.interval, &self.arms);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::canvas::{Align, Scene, text_width};
 use super::panel::{Axis, fit, footnote, heading};
 use super::series::{Panels, Part, Query};
-use super::style::{BLACK, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, WHITE, colour};
+use super::style::{BLACK, Color, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, WHITE, colour};
 use super::{Drawing, Kind, Notes, grid, titled};
 use crate::error::Result;
 use crate::metrics::MetricName;
@@ -78,7 +78,7 @@ fn panel(scene: &mut Scene, part: &Part, bars: &[(&str, &Point)], from: f64, tit
     let bottom = top + heights.iter().sum::<f64>();
     for (tick, label) in axis.ticks.iter().filter(|(tick, _)| *tick >= from && *tick <= 100.0) {
         scene.line(vec![(at(*tick), top), (at(*tick), bottom)], PALE, HAIR, Dash::SOLID);
-        scene.text(label, (at(*tick), bottom + GAP + SMALL * 0.4), SMALL, Align::Middle, BLACK);
+        scene.text(label, (at(*tick), bottom + GAP + SMALL * 0.4), SMALL, Align::Center, BLACK);
     }
     let mut y = top;
     for (((_, point), rows), height) in bars.iter().zip(&labels).zip(heights) {
@@ -88,9 +88,9 @@ fn panel(scene: &mut Scene, part: &Part, bars: &[(&str, &Point)], from: f64, tit
             scene.text(row, (left - GAP, middle + below), SMALL, Align::Right, BLACK);
         }
         let ink = colour(0);
-        scene.rect((left, middle - BAR / 2.0), (at(point.mean), middle + BAR / 2.0), ink.faint(0.75));
+        scene.rect((left, middle - BAR / 2.0), (at(point.mean), middle + BAR / 2.0), ink.mix(0.75));
         if let Some((low, high)) = point.range {
-            scene.rect((at(low), middle - BAR / 2.0), (at(high), middle + BAR / 2.0), ink.faint(0.35));
+            scene.rect((at(low), middle - BAR / 2.0), (at(high), middle + BAR / 2.0), ink.mix(0.35));
         }
         let mut end = at(point.mean).max(at(point.range.map_or(point.mean, |range| range.1)));
         if let Some(deviation) = point.deviation {
@@ -109,6 +109,6 @@ fn panel(scene: &mut Scene, part: &Part, bars: &[(&str, &Point)], from: f64, tit
     }
     scene.line(vec![(left, top), (left, bottom), (right, bottom)], BLACK, HAIR, Dash::SOLID);
     let below = bottom + GAP + SMALL + TEXT * 0.6;
-    scene.text(part.metric.kind().axis, ((left + right) / 2.0, below), TEXT, Align::Middle, BLACK);
+    scene.text(part.metric.kind().axis, ((left + right) / 2.0, below), TEXT, Align::Center, BLACK);
     scene.height = below + TEXT * 0.6 + GAP;
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::canvas::{Mark, Scene};
 use super::panel::{Axis, Legend, Panel, legend};
-use super::style::{Dash, HAIR, Ink, colour};
+use super::style::{Color, Dash, HAIR, Ink, colour};
 use super::{Drawing, Kind, Notes, Shared, extent, grid, quoted, run_label, titled};
 use crate::error::Result;
 use crate::record::{Recorded, RecordedRun};
@@ -78,7 +78,7 @@ impl Kind for Histogram {
 }
 
 fn fill(number: usize) -> Ink {
-    colour(number).faint(if number == 0 { 0.45 } else { 0.55 })
+    colour(number).mix(if number == 0 { 0.45 } else { 0.55 })
 }
 
 fn of_run(run: &RecordedRun, figure: &Histogram, shown: &[&RunSpec]) -> Result<Vec<Part>> {

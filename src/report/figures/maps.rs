@@ -150,7 +150,7 @@ fn section(
         for (number, line) in name.iter().enumerate() {
             let below = (lines - name.len() + number) as f64 + 0.5;
             let place = (at(column) + side / 2.0, scene.height + below * SMALL);
-            scene.text(line, place, SMALL * 0.93, Align::Middle, BLACK);
+            scene.text(line, place, SMALL * 0.93, Align::Center, BLACK);
         }
     }
     scene.height += lines as f64 * SMALL + GAP * 0.5;
@@ -190,7 +190,7 @@ fn absent(scene: &mut Scene, (left, top): (f64, f64), side: f64) {
     scene.frame((left, top), (side, side));
     for (number, line) in fit("not in its test set", side - GAP, SMALL).iter().enumerate() {
         let place = (left + side / 2.0, top + side / 2.0 + (number as f64 - 0.5) * SMALL);
-        scene.text(line, place, SMALL, Align::Middle, GREY);
+        scene.text(line, place, SMALL, Align::Center, GREY);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Axes, panels, legends and titles, as all kinds of figures use them.
 
 use super::canvas::{Align, Mark, Scene, text_width};
-use super::style::{BLACK, Dash, GAP, GREY, HAIR, Ink, LINE, MARKER, PALE, SMALL, TEXT, colour, marker};
+use super::style::{BLACK, Color, Dash, GAP, GREY, HAIR, Ink, LINE, MARKER, PALE, SMALL, TEXT, colour, marker};
 
 /// From values to places on a line, with labelled ticks.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ impl Panel {
         scene.height = panel.bottom + GAP + labels;
         if !x_name.is_empty() {
             let middle = (panel.left + panel.right) / 2.0;
-            scene.text(x_name, (middle, scene.height + TEXT * 0.6), TEXT, Align::Middle, BLACK);
+            scene.text(x_name, (middle, scene.height + TEXT * 0.6), TEXT, Align::Center, BLACK);
             scene.height += TEXT * 1.2;
         }
         if !y_name.is_empty() {
@@ -124,7 +124,7 @@ impl Panel {
             let rows = rows_of(label);
             for (number, row) in rows.iter().enumerate() {
                 let y = self.bottom + GAP + SMALL * (0.5 + number as f64);
-                scene.text(row, (x, y), SMALL, Align::Middle, BLACK);
+                scene.text(row, (x, y), SMALL, Align::Center, BLACK);
             }
             lines = lines.max(rows.len());
         }
@@ -147,7 +147,7 @@ impl Panel {
         if band.len() > 1 {
             let lower = band.iter().map(|&(x, low, _)| self.at(x, low));
             let upper = band.iter().rev().map(|&(x, _, high)| self.at(x, high));
-            scene.marks.push(Mark::Area { points: lower.chain(upper).collect(), ink: ink.faint(0.15) });
+            scene.marks.push(Mark::Area { points: lower.chain(upper).collect(), ink: ink.mix(0.15) });
         }
     }
 

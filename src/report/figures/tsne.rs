@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::canvas::Scene;
 use super::panel::{Legend, footnote, heading, legend};
-use super::style::{GAP, Ink, MARKER, SMALL, colour, marker};
+use super::style::{Color, GAP, Ink, MARKER, SMALL, colour, marker};
 use super::{Drawing, Kind, Notes, Shared, extent, grid, quoted, run_label, titled};
 use crate::error::Result;
 use crate::methods::{METHODS, wanted_parts};
@@ -168,7 +168,7 @@ fn panel(scene: &mut Scene, part: &Part, all: &[&EmbeddedPart]) {
     order.sort_by_key(|own| std::cmp::Reverse(part.rows_of(own).count()));
     for own in order {
         let (ink, shape) = look(all, own);
-        let ink: Ink = colour(ink).faint(0.7);
+        let ink: Ink = colour(ink).mix(0.7);
         for point in part.rows_of(own) {
             let x = left + wide / 2.0 + (f64::from(point[0]) - middle.0) * scale;
             let y = top + high / 2.0 - (f64::from(point[1]) - middle.1) * scale;
