@@ -163,15 +163,9 @@ fn classes(recorded: &Recorded, run: &RunSpec) -> Vec<String> {
         let rows = recorded.metrics.iter().filter(|row| wanted(row));
         frame::classes(rows).into_iter().map(str::to_string).collect()
     };
-    let mut found = of(&|row| row.run == run.id);
-    if found.is_empty() {
-        found = run.classes.clone();
-    }
-    if found.is_empty() {
-        found = of(&|row| row.dataset == run.dataset);
-    }
-    found.push(MEAN.into());
-    found
+    let known = [of(&|row| row.run == run.id), run.classes.clone(), of(&|row| row.dataset == run.dataset)];
+    let found = known.into_iter().find(|classes| !classes.is_empty()).unwrap_or_default();
+    [found, vec![MEAN.into()]].concat()
 }
 
 impl Pivot {

@@ -166,17 +166,14 @@ fn section(
         let mut strip =
             Strip { class: row.class.clone(), caption: format!("{} · {}", row.class, row.path), pictures: Vec::new() };
         for (column, cell) in cells.into_iter().enumerate() {
-            if let Some(picture) = &cell {
-                let label = labels[column].replace(NO_BREAK, " ");
-                strip.pictures.push((label, png(&picture.data, (picture.width, picture.height), None)));
-            }
-            match cell {
-                Some(picture) => {
-                    let picture = Arc::new(picture);
-                    scene.marks.push(Mark::Picture { at: (at(column), top), size: (side, side), picture });
-                }
-                None => absent(scene, (at(column), top), side),
-            }
+            let Some(picture) = cell else {
+                absent(scene, (at(column), top), side);
+                continue;
+            };
+            let label = labels[column].replace(NO_BREAK, " ");
+            strip.pictures.push((label, png(&picture.data, (picture.width, picture.height), None)));
+            let picture = Arc::new(picture);
+            scene.marks.push(Mark::Picture { at: (at(column), top), size: (side, side), picture });
         }
         strips.push(strip);
         scene.height = top + side + space;

@@ -167,9 +167,13 @@ pub fn heading(scene: &mut Scene, title: &str, left: f64) {
         return;
     }
     scene.height += GAP;
-    for row in fit(title, scene.width - left - GAP, TEXT) {
-        scene.text(row, (left, scene.height + TEXT * 0.6), TEXT, Align::Left, BLACK);
-        scene.height += TEXT * 1.15;
+    paragraph(scene, title, left, TEXT, BLACK);
+}
+
+fn paragraph(scene: &mut Scene, text: &str, left: f64, size: f64, ink: Ink) {
+    for row in fit(text, scene.width - left - GAP, size) {
+        scene.text(row, (left, scene.height + size * 0.6), size, Align::Left, ink);
+        scene.height += size * 1.15;
     }
 }
 
@@ -178,10 +182,7 @@ pub fn footnote(scene: &mut Scene, text: &str) {
     if text.is_empty() {
         return;
     }
-    for row in fit(text, scene.width - 2.0 * GAP, SMALL) {
-        scene.text(row, (GAP, scene.height + SMALL * 0.6), SMALL, Align::Left, GREY);
-        scene.height += SMALL * 1.15;
-    }
+    paragraph(scene, text, GAP, SMALL, GREY);
     scene.height += GAP;
 }
 
