@@ -2,6 +2,8 @@
 //!
 //! Owns: 8-connectivity and the numbering of regions. Does not own: what is done with them.
 
+use std::ops::Range;
+
 /// A horizontal stretch of defect pixels: columns `start..end` of `row`, all of one region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
@@ -65,12 +67,7 @@ fn push_stretches(row: usize, line: &[u8], stretches: &mut Vec<Stretch>) {
 }
 
 /// Joins each stretch of the row `here` with the stretches of the row `above` that touch it, corners included.
-fn join_rows(
-    stretches: &[Stretch],
-    above: std::ops::Range<usize>,
-    here: std::ops::Range<usize>,
-    parents: &mut [usize],
-) {
+fn join_rows(stretches: &[Stretch], above: Range<usize>, here: Range<usize>, parents: &mut [usize]) {
     let mut next = above.start;
     for index in here {
         let stretch = stretches[index];

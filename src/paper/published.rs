@@ -145,11 +145,8 @@ fn parse_row(source: &Path, number: usize, line: &str) -> Result<PrintedValue> {
         .filter(|printed| (0.0..=100.0).contains(&printed.value()))
         .ok_or_else(|| wrong(format!("the value is {value}"), "write it in percent as printed, such as 98.1"))?;
     let [table, dataset, class, method, variant] = [table, dataset, class, method, variant].map(str::to_string);
-    Ok(PrintedValue {
-        key: PrintedKey { table, dataset, class, method, variant, anomalies_per_class, metric },
-        value,
-        line: number,
-    })
+    let key = PrintedKey { table, dataset, class, method, variant, anomalies_per_class, metric };
+    Ok(PrintedValue { key, value, line: number })
 }
 
 pub(super) fn metric_name(text: &str) -> Option<MetricName> {

@@ -32,7 +32,9 @@ impl RecordedRun {
         let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(format!("not a file of tensors ({e})")))?;
         let tensor = file.tensor(class).map_err(|e| damaged(format!("no scores of class `{class}` ({e})")))?;
         match (tensor.shape(), tensor.dtype()) {
-            (&[images, rows, columns], Dtype::F32) => Ok(([images, rows, columns], numbers(tensor.data()))),
+            (&[images, rows, columns], Dtype::F32) if images * rows * columns > 0 => {
+                Ok(([images, rows, columns], numbers(tensor.data())))
+            }
             (shape, kind) => Err(damaged(format!("scores of class `{class}` have shape {shape:?} of {kind:?}"))),
         }
     }

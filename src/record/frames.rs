@@ -63,23 +63,18 @@ pub fn metric_rows(frame: &DataFrame, path: &Path) -> Result<Vec<MetricRecord>> 
     read_metrics(frame).map_err(|fault| damaged(path, format!("not a metrics table ({fault})")))
 }
 
-fn texts<'a>(name: &str, values: impl Iterator<Item = &'a str>) -> Column {
-    Column::new(name.into(), values.collect::<Vec<_>>())
-}
-
 /// Image rows of one run to a frame.
 pub fn image_frame(run: &str, rows: &[&ImageRow]) -> Result<DataFrame, PolarsError> {
-    DataFrame::new(
-        rows.len(),
-        vec![
-            texts("run", rows.iter().map(|_| run)),
-            texts("class", rows.iter().map(|r| r.class.as_str())),
-            texts("path", rows.iter().map(|r| r.path.as_str())),
-            texts("defect", rows.iter().map(|r| r.defect.as_str())),
-            Column::new("label".into(), rows.iter().map(|r| r.label).collect::<Vec<_>>()),
-            Column::new("score".into(), rows.iter().map(|r| r.score).collect::<Vec<_>>()),
-        ],
-    )
+    let texts = |of: fn(&ImageRow) -> &str| rows.iter().map(|row| of(row)).collect::<Vec<_>>();
+    let columns = vec![
+        Column::new("run".into(), vec![run; rows.len()]),
+        Column::new("class".into(), texts(|row| &row.class)),
+        Column::new("path".into(), texts(|row| &row.path)),
+        Column::new("defect".into(), texts(|row| &row.defect)),
+        Column::new("label".into(), rows.iter().map(|row| row.label).collect::<Vec<_>>()),
+        Column::new("score".into(), rows.iter().map(|row| row.score).collect::<Vec<_>>()),
+    ];
+    DataFrame::new(rows.len(), columns)
 }
 
 /// A frame back to the image rows of `run`; a missing column, another type, an empty cell or another run's row is an

@@ -16,8 +16,7 @@ pub fn text(recorded: &Recorded) -> String {
         let computed: Vec<_> = stages.iter().filter(|stage| seen.insert(&stage.key)).collect();
         let expected: f64 = computed.iter().map(|stage| stage.estimated_seconds).sum();
         let actual: f64 = computed.iter().map(|stage| stage.wall_seconds).sum();
-        let counts = [computed.len(), stages.len()].map(|count| count.to_string());
-        let [computed, used] = counts;
+        let [computed, used] = [computed.len(), stages.len()].map(|count| count.to_string());
         vec![kind.to_string(), computed, used, format!("{expected:.1}"), format!("{actual:.1}")]
     });
     let stages = plain(&["stages", "computed", "used", "expected s", "actual s"], rows);

@@ -133,7 +133,7 @@ fn paper_conditions(key: &PrintedKey, catalog: &Catalog) -> PaperConditions {
             (anomalous + count.test_bad.saturating_sub(seen) as u64, normal + count.test_good as u64)
         })
     });
-    PaperConditions { datasets: Vec::new(), test_images, weights: weights.into_iter().collect() }
+    PaperConditions { test_images, weights }
 }
 
 /// The conditions of every recorded run behind a value.
@@ -146,7 +146,6 @@ fn conditions(recorded: &Recorded, key: &PrintedKey, rows: &[&MetricRecord]) -> 
             labels.push("one model per class, the paper has one for all".into());
         }
         Some(Conditions {
-            dataset: run.dataset_digest.clone(),
             test_images: (row.n_pos, row.n_neg),
             weights: format!("{} {}", run.spec.backbone.name, run.spec.backbone.weights),
             subsampled: run.spec.protocol.is_subsampled(),

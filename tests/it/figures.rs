@@ -255,7 +255,7 @@ fn an_embedding_says_itself_what_its_parts_are_and_a_variant_without_banks_keeps
     let made = figures_of(&lab, &experiment);
     assert!(made.missing.iter().all(|what| what.contains("has no bank of the wanted parts")), "{:?}", made.missing);
     let [figure] = made.drawn.as_slice() else { panic!("{:?}", made.missing) };
-    assert!(figure.svg.contains("outlier") && !figure.svg.contains("textures of old"), "{}", figure.svg);
+    assert!(figure.svg.contains("M_o (outliers)") && !figure.svg.contains("textures of old"), "{}", figure.svg);
     let Some(Need::Embedding(wanted)) = &experiment.figures[0].need else { panic!("{:?}", experiment.figures) };
     for run in lab.recorded(&experiment).runs.iter().filter(|run| run.spec.variant != "none") {
         let Some(mut own) = read_embedding(run, wanted).unwrap_or_else(|e| panic!("{e}")) else { continue };

@@ -83,20 +83,11 @@ fn a_number_under_other_conditions_is_shown_but_not_judged() {
 
 #[test]
 fn each_difference_of_conditions_is_a_reason_of_its_own() {
-    let same = Conditions {
-        dataset: "d1".into(),
-        test_images: (80, 800),
-        weights: "wide_resnet50_2 imagenet".into(),
-        ..Conditions::default()
-    };
-    let paper = PaperConditions {
-        datasets: vec!["d0".into(), "d1".into()],
-        test_images: Some((80, 800)),
-        weights: vec!["wide_resnet50_2 imagenet".into()],
-    };
+    let same =
+        Conditions { test_images: (80, 800), weights: "wide_resnet50_2 imagenet".into(), ..Conditions::default() };
+    let paper = PaperConditions { test_images: Some((80, 800)), weights: Some("wide_resnet50_2 imagenet".into()) };
     assert_eq!(reasons(&same, &paper), []);
     let other = Conditions {
-        dataset: "d2".into(),
         test_images: (18, 5),
         weights: "efficientnet_lite0 imagenet".into(),
         subsampled: true,
@@ -107,7 +98,6 @@ fn each_difference_of_conditions_is_a_reason_of_its_own() {
     assert_eq!(
         words,
         [
-            "other data (digest d2)",
             "other data (18 anomalous and 5 normal test images instead of 80 anomalous and 800 normal test images)",
             "other weights (efficientnet_lite0 imagenet instead of wide_resnet50_2 imagenet)",
             "subsampled images",
@@ -115,9 +105,8 @@ fn each_difference_of_conditions_is_a_reason_of_its_own() {
             "oracle epoch",
         ]
     );
-    // The number of test images identifies the data where no digest is known; where nothing is, nothing is comparable.
-    assert_eq!(reasons(&other, &PaperConditions { datasets: Vec::new(), ..paper.clone() }).len(), 5);
-    let unknown = PaperConditions { datasets: Vec::new(), test_images: None, ..paper };
+    // The number of test images identifies the data; where it is not known, nothing is comparable.
+    let unknown = PaperConditions { test_images: None, ..paper };
     assert_eq!(reasons(&same, &unknown), [Reason::OtherData("nothing identifies the paper's".into())]);
 }
 

@@ -33,9 +33,8 @@ impl Exporter for Latex {
             // One claim of several swept variants has several answers; one that names its variants in full says itself what
             // was compared.
             let named = [&item.claim.better, &item.claim.than].map(|side| side.variant());
-            let which =
-                if item.arms.each_ref().map(|arm| &arm.variant) == named { &item.arms[0].dataset } else { &compared };
-            let which = which.clone();
+            let is_named = item.arms.each_ref().map(|arm| &arm.variant) == named;
+            let which = if is_named { item.arms[0].dataset.clone() } else { compared };
             vec![claim, which, claimed, difference, seeds, answer]
         };
         let head = ["claim", "dataset", "claimed", "difference [95 %]", "seeds", "answer"];
