@@ -187,19 +187,13 @@ fn rotate(matrix: &mut [f64], vectors: &mut [f64], size: usize, p: usize, q: usi
     let tangent = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
     let cosine = 1.0 / (tangent * tangent + 1.0).sqrt();
     let sine = tangent * cosine;
-    let turn = |a: &mut f64, b: &mut f64| (*a, *b) = (cosine * *a - sine * *b, sine * *a + cosine * *b);
+    let turn = |values: &mut [f64], a: usize, b: usize| {
+        (values[a], values[b]) = (cosine * values[a] - sine * values[b], sine * values[a] + cosine * values[b]);
+    };
+    (0..size).for_each(|k| turn(matrix, k * size + p, k * size + q));
     for k in 0..size {
-        let (mut a, mut b) = (matrix[k * size + p], matrix[k * size + q]);
-        turn(&mut a, &mut b);
-        (matrix[k * size + p], matrix[k * size + q]) = (a, b);
-    }
-    for k in 0..size {
-        let (mut a, mut b) = (matrix[p * size + k], matrix[q * size + k]);
-        turn(&mut a, &mut b);
-        (matrix[p * size + k], matrix[q * size + k]) = (a, b);
-        let (mut a, mut b) = (vectors[p * size + k], vectors[q * size + k]);
-        turn(&mut a, &mut b);
-        (vectors[p * size + k], vectors[q * size + k]) = (a, b);
+        turn(matrix, p * size + k, q * size + k);
+        turn(vectors, p * size + k, q * size + k);
     }
 }
 

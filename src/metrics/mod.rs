@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use images::image_metrics;
 pub use pixels::{ImageFacts, PixelReport, pixel_metrics};
-pub use regions::{Regions, Run, regions};
+pub use regions::{Regions, Stretch, regions};
 pub use registry::{Level, MetricKind, MetricName, REGISTRY};
 pub use source::{PixelImage, PixelSource, Score};
 pub use walk::{Step, Totals, Walk};

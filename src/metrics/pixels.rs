@@ -99,9 +99,9 @@ fn gather_image<P: PixelSource>(source: &P, image: usize) -> Result<Gathered<P::
     let found = regions(&loaded.mask, loaded.width);
     let defect_pixels: u64 = found.sizes.iter().sum();
     let mut defects = Vec::with_capacity(defect_pixels as usize);
-    for run in &found.runs {
-        let line = &loaded.scores[run.row * loaded.width..][run.start..run.end];
-        defects.extend(line.iter().map(|&score| (score, run.region as u32)));
+    for stretch in &found.stretches {
+        let line = &loaded.scores[stretch.row * loaded.width..][stretch.start..stretch.end];
+        defects.extend(line.iter().map(|&score| (score, stretch.region as u32)));
     }
     let pixels = loaded.scores.len() as u64;
     let facts = ImageFacts { lowest, highest, pixels, defect_pixels, anomalous: loaded.anomalous };

@@ -100,9 +100,9 @@ fn tally<P: PixelSource>(source: &P, image: usize, thresholds: &[f64], radius: u
     // Widening what lies above a threshold is the same as thresholding the local maximum.
     let widened = local_maximum(&loaded.scores, loaded.width, radius);
     let mut by_region = vec![vec![0u64; steps + 1]; truth.sizes.len()];
-    for run in &truth.runs {
-        for &score in &widened[run.row * loaded.width..][run.start..run.end] {
-            by_region[run.region][passed(score)] += 1;
+    for stretch in &truth.stretches {
+        for &score in &widened[stretch.row * loaded.width..][stretch.start..stretch.end] {
+            by_region[stretch.region][passed(score)] += 1;
         }
     }
     for (counts, &size) in by_region.iter().zip(&truth.sizes) {

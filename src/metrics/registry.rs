@@ -6,7 +6,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::Level::{Image, Pixel};
 use super::walk::{Totals, Walk};
 use super::{Definitions, ap, auroc, f1max, pro};
 
@@ -38,8 +37,10 @@ pub struct MetricKind {
     pub walk: fn(&Totals, &Definitions) -> Box<dyn Walk>,
 }
 
+/// One row per metric: name in files, name in words (`latex` where tables of a paper call it otherwise), how it is
+/// computed, its sentence, and what tells the sentence under other definitions.
 macro_rules! registry {
-    ($($value:ident { name: $name:tt, sentence: $sentence:tt, $($field:ident: $content:expr,)* })*) => {
+    ($($value:ident: $name:tt, $words:tt $(($latex:tt))?, $level:ident, $walk:path, $sentence:tt $(or $other:path)?;)*) => {
         /// A metric.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         pub enum MetricName {
@@ -52,47 +53,42 @@ macro_rules! registry {
         }
 
         /// All metrics, in that order.
-        pub const REGISTRY: &[MetricKind] =
-            &[$(MetricKind { name: $name, sentence: $sentence, $($field: $content,)* },)*];
+        pub const REGISTRY: &[MetricKind] = &[$(MetricKind {
+            name: $name,
+            sentence: $sentence,
+            other: first!($($other,)? |_| None),
+            axis: concat!($words, " (%)"),
+            latex: first!($($latex,)? $words),
+            level: Level::$level,
+            walk: $walk,
+        },)*];
+    };
+}
+
+macro_rules! first {
+    ($first:expr $(, $rest:expr)?) => {
+        $first
     };
 }
 
 registry! {
-    ImageAuroc {
-        name: "image_auroc",
-        sentence: "Share of (anomalous, normal) image pairs in which the anomalous one scores higher, ties counting half.",
-        other: |_| None, axis: "image AUROC (%)", latex: "image AUROC", level: Image, walk: auroc::walk,
-    }
-    ImageAp {
-        name: "image_ap",
-        sentence: "Average precision over images: precision at each distinct score, weighted by the recall it adds.",
-        other: ap::image_sentence, axis: "image AP (%)", latex: "image AP", level: Image, walk: ap::walk,
-    }
-    ImageF1max {
-        name: "image_f1max",
-        sentence: "Highest F1 of the anomalous images over all distinct image scores taken as threshold.",
-        other: |_| None, axis: "image F1max (%)", latex: "image F1max", level: Image, walk: f1max::walk,
-    }
-    PixelAuroc {
-        name: "pixel_auroc",
-        sentence: "Share of (defect, normal) pixel pairs, over all test images together, in which the defect pixel scores higher, ties counting half.",
-        other: |_| None, axis: "pixel AUROC (%)", latex: "pixel AUROC", level: Pixel, walk: auroc::walk,
-    }
-    PixelAp {
-        name: "pixel_ap",
-        sentence: "Average precision over all pixels of all test images: precision at each distinct score, weighted by the recall it adds.",
-        other: ap::pixel_sentence, axis: "pixel AP (%)", latex: "pixel AP", level: Pixel, walk: ap::walk,
-    }
-    PixelF1max {
-        name: "pixel_f1max",
-        sentence: "Highest F1 of the defect pixels of all test images over all distinct scores taken as threshold.",
-        other: |_| None, axis: "pixel F1max (%)", latex: "pixel F1max", level: Pixel, walk: f1max::walk,
-    }
-    PixelPro {
-        name: "pixel_pro",
-        sentence: "AUPRO@0.3: mean overlap of the 8-connected defect regions of all images against the false positive rate over all normal pixels, all thresholds, integrated to 0.3 (interpolated there) and divided by 0.3.",
-        other: pro::sentence, axis: "pixel PRO (%)", latex: "AUPRO", level: Pixel, walk: pro::walk,
-    }
+    ImageAuroc: "image_auroc", "image AUROC", Image, auroc::walk,
+        "Share of (anomalous, normal) image pairs in which the anomalous one scores higher, ties counting half.";
+    ImageAp: "image_ap", "image AP", Image, ap::walk,
+        "Average precision over images: precision at each distinct score, weighted by the recall it adds."
+        or ap::image_sentence;
+    ImageF1max: "image_f1max", "image F1max", Image, f1max::walk,
+        "Highest F1 of the anomalous images over all distinct image scores taken as threshold.";
+    PixelAuroc: "pixel_auroc", "pixel AUROC", Pixel, auroc::walk,
+        "Share of (defect, normal) pixel pairs, over all test images together, in which the defect pixel scores higher, ties counting half.";
+    PixelAp: "pixel_ap", "pixel AP", Pixel, ap::walk,
+        "Average precision over all pixels of all test images: precision at each distinct score, weighted by the recall it adds."
+        or ap::pixel_sentence;
+    PixelF1max: "pixel_f1max", "pixel F1max", Pixel, f1max::walk,
+        "Highest F1 of the defect pixels of all test images over all distinct scores taken as threshold.";
+    PixelPro: "pixel_pro", "pixel PRO" ("AUPRO"), Pixel, pro::walk,
+        "AUPRO@0.3: mean overlap of the 8-connected defect regions of all images against the false positive rate over all normal pixels, all thresholds, integrated to 0.3 (interpolated there) and divided by 0.3."
+        or pro::sentence;
 }
 
 impl MetricName {

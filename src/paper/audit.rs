@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::statements::{Difference, Order, Statements};
-use super::{Cell, Key, MEAN, Printed, Published};
+use super::{MEAN, Printed, PrintedKey, PrintedValue, Published};
 use crate::error::{Error, Result};
 use crate::spec::MetricName;
 
@@ -22,7 +22,7 @@ const EXACT: f64 = 1e-9;
 /// What kind of disagreement it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum Disagreement {
     /// A printed mean is not the mean of its rows.
     Mean,
     /// A value stands in two tables, with different numbers.
@@ -31,13 +31,13 @@ pub enum Kind {
     Statement,
 }
 
-impl Kind {
+impl Disagreement {
     /// The word used in output.
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Mean => "mean",
-            Kind::Tables => "tables",
-            Kind::Statement => "statement",
+            Disagreement::Mean => "mean",
+            Disagreement::Tables => "tables",
+            Disagreement::Statement => "statement",
         }
     }
 }
@@ -46,7 +46,7 @@ impl Kind {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: Disagreement,
     /// Where it is printed.
     #[serde(rename = "where")]
     pub place: String,
@@ -61,7 +61,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(kind: Kind, place: impl ToString, printed: &Printed, recomputed: f64, evidence: String) -> Self {
+    fn new(kind: Disagreement, place: impl ToString, printed: &Printed, recomputed: f64, evidence: String) -> Self {
         let difference = printed.value() - recomputed;
         Finding { kind, place: place.to_string(), printed: printed.to_string(), recomputed, difference, evidence }
     }
@@ -101,25 +101,19 @@ pub fn audit(published: &Published, statements: &Statements, threshold: Option<f
     audit
 }
 
-/// The value at `key`, or an error that names the statements' file.
-pub fn require<'a>(published: &'a Published, statements: &Statements, key: &Key) -> Result<&'a Cell> {
-    published.find(key).ok_or_else(|| {
-        let what = format!("speaks of {key}, which {} does not have", published.source().display());
-        Error::data(&statements.source, what, "correct the statement, or audit the tables it belongs to")
-    })
-}
-
 /// Refuses statements, written for this file, of which one speaks of a value that is not there.
 pub fn require_all(published: &Published, statements: &Statements) -> Result<()> {
     let differences = statements.differences.iter().flat_map(|said| [&said.of, &said.over]);
-    let orders = statements.orders.iter().flat_map(|said| &said.rising);
-    differences.chain(orders).try_for_each(|key| require(published, statements, key).map(drop))
+    let mut named = differences.chain(statements.orders.iter().flat_map(|said| &said.rising));
+    let Some(lost) = named.find(|key| published.find(key).is_none()) else { return Ok(()) };
+    let what = format!("speaks of {lost}, which {} does not have", published.source().display());
+    Err(Error::data(&statements.source, what, "correct the statement, or audit the tables it belongs to"))
 }
 
 /// What a printed mean shares with its rows.
 type Column<'a> = (&'a str, &'a str, &'a str, &'a str, u32, MetricName);
 
-fn column(key: &Key) -> Column<'_> {
+fn column(key: &PrintedKey) -> Column<'_> {
     (&key.table, &key.dataset, &key.method, &key.variant, key.anomalies_per_class, key.metric)
 }
 
@@ -134,18 +128,19 @@ struct RowMean {
 /// fewer classes than the printed one would make a false finding.
 fn row_means(published: &Published) -> BTreeMap<Column<'_>, RowMean> {
     let mut classes: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
-    let mut columns: BTreeMap<Column, Vec<&Cell>> = BTreeMap::new();
+    let mut columns: BTreeMap<Column, Vec<&PrintedValue>> = BTreeMap::new();
     for cell in published.cells().iter().filter(|cell| cell.key.class != MEAN) {
         classes.entry((&cell.key.table, &cell.key.dataset)).or_default().insert(&cell.key.class);
         columns.entry(column(&cell.key)).or_default().push(cell);
     }
     columns.retain(|column, rows| classes[&(column.0, column.1)].len() == rows.len());
-    let mean = |rows: Vec<&Cell>| {
-        let average = |of: &dyn Fn(&Cell) -> f64| rows.iter().map(|row| of(row)).sum::<f64>() / rows.len() as f64;
+    let mean = |rows: Vec<&PrintedValue>| {
+        let average =
+            |of: &dyn Fn(&PrintedValue) -> f64| rows.iter().map(|row| of(row)).sum::<f64>() / rows.len() as f64;
         let below = rows.iter().filter(|row| row.value.value() < 100.0).map(|row| row.value.half_unit());
         let coarsest = below.reduce(f64::max);
         // "100" is how tables write 100.0: it is rounded like the values around it.
-        let rounding = |row: &Cell| match coarsest {
+        let rounding = |row: &PrintedValue| match coarsest {
             Some(coarsest) if row.value.value() == 100.0 => coarsest,
             _ => row.value.half_unit(),
         };
@@ -155,18 +150,18 @@ fn row_means(published: &Published) -> BTreeMap<Column<'_>, RowMean> {
 }
 
 /// The mean of the rows below the printed mean `key`, in percent; `None` when a row is missing.
-pub fn mean_of_rows(published: &Published, key: &Key) -> Option<f64> {
+pub fn mean_of_rows(published: &Published, key: &PrintedKey) -> Option<f64> {
     row_means(published).get(&column(key)).map(|rows| rows.mean)
 }
 
 /// A value's name without its table. Table 5 has names of its own for columns of Tables 1 and 3: "unsupervised" is the
 /// method without anomalies, "supervised" is the method with all classes' anomalies.
-fn quantity(key: &Key) -> Key {
+fn quantity(key: &PrintedKey) -> PrintedKey {
     let variant = match (key.variant.as_str(), key.anomalies_per_class) {
         ("unsupervised", 0) | ("supervised", 1..) => "full",
         (other, _) => other,
     };
-    Key { table: String::new(), variant: variant.into(), ..key.clone() }
+    PrintedKey { table: String::new(), variant: variant.into(), ..key.clone() }
 }
 
 impl Audit {
@@ -182,14 +177,14 @@ impl Audit {
             let allowed = threshold.unwrap_or(rounding.max(MEAN_THRESHOLD));
             if (cell.value.value() - rows.mean).abs() > allowed + EXACT {
                 let evidence = format!("mean of {} printed rows; rounding explains {rounding:.2} at most", rows.rows);
-                self.findings.push(Finding::new(Kind::Mean, &cell.key, &cell.value, rows.mean, evidence));
+                self.findings.push(Finding::new(Disagreement::Mean, &cell.key, &cell.value, rows.mean, evidence));
             }
         }
     }
 
     /// Values that are printed more than once, each held against its first place.
     fn repeated(&mut self, published: &Published) {
-        let mut places: BTreeMap<Key, Vec<&Cell>> = BTreeMap::new();
+        let mut places: BTreeMap<PrintedKey, Vec<&PrintedValue>> = BTreeMap::new();
         for cell in published.cells() {
             places.entry(quantity(&cell.key)).or_default().push(cell);
         }
@@ -206,7 +201,8 @@ impl Audit {
                 };
                 if difference.abs() > rounding + EXACT {
                     let evidence = format!("{} prints {}", first.key, first.value);
-                    let finding = Finding::new(Kind::Tables, &again.key, &again.value, first.value.value(), evidence);
+                    let finding =
+                        Finding::new(Disagreement::Tables, &again.key, &again.value, first.value.value(), evidence);
                     found.push((again.line, finding));
                 }
             }
@@ -234,7 +230,7 @@ impl Audit {
 
 /// A printed difference must be that of the printed operands, rounded to its own digits. That it might follow from
 /// operands before they were rounded is no excuse: a reader has only what is printed.
-fn check_difference(said: &Difference, of: &Cell, over: &Cell) -> Option<Finding> {
+fn check_difference(said: &Difference, of: &PrintedValue, over: &PrintedValue) -> Option<Finding> {
     let recomputed = of.value.value() - over.value.value();
     let finer = of.value.decimals().max(over.value.decimals()) > said.printed.decimals();
     let rounding = if finer { said.printed.half_unit() } else { 0.0 };
@@ -249,13 +245,13 @@ fn check_difference(said: &Difference, of: &Cell, over: &Cell) -> Option<Finding
     if let Some(operand) = operand {
         evidence += &format!("; {} is itself {}", said.printed, operand.key);
     }
-    Some(Finding::new(Kind::Statement, &said.place, &said.printed, recomputed, evidence))
+    Some(Finding::new(Disagreement::Statement, &said.place, &said.printed, recomputed, evidence))
 }
 
 /// The first step that does not rise.
-fn check_order(said: &Order, cells: &[&Cell]) -> Option<Finding> {
+fn check_order(said: &Order, cells: &[&PrintedValue]) -> Option<Finding> {
     let step = cells.windows(2).find(|pair| pair[1].value.value() <= pair[0].value.value())?;
     let [lower, higher] = [step[0], step[1]];
     let evidence = format!("{}, yet {} is not above {}", said.says, higher.key, lower.key);
-    Some(Finding::new(Kind::Statement, &said.place, &higher.value, lower.value.value(), evidence))
+    Some(Finding::new(Disagreement::Statement, &said.place, &higher.value, lower.value.value(), evidence))
 }

@@ -15,7 +15,7 @@ use crate::metrics::bootstrap::{
 };
 
 /// Fewer seeds say nothing of how much a training run varies.
-pub const FEWEST_SEEDS: usize = 2;
+const FEWEST_SEEDS: usize = 2;
 
 /// What the numbers say of a difference "better minus than".
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,33 +31,26 @@ pub struct Evidence {
 }
 
 /// Why nothing can be said.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Why {
     /// Nothing that both have can be compared.
+    #[error("nothing that both variants have can be compared")]
     NothingInCommon,
     /// Classes or seeds are missing.
+    #[error("missing: {}", .0.join("; "))]
     Missing(Vec<String>),
     /// One class and one seed: nothing can be resampled.
+    #[error("one class and one seed: nothing says how much the difference varies")]
     NoSpread,
     /// Fewer than `FEWEST_SEEDS` seeds.
+    #[error("one seed: the interval does not know how much a training run varies")]
     OneSeed,
     /// The difference is the claimed gain in every resample.
+    #[error("a tie in every resample")]
     Tie,
     /// The interval contains the claimed gain.
+    #[error("the interval contains the claimed gain")]
     Straddles,
-}
-
-impl std::fmt::Display for Why {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Why::NothingInCommon => f.write_str("nothing that both variants have can be compared"),
-            Why::Missing(what) => write!(f, "missing: {}", what.join("; ")),
-            Why::NoSpread => f.write_str("one class and one seed: nothing says how much the difference varies"),
-            Why::OneSeed => f.write_str("one seed: the interval does not know how much a training run varies"),
-            Why::Tie => f.write_str("a tie in every resample"),
-            Why::Straddles => f.write_str("the interval contains the claimed gain"),
-        }
-    }
 }
 
 /// What is said of a claim.

@@ -13,4 +13,4 @@ pub mod statements;
 pub mod verdict;
 
 pub use printed::Printed;
-pub use published::{Cell, EMBEDDED, Key, MEAN, Published};
+pub use published::{EMBEDDED, MEAN, PrintedKey, PrintedValue, Published};

@@ -16,7 +16,7 @@ const COLUMNS: [&str; 8] = ["table", "dataset", "class", "method", "variant", "a
 
 /// What names a printed value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key {
+pub struct PrintedKey {
     /// `table1` to `table5`.
     pub table: String,
     /// Dataset, as the catalog calls it.
@@ -33,9 +33,9 @@ pub struct Key {
     pub metric: MetricName,
 }
 
-impl std::fmt::Display for Key {
+impl std::fmt::Display for PrintedKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Key { table, dataset, class, method, variant, anomalies_per_class, metric } = self;
+        let PrintedKey { table, dataset, class, method, variant, anomalies_per_class, metric } = self;
         let variant = if variant == "full" { String::new() } else { format!(" {variant}") };
         write!(f, "{table} {dataset} {class} {method}{variant} {anomalies_per_class} {}", metric.as_str())
     }
@@ -43,9 +43,9 @@ impl std::fmt::Display for Key {
 
 /// One printed value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Cell {
+pub struct PrintedValue {
     /// Where it is printed.
-    pub key: Key,
+    pub key: PrintedKey,
     /// The value in percent.
     pub value: Printed,
     /// Line of the file, from 1.
@@ -56,8 +56,8 @@ pub struct Cell {
 #[derive(Clone, Debug)]
 pub struct Published {
     source: PathBuf,
-    cells: Vec<Cell>,
-    places: BTreeMap<Key, usize>,
+    cells: Vec<PrintedValue>,
+    places: BTreeMap<PrintedKey, usize>,
 }
 
 impl Published {
@@ -93,7 +93,7 @@ impl Published {
         Ok(published)
     }
 
-    fn add(&mut self, cell: Cell) -> Result<()> {
+    fn add(&mut self, cell: PrintedValue) -> Result<()> {
         if let Some(before) = self.places.insert(cell.key.clone(), self.cells.len()) {
             let what = format!("line {}: {} is already on line {}", cell.line, cell.key, self.cells[before].line);
             return Err(Error::data(&self.source, what, "keep one row per table, class, method, variant and metric"));
@@ -108,22 +108,22 @@ impl Published {
     }
 
     /// All values in the order of the file.
-    pub fn cells(&self) -> &[Cell] {
+    pub fn cells(&self) -> &[PrintedValue] {
         &self.cells
     }
 
     /// The value printed at `key`.
-    pub fn find(&self, key: &Key) -> Option<&Cell> {
+    pub fn find(&self, key: &PrintedKey) -> Option<&PrintedValue> {
         self.places.get(key).map(|&index| &self.cells[index])
     }
 
     /// All values of one table, in the order of the file.
-    pub fn table<'a>(&'a self, table: &'a str) -> impl Iterator<Item = &'a Cell> {
+    pub fn table<'a>(&'a self, table: &'a str) -> impl Iterator<Item = &'a PrintedValue> {
         self.cells.iter().filter(move |cell| cell.key.table == table)
     }
 }
 
-fn parse_row(source: &Path, number: usize, line: &str) -> Result<Cell> {
+fn parse_row(source: &Path, number: usize, line: &str) -> Result<PrintedValue> {
     let wrong = |what: String, help: &str| Error::data(source, format!("line {number}: {what}"), help);
     let fields: Vec<&str> = line.split(',').collect();
     let [table, dataset, class, method, variant, count, metric, value] = fields[..] else {
@@ -145,7 +145,8 @@ fn parse_row(source: &Path, number: usize, line: &str) -> Result<Cell> {
         .filter(|printed| (0.0..=100.0).contains(&printed.value()))
         .ok_or_else(|| wrong(format!("the value is {value}"), "write it in percent as printed, such as 98.1"))?;
     let [table, dataset, class, method, variant] = [table, dataset, class, method, variant].map(str::to_string);
-    Ok(Cell { key: Key { table, dataset, class, method, variant, anomalies_per_class, metric }, value, line: number })
+    let key = PrintedKey { table, dataset, class, method, variant, anomalies_per_class, metric };
+    Ok(PrintedValue { key, value, line: number })
 }
 
 pub(super) fn metric_name(text: &str) -> Option<MetricName> {
@@ -160,7 +161,7 @@ mod tests {
     fn the_papers_tables_are_read_whole_and_found_by_key() {
         let published = Published::embedded().expect("the embedded tables");
         assert_eq!(published.cells().len(), 1265);
-        let key = |class: &str, metric| Key {
+        let key = |class: &str, metric| PrintedKey {
             table: "table1".into(),
             dataset: "visa".into(),
             class: class.into(),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::published::metric_name;
-use super::{Key, Printed};
+use super::{Printed, PrintedKey};
 use crate::error::{Error, Result};
 use crate::spec::{Place, Source};
 
@@ -25,9 +25,9 @@ pub struct Difference {
     /// The printed difference.
     pub printed: Printed,
     /// The value it is a gain of.
-    pub of: Key,
+    pub of: PrintedKey,
     /// The value it is a gain over.
-    pub over: Key,
+    pub over: PrintedKey,
 }
 
 /// Values that rise in the order in which they are named, as the text has it.
@@ -38,7 +38,7 @@ pub struct Order {
     /// What it says, in our words.
     pub says: String,
     /// The values, lowest first; two at least.
-    pub rising: Vec<Key>,
+    pub rising: Vec<PrintedKey>,
 }
 
 /// All statements of a paper.
@@ -67,8 +67,8 @@ struct DifferenceEntry {
     place: String,
     says: String,
     printed: Spanned<String>,
-    of: Spanned<CellEntry>,
-    over: Spanned<CellEntry>,
+    of: Spanned<KeyEntry>,
+    over: Spanned<KeyEntry>,
 }
 
 #[derive(Deserialize)]
@@ -76,13 +76,13 @@ struct DifferenceEntry {
 struct OrderEntry {
     place: String,
     says: String,
-    rising: Spanned<Vec<Spanned<CellEntry>>>,
+    rising: Spanned<Vec<Spanned<KeyEntry>>>,
 }
 
 /// A key, or what differs from another one.
 #[derive(Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct CellEntry {
+struct KeyEntry {
     table: Option<String>,
     dataset: Option<String>,
     class: Option<String>,
@@ -133,7 +133,7 @@ impl Reader {
             self.fault(entry.printed.span(), "`printed` is the number as printed, as text, such as \"+1.2\"")
         })?;
         Ok(Difference {
-            of: self.key(&entry.of, &CellEntry::default())?,
+            of: self.key(&entry.of, &KeyEntry::default())?,
             over: self.key(&entry.over, entry.of.get_ref())?,
             place: entry.place,
             says: entry.says,
@@ -152,14 +152,14 @@ impl Reader {
     }
 
     /// The key of `entry`; what it does not say is as in `base`, and the variant is "full" where neither says it.
-    fn key(&self, entry: &Spanned<CellEntry>, base: &CellEntry) -> Result<Key> {
+    fn key(&self, entry: &Spanned<KeyEntry>, base: &KeyEntry) -> Result<PrintedKey> {
         let own = entry.get_ref();
         let missing = |name: &str| self.fault(entry.span(), format!("the value has no `{name}`"));
         let text = |name: &str, own: &Option<String>, base: &Option<String>| {
             own.as_ref().or(base.as_ref()).cloned().ok_or_else(|| missing(name))
         };
         let metric = text("metric", &own.metric, &base.metric)?;
-        Ok(Key {
+        Ok(PrintedKey {
             table: text("table", &own.table, &base.table)?,
             dataset: text("dataset", &own.dataset, &base.dataset)?,
             class: text("class", &own.class, &base.class)?,

@@ -6,7 +6,7 @@
 //!
 //! All numbers here are in percent, as the paper prints them.
 
-use super::{Cell, MEAN};
+use super::{MEAN, PrintedValue};
 use crate::metrics::bootstrap::Interval;
 use crate::metrics::{self, MetricName};
 pub use crate::spec::Tolerances;
@@ -25,40 +25,31 @@ impl Tolerances {
 }
 
 /// Why a number of ours says nothing of the printed one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Reason {
     /// Other images; how it is known.
+    #[error("other data ({0})")]
     OtherData(String),
     /// Another backbone or other weights; which.
+    #[error("other weights ({0})")]
     OtherWeights(String),
     /// Images were left out.
+    #[error("subsampled images")]
     Subsampled,
     /// The metric is defined otherwise; how.
+    #[error("other definition ({0})")]
     OtherDefinition(String),
     /// The run carries a label.
+    #[error("{0}")]
     Labelled(String),
     /// The run failed, or the metric is undefined; why.
+    #[error("no value ({0})")]
     NoValue(String),
-}
-
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Reason::OtherData(how) => write!(f, "other data ({how})"),
-            Reason::OtherWeights(which) => write!(f, "other weights ({which})"),
-            Reason::Subsampled => f.write_str("subsampled images"),
-            Reason::OtherDefinition(how) => write!(f, "other definition ({how})"),
-            Reason::Labelled(label) => f.write_str(label),
-            Reason::NoValue(why) => write!(f, "no value ({why})"),
-        }
-    }
 }
 
 /// Under which conditions a number of ours was measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
-    /// What identifies the data: a digest.
-    pub dataset: String,
     /// Anomalous and normal test images behind the number.
     pub test_images: (u64, u64),
     /// What identifies the weights.
@@ -74,35 +65,26 @@ pub struct Conditions {
 /// What is known of the paper's own conditions. What is not known is not held against a number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PaperConditions {
-    /// Digests of the paper's data; empty = none is known.
-    pub datasets: Vec<String>,
-    /// Anomalous and normal test images.
+    /// Anomalous and normal test images, which are what its data are known by.
     pub test_images: Option<(u64, u64)>,
-    /// Weights that count as the paper's; empty = none is known.
-    pub weights: Vec<String>,
+    /// Its backbone with weights.
+    pub weights: Option<String>,
 }
 
-/// Why `ours` is not comparable with the paper's; empty = comparable. Data of which neither digest nor number of test
-/// images is known can never be told to be the paper's.
+/// Why `ours` is not comparable with the paper's; empty = comparable. Data of which no number of test images is known can
+/// never be told to be the paper's.
 pub fn reasons(ours: &Conditions, paper: &PaperConditions) -> Vec<Reason> {
-    let mut reasons = Vec::new();
-    if paper.datasets.is_empty() && paper.test_images.is_none() {
-        reasons.push(Reason::OtherData("nothing identifies the paper's".into()));
-    }
-    if !paper.datasets.is_empty() && !paper.datasets.contains(&ours.dataset) {
-        reasons.push(Reason::OtherData(format!("digest {}", ours.dataset)));
-    }
-    if let Some(expected) = paper.test_images.filter(|&expected| expected != ours.test_images) {
-        let count = |(anomalous, normal): (u64, u64)| format!("{anomalous} anomalous and {normal} normal test images");
-        reasons.push(Reason::OtherData(format!("{} instead of {}", count(ours.test_images), count(expected))));
-    }
-    if !paper.weights.is_empty() && !paper.weights.contains(&ours.weights) {
-        let expected = paper.weights.join(" or ");
-        reasons.push(Reason::OtherWeights(format!("{} instead of {expected}", ours.weights)));
-    }
-    if ours.subsampled {
-        reasons.push(Reason::Subsampled);
-    }
+    let count = |(anomalous, normal): (u64, u64)| format!("{anomalous} anomalous and {normal} normal test images");
+    let other_data = match paper.test_images {
+        None => Some("nothing identifies the paper's".into()),
+        Some(expected) if expected == ours.test_images => None,
+        Some(expected) => Some(format!("{} instead of {}", count(ours.test_images), count(expected))),
+    };
+    let other_weights = paper.weights.as_ref().filter(|expected| **expected != ours.weights);
+    let other_weights = other_weights.map(|expected| format!("{} instead of {expected}", ours.weights));
+    let mut reasons: Vec<Reason> = other_data.map(Reason::OtherData).into_iter().collect();
+    reasons.extend(other_weights.map(Reason::OtherWeights));
+    reasons.extend(ours.subsampled.then_some(Reason::Subsampled));
     reasons.extend(ours.definition.clone().map(Reason::OtherDefinition));
     reasons.extend(ours.labels.iter().cloned().map(Reason::Labelled));
     reasons
@@ -151,7 +133,7 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict<'a> {
     /// The printed value.
-    pub cell: &'a Cell,
+    pub cell: &'a PrintedValue,
     /// Mean over seeds.
     pub mean: Option<f64>,
     /// Standard deviation over seeds; `None` for fewer than two.
@@ -172,7 +154,7 @@ pub struct Verdict<'a> {
 ///
 /// # Panics
 /// When a value is NaN or infinite: records hold no such values.
-pub fn judge<'a>(cell: &'a Cell, ours: Option<&Ours>, tolerances: &Tolerances) -> Verdict<'a> {
+pub fn judge<'a>(cell: &'a PrintedValue, ours: Option<&Ours>, tolerances: &Tolerances) -> Verdict<'a> {
     let tolerance = tolerances.of(cell.key.metric, &cell.key.class);
     let values = ours.map_or(&[][..], |ours| &ours.values);
     assert!(values.iter().all(|value| value.is_finite()), "{}: {values:?}", cell.key);
@@ -203,16 +185,12 @@ fn within(difference: f64, tolerance: f64) -> Outcome {
 
 /// How many published values came out how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the number of an `Outcome`")]
 pub struct Tally {
-    /// Within the tolerance.
     pub reproduced: usize,
-    /// Ours higher.
     pub better: usize,
-    /// Ours lower.
     pub worse: usize,
-    /// Other conditions.
     pub not_comparable: usize,
-    /// Not measured.
     pub not_run: usize,
 }
 

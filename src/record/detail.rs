@@ -32,7 +32,9 @@ impl RecordedRun {
         let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(format!("not a file of tensors ({e})")))?;
         let tensor = file.tensor(class).map_err(|e| damaged(format!("no scores of class `{class}` ({e})")))?;
         match (tensor.shape(), tensor.dtype()) {
-            (&[images, rows, columns], Dtype::F32) => Ok(([images, rows, columns], numbers(tensor.data()))),
+            (&[images, rows, columns], Dtype::F32) if images * rows * columns > 0 => {
+                Ok(([images, rows, columns], numbers(tensor.data())))
+            }
             (shape, kind) => Err(damaged(format!("scores of class `{class}` have shape {shape:?} of {kind:?}"))),
         }
     }
@@ -47,14 +49,34 @@ fn numbers<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Vec<T> {
 pub struct Embedding {
     /// x and y of each point.
     pub points: Vec<[f32; 2]>,
-    /// Number of each point's part among those of its method.
+    /// Number of each point's part among [`AboutEmbedding::parts`].
     pub parts: Vec<u32>,
     /// Number of each point's row among the rows of all parts.
     pub rows: Vec<u32>,
-    /// Settings, divergence, counts.
-    pub note: Json,
+    /// What else is known of it.
+    pub about: AboutEmbedding,
+}
+
+/// What an embedding says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AboutEmbedding {
     /// Keys of the banks it was made from.
     pub banks: Vec<String>,
+    /// Settings, divergence, counts.
+    pub note: Json,
+    /// What its method's banks hold.
+    pub parts: Vec<EmbeddedPart>,
+}
+
+/// Rows of a method's banks that figures tell apart from others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EmbeddedPart {
+    /// Name in experiment files.
+    pub name: String,
+    /// Name in legends.
+    pub label: String,
+    /// Whether they are normal patches.
+    pub normal: bool,
 }
 
 /// Name of the file with the embedding that a figure wants.
@@ -72,13 +94,13 @@ pub fn write_embedding(run: &RecordedRun, wanted: &WantedEmbedding, embedding: &
     let parts = TensorView::new(Dtype::U32, vec![count], bytemuck::cast_slice(&embedding.parts)).map_err(fault)?;
     let rows = TensorView::new(Dtype::U32, vec![count], bytemuck::cast_slice(&embedding.rows)).map_err(fault)?;
     // One entry, because the order of several is not fixed.
-    let about = json!({ "settings": wanted, "banks": embedding.banks, "note": embedding.note });
-    let about = HashMap::from([("dmad".to_string(), canonical_json(&about))]);
+    let about = HashMap::from([("dmad".to_string(), canonical_json(&json!(embedding.about)))]);
     let tensors = [("parts", parts), ("points", points), ("rows", rows)];
     write_atomically(&path, &safetensors::serialize(tensors, Some(about)).map_err(fault)?)
 }
 
-/// The embedding that a figure wants of a run; `None` where there is none, or one of banks that the run no longer has.
+/// The embedding that a figure wants of a run; `None` where there is none, one of banks that the run no longer has, or one
+/// that an older program made, which does not say what its parts are.
 ///
 /// # Errors
 /// A file that is there and cannot be read.
@@ -92,17 +114,18 @@ pub fn read_embedding(run: &RecordedRun, wanted: &WantedEmbedding) -> Result<Opt
         |what: String| Error::store(&path, format!("not an embedding ({what})"), "remove the file and run again");
     let (_, about) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
     let about = about.metadata().as_ref().and_then(|map| map.get("dmad")).cloned().unwrap_or_default();
-    let about: Json = serde_json::from_str(&about).map_err(|e| damaged(e.to_string()))?;
+    let Ok(about) = serde_json::from_str::<AboutEmbedding>(&about) else { return Ok(None) };
     let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
     let data = |name: &str| file.tensor(name).map(|tensor| tensor.data()).map_err(|e| damaged(e.to_string()));
-    let banks: Vec<String> =
-        about["banks"].as_array().into_iter().flatten().filter_map(|key| key.as_str().map(str::to_string)).collect();
     let (points, parts, rows) = (numbers(data("points")?), numbers(data("parts")?), numbers(data("rows")?));
-    let embedding = Embedding { points, parts, rows, note: about["note"].clone(), banks };
+    let embedding = Embedding { points, parts, rows, about };
     if embedding.parts.len() != embedding.points.len() || embedding.rows.len() != embedding.points.len() {
         return Err(damaged("its tensors differ in length".into()));
     }
-    let current = embedding.banks.iter().all(|key| run.stages.iter().any(|stage| stage.key == *key));
+    if embedding.parts.iter().any(|&part| part as usize >= embedding.about.parts.len()) {
+        return Err(damaged("it holds points of a part that it does not name".into()));
+    }
+    let current = embedding.about.banks.iter().all(|key| run.stages.iter().any(|stage| stage.key == *key));
     Ok(current.then_some(embedding))
 }
 
@@ -143,20 +166,17 @@ impl RecordedRun {
 /// A list that is there and cannot be read.
 pub fn read_pictures(run: &RecordedRun) -> Result<Pictures> {
     let path = run.thumbnail("index.json");
-    let digest = run.dataset_digest.clone();
-    let none = Pictures { dataset_digest: digest.clone(), pictures: Vec::new() };
+    let none = Pictures { dataset_digest: run.dataset_digest.clone(), pictures: Vec::new() };
     if !path.is_file() {
         return Ok(none);
     }
     let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let pictures: Pictures = serde_json::from_str(&text).map_err(|fault| {
+    let mut found: Pictures = serde_json::from_str(&text).map_err(|fault| {
         Error::store(&path, format!("not a list of pictures ({fault})"), "remove the folder it is in and run again")
     })?;
     let there = |picture: &Picture| run.thumbnail(&picture.image).is_file() && run.thumbnail(&picture.truth).is_file();
-    match pictures.dataset_digest == digest {
-        true => Ok(Pictures { pictures: pictures.pictures.into_iter().filter(there).collect(), ..none }),
-        false => Ok(none),
-    }
+    found.pictures.retain(there);
+    Ok(if found.dataset_digest == none.dataset_digest { found } else { none })
 }
 
 /// Writes the list of pictures; the files are there before.

@@ -8,30 +8,8 @@ use super::ImageRow;
 use super::read::damaged;
 use crate::error::{Error, Result};
 
-/// A type of column.
-trait Typed: Sized {
-    /// All values of a column of that type.
-    fn read(column: &Column) -> Result<Vec<Self>, PolarsError>;
-}
-
-macro_rules! columns {
-    ($($type:ty: $of:ident, $value:expr;)*) => {
-        $(impl Typed for $type {
-            fn read(column: &Column) -> Result<Vec<Self>, PolarsError> {
-                Ok(column.$of()?.iter().map($value).collect())
-            }
-        })*
-    };
-}
-columns! {
-    String: str, |text| text.unwrap_or_default().to_string();
-    u32: u32, Option::unwrap_or_default;
-    u64: u64, Option::unwrap_or_default;
-    Option<f64>: f64, |value| value;
-}
-
 macro_rules! record {
-    ($($(#[$about:meta])* $name:ident: $type:ty,)*) => {
+    ($($(#[$about:meta])* $name:ident: $type:ty as $column:ident,)*) => {
         /// One row of the metrics table; its fields are the columns of `metrics.parquet` and `metrics.csv`, in order.
         #[derive(Clone, Debug, Default, PartialEq)]
         #[expect(missing_docs, reason = "the names are the documentation")]
@@ -48,36 +26,36 @@ macro_rules! record {
         }
 
         fn read_metrics(frame: &DataFrame) -> Result<Vec<MetricRecord>, PolarsError> {
-            $(let mut $name = <$type as Typed>::read(frame.column(stringify!($name))?)?.into_iter();)*
-            let row = |_| MetricRecord { $($name: $name.next().unwrap_or_default(),)* };
+            $(let mut $name = frame.column(stringify!($name))?.$column()?.iter();)*
+            let row = |_| MetricRecord { $($name: $name.next().flatten().map(Into::into).unwrap_or_default(),)* };
             Ok((0..frame.height()).map(row).collect())
         }
     };
 }
 
 record! {
-    experiment: String,
-    run: String,
+    experiment: String as str,
+    run: String as str,
     /// Row of the experiment.
-    variant: String,
-    method: String,
-    dataset: String,
+    variant: String as str,
+    method: String as str,
+    dataset: String as str,
     /// Class, or "mean".
-    class: String,
+    class: String as str,
     /// `unified` or `per_class`.
-    setting: String,
+    setting: String as str,
     /// Seen anomalies per class.
-    seen_anomalies: u32,
-    seed: u64,
-    metric: String,
+    seen_anomalies: u32 as u32,
+    seed: u64 as u64,
+    metric: String as str,
     /// Value in [0, 1]; None when undefined or failed.
-    value: Option<f64>,
-    n_pos: u64,
-    n_neg: u64,
+    value: Option<f64> as f64,
+    n_pos: u64 as u64,
+    n_neg: u64 as u64,
     /// `ok` or `error`.
-    status: String,
+    status: String as str,
     /// Why there is no value.
-    error: String,
+    error: String as str,
 }
 
 /// A frame back to rows; a missing column or another type is an error of that file.
@@ -85,23 +63,18 @@ pub fn metric_rows(frame: &DataFrame, path: &Path) -> Result<Vec<MetricRecord>> 
     read_metrics(frame).map_err(|fault| damaged(path, format!("not a metrics table ({fault})")))
 }
 
-fn texts<'a>(name: &str, values: impl Iterator<Item = &'a str>) -> Column {
-    Column::new(name.into(), values.collect::<Vec<_>>())
-}
-
 /// Image rows of one run to a frame.
 pub fn image_frame(run: &str, rows: &[&ImageRow]) -> Result<DataFrame, PolarsError> {
-    DataFrame::new(
-        rows.len(),
-        vec![
-            texts("run", rows.iter().map(|_| run)),
-            texts("class", rows.iter().map(|r| r.class.as_str())),
-            texts("path", rows.iter().map(|r| r.path.as_str())),
-            texts("defect", rows.iter().map(|r| r.defect.as_str())),
-            Column::new("label".into(), rows.iter().map(|r| r.label).collect::<Vec<_>>()),
-            Column::new("score".into(), rows.iter().map(|r| r.score).collect::<Vec<_>>()),
-        ],
-    )
+    let texts = |of: fn(&ImageRow) -> &str| rows.iter().map(|row| of(row)).collect::<Vec<_>>();
+    let columns = vec![
+        Column::new("run".into(), vec![run; rows.len()]),
+        Column::new("class".into(), texts(|row| &row.class)),
+        Column::new("path".into(), texts(|row| &row.path)),
+        Column::new("defect".into(), texts(|row| &row.defect)),
+        Column::new("label".into(), rows.iter().map(|row| row.label).collect::<Vec<_>>()),
+        Column::new("score".into(), rows.iter().map(|row| row.score).collect::<Vec<_>>()),
+    ];
+    DataFrame::new(rows.len(), columns)
 }
 
 /// A frame back to the image rows of `run`; a missing column, another type, an empty cell or another run's row is an

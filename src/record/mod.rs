@@ -13,8 +13,8 @@ mod write;
 use serde::{Deserialize, Serialize};
 
 pub use detail::{
-    ChosenPictures, Embedding, Picture, Pictures, chosen_pictures, embedding_name, read_embedding, read_pictures,
-    write_embedding, write_pictures,
+    AboutEmbedding, ChosenPictures, EmbeddedPart, Embedding, Picture, Pictures, chosen_pictures, embedding_name,
+    read_embedding, read_pictures, write_embedding, write_pictures,
 };
 pub use find::{experiments, find_run};
 pub use frames::MetricRecord;

@@ -1,6 +1,7 @@
 //! Where a number came from, and what the model behind it costs.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 
 /// Everything about a run that is not its spec and not its numbers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,39 +59,22 @@ pub struct StageLog {
     /// Processor seconds it took when it was made.
     pub cpu_seconds: f64,
     /// What the stage told: counts, losses.
-    pub note: serde_json::Value,
+    pub note: Json,
 }
 
-/// The program and the machine.
-#[derive(Serialize)]
-pub(super) struct Machine {
-    pub(super) crate_version: String,
-    pub(super) git_revision: String,
-    pub(super) git_dirty: bool,
-    pub(super) cargo_lock: String,
-    pub(super) cpu: String,
-    pub(super) cpu_features: Vec<String>,
-}
-
-impl Machine {
-    /// The program as it was built, on the machine it runs on.
-    pub(super) fn now() -> Self {
-        let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let field = |name: &str| {
-            let line = cpuinfo.lines().find(|line| line.starts_with(name))?;
-            Some(line.split_once(':')?.1.trim().to_string())
-        };
-        let flags = field("flags").unwrap_or_default();
-        let known = ["avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile", "neon"].into_iter();
-        let known = known.filter(|name| flags.split(' ').any(|flag| flag == *name));
-        Machine {
-            crate_version: env!("CARGO_PKG_VERSION").into(),
-            // The build script's: the source tree may have moved on since.
-            git_revision: env!("DMAD_GIT_REVISION").into(),
-            git_dirty: env!("DMAD_GIT_DIRTY") == "true",
-            cargo_lock: blake3::hash(include_bytes!("../../Cargo.lock")).to_hex()[..16].to_string(),
-            cpu: crate::clock::processor(),
-            cpu_features: known.map(str::to_string).collect(),
-        }
-    }
+/// The program as it was built, and the machine it runs on.
+pub(super) fn machine() -> Json {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flags = cpuinfo.lines().find(|line| line.starts_with("flags")).unwrap_or_default();
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let known = ["avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile", "neon"];
+    json!({
+        "crate_version": env!("CARGO_PKG_VERSION"),
+        // The build script's: the source tree may have moved on since.
+        "git_revision": env!("DMAD_GIT_REVISION"),
+        "git_dirty": env!("DMAD_GIT_DIRTY") == "true",
+        "cargo_lock": &blake3::hash(include_bytes!("../../Cargo.lock")).to_hex()[..16],
+        "cpu": crate::clock::processor(),
+        "cpu_features": known.iter().filter(|name| flags.contains(name)).collect::<Vec<_>>(),
+    })
 }

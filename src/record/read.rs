@@ -207,7 +207,7 @@ fn refuse_strangers(folder: &Path) -> Result<Vec<String>> {
 
 fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(RecordedRun, Vec<MetricRecord>)>> {
     let path = folder.file("run.toml");
-    let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
+    let Some(text) = text_of(&path)? else { return Ok(None) };
     let table: toml::Table = text.parse().map_err(|fault| damaged(&path, format!("not a run record ({fault})")))?;
     let version = table.get("record").and_then(toml::Value::as_integer);
     if version != Some(i64::from(VERSION)) {
@@ -273,8 +273,16 @@ fn read_metrics(path: &Path, id: &str) -> Result<Vec<MetricRecord>> {
 
 /// The stages of a run, from its log; a failed run has none.
 fn stages(path: &Path) -> Result<Vec<StageLog>> {
-    let Ok(text) = std::fs::read_to_string(path) else { return Ok(Vec::new()) };
+    let text = text_of(path)?.unwrap_or_default();
     let damaged = |fault| damaged(path, format!("not a log of stages ({fault})"));
     let read = |line| serde_json::from_str(line).map_err(damaged);
     text.lines().filter(|line| !line.is_empty()).map(read).collect()
+}
+
+/// The text of a file; `None` where there is none. One that is there and cannot be read is no gap.
+fn text_of(path: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        text => text.map(Some).map_err(Error::io("read", path)),
+    }
 }

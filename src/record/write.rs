@@ -9,7 +9,7 @@ use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value as Json, json};
 
 use super::frames::{MetricRecord, csv_bytes, image_frame, metric_frame, metric_rows, parquet_bytes, read_parquet};
-use super::provenance::{Machine, Provenance};
+use super::provenance::{Provenance, machine};
 use super::read::value;
 use super::{MetricRow, Results, VERSION};
 use crate::error::{Error, Result};
@@ -250,7 +250,7 @@ fn write_log(folder: &RunFolder, provenance: &Provenance) -> Result<()> {
 fn write_run_toml(folder: &RunFolder, experiment: &Experiment, run: &Run, key: &str, rest: Json) -> Result<()> {
     let mut json = json!({
         "record": VERSION, "run": run.spec.id, "experiment": experiment.name, "title": experiment.title, "key": key,
-        "identity": run.identity, "spec": run.spec, "environment": Machine::now(),
+        "identity": run.identity, "spec": run.spec, "environment": machine(),
     });
     if let (Some(json), Json::Object(rest)) = (json.as_object_mut(), rest) {
         json.extend(rest);

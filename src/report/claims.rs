@@ -37,17 +37,6 @@ pub fn check(recorded: &Recorded) -> Result<Vec<Checked<'_>>> {
 }
 
 impl Checked<'_> {
-    /// "full, 10 seen against full, 1 seen" with the dataset.
-    pub fn compared(&self) -> String {
-        let [better, than] = self.arms.each_ref().map(|arm| format!("{}, {} seen", arm.variant, arm.seen));
-        format!("{}: {better} against {than}", self.arms[0].dataset)
-    }
-
-    /// Whether the claim names its variants in full, so that it says itself what was compared.
-    pub fn is_as_named(&self) -> bool {
-        self.arms[0].variant == self.claim.better.variant() && self.arms[1].variant == self.claim.than.variant()
-    }
-
     /// For programs.
     pub fn json(&self) -> serde_json::Value {
         let (interval, [better, than]) = (self.evidence.interval, &self.arms);
@@ -63,13 +52,15 @@ impl Checked<'_> {
 
     /// Claim, what was compared, metric, what was claimed, difference, seeds, answer and why it is undecided, as texts.
     pub fn row(&self) -> [String; 8] {
+        // "full, 10 seen against full, 1 seen" with the dataset.
+        let [better, than] = self.arms.each_ref().map(|arm| format!("{}, {} seen", arm.variant, arm.seen));
         let claimed = match self.claim.gain {
             0.0 => "better".into(),
             gain => format!("by more than {gain}"),
         };
         [
             self.claim.text.clone(),
-            self.compared(),
+            format!("{}: {better} against {than}", self.arms[0].dataset),
             self.claim.metric.as_str().into(),
             claimed,
             difference(&self.evidence),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::export::csv::{Word, line};
+use super::export::csv::{line, quoted};
 use super::export::plain;
 use super::frame::{distinct, groups};
 use crate::record::Recorded;
@@ -16,8 +16,7 @@ pub fn text(recorded: &Recorded) -> String {
         let computed: Vec<_> = stages.iter().filter(|stage| seen.insert(&stage.key)).collect();
         let expected: f64 = computed.iter().map(|stage| stage.estimated_seconds).sum();
         let actual: f64 = computed.iter().map(|stage| stage.wall_seconds).sum();
-        let counts = [computed.len(), stages.len()].map(|count| count.to_string());
-        let [computed, used] = counts;
+        let [computed, used] = [computed.len(), stages.len()].map(|count| count.to_string());
         vec![kind.to_string(), computed, used, format!("{expected:.1}"), format!("{actual:.1}")]
     });
     let stages = plain(&["stages", "computed", "used", "expected s", "actual s"], rows);
@@ -43,8 +42,8 @@ pub(super) fn csv(recorded: &Recorded) -> String {
     let mut out = "run,variant,seen_anomalies,seed,parameters,bank_bytes\n".to_string();
     for run in &recorded.runs {
         let (Some(cost), spec) = (&run.cost, &run.spec) else { continue };
-        let (id, seen) = (Word(&run.id), spec.protocol.seen.count);
-        out += &line(&[&id, &spec.variant, &seen, &spec.seed, &cost.parameters, &cost.bank_bytes]);
+        let numbers = [spec.protocol.seen.count as u64, spec.seed, cost.parameters, cost.bank_bytes];
+        out += &line([run.id.clone(), quoted(&spec.variant), numbers.map(|number| number.to_string()).join(",")]);
     }
     out
 }

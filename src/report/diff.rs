@@ -14,6 +14,7 @@ use crate::metrics::MetricName;
 use crate::metrics::bootstrap::{ClassValue, Interval};
 use crate::paper::claims::Evidence;
 use crate::record::{MEAN, Recorded, RecordedRun};
+use crate::spec::to_json;
 
 /// Something with another value in the second run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -45,33 +46,27 @@ pub struct MetricDifference {
 
 /// Settings that differ.
 pub fn settings(first: &RecordedRun, second: &RecordedRun) -> Vec<Change> {
-    let flat = |run: &RecordedRun| {
+    changes([first, second].map(|run| {
         let mut out = BTreeMap::new();
-        flatten("", &serde_json::to_value(&run.spec).unwrap_or_default(), &mut out);
+        flatten("", &to_json(&run.spec), &mut out);
         out
-    };
-    changes(flat(first), flat(second))
+    }))
 }
 
 /// Program, machine, data and weights, where they differ.
 pub fn origins(first: &RecordedRun, second: &RecordedRun) -> Vec<Change> {
-    let flat = |run: &RecordedRun| {
-        let mut out = BTreeMap::new();
-        let environment =
-            ["crate_version", "git_revision", "git_dirty", "cargo_lock", "cpu"].map(|key| ("environment", key));
-        let provenance = ["device", "dataset_digest", "weights_digest", "labels"].map(|key| ("provenance", key));
-        for (table, key) in environment.into_iter().chain(provenance) {
-            if let Some(value) = run.value(&[table, key]) {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-                out.insert(format!("{table}.{key}"), text);
-            }
-        }
-        out
+    let environment =
+        ["crate_version", "git_revision", "git_dirty", "cargo_lock", "cpu"].map(|key| ("environment", key));
+    let provenance = ["device", "dataset_digest", "weights_digest", "labels"].map(|key| ("provenance", key));
+    let told = |run: &RecordedRun, (table, key): (&str, &str)| {
+        let value = run.value(&[table, key])?;
+        Some((format!("{table}.{key}"), value.as_str().map_or_else(|| value.to_string(), str::to_string)))
     };
-    changes(flat(first), flat(second))
+    let all = || environment.into_iter().chain(provenance);
+    changes([first, second].map(|run| all().filter_map(|place| told(run, place)).collect()))
 }
 
-fn changes(first: BTreeMap<String, String>, second: BTreeMap<String, String>) -> Vec<Change> {
+fn changes([first, second]: [BTreeMap<String, String>; 2]) -> Vec<Change> {
     let keys: BTreeSet<&String> = first.keys().chain(second.keys()).collect();
     let value = |map: &BTreeMap<String, String>, key: &String| map.get(key).cloned().unwrap_or_default();
     let change = |key: &String| Change { key: key.clone(), first: value(&first, key), second: value(&second, key) };
@@ -93,18 +88,18 @@ fn flatten(path: &str, json: &Json, out: &mut BTreeMap<String, String>) {
 }
 
 /// A run and the records it is in.
-type Run<'a> = (&'a Recorded, &'a RecordedRun);
+type InRecords<'a> = (&'a Recorded, &'a RecordedRun);
 
 /// The numbers of two runs, each from its own records: for every metric the mean, then every class.
 ///
 /// # Errors
 /// A damaged table of images, or test images with another label in the other run.
-pub fn metrics(first: (&Recorded, &RecordedRun), second: (&Recorded, &RecordedRun)) -> Result<Vec<MetricDifference>> {
+pub fn metrics(first: InRecords, second: InRecords) -> Result<Vec<MetricDifference>> {
     let differences = MetricName::ALL.into_iter().map(|metric| metric_differences(first, second, metric));
     Ok(differences.collect::<Result<Vec<_>>>()?.concat())
 }
 
-fn metric_differences(first: Run, second: Run, metric: MetricName) -> Result<Vec<MetricDifference>> {
+fn metric_differences(first: InRecords, second: InRecords, metric: MetricName) -> Result<Vec<MetricDifference>> {
     // Seeds may differ: it is one run against one run.
     let (left, right) = (values(first.0, &[first.1], metric), values(second.0, &[second.1], metric));
     let classes = distinct(left.iter().chain(&right).map(|own| own.class));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::metrics::{MetricName, mean};
 use crate::record::{MEAN, MetricRecord, Recorded, RecordedRun};
-use crate::spec::{Arm, Dimension, RunSpec, Sampler, Table, lists_variant};
+use crate::spec::{Arm, Dimension, RunSpec, Sampler, Selection, Table, lists_variant};
 
 /// The different items, in the order in which they come.
 pub fn distinct<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<T> {
@@ -74,19 +74,41 @@ pub struct Wanted<'a> {
     pub variants: &'a [String],
     /// Only these methods.
     pub methods: &'a [String],
+    /// Only these numbers of seen anomalies.
+    pub seen: &'a [usize],
 }
 
 impl<'a> Wanted<'a> {
     /// What a table shows.
     pub fn of(spec: &'a Table) -> Self {
-        Wanted { datasets: &spec.datasets, variants: &spec.variants, methods: &spec.methods }
+        Wanted { datasets: &spec.datasets, variants: &spec.variants, methods: &spec.methods, seen: &[] }
     }
 
-    /// Whether it lets a place through, of whatever class, seed and number of seen anomalies.
+    /// What a figure of all runs shows.
+    pub fn shown(selection: &'a Selection) -> Self {
+        let Selection { datasets, variants, seen_anomalies: seen, .. } = selection;
+        Wanted { datasets, variants, methods: &[], seen }
+    }
+
+    /// Whether it lets a place through, of whatever class and seed.
     pub fn has(&self, place: &Place) -> bool {
+        let seen = place.get(Dimension::SeenAnomalies);
         listed(self.datasets, place.get(Dimension::Dataset))
             && lists_variant(self.variants, place.get(Dimension::Variant))
             && listed(self.methods, place.get(Dimension::Method))
+            && (self.seen.is_empty() || self.seen.iter().any(|count| count.to_string() == seen))
+    }
+
+    /// The recorded runs that it lets through and that have numbers.
+    pub fn runs<'r>(self, recorded: &'r Recorded) -> impl Iterator<Item = &'r RecordedRun> {
+        let own = move |run: &&RecordedRun| run.failure.is_none() && self.has(&Place::of(&run.spec, MEAN));
+        recorded.runs.iter().filter(own)
+    }
+
+    /// The recorded rows that it lets through, each with its place.
+    pub fn rows<'r>(self, recorded: &'r Recorded) -> impl Iterator<Item = (Place, &'r MetricRecord)> {
+        let rows = recorded.metrics.iter().map(|row| (Place::of_row(row), row));
+        rows.filter(move |(place, _)| self.has(place))
     }
 }
 

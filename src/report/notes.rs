@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::frame::{Place, Wanted, distinct, groups};
+use super::frame::{Wanted, distinct, groups};
 use super::labels::{common, letter};
 use super::pivot::{Cell, Pivot, metrics_of};
 use crate::metrics::MetricName;
-use crate::record::{MEAN, Recorded};
+use crate::record::Recorded;
 use crate::spec::Table;
 
 /// All notes, in the order in which they are shown.
@@ -57,9 +57,9 @@ fn definitions(recorded: &Recorded, metric: MetricName) -> Vec<String> {
 
 /// Labels of runs that are shown, besides those that are `told`.
 fn untold(recorded: &Recorded, spec: &Table, told: &[String]) -> Vec<String> {
-    let wanted = Wanted { datasets: &spec.datasets, variants: &spec.variants, ..Wanted::default() };
-    let shown = recorded.runs.iter().filter(|run| wanted.has(&Place::of(&run.spec, MEAN)));
-    let labels: BTreeSet<&String> = shown.flat_map(|run| &run.labels).filter(|label| !told.contains(label)).collect();
+    let shown = Wanted { methods: &[], ..Wanted::of(spec) };
+    let labels: BTreeSet<&String> =
+        shown.runs(recorded).flat_map(|run| &run.labels).filter(|label| !told.contains(label)).collect();
     labels.into_iter().map(|label| format!("Some runs: {label}.")).collect()
 }
 

@@ -85,7 +85,7 @@ fn missing(recorded: &Recorded, figures: &Figures) -> Markup {
 
 fn verdicts_table(verdicts: &[Verdict]) -> Markup {
     let row = |verdict: &&Verdict| {
-        let [key, printed, ours, seeds, interval, difference, tolerance, outcome] = texts(verdict);
+        let [key, printed, ours, _, interval, difference, tolerance, outcome] = texts(verdict);
         let class = match verdict.outcome {
             Outcome::Reproduced | Outcome::Better => "reproduced",
             Outcome::Worse => "worse",
@@ -95,7 +95,7 @@ fn verdicts_table(verdicts: &[Verdict]) -> Markup {
             Field::text(key),
             Field::number(printed, Some(verdict.cell.value.value())),
             Field::number(ours, verdict.mean),
-            Field::number(seeds, Some(verdict.seeds as f64)),
+            Field::count(verdict.seeds as u64),
             Field::text(interval),
             Field::number(difference, verdict.difference),
             Field::number(tolerance, Some(verdict.tolerance)),
@@ -172,8 +172,8 @@ fn provenance(recorded: &Recorded) -> Markup {
             Field::text(&run.id),
             Field::text(&run.spec.variant),
             Field::text(&run.spec.dataset),
-            Field::number(run.spec.protocol.seen.count.to_string(), Some(run.spec.protocol.seen.count as f64)),
-            Field::number(run.spec.seed.to_string(), Some(run.spec.seed as f64)),
+            Field::count(run.spec.protocol.seen.count as u64),
+            Field::count(run.spec.seed),
             Field::long(run.labels.join("; ")),
             Field::text(text(&["environment", "crate_version"])),
             Field::text(if dirty { format!("{revision} with changes") } else { revision }),

@@ -144,15 +144,12 @@ impl Places {
 
     /// Combinations of the column dimensions that are declared at all.
     fn combinations(&self, columns: &[Dimension], spec: &Table) -> Vec<Vec<(Dimension, String)>> {
-        let mut heads: Vec<Vec<(Dimension, String)>> = vec![Vec::new()];
-        for &dimension in columns {
-            let values = self.values(dimension, spec);
-            let longer = |head: Vec<_>| {
-                values.iter().map(move |v| [head.clone(), vec![(dimension, v.clone())]].concat()).collect::<Vec<_>>()
-            };
-            heads = heads.into_iter().flat_map(longer).collect();
-        }
-        heads.retain(|head| self.all().any(|place| place.is(head)));
+        let orders: Vec<Vec<String>> = columns.iter().map(|&dimension| self.values(dimension, spec)).collect();
+        let head =
+            |place: &Place| columns.iter().map(|&shown| (shown, place.get(shown).to_string())).collect::<Vec<_>>();
+        let number = |(order, (_, value)): (&Vec<String>, &_)| order.iter().position(|known| known == value);
+        let mut heads = distinct(self.all().map(head));
+        heads.sort_by_key(|head| orders.iter().zip(head).map(number).collect::<Vec<_>>());
         heads
     }
 }
@@ -163,15 +160,9 @@ fn classes(recorded: &Recorded, run: &RunSpec) -> Vec<String> {
         let rows = recorded.metrics.iter().filter(|row| wanted(row));
         frame::classes(rows).into_iter().map(str::to_string).collect()
     };
-    let mut found = of(&|row| row.run == run.id);
-    if found.is_empty() {
-        found = run.classes.clone();
-    }
-    if found.is_empty() {
-        found = of(&|row| row.dataset == run.dataset);
-    }
-    found.push(MEAN.into());
-    found
+    let known = [of(&|row| row.run == run.id), run.classes.clone(), of(&|row| row.dataset == run.dataset)];
+    let found = known.into_iter().find(|classes| !classes.is_empty()).unwrap_or_default();
+    [found, vec![MEAN.into()]].concat()
 }
 
 impl Pivot {

@@ -5,7 +5,7 @@
 use super::claims::difference;
 use super::evidence::{compare, values};
 use super::export::Sheet;
-use super::frame::{Place, Wanted, distinct, groups, listed, runs_of};
+use super::frame::{Wanted, distinct, groups, listed, runs_of};
 use super::pivot::{Cell, metrics_of};
 use crate::error::Result;
 use crate::metrics::bootstrap::ClassValue;
@@ -44,9 +44,7 @@ pub struct Ranked {
 /// # Errors
 /// A damaged record.
 pub fn rank(recorded: &Recorded, spec: &Table) -> Result<Vec<Ranking>> {
-    let wanted = Wanted::of(spec);
-    let finished = recorded.runs.iter().filter(|run| run.failure.is_none());
-    let arms = distinct(finished.filter(|run| wanted.has(&Place::of(&run.spec, MEAN))).map(|run| Arm::of(&run.spec)));
+    let arms = distinct(Wanted::of(spec).runs(recorded).map(|run| Arm::of(&run.spec)));
     let several_counts = arms.iter().any(|arm| arm.seen != arms[0].seen);
     let only: Vec<String> = spec.classes.iter().filter(|class| *class != MEAN).cloned().collect();
     let mut rankings = Vec::new();

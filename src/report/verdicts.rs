@@ -4,15 +4,15 @@
 //! rule (`paper::verdict`), or how verdicts are shown.
 
 use super::evidence::interval;
-use super::frame::distinct;
+use super::frame::{Wanted, groups};
 use crate::data::Catalog;
 use crate::error::{Error, Result};
 use crate::methods;
 use crate::metrics::{Definitions, Level, MetricName};
 use crate::paper::verdict::{Conditions, Ours, Outcome, PaperConditions, Reason, Tolerances, Verdict, judge, reasons};
-use crate::paper::{Cell, Key, MEAN, Published, audit};
+use crate::paper::{MEAN, PrintedKey, PrintedValue, Published, audit};
 use crate::record::{MetricRecord, Recorded, RecordedRun};
-use crate::spec::{BASE_VARIANT, MaskResize, RunSpec, Setting};
+use crate::spec::{BASE_VARIANT, MaskResize, RunSpec, Setting, names_variant};
 
 /// The label that says what a reason of its own says.
 const TOLD_LABEL: &str = "subsampled images";
@@ -45,8 +45,8 @@ pub fn not_run<'a>(
     Ok(cells(published, table, experiment)?.into_iter().map(|cell| judge(cell, None, tolerances)).collect())
 }
 
-fn cells<'a>(published: &'a Published, table: &'a str, experiment: &str) -> Result<Vec<&'a Cell>> {
-    let cells: Vec<&Cell> = published.table(table).collect();
+fn cells<'a>(published: &'a Published, table: &'a str, experiment: &str) -> Result<Vec<&'a PrintedValue>> {
+    let cells: Vec<&PrintedValue> = published.table(table).collect();
     if cells.is_empty() { Err(unknown_table(published, table, experiment)) } else { Ok(cells) }
 }
 
@@ -60,10 +60,8 @@ pub fn unknown_table(published: &Published, table: &str, experiment: &str) -> Er
 }
 
 /// Our numbers for a printed value; `None` when nothing is recorded that could be one.
-fn ours(recorded: &Recorded, cell: &Cell, catalog: &Catalog) -> Result<Option<Ours>> {
-    let Some(variant) = variant(recorded, &cell.key)? else { return Ok(None) };
-    let belongs = |row: &&MetricRecord| row.variant == variant && same_setting(row, &cell.key);
-    let rows: Vec<&MetricRecord> = recorded.metrics.iter().filter(belongs).collect();
+fn ours(recorded: &Recorded, cell: &PrintedValue, catalog: &Catalog) -> Result<Option<Ours>> {
+    let rows = rows(recorded, &cell.key)?;
     let mut ours = Ours::default();
     let mut all_reasons = Vec::new();
     let is_own = |row: &MetricRecord| row.status == "error" || row.class == cell.key.class;
@@ -97,36 +95,34 @@ fn ours(recorded: &Recorded, cell: &Cell, catalog: &Catalog) -> Result<Option<Ou
     Ok(Some(ours))
 }
 
-fn same_setting(row: &MetricRecord, key: &Key) -> bool {
-    row.dataset == key.dataset && row.method == key.method && row.seen_anomalies == key.anomalies_per_class
-}
-
-/// The variant that a printed value is held against: the one of its name, and for "full", which is also what a paper
-/// calls every compared method, the only one of that method.
-fn variant(recorded: &Recorded, key: &Key) -> Result<Option<String>> {
-    let rows = recorded.metrics.iter().filter(|row| same_setting(row, key));
-    let mut names = distinct(rows.map(|row| row.variant.as_str()));
-    names.sort_unstable();
+/// The rows, of all classes and metrics, of the variant that a printed value is held against: the one that its name means,
+/// and for "full", which is also what a paper calls every compared method, the only one of that method.
+fn rows<'a>(recorded: &'a Recorded, key: &PrintedKey) -> Result<Vec<&'a MetricRecord>> {
+    let (datasets, methods) = ([key.dataset.clone()], [key.method.clone()]);
+    let seen = [key.anomalies_per_class as usize];
+    let wanted = Wanted { datasets: &datasets, methods: &methods, seen: &seen, ..Wanted::default() };
+    let mut variants = groups(wanted.rows(recorded).map(|(_, row)| (row.variant.as_str(), row)));
+    variants.sort_unstable_by_key(|(name, _)| *name);
     // Table 5 calls one variant by its supervision, and has another "others" for each class.
     let of_class = format!("{}-{}", key.variant, key.class);
-    if let Some(name) = [key.variant.as_str(), &of_class].into_iter().find(|name| names.contains(name)) {
-        return Ok(Some(name.into()));
+    let is_base = ["unsupervised", "supervised"].contains(&key.variant.as_str());
+    let names = [key.variant.as_str(), &of_class].into_iter().chain(is_base.then_some(BASE_VARIANT));
+    let meant = |name: &&str| variants.iter().any(|(variant, _)| names_variant(name, variant));
+    match names.into_iter().find(meant) {
+        Some(name) => variants.retain(|(variant, _)| names_variant(name, variant)),
+        None if key.variant != BASE_VARIANT => variants.clear(),
+        None => {}
     }
-    let is_base = [BASE_VARIANT, "unsupervised", "supervised"].contains(&key.variant.as_str());
-    if is_base && names.contains(&BASE_VARIANT) {
-        return Ok(Some(BASE_VARIANT.into()));
+    if variants.len() > 1 {
+        let several: Vec<&str> = variants.iter().map(|(name, _)| *name).collect();
+        let what = format!("{key} could be any of the variants {}", several.join(", "));
+        let help = format!("call the one that is meant \"{}\", or leave the others out", key.variant);
+        return Err(Error::usage(what, help));
     }
-    match (key.variant == BASE_VARIANT, &names[..]) {
-        (false, _) | (_, []) => Ok(None),
-        (true, [only]) => Ok(Some((*only).into())),
-        (true, several) => Err(Error::usage(
-            format!("{key} could be any of the variants {}", several.join(", ")),
-            "call the one that is meant \"full\", or leave the others out",
-        )),
-    }
+    Ok(variants.pop().map(|(_, rows)| rows).unwrap_or_default())
 }
 
-fn paper_conditions(key: &Key, catalog: &Catalog) -> PaperConditions {
+fn paper_conditions(key: &PrintedKey, catalog: &Catalog) -> PaperConditions {
     let weights = methods::entry(&key.method).map(|entry| entry.backbone.to_string()).filter(|own| !own.is_empty());
     let counts = catalog.get(&key.dataset).ok().map(|entry| &entry.declared.counts).filter(|counts| !counts.is_empty());
     let test_images = counts.map(|counts| {
@@ -137,11 +133,11 @@ fn paper_conditions(key: &Key, catalog: &Catalog) -> PaperConditions {
             (anomalous + count.test_bad.saturating_sub(seen) as u64, normal + count.test_good as u64)
         })
     });
-    PaperConditions { datasets: Vec::new(), test_images, weights: weights.into_iter().collect() }
+    PaperConditions { test_images, weights }
 }
 
 /// The conditions of every recorded run behind a value.
-fn conditions(recorded: &Recorded, key: &Key, rows: &[&MetricRecord]) -> Vec<Conditions> {
+fn conditions(recorded: &Recorded, key: &PrintedKey, rows: &[&MetricRecord]) -> Vec<Conditions> {
     let counted = |row: &&&MetricRecord| row.class == key.class && row.metric == MetricName::ImageAuroc.as_str();
     let of_row = |row: &&MetricRecord| {
         let run = recorded.run(&row.run)?;
@@ -150,7 +146,6 @@ fn conditions(recorded: &Recorded, key: &Key, rows: &[&MetricRecord]) -> Vec<Con
             labels.push("one model per class, the paper has one for all".into());
         }
         Some(Conditions {
-            dataset: run.dataset_digest.clone(),
             test_images: (row.n_pos, row.n_neg),
             weights: format!("{} {}", run.spec.backbone.name, run.spec.backbone.weights),
             subsampled: run.spec.protocol.is_subsampled(),
@@ -186,7 +181,7 @@ pub fn because(verdict: &Verdict) -> Vec<String> {
 }
 
 /// A warning for printed means that their own rows contradict.
-pub fn doubt(published: &Published, cell: &Cell) -> Option<String> {
+pub fn doubt(published: &Published, cell: &PrintedValue) -> Option<String> {
     let rows = audit::mean_of_rows(published, &cell.key).filter(|_| cell.key.class == MEAN)?;
     let off = (rows - cell.value.value()).abs() > audit::MEAN_THRESHOLD;
     off.then(|| format!("the printed rows have the mean {rows:.1}"))

@@ -20,7 +20,7 @@ use crate::matrix::Matrix;
 use crate::methods::{self, BankPart, Outputs};
 use crate::plan::{self, Compute, Computed, Graph, Handle, Job, RowsOf, StageId, Work};
 use crate::random::{Purpose, stream};
-use crate::record::{self, Embedding, Picture, Recorded, RecordedRun, RunFolder};
+use crate::record::{self, AboutEmbedding, EmbeddedPart, Embedding, Picture, Recorded, RecordedRun, RunFolder};
 use crate::spec::{Experiment, Figure, Need, Run, RunSpec, Selection, WantedEmbedding, WantedImages};
 use crate::store::{TensorDecl, write_atomically};
 
@@ -86,8 +86,10 @@ impl Gallery<'_> {
         for spec in selection.of(&self.recorded.experiment.runs) {
             let Some(run) = self.recorded.finished(spec) else { continue };
             if record::read_embedding(run, wanted)?.is_none() {
-                let embedding = embedding(self.session, self.declared(spec)?, wanted)?;
-                record::write_embedding(run, wanted, &embedding)?;
+                // A run without such banks has nothing to show, which the figure says; it keeps no other from being shown.
+                if let Some(embedding) = embedding(self.session, self.declared(spec)?, wanted)? {
+                    record::write_embedding(run, wanted, &embedding)?;
+                }
             }
         }
         Ok(())
@@ -134,26 +136,27 @@ pub(super) fn lacking(
     stages
 }
 
-/// Computes the embedding of a run's banks, from the store where it has them.
-fn embedding(session: &Session, run: &Run, wanted: &WantedEmbedding) -> Result<Embedding> {
+/// Computes the embedding of a run's banks, from the store where it has them; `None` where it has none of the wanted parts.
+fn embedding(session: &Session, run: &Run, wanted: &WantedEmbedding) -> Result<Option<Embedding>> {
     let more = |graph: &mut Graph, outputs: &[Outputs]| stage(graph, outputs, run, wanted);
     build::with_more(session, run, more, |built: &Built, stage: Option<(Handle<plan::Embedding>, Vec<StageId>)>| {
-        let Some((stage, banks)) = stage else {
-            let what = format!("method `{}` has no bank of the wanted parts", run.spec.method_name());
-            return Err(Error::method(what, "name other `parts` or `variants` in the figure"));
-        };
+        let Some((stage, banks)) = stage else { return Ok(None) };
         let mut executor = Executor::new(session, built.graph, Patience::Wait);
         let artifact = executor.ensure(stage.id)?.ok_or_else(|| {
             Error::method("another process is computing what the figure needs", "run again when it has finished")
         })?;
         let points = artifact.f32("points")?.chunks_exact(2).map(|p| [p[0], p[1]]).collect();
-        Ok(Embedding {
-            points,
-            parts: artifact.u32("parts")?.to_vec(),
-            rows: artifact.u32("rows")?.to_vec(),
-            note: artifact.manifest().note.clone(),
+        let part = |part: &BankPart| {
+            let (name, label) = (part.name.into(), part.label.into());
+            EmbeddedPart { name, label, normal: part.normal }
+        };
+        let about = AboutEmbedding {
             banks: banks.iter().map(|&bank| built.graph.stage(bank).key.to_string()).collect(),
-        })
+            note: artifact.manifest().note.clone(),
+            parts: methods::bank_parts(run.spec.method_name()).iter().map(part).collect(),
+        };
+        let (parts, rows) = (artifact.u32("parts")?.to_vec(), artifact.u32("rows")?.to_vec());
+        Ok(Some(Embedding { points, parts, rows, about }))
     })
 }
 

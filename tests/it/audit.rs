@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dmad::paper::Published;
-use dmad::paper::audit::{Audit, Kind, audit};
+use dmad::paper::audit::{Audit, Disagreement, audit};
 use dmad::paper::statements::{EMBEDDED as STATEMENTS, Statements};
 
 use crate::program::Sandbox;
@@ -40,7 +40,7 @@ fn audited(table: &str, statements: &str, threshold: Option<f64>) -> Audit {
 }
 
 /// Places of what was found in a paper but not in the untouched one.
-fn new_findings(table: &str, statements: &str) -> Vec<(Kind, String)> {
+fn new_findings(table: &str, statements: &str) -> Vec<(Disagreement, String)> {
     let before = audited(&paper(), STATEMENTS, None).findings;
     let after = audited(table, statements, None).findings;
     after.into_iter().filter(|found| !before.contains(found)).map(|found| (found.kind, found.place)).collect()
@@ -115,7 +115,7 @@ fn a_fault_put_into_a_mean_or_into_a_row_is_found() {
     let row = "table1,visa,candle,dmad,full,1,image_auroc,";
     let mean = "table1,visa,mean,dmad,full,1,image_auroc,90.9";
     let paper = paper();
-    let expected = vec![(Kind::Mean, "table1 visa mean dmad 1 image_auroc".to_string())];
+    let expected = vec![(Disagreement::Mean, "table1 visa mean dmad 1 image_auroc".to_string())];
     assert_eq!(new_findings(&replaced(&paper, mean, &mean.replace("90.9", "91.2")), STATEMENTS), expected);
     let line = paper.lines().find(|line| line.starts_with(row)).expect("a row");
     assert_eq!(new_findings(&replaced(&paper, line, &format!("{row}12.5")), STATEMENTS), expected);
@@ -127,10 +127,13 @@ fn a_fault_put_into_a_mean_or_into_a_row_is_found() {
 fn a_value_that_two_tables_print_differently_is_found_also_under_another_name() {
     let table4 = "table4,mvtec_ad,mean,dmad,full,0,image_auroc,96.3";
     let found = new_findings(&replaced(&paper(), table4, &table4.replace("96.3", "96.4")), STATEMENTS);
-    assert!(found.contains(&(Kind::Tables, "table4 mvtec_ad mean dmad 0 image_auroc".into())), "{found:?}");
+    assert!(found.contains(&(Disagreement::Tables, "table4 mvtec_ad mean dmad 0 image_auroc".into())), "{found:?}");
     let table5 = "table5,visa,pcb2,dmad,supervised,10,image_auroc,98.5";
     let found = new_findings(&replaced(&paper(), table5, &table5.replace("98.5", "98.9")), STATEMENTS);
-    assert!(found.contains(&(Kind::Tables, "table5 visa pcb2 dmad supervised 10 image_auroc".into())), "{found:?}");
+    assert!(
+        found.contains(&(Disagreement::Tables, "table5 visa pcb2 dmad supervised 10 image_auroc".into())),
+        "{found:?}"
+    );
     // One more decimal is no disagreement.
     assert_eq!(new_findings(&replaced(&paper(), table5, &table5.replace("98.5", "98.52")), STATEMENTS).len(), 0);
 }
@@ -138,11 +141,11 @@ fn a_value_that_two_tables_print_differently_is_found_also_under_another_name() 
 #[test]
 fn a_changed_gain_and_a_broken_order_are_found() {
     let gain = replaced(STATEMENTS, "printed = \"5.8\"", "printed = \"5.9\"");
-    let expected = vec![(Kind::Statement, "text, comparison on VisA, image AUROC".to_string())];
+    let expected = vec![(Disagreement::Statement, "text, comparison on VisA, image AUROC".to_string())];
     assert_eq!(new_findings(&paper(), &gain), expected);
     let attention = "table4,mvtec_ad,mean,dmad,no_center_sampling-attn,10,image_auroc,95.4";
     let found = new_findings(&replaced(&paper(), attention, &attention.replace("95.4", "98.7")), STATEMENTS);
-    assert_eq!(found, [(Kind::Statement, "text and Table 4, attention with anomalies, image AUROC".into())]);
+    assert_eq!(found, [(Disagreement::Statement, "text and Table 4, attention with anomalies, image AUROC".into())]);
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use dmad::record::Recorded;
+use dmad::record::{Recorded, read_embedding, write_embedding};
 use dmad::report::{Figures, draw_figures, write_figures};
 use dmad::spec::{Experiment, Need, load};
 
-use crate::lab::{Lab, study, with};
+use crate::lab::{Lab, study, trial, variant, with};
 
 /// One of each kind.
 const FIGURES: &str = r#"
@@ -244,6 +244,25 @@ fn the_grid_shows_the_anomalous_image_of_median_score() {
             csv.lines().find(|line| line.starts_with(&format!("\"{class}\""))).unwrap_or_else(|| panic!("{csv}"));
         assert!(line.contains(&format!(",{median},")), "{line}: median {median} of {scores:?}");
     }
+}
+
+#[test]
+fn an_embedding_says_itself_what_its_parts_are_and_a_variant_without_banks_keeps_no_other_from_one() {
+    let lab = Lab::new();
+    let others = variant("none", trial("uniad").study) + &variant("again", "[method]\nscore.top_k = 2\n");
+    let shown = "[[figure]]\nkind = \"tsne\"\nepochs = 60\nvariants = [\"none\", \"full\", \"again\"]\n";
+    let (experiment, _) = lab.run("parts", &(document(&others) + shown));
+    let made = figures_of(&lab, &experiment);
+    assert!(made.missing.iter().all(|what| what.contains("has no bank of the wanted parts")), "{:?}", made.missing);
+    let [figure] = made.drawn.as_slice() else { panic!("{:?}", made.missing) };
+    assert!(figure.svg.contains("M_o (outliers)") && !figure.svg.contains("textures of old"), "{}", figure.svg);
+    let Some(Need::Embedding(wanted)) = &experiment.figures[0].need else { panic!("{:?}", experiment.figures) };
+    for run in lab.recorded(&experiment).runs.iter().filter(|run| run.spec.variant != "none") {
+        let Some(mut own) = read_embedding(run, wanted).unwrap_or_else(|e| panic!("{e}")) else { continue };
+        own.about.parts.iter_mut().for_each(|part| part.label = "textures of old".into());
+        write_embedding(run, wanted, &own).unwrap_or_else(|e| panic!("{e}"));
+    }
+    assert!(figures_of(&lab, &experiment).drawn[0].svg.contains("textures of old"));
 }
 
 #[test]

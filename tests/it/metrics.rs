@@ -266,8 +266,9 @@ fn regions_join_over_corners_and_keep_reading_order() {
         for image in tied_images(seed, 2) {
             let found = regions(&image.mask, image.width);
             let mut pixels = vec![Vec::new(); found.sizes.len()];
-            for run in &found.runs {
-                pixels[run.region].extend((run.start..run.end).map(|x| run.row * image.width + x));
+            for stretch in &found.stretches {
+                let columns = stretch.start..stretch.end;
+                pixels[stretch.region].extend(columns.map(|x| stretch.row * image.width + x));
             }
             assert_eq!(pixels, flood(&image.mask, image.width), "seed {seed}");
             let sizes: Vec<u64> = pixels.iter().map(|region| region.len() as u64).collect();

@@ -51,6 +51,8 @@ fn doubtful_records_are_refused_with_words_and_never_averaged() {
         &|| std::fs::write(first.join("run.toml"), toml.replace(&version, "record = 1")).expect("written"),
         &[&name, "the record has format 1", "not mixed", "run again"],
     );
+    let unreadable = || std::fs::write(first.join("run.toml"), b"\xff").expect("written");
+    with("run.toml", &unreadable, &["cannot read", &name, "run.toml"]);
     for file in ["metrics.parquet", "images.parquet", "scores.safetensors"] {
         let gone = || std::fs::remove_file(first.join(file)).expect("removed");
         with(file, &gone, &[&name, file, "is missing"]);

@@ -58,12 +58,10 @@ impl Interval {
 
 /// A metric of one class in one run.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the names are the documentation")]
 pub struct ClassValue<'a> {
-    /// Class.
     pub class: &'a str,
-    /// Seed of the run.
     pub seed: u64,
-    /// The metric.
     pub value: f64,
 }
 

@@ -7,64 +7,14 @@ use crate::report::claims::Checked;
 use crate::report::pivot::Cell;
 use crate::report::ranking::{Ranked, Ranking};
 
-/// A field of a CSV file.
-pub trait Field {
-    fn written(&self) -> String;
-}
-
-/// A word of ours, which needs no quotes.
-pub struct Word<'a>(pub &'a str);
-
-impl Field for Word<'_> {
-    fn written(&self) -> String {
-        self.0.into()
-    }
-}
-
-impl Field for str {
-    fn written(&self) -> String {
-        quoted(self)
-    }
-}
-
-impl Field for String {
-    fn written(&self) -> String {
-        quoted(self)
-    }
-}
-
-impl<T: Field + ?Sized> Field for &T {
-    fn written(&self) -> String {
-        (*self).written()
-    }
-}
-
-impl<T: Field, const N: usize> Field for [T; N] {
-    fn written(&self) -> String {
-        self.each_ref().map(Field::written).join(",")
-    }
+/// A line of fields as they are written: texts [`quoted`], numbers and our own words plain.
+pub fn line<const N: usize>(fields: [String; N]) -> String {
+    fields.join(",") + "\n"
 }
 
 /// Nothing where there is no value.
-impl<T: Field> Field for Option<T> {
-    fn written(&self) -> String {
-        self.as_ref().map(Field::written).unwrap_or_default()
-    }
-}
-
-macro_rules! number {
-    ($($number:ty),*) => {
-        $(impl Field for $number {
-            fn written(&self) -> String {
-                self.to_string()
-            }
-        })*
-    };
-}
-number!(f64, u64, usize);
-
-pub fn line(fields: &[&dyn Field]) -> String {
-    fields.iter().map(|field| field.written()).collect::<Vec<_>>().join(",") + "\n"
+pub fn optional(value: Option<f64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
 }
 
 /// A text as one field: always in quotes, in one line, with plain spaces.
@@ -86,14 +36,15 @@ impl Exporter for Csv {
         for (row, cells) in pivot.rows.iter().zip(&pivot.cells) {
             for (column, cell) in pivot.columns.iter().zip(cells) {
                 let (mean, sd, seeds) = cell.numbers();
-                let reason: &dyn Field = match cell {
-                    Cell::Value(..) => &Word(""),
-                    Cell::Partial(.., reason) | Cell::Undefined(reason) => reason,
-                    Cell::Missing => &Word("not run"),
-                    Cell::Undeclared => &Word("not declared"),
-                    Cell::Unavailable => &Word("not available"),
+                let reason = match cell {
+                    Cell::Value(..) => String::new(),
+                    Cell::Partial(.., reason) | Cell::Undefined(reason) => quoted(reason),
+                    Cell::Missing => "not run".into(),
+                    Cell::Undeclared => "not declared".into(),
+                    Cell::Unavailable => "not available".into(),
                 };
-                out += &line(&[row, &column.label(), &mean, &sd, &seeds, reason]);
+                let numbers = [optional(mean), optional(sd), seeds.to_string()].join(",");
+                out += &line([quoted(row), quoted(&column.label()), numbers, reason]);
             }
         }
         out
@@ -106,8 +57,9 @@ impl Exporter for Csv {
             for (number, place) in places.iter().enumerate() {
                 let to_best = ends(place.to_best.as_ref().and_then(|evidence| evidence.interval));
                 let Ranked { label, mean, sd, seeds, .. } = place;
-                let (metric, rank, remark) = (Word(metric.as_str()), number + 1, place.remark());
-                out += &line(&[dataset, &metric, &rank, label, mean, sd, seeds, &to_best, &remark]);
+                let numbers = format!("{mean},{},{seeds}", optional(*sd));
+                let (metric, rank) = (metric.as_str().into(), (number + 1).to_string());
+                out += &line([quoted(dataset), metric, rank, quoted(label), numbers, to_best, quoted(&place.remark())]);
             }
         }
         (!table.rankings.is_empty()).then_some(("_ranking.csv", out))
@@ -117,18 +69,20 @@ impl Exporter for Csv {
         let head =
             "text,better,than,dataset,better_seen,than_seen,metric,gain,difference,low,high,seeds,answer,because\n";
         let row = |Checked { claim, arms: [better, than], evidence, answer }: &Checked| {
-            let texts = [&claim.text, &better.variant, &than.variant, &better.dataset];
-            let (metric, said, because) = (Word(claim.metric.as_str()), Word(answer.as_str()), answer.because());
-            let (seen, difference) = ([better.seen, than.seen], ends(evidence.interval));
-            line(&[&texts, &seen, &metric, &claim.gain, &difference, &evidence.seeds, &said, &because])
+            let texts =
+                [&claim.text, &better.variant, &than.variant, &better.dataset].map(|text| quoted(text)).join(",");
+            let seen = format!("{},{}", better.seen, than.seen);
+            let (metric, said) = (claim.metric.as_str().into(), answer.as_str().into());
+            let numbers = format!("{},{},{}", claim.gain, ends(evidence.interval), evidence.seeds);
+            line([texts, seen, metric, numbers, said, quoted(&answer.because())])
         };
         head.to_string() + &checked.iter().map(row).collect::<String>()
     }
 }
 
 /// Estimate, lower and upper end.
-fn ends(interval: Option<Interval>) -> [Option<f64>; 3] {
-    [interval.map(|i| i.estimate), interval.map(|i| i.low), interval.map(|i| i.high)]
+fn ends(interval: Option<Interval>) -> String {
+    [interval.map(|i| i.estimate), interval.map(|i| i.low), interval.map(|i| i.high)].map(optional).join(",")
 }
 
 #[cfg(test)]
@@ -137,8 +91,7 @@ mod tests {
 
     #[test]
     fn texts_are_quoted_and_numbers_whole() {
-        let none: Option<f64> = None;
-        let fields = line(&[&Word("image_ap"), &"a \"b\"\nc\u{a0}d", &0.1f64, &none, &Some(3usize)]);
-        assert_eq!(fields, "image_ap,\"a \"\"b\"\" · c d\",0.1,,3\n");
+        let fields = line(["image_ap".into(), quoted("a \"b\"\nc\u{a0}d"), optional(Some(0.1)), optional(None)]);
+        assert_eq!(fields, "image_ap,\"a \"\"b\"\" · c d\",0.1,\n");
     }
 }

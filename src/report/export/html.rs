@@ -11,10 +11,6 @@ use crate::report::pivot::{Cell, Pivot};
 pub struct Html;
 
 impl Exporter for Html {
-    fn ending(&self) -> Option<&'static str> {
-        None
-    }
-
     fn table(&self, table: &Rendered) -> String {
         let shown = html! {
             h3 { (table.title) } "\n"
@@ -31,7 +27,7 @@ impl Exporter for Html {
     fn claims(&self, checked: &[Checked]) -> String {
         let head = ["claim", "compared", "metric", "gain", "difference [95 %]", "seeds", "answer", "because"];
         let row = |item: &Checked| {
-            let [claim, compared, metric, _, difference, seeds, answer, because] = item.row();
+            let [claim, compared, metric, _, difference, _, answer, because] = item.row();
             let class = match answer.as_str() {
                 "supported" => "supported",
                 "not supported" => "not-supported",
@@ -44,7 +40,7 @@ impl Exporter for Html {
                 Field::text(metric),
                 Field::number(item.claim.gain.to_string(), Some(item.claim.gain)),
                 Field::number(difference, estimate),
-                Field::number(seeds, Some(item.evidence.seeds as f64)),
+                Field::count(item.evidence.seeds as u64),
                 Field { class, ..Field::text(answer) },
                 Field::long(because),
             ]
@@ -68,6 +64,10 @@ impl Field {
 
     pub fn number(text: impl Into<String>, value: Option<f64>) -> Self {
         Field { text: text.into(), value, class: "" }
+    }
+
+    pub fn count(count: u64) -> Self {
+        Field::number(count.to_string(), Some(count as f64))
     }
 
     pub fn long(text: impl Into<String>) -> Self {

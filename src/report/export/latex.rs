@@ -30,8 +30,11 @@ impl Exporter for Latex {
     fn claims(&self, checked: &[Checked]) -> String {
         let row = |item: &Checked| {
             let [claim, compared, _, claimed, difference, seeds, answer, _] = item.row();
-            // One claim of several swept variants has several answers.
-            let which = if item.is_as_named() { item.arms[0].dataset.clone() } else { compared };
+            // One claim of several swept variants has several answers; one that names its variants in full says itself what
+            // was compared.
+            let named = [&item.claim.better, &item.claim.than].map(|side| side.variant());
+            let is_named = item.arms.each_ref().map(|arm| &arm.variant) == named;
+            let which = if is_named { item.arms[0].dataset.clone() } else { compared };
             vec![claim, which, claimed, difference, seeds, answer]
         };
         let head = ["claim", "dataset", "claimed", "difference [95 %]", "seeds", "answer"];

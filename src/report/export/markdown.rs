@@ -30,7 +30,8 @@ impl Exporter for Markdown {
 /// The first column left, the others right.
 fn aligned(sheet: &Sheet) -> String {
     let row = |cells: &Vec<String>| {
-        format!("| {} |\n", cells.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>().join(" | "))
+        let plain = cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " "));
+        format!("| {} |\n", plain.collect::<Vec<_>>().join(" | "))
     };
     let rule = format!("|---|{}\n", "---:|".repeat(sheet.head.len() - 1));
     row(&sheet.head) + &rule + &sheet.rows.iter().map(row).collect::<String>()

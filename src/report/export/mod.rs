@@ -35,7 +35,9 @@ impl Sheet {
 /// A form in which tables and claims are shown.
 pub trait Exporter: Sync {
     /// Ending of files in this form; `None` = it is shown and not written.
-    fn ending(&self) -> Option<&'static str>;
+    fn ending(&self) -> Option<&'static str> {
+        None
+    }
 
     /// A table.
     fn table(&self, table: &Rendered) -> String;

@@ -23,10 +23,6 @@ pub struct Text {
 }
 
 impl Exporter for Text {
-    fn ending(&self) -> Option<&'static str> {
-        None
-    }
-
     fn table(&self, table: &Rendered) -> String {
         let rankings = table.rankings.iter().map(|own| format!("{}\n{}\n\n", own.title(), whole(&own.sheet())));
         let (cells, rankings) = (pivot(&table.pivot, self.width), rankings.collect::<String>());

@@ -5,14 +5,13 @@ use serde::Deserialize;
 
 use super::canvas::{Align, Scene, text_width};
 use super::panel::{Axis, fit, footnote, heading};
-use super::series::{self, POINT_COLUMNS, Panels, Part, Query};
-use super::style::{BLACK, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, WHITE, colour};
-use super::{Drawing, Kind, Notes, grid};
+use super::series::{Panels, Part, Query};
+use super::style::{BLACK, Color, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, WHITE, colour};
+use super::{Drawing, Kind, Notes, grid, titled};
 use crate::error::Result;
 use crate::metrics::MetricName;
 use crate::record::Recorded;
-use crate::report::export::csv::{Word, line};
-use crate::report::frame::{Point, Wanted};
+use crate::report::frame::Point;
 use crate::spec::{Dimension, Selection};
 
 const BAR: f64 = 34.0;
@@ -43,26 +42,17 @@ impl Kind for Bars {
     const ABOUT: &'static str = "A metric by variant, as bars.";
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
-        let wanted = Wanted { datasets: &selection.datasets, variants: &selection.variants, ..Wanted::default() };
-        let query = Query { metrics: &self.metrics, class: &self.class, wanted, series: self.bars, x: None };
-        let Some(panels) = Panels::of(recorded, &query, notes) else { return Ok(None) };
-        let mut scene = Scene::new(selection.width_cm);
-        heading(&mut scene, &selection.title, GAP);
+        let query = Query { metrics: &self.metrics, class: &self.class, series: self.bars, x: None };
+        let Some(panels) = Panels::of(recorded, selection, &query, notes) else { return Ok(None) };
+        let mut scene = titled(selection);
         grid(&mut scene, &panels.parts, (selection.width_cm / 7.5) as usize, |scene, part| {
             panel(scene, part, &bars(&panels, part), self.from, panels.title(part));
         });
-        let spread = series::spread_note(&panels.points());
-        footnote(&mut scene, &spread.replace("Bars:", "Whiskers:").replace("Bands:", "Pale ends:"));
+        footnote(&mut scene, &panels.spread_note().replace("Bars:", "Whiskers:").replace("Bands:", "Pale ends:"));
         if self.from > 0.0 {
             footnote(&mut scene, &format!("The axis begins at {} %.", self.from));
         }
-        let mut csv = format!("dataset,metric,bar,{POINT_COLUMNS}\n");
-        for part in &panels.parts {
-            for (label, point) in bars(&panels, part) {
-                csv += &line(&[&part.dataset, &Word(part.metric.as_str()), &label, point]);
-            }
-        }
-        Ok(Some(Drawing::new(scene, csv)))
+        Ok(Some(Drawing::new(scene, panels.csv("bar"))))
     }
 }
 
@@ -88,7 +78,7 @@ fn panel(scene: &mut Scene, part: &Part, bars: &[(&str, &Point)], from: f64, tit
     let bottom = top + heights.iter().sum::<f64>();
     for (tick, label) in axis.ticks.iter().filter(|(tick, _)| *tick >= from && *tick <= 100.0) {
         scene.line(vec![(at(*tick), top), (at(*tick), bottom)], PALE, HAIR, Dash::SOLID);
-        scene.text(label, (at(*tick), bottom + GAP + SMALL * 0.4), SMALL, Align::Middle, BLACK);
+        scene.text(label, (at(*tick), bottom + GAP + SMALL * 0.4), SMALL, Align::Center, BLACK);
     }
     let mut y = top;
     for (((_, point), rows), height) in bars.iter().zip(&labels).zip(heights) {
@@ -98,9 +88,9 @@ fn panel(scene: &mut Scene, part: &Part, bars: &[(&str, &Point)], from: f64, tit
             scene.text(row, (left - GAP, middle + below), SMALL, Align::Right, BLACK);
         }
         let ink = colour(0);
-        scene.rect((left, middle - BAR / 2.0), (at(point.mean), middle + BAR / 2.0), ink.faint(0.75));
+        scene.rect((left, middle - BAR / 2.0), (at(point.mean), middle + BAR / 2.0), ink.mix(0.75));
         if let Some((low, high)) = point.range {
-            scene.rect((at(low), middle - BAR / 2.0), (at(high), middle + BAR / 2.0), ink.faint(0.35));
+            scene.rect((at(low), middle - BAR / 2.0), (at(high), middle + BAR / 2.0), ink.mix(0.35));
         }
         let mut end = at(point.mean).max(at(point.range.map_or(point.mean, |range| range.1)));
         if let Some(deviation) = point.deviation {
@@ -119,6 +109,6 @@ fn panel(scene: &mut Scene, part: &Part, bars: &[(&str, &Point)], from: f64, tit
     }
     scene.line(vec![(left, top), (left, bottom), (right, bottom)], BLACK, HAIR, Dash::SOLID);
     let below = bottom + GAP + SMALL + TEXT * 0.6;
-    scene.text(part.metric.kind().axis, ((left + right) / 2.0, below), TEXT, Align::Middle, BLACK);
+    scene.text(part.metric.kind().axis, ((left + right) / 2.0, below), TEXT, Align::Center, BLACK);
     scene.height = below + TEXT * 0.6 + GAP;
 }

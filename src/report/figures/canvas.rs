@@ -9,7 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use plotters::coord::Shift;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+pub use plotters::style::text_anchor::HPos as Align;
+use plotters::style::text_anchor::{Pos, VPos};
 
 use super::style::{Dash, HAIR, Ink, PALE};
 use crate::data::thumbnail::png;
@@ -32,16 +33,7 @@ const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
 
 static FONT: &[u8] = include_bytes!("../../../assets/DejaVuSans.ttf");
 
-/// Where a text is anchored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Align {
-    Left,
-    Middle,
-    Right,
-}
-
 /// One thing drawn. Later marks cover earlier ones.
-#[derive(Clone, Debug)]
 pub enum Mark {
     Line {
         points: Vec<(f64, f64)>,
@@ -94,7 +86,7 @@ pub struct Picture {
     pub data: Vec<u8>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Scene {
     pub width: f64,
     pub height: f64,
@@ -129,7 +121,7 @@ impl Scene {
 
     /// Adds a text that runs from below to above.
     pub fn upright(&mut self, text: impl Into<String>, at: (f64, f64), size: f64, ink: Ink) {
-        self.marks.push(Mark::Text { text: text.into(), at, size, align: Align::Middle, ink, upright: true });
+        self.marks.push(Mark::Text { text: text.into(), at, size, align: Align::Center, ink, upright: true });
     }
 
     pub fn line(&mut self, points: Vec<(f64, f64)>, ink: Ink, width: f64, dash: Dash) {
@@ -201,30 +193,23 @@ fn fault(what: impl std::fmt::Display) -> Error {
 /// One mark on a plotters area.
 fn draw<DB: DrawingBackend>(area: &DrawingArea<DB, Shift>, mark: &Mark, scale: f64) -> Drawn<DB> {
     let dot = |(x, y): (f64, f64)| ((x * scale).round() as i32, (y * scale).round() as i32);
-    let colour = |ink: Ink| RGBAColor(ink.0, ink.1, ink.2, ink.3);
     match mark {
         Mark::Line { points, ink, width, dash } => {
-            let style = colour(*ink).stroke_width((width * scale).round().max(1.0) as u32);
+            let style = ink.stroke_width((width * scale).round().max(1.0) as u32);
             dash.pieces(points).into_iter().try_for_each(|piece| {
                 area.draw(&PathElement::new(piece.into_iter().map(dot).collect::<Vec<_>>(), style))
             })
         }
         Mark::Area { points, ink } => {
-            area.draw(&Polygon::new(points.iter().copied().map(dot).collect::<Vec<_>>(), colour(*ink).filled()))
+            area.draw(&Polygon::new(points.iter().copied().map(dot).collect::<Vec<_>>(), ink.filled()))
         }
         Mark::Disc { centre, radius, ink } => {
-            area.draw(&Circle::new(dot(*centre), (radius * scale).round().max(1.0) as i32, colour(*ink).filled()))
+            area.draw(&Circle::new(dot(*centre), (radius * scale).round().max(1.0) as i32, ink.filled()))
         }
         Mark::Text { text, at, size, align, ink, upright } => {
-            let position = match align {
-                Align::Left => HPos::Left,
-                Align::Middle => HPos::Center,
-                Align::Right => HPos::Right,
-            };
             let font = FontDesc::new(FontFamily::Name(FAMILY), size * scale, FontStyle::Normal);
             let font = if *upright { font.transform(FontTransform::Rotate270) } else { font };
-            let shade = colour(*ink);
-            let style = TextStyle::from(font).color(&shade).pos(Pos::new(position, VPos::Center));
+            let style = TextStyle::from(font).color(ink).pos(Pos::new(*align, VPos::Center));
             let drop = DOT_DROP * size;
             let down = if *upright { (at.0 + drop, at.1) } else { (at.0, at.1 + drop) };
             area.draw(&Text::new(text.as_str(), dot(down), style))
@@ -239,7 +224,7 @@ fn written(mark: &Mark) -> String {
     let Mark::Text { text, at: (x, y), size, align, ink, upright } = mark else { return String::new() };
     let anchor = match align {
         Align::Left => "start",
-        Align::Middle => "middle",
+        Align::Center => "middle",
         Align::Right => "end",
     };
     let (x, y, turn) = match upright {

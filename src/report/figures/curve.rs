@@ -4,15 +4,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::canvas::{Scene, text_width};
-use super::panel::{Axis, Key, Panel, footnote, heading, legend};
-use super::series::{self, POINT_COLUMNS, Panels, Part, Query};
+use super::panel::{Axis, Legend, Panel, footnote, legend};
+use super::series::{Panels, Part, Query};
 use super::style::{GAP, Ink, SMALL, colour};
-use super::{Drawing, Kind, Notes, extent, grid};
+use super::{Drawing, Kind, Notes, extent, grid, titled};
 use crate::error::Result;
 use crate::metrics::MetricName;
 use crate::record::Recorded;
-use crate::report::export::csv::{Word, line};
-use crate::report::frame::{Point, Wanted};
+use crate::report::frame::Point;
 use crate::spec::{Dimension, MethodFault, Selection};
 
 /// A metric against a dimension: one line per variant, one panel per dataset and metric.
@@ -48,31 +47,19 @@ impl Kind for Curve {
     }
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
-        let wanted = Wanted { datasets: &selection.datasets, variants: &selection.variants, ..Wanted::default() };
-        let query = Query { metrics: &self.metrics, class: &self.class, wanted, series: self.lines, x: Some(self.x) };
-        let Some(panels) = Panels::of(recorded, &query, notes) else { return Ok(None) };
-        let (lines, places) = (&panels.labels, &panels.places);
-        let mut scene = Scene::new(selection.width_cm);
-        heading(&mut scene, &selection.title, GAP);
-        if lines.len() > 1 {
-            let key = |number: usize| Key::Line { number, ink: colour(number) };
-            legend(&mut scene, &lines.iter().enumerate().map(|(i, l)| (key(i), l.clone())).collect::<Vec<_>>());
+        let query = Query { metrics: &self.metrics, class: &self.class, series: self.lines, x: Some(self.x) };
+        let Some(panels) = Panels::of(recorded, selection, &query, notes) else { return Ok(None) };
+        let mut scene = titled(selection);
+        if panels.labels.len() > 1 {
+            legend(&mut scene, &Legend::lines(&panels.labels));
         } else {
             scene.height += 0.5 * GAP;
         }
         grid(&mut scene, &panels.parts, (selection.width_cm / 7.5) as usize, |scene, part| {
-            panel(scene, part, self.x, places, panels.title(part));
+            panel(scene, part, self.x, &panels.places, panels.title(part));
         });
-        footnote(&mut scene, &series::spread_note(&panels.points()));
-        let mut csv = format!("dataset,metric,line,{},{POINT_COLUMNS}\n", self.x.axis().replace(' ', "_"));
-        for part in &panels.parts {
-            for (number, points) in &part.series {
-                for (at, point) in points {
-                    csv += &line(&[&part.dataset, &Word(part.metric.as_str()), &lines[*number], at, point]);
-                }
-            }
-        }
-        Ok(Some(Drawing::new(scene, csv)))
+        footnote(&mut scene, &panels.spread_note());
+        Ok(Some(Drawing::new(scene, panels.csv("line"))))
     }
 }
 

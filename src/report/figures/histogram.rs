@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::canvas::{Mark, Scene};
-use super::panel::{Axis, Key, Panel, heading, legend};
-use super::style::{Dash, GAP, HAIR, Ink, colour};
-use super::{Drawing, Kind, Notes, Shared, extent, grid, quoted, run_label};
+use super::panel::{Axis, Legend, Panel, legend};
+use super::style::{Color, Dash, HAIR, Ink, colour};
+use super::{Drawing, Kind, Notes, Shared, extent, grid, quoted, run_label, titled};
 use crate::error::Result;
 use crate::record::{Recorded, RecordedRun};
 use crate::report::frame::listed;
@@ -53,7 +53,7 @@ impl Kind for Histogram {
         for &spec in &shown {
             match recorded.finished(spec) {
                 Some(run) => parts.extend(of_run(run, self, &shown)?),
-                None => notes.run_makes(format!("run {} ({}) is not recorded", spec.id, spec.variant)),
+                None => notes.say_not_recorded(spec),
             }
         }
         for class in self.classes.iter().filter(|class| !parts.iter().any(|part| part.class == **class)) {
@@ -62,9 +62,8 @@ impl Kind for Histogram {
         if parts.is_empty() {
             return Ok(None);
         }
-        let mut scene = Scene::new(selection.width_cm);
-        heading(&mut scene, &selection.title, GAP);
-        legend(&mut scene, &[0, 1].map(|i| (Key::Field { ink: fill(i) }, NAMES[i].to_string())));
+        let mut scene = titled(selection);
+        legend(&mut scene, &[0, 1].map(|i| (Legend::Field { ink: fill(i) }, NAMES[i].to_string())));
         grid(&mut scene, &parts, (selection.width_cm / 4.2) as usize, panel);
         let mut csv = String::from("run,class,from,to,normal,anomalous\n");
         for part in &parts {
@@ -79,7 +78,7 @@ impl Kind for Histogram {
 }
 
 fn fill(number: usize) -> Ink {
-    colour(number).faint(if number == 0 { 0.45 } else { 0.55 })
+    colour(number).mix(if number == 0 { 0.45 } else { 0.55 })
 }
 
 fn of_run(run: &RecordedRun, figure: &Histogram, shown: &[&RunSpec]) -> Result<Vec<Part>> {

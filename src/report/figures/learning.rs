@@ -4,12 +4,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::canvas::Scene;
-use super::panel::{Axis, Key, Panel, footnote, heading, legend};
-use super::style::{GAP, colour};
-use super::{Drawing, Kind, Notes, Shared, extent, quoted, run_label};
+use super::panel::{Axis, Legend, Panel, footnote, legend};
+use super::style::colour;
+use super::{Drawing, Kind, Notes, Shared, extent, quoted, run_label, titled};
 use crate::error::Result;
+use crate::metrics::mean;
 use crate::record::{Recorded, RecordedRun};
-use crate::report::frame::{distinct, groups};
+use crate::report::frame::{Wanted, distinct, groups};
 use crate::spec::{RunSpec, Selection};
 
 /// What one run tells: losses by term, one value per epoch, and image AUROC per epoch.
@@ -43,12 +44,7 @@ impl Kind for Learning {
     ];
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
-        let wanted = |run: &&RecordedRun| {
-            let (seen, counts) = (run.spec.protocol.seen.count, &selection.seen_anomalies);
-            let is_listed = selection.lists(&run.spec.dataset, &run.spec.variant);
-            is_listed && run.failure.is_none() && (counts.is_empty() || counts.contains(&seen))
-        };
-        let runs: Vec<&RecordedRun> = recorded.runs.iter().filter(wanted).collect();
+        let runs: Vec<&RecordedRun> = Wanted::shown(selection).runs(recorded).collect();
         let specs: Vec<&RunSpec> = runs.iter().map(|run| &run.spec).collect();
         let mut told = Vec::new();
         for &run in &runs {
@@ -58,9 +54,7 @@ impl Kind for Learning {
                 told.push(Told { label: run_label(&run.spec, &specs), losses, curve });
             }
         }
-        if !recorded.missing.is_empty() {
-            notes.run_makes(format!("{} of the experiment's runs are not recorded", recorded.missing.len()));
-        }
+        notes.say_missing();
         let losses = loss_lines(&told, &self.terms);
         if losses.is_empty() {
             notes.say("no recorded run has a loss per epoch: a method without training leaves none");
@@ -77,16 +71,10 @@ fn losses(run: &RecordedRun) -> Vec<(String, Vec<f64>)> {
     let epochs = stages.flat_map(|stage| stage.note["epochs"].as_array().into_iter().flatten().enumerate());
     let values = epochs.flat_map(|(number, epoch)| {
         let terms = epoch.as_object().into_iter().flatten().filter(|(term, _)| *term != "epoch");
-        terms.filter_map(move |(term, value)| Some((term.clone(), (number, value.as_f64()?))))
+        // JSON has no NaN: a loss that is none is null there, and a gap in the line.
+        terms.map(move |(term, value)| (term.clone(), (number, value.as_f64().unwrap_or(f64::NAN))))
     });
-    let means = |values: Vec<(usize, f64)>| {
-        let mut sums: Vec<(f64, usize)> = Vec::new();
-        for (number, value) in values {
-            sums.resize(sums.len().max(number + 1), (0.0, 0));
-            sums[number] = (sums[number].0 + value, sums[number].1 + 1);
-        }
-        sums.into_iter().map(|(sum, count)| sum / count.max(1) as f64).collect()
-    };
+    let means = |values| groups(values).into_iter().map(|(_, values)| mean(&values)).collect();
     groups(values).into_iter().map(|(term, values)| (term, means(values))).collect()
 }
 
@@ -97,7 +85,7 @@ fn lines(told: &[Told], of: impl Fn(&Told) -> Vec<(String, Vec<f64>)>) -> Vec<Li
         let at = |epoch: usize| {
             let values: Vec<f64> = all.iter().filter_map(|run| run.get(epoch).copied()).collect();
             let (least, greatest) = extent(values.iter().copied());
-            (values.iter().sum::<f64>() / values.len().max(1) as f64, least, greatest)
+            (mean(&values), least, greatest)
         };
         Line { name, epochs: (0..epochs).map(at).collect() }
     };
@@ -125,10 +113,8 @@ fn loss_lines(told: &[Told], terms: &[String]) -> Vec<Line> {
 fn drawing(selection: &Selection, losses: &[Line], curves: &[Line]) -> Drawing {
     let names: Vec<&str> = distinct(losses.iter().chain(curves).map(|line| line.name.as_str()));
     let number = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
-    let mut scene = Scene::new(selection.width_cm);
-    heading(&mut scene, &selection.title, GAP);
-    let key = |number: usize| Key::Line { number, ink: colour(number) };
-    legend(&mut scene, &names.iter().enumerate().map(|(i, name)| (key(i), name.to_string())).collect::<Vec<_>>());
+    let mut scene = titled(selection);
+    legend(&mut scene, &Legend::lines(&names));
     panel(&mut scene, losses, &number, "loss", |low, high| Axis::round(low.min(0.0), high, 4));
     if !curves.is_empty() {
         panel(&mut scene, curves, &number, "image AUROC (%)", |low, high| Axis::percent(low, high, 4));

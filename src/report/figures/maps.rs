@@ -6,14 +6,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::canvas::{Align, Mark, Picture, Scene};
-use super::panel::{fit, footnote, heading};
+use super::panel::{fit, footnote};
 use super::style::{BLACK, GAP, GREY, SMALL, heat};
-use super::{Drawing, Kind, NO_BREAK, Notes, Shared, Strip, run_label};
+use super::{Drawing, Kind, NO_BREAK, Notes, Shared, Strip, run_label, titled};
 use crate::data::decode::{self, Pixels};
 use crate::data::thumbnail::png;
 use crate::error::{Error, Result};
 use crate::record::{self, ImageRow, Recorded, RecordedRun};
-use crate::report::export::csv::{Word, line};
+use crate::report::export::csv::{line, quoted};
 use crate::spec::{Need, RunSpec, Selection, WantedImages};
 
 /// Shares of a class's patch scores that have the darkest and the brightest colour.
@@ -75,11 +75,8 @@ impl Kind for Maps {
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
         let shown = notes.shown(selection);
-        for spec in shown.iter().filter(|spec| recorded.finished(spec).is_none()) {
-            notes.run_makes(format!("run {} ({}) is not recorded", spec.id, spec.variant));
-        }
-        let mut scene = Scene::new(selection.width_cm);
-        heading(&mut scene, &selection.title, GAP);
+        shown.iter().filter(|spec| recorded.finished(spec).is_none()).for_each(|spec| notes.say_not_recorded(spec));
+        let mut scene = titled(selection);
         let mut csv = String::from("class,path,run,variant,seen_anomalies,image_score,darkest,brightest\n");
         let mut strips = Vec::new();
         for (first, chosen) in record::chosen_pictures(recorded, selection, &self.wanted())? {
@@ -153,7 +150,7 @@ fn section(
         for (number, line) in name.iter().enumerate() {
             let below = (lines - name.len() + number) as f64 + 0.5;
             let place = (at(column) + side / 2.0, scene.height + below * SMALL);
-            scene.text(line, place, SMALL * 0.93, Align::Middle, BLACK);
+            scene.text(line, place, SMALL * 0.93, Align::Center, BLACK);
         }
     }
     scene.height += lines as f64 * SMALL + GAP * 0.5;
@@ -169,17 +166,14 @@ fn section(
         let mut strip =
             Strip { class: row.class.clone(), caption: format!("{} · {}", row.class, row.path), pictures: Vec::new() };
         for (column, cell) in cells.into_iter().enumerate() {
-            if let Some(picture) = &cell {
-                let label = labels[column].replace(NO_BREAK, " ");
-                strip.pictures.push((label, png(&picture.data, (picture.width, picture.height), None)));
-            }
-            match cell {
-                Some(picture) => {
-                    let picture = Arc::new(picture);
-                    scene.marks.push(Mark::Picture { at: (at(column), top), size: (side, side), picture });
-                }
-                None => absent(scene, (at(column), top), side),
-            }
+            let Some(picture) = cell else {
+                absent(scene, (at(column), top), side);
+                continue;
+            };
+            let label = labels[column].replace(NO_BREAK, " ");
+            strip.pictures.push((label, png(&picture.data, (picture.width, picture.height), None)));
+            let picture = Arc::new(picture);
+            scene.marks.push(Mark::Picture { at: (at(column), top), size: (side, side), picture });
         }
         strips.push(strip);
         scene.height = top + side + space;
@@ -193,7 +187,7 @@ fn absent(scene: &mut Scene, (left, top): (f64, f64), side: f64) {
     scene.frame((left, top), (side, side));
     for (number, line) in fit("not in its test set", side - GAP, SMALL).iter().enumerate() {
         let place = (left + side / 2.0, top + side / 2.0 + (number as f64 - 0.5) * SMALL);
-        scene.text(line, place, SMALL, Align::Middle, GREY);
+        scene.text(line, place, SMALL, Align::Center, GREY);
     }
 }
 
@@ -244,7 +238,7 @@ fn map(column: &Column, row: &Row, csv: &mut String) -> Result<Option<Picture>> 
     let map = scoring.map(patches, (height, width), (side, side));
     let span = (high - low).max(f64::MIN_POSITIVE);
     let data = map.iter().flat_map(|&score| heat((f64::from(score) - low) / span)).collect();
-    let (id, seen) = (&spec.id, spec.protocol.seen.count);
-    *csv += &line(&[&row.class, &row.path, &Word(id), &spec.variant, &seen, &own[number].score, &[low, high]]);
+    let numbers = format!("{},{},{low},{high}", spec.protocol.seen.count, own[number].score);
+    *csv += &line([quoted(&row.class), quoted(&row.path), spec.id.clone(), quoted(&spec.variant), numbers]);
     Ok(Some(Picture { width: side, height: side, data }))
 }

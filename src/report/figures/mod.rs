@@ -233,10 +233,29 @@ impl<'a> Notes<'a> {
         self.list.push(format!("{what}; `dmad run {}` makes it", file.display()));
     }
 
+    /// A run that is shown and not recorded.
+    fn say_not_recorded(&mut self, spec: &RunSpec) {
+        self.run_makes(format!("run {} ({}) is not recorded", spec.id, spec.variant));
+    }
+
+    /// How many runs a figure of all runs lacks.
+    fn say_missing(&mut self) {
+        if !self.recorded.missing.is_empty() {
+            self.run_makes(format!("{} of the experiment's runs are not recorded", self.recorded.missing.len()));
+        }
+    }
+
     /// Something that no command makes.
     fn say(&mut self, what: impl Into<String>) {
         self.list.push(what.into());
     }
+}
+
+/// An empty drawing below its title.
+fn titled(selection: &Selection) -> Scene {
+    let mut scene = Scene::new(selection.width_cm);
+    panel::heading(&mut scene, &selection.title, GAP);
+    scene
 }
 
 /// The least and the greatest of some values.

@@ -1,7 +1,7 @@
 //! Axes, panels, legends and titles, as all kinds of figures use them.
 
 use super::canvas::{Align, Mark, Scene, text_width};
-use super::style::{BLACK, Dash, GAP, GREY, HAIR, Ink, LINE, MARKER, PALE, SMALL, TEXT, marker};
+use super::style::{BLACK, Color, Dash, GAP, GREY, HAIR, Ink, LINE, MARKER, PALE, SMALL, TEXT, colour, marker};
 
 /// From values to places on a line, with labelled ticks.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ impl Panel {
         scene.height = panel.bottom + GAP + labels;
         if !x_name.is_empty() {
             let middle = (panel.left + panel.right) / 2.0;
-            scene.text(x_name, (middle, scene.height + TEXT * 0.6), TEXT, Align::Middle, BLACK);
+            scene.text(x_name, (middle, scene.height + TEXT * 0.6), TEXT, Align::Center, BLACK);
             scene.height += TEXT * 1.2;
         }
         if !y_name.is_empty() {
@@ -124,7 +124,7 @@ impl Panel {
             let rows = rows_of(label);
             for (number, row) in rows.iter().enumerate() {
                 let y = self.bottom + GAP + SMALL * (0.5 + number as f64);
-                scene.text(row, (x, y), SMALL, Align::Middle, BLACK);
+                scene.text(row, (x, y), SMALL, Align::Center, BLACK);
             }
             lines = lines.max(rows.len());
         }
@@ -147,7 +147,7 @@ impl Panel {
         if band.len() > 1 {
             let lower = band.iter().map(|&(x, low, _)| self.at(x, low));
             let upper = band.iter().rev().map(|&(x, _, high)| self.at(x, high));
-            scene.marks.push(Mark::Area { points: lower.chain(upper).collect(), ink: ink.faint(0.15) });
+            scene.marks.push(Mark::Area { points: lower.chain(upper).collect(), ink: ink.mix(0.15) });
         }
     }
 
@@ -167,9 +167,13 @@ pub fn heading(scene: &mut Scene, title: &str, left: f64) {
         return;
     }
     scene.height += GAP;
-    for row in fit(title, scene.width - left - GAP, TEXT) {
-        scene.text(row, (left, scene.height + TEXT * 0.6), TEXT, Align::Left, BLACK);
-        scene.height += TEXT * 1.15;
+    paragraph(scene, title, left, TEXT, BLACK);
+}
+
+fn paragraph(scene: &mut Scene, text: &str, left: f64, size: f64, ink: Ink) {
+    for row in fit(text, scene.width - left - GAP, size) {
+        scene.text(row, (left, scene.height + size * 0.6), size, Align::Left, ink);
+        scene.height += size * 1.15;
     }
 }
 
@@ -178,24 +182,30 @@ pub fn footnote(scene: &mut Scene, text: &str) {
     if text.is_empty() {
         return;
     }
-    for row in fit(text, scene.width - 2.0 * GAP, SMALL) {
-        scene.text(row, (GAP, scene.height + SMALL * 0.6), SMALL, Align::Left, GREY);
-        scene.height += SMALL * 1.15;
-    }
+    paragraph(scene, text, GAP, SMALL, GREY);
     scene.height += GAP;
 }
 
 /// What a line of a legend shows beside its text.
 #[derive(Clone, Copy, Debug)]
-pub enum Key {
+pub enum Legend {
     Line { number: usize, ink: Ink },
     Marker { number: usize, ink: Ink },
     Field { ink: Ink },
 }
 
+impl Legend {
+    /// Lines with these names, in the colours and dashes of their numbers.
+    pub fn lines(names: &[impl ToString]) -> Vec<(Legend, String)> {
+        let line =
+            |(number, name): (usize, &_)| (Legend::Line { number, ink: colour(number) }, ToString::to_string(name));
+        names.iter().enumerate().map(line).collect()
+    }
+}
+
 /// A legend from the present end of the scene, in as many rows as it needs. The scene grows.
-pub fn legend(scene: &mut Scene, items: &[(Key, String)]) {
-    let sample = |key: &Key| if matches!(key, Key::Line { .. }) { 84.0 } else { 34.0 };
+pub fn legend(scene: &mut Scene, items: &[(Legend, String)]) {
+    let sample = |key: &Legend| if matches!(key, Legend::Line { .. }) { 84.0 } else { 34.0 };
     scene.height += GAP;
     let mut x = GAP;
     for (key, label) in items {
@@ -208,7 +218,7 @@ pub fn legend(scene: &mut Scene, items: &[(Key, String)]) {
             scene.height += SMALL * 1.25;
         }
         let y = scene.height + SMALL * 0.6;
-        draw_key(scene, key, x, y, sample(key));
+        draw_sample(scene, key, x, y, sample(key));
         for (number, row) in rows.iter().enumerate() {
             let below = if number > 0 { SMALL * 1.1 } else { 0.0 };
             scene.height += below;
@@ -219,14 +229,14 @@ pub fn legend(scene: &mut Scene, items: &[(Key, String)]) {
     scene.height += SMALL * 1.2;
 }
 
-fn draw_key(scene: &mut Scene, key: &Key, x: f64, y: f64, width: f64) {
+fn draw_sample(scene: &mut Scene, key: &Legend, x: f64, y: f64, width: f64) {
     match *key {
-        Key::Line { number, ink } => {
+        Legend::Line { number, ink } => {
             scene.line(vec![(x, y), (x + width, y)], ink, LINE, Dash::of(number));
             marker(scene, number, (x + width / 2.0, y), MARKER, ink);
         }
-        Key::Marker { number, ink } => marker(scene, number, (x + width / 2.0, y), MARKER, ink),
-        Key::Field { ink } => scene.rect((x, y - 11.0), (x + width, y + 11.0), ink),
+        Legend::Marker { number, ink } => marker(scene, number, (x + width / 2.0, y), MARKER, ink),
+        Legend::Field { ink } => scene.rect((x, y - 11.0), (x + width, y + 11.0), ink),
     }
 }
 

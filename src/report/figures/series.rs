@@ -5,17 +5,16 @@ use std::collections::BTreeMap;
 use super::{NO_BREAK, Notes};
 use crate::metrics::MetricName;
 use crate::record::{MEAN, MetricRecord, Recorded};
-use crate::report::export::csv::{Field, line};
+use crate::report::export::csv::{line, optional, quoted};
 use crate::report::frame::{self, Place, Point, Wanted, distinct};
-use crate::spec::Dimension;
+use crate::spec::{Dimension, Selection};
 
-/// Which rows are looked at.
+/// How the rows of a figure are looked at.
 pub struct Query<'a> {
     /// Metrics; [] = the experiment's first.
     pub metrics: &'a [MetricName],
     /// The class shown where no dimension is the class.
     pub class: &'a str,
-    pub wanted: Wanted<'a>,
     /// What a series stands for.
     pub series: Dimension,
     /// What its points are told apart by; None = one point each.
@@ -37,6 +36,7 @@ pub struct Panels {
     pub labels: Vec<String>,
     /// Values of x, in order.
     pub places: Vec<String>,
+    x: Option<Dimension>,
 }
 
 /// A row with all that it is looked up by.
@@ -49,11 +49,9 @@ struct Item<'a> {
 
 impl Panels {
     /// What a figure shows; None where nothing is recorded, which is said, as are runs that are missing.
-    pub fn of(recorded: &Recorded, query: &Query, notes: &mut Notes) -> Option<Self> {
-        if !recorded.missing.is_empty() {
-            notes.run_makes(format!("{} of the experiment's runs are not recorded", recorded.missing.len()));
-        }
-        let panels = Panels::new(recorded, query);
+    pub fn of(recorded: &Recorded, selection: &Selection, query: &Query, notes: &mut Notes) -> Option<Self> {
+        notes.say_missing();
+        let panels = Panels::new(recorded, Wanted::shown(selection), query);
         if panels.parts.is_empty() {
             notes.say(format!("no value of class \"{}\" is recorded", query.class));
         }
@@ -61,9 +59,9 @@ impl Panels {
     }
 
     /// Finds and averages the rows of a query.
-    fn new(recorded: &Recorded, query: &Query) -> Self {
+    fn new(recorded: &Recorded, wanted: Wanted, query: &Query) -> Self {
         let shown: Vec<Dimension> = query.x.into_iter().chain([query.series]).collect();
-        let mut items = select(recorded, query, &shown);
+        let mut items = select(recorded, wanted, query, &shown);
         let named = [&[query.series], &varying(recorded, &items, &shown)[..]].concat();
         items.iter_mut().for_each(|item| item.label = label(&item.place, &named));
         let labels = distinct(items.iter().map(|item| item.label.clone()));
@@ -96,12 +94,36 @@ impl Panels {
             }
         }
         parts.retain(|part| !part.series.is_empty());
-        Panels { parts, labels, places }
+        Panels { parts, labels, places, x: query.x }
     }
 
-    pub fn points(&self) -> Vec<&Point> {
+    /// What error bars and bands mean, for a note below a figure; empty where there are none.
+    pub fn spread_note(&self) -> String {
         let series = self.parts.iter().flat_map(|part| &part.series);
-        series.flat_map(|(_, points)| points.iter().map(|(_, point)| point)).collect()
+        let points: Vec<&Point> = series.flat_map(|(_, points)| points.iter().map(|(_, point)| point)).collect();
+        let seeds = points.iter().filter(|p| p.deviation.is_some()).map(|p| p.seeds).max();
+        let samplings = points.iter().filter(|p| p.range.is_some()).map(|p| p.samplings).max();
+        let bars = seeds.map(|count| format!("Bars: ± one standard deviation over {count} seeds."));
+        let band = samplings.map(|count| format!("Bands: range over {count} samplings of seen anomalies."));
+        bars.into_iter().chain(band).collect::<Vec<_>>().join(" ")
+    }
+
+    /// All points as CSV; `series` is what a series is called there.
+    pub fn csv(&self, series: &str) -> String {
+        let x = self.x.map(|x| x.axis().replace(' ', "_") + ",").unwrap_or_default();
+        let mut csv = format!("dataset,metric,{series},{x}mean,sd,seeds,lowest_sampling,highest_sampling,samplings\n");
+        for Part { dataset, metric, series } in &self.parts {
+            let lines =
+                series.iter().flat_map(|(number, points)| points.iter().map(|own| (&self.labels[*number], own)));
+            for (label, (at, point)) in lines {
+                let names = if self.x.is_some() { [quoted(label), quoted(at)].join(",") } else { quoted(label) };
+                let [low, high] = [point.range.map(|range| range.0), point.range.map(|range| range.1)].map(optional);
+                let means = format!("{},{},{}", point.mean, optional(point.deviation), point.seeds);
+                let samplings = [low, high, point.samplings.to_string()].join(",");
+                csv += &line([quoted(dataset), metric.as_str().into(), names, means, samplings]);
+            }
+        }
+        csv
     }
 
     /// What stands above a panel: its dataset, where there are several.
@@ -110,16 +132,16 @@ impl Panels {
     }
 }
 
-fn select<'a>(recorded: &'a Recorded, query: &Query, shown: &[Dimension]) -> Vec<Item<'a>> {
+fn select<'a>(recorded: &'a Recorded, wanted: Wanted, query: &Query, shown: &[Dimension]) -> Vec<Item<'a>> {
     let by_class = shown.contains(&Dimension::Class);
     let class = |row: &MetricRecord| if by_class { row.class != MEAN } else { row.class == query.class };
     let samplings: BTreeMap<&str, u64> =
         recorded.runs.iter().map(|run| (run.id.as_str(), frame::sampling(&run.spec))).collect();
-    let item = |row: &'a MetricRecord| {
+    let item = |(place, row): (Place, &'a MetricRecord)| {
         let sampling = samplings.get(row.run.as_str()).copied().unwrap_or_default();
-        Item { place: Place::of_row(row), label: String::new(), sampling, row }
+        Item { place, label: String::new(), sampling, row }
     };
-    recorded.metrics.iter().filter(|row| class(row)).map(item).filter(|item| query.wanted.has(&item.place)).collect()
+    wanted.rows(recorded).filter(|(_, row)| class(row)).map(item).collect()
 }
 
 /// Dimensions besides the shown ones, dataset and seed that vary among rows: what they are is added to the labels, since
@@ -158,23 +180,4 @@ fn label(place: &Place, dimensions: &[Dimension]) -> String {
         (_, value) => value.to_string(),
     };
     dimensions.iter().map(part).collect::<Vec<_>>().join(", ")
-}
-
-/// What error bars and bands mean, for a note below a figure; empty where there are none.
-pub fn spread_note(points: &[&Point]) -> String {
-    let seeds = points.iter().filter(|p| p.deviation.is_some()).map(|p| p.seeds).max();
-    let samplings = points.iter().filter(|p| p.range.is_some()).map(|p| p.samplings).max();
-    let bars = seeds.map(|count| format!("Bars: ± one standard deviation over {count} seeds."));
-    let band = samplings.map(|count| format!("Bands: range over {count} samplings of seen anomalies."));
-    bars.into_iter().chain(band).collect::<Vec<_>>().join(" ")
-}
-
-/// Columns of a point in CSV files.
-pub const POINT_COLUMNS: &str = "mean,sd,seeds,lowest_sampling,highest_sampling,samplings";
-
-impl Field for Point {
-    fn written(&self) -> String {
-        let [low, high] = [self.range.map(|range| range.0), self.range.map(|range| range.1)];
-        line(&[&self.mean, &self.deviation, &self.seeds, &low, &high, &self.samplings]).trim_end().into()
-    }
 }

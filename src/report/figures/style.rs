@@ -4,17 +4,8 @@
 //! lines stay apart in black and white.
 
 use super::canvas::{Mark, Scene};
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-/// Red, green, blue, opacity.
-pub struct Ink(pub u8, pub u8, pub u8, pub f64);
-
-impl Ink {
-    /// The same colour, partly transparent.
-    pub fn faint(self, opacity: f64) -> Ink {
-        Ink(self.0, self.1, self.2, opacity)
-    }
-}
+/// Red, green, blue, opacity; `mix` makes it partly transparent.
+pub use plotters::style::{Color, RGBAColor as Ink};
 
 /// Text and axes.
 pub const BLACK: Ink = Ink(0, 0, 0, 1.0);

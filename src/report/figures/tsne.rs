@@ -5,12 +5,12 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::canvas::Scene;
-use super::panel::{Key, footnote, heading, legend};
-use super::style::{GAP, Ink, MARKER, SMALL, colour, marker};
-use super::{Drawing, Kind, Notes, Shared, extent, grid, quoted, run_label};
+use super::panel::{Legend, footnote, heading, legend};
+use super::style::{Color, GAP, Ink, MARKER, SMALL, colour, marker};
+use super::{Drawing, Kind, Notes, Shared, extent, grid, quoted, run_label, titled};
 use crate::error::Result;
-use crate::methods::{BankPart, METHODS, bank_parts, wanted_parts};
-use crate::record::{self, Embedding, Recorded, RecordedRun};
+use crate::methods::{METHODS, wanted_parts};
+use crate::record::{self, AboutEmbedding, EmbeddedPart, Embedding, Recorded, RecordedRun};
 use crate::report::frame::groups;
 use crate::spec::{BASE_VARIANT, Need, Selection, WantedEmbedding, schema_of};
 
@@ -37,21 +37,20 @@ impl Default for Tsne {
     }
 }
 
+/// One panel: the embedding of a run.
 struct Part {
     title: String,
     run: String,
-    /// What the numbers of its parts mean.
-    parts: &'static [BankPart],
     embedding: Embedding,
 }
 
-fn distinct(lists: impl Iterator<Item = &'static [BankPart]>) -> Vec<&'static BankPart> {
-    let by_name = groups(lists.flatten().map(|part| (part.name, part)));
-    by_name.into_iter().map(|(_, parts)| parts[0]).collect()
+/// Parts by their names, each once, in the order in which they come.
+fn by_name<'a, T>(parts: impl Iterator<Item = &'a T>, name: fn(&T) -> &str) -> Vec<&'a T> {
+    groups(parts.map(|part| (name(part), part))).into_iter().map(|(_, parts)| parts[0]).collect()
 }
 
 /// Number of a part's colour and of its marker: normal patches are black, the others take the colours in their order.
-fn look(all: &[&BankPart], part: &BankPart) -> (usize, usize) {
+fn look(all: &[&EmbeddedPart], part: &EmbeddedPart) -> (usize, usize) {
     const MARKERS: [usize; 4] = [0, 2, 1, 4];
     if part.normal {
         return (6, 3);
@@ -60,8 +59,9 @@ fn look(all: &[&BankPart], part: &BankPart) -> (usize, usize) {
     (place, MARKERS[place % MARKERS.len()])
 }
 
-/// Whether a run made a bank that may hold some of the parts.
-fn has_banks(run: &RecordedRun, parts: &[&BankPart]) -> bool {
+/// Whether a run made a bank that may hold some of the parts of these names: whether an embedding can be made of it.
+fn has_banks(run: &RecordedRun, names: &[String]) -> bool {
+    let parts = wanted_parts(run.spec.method_name(), names);
     run.stages.iter().any(|stage| parts.iter().any(|part| part.stage == stage.kind))
 }
 
@@ -77,7 +77,7 @@ impl Kind for Tsne {
 
     fn schema() -> Json {
         let mut schema = schema_of::<Self>();
-        let known = distinct(METHODS.iter().map(|entry| entry.parts)).into_iter();
+        let known = by_name(METHODS.iter().flat_map(|entry| entry.parts), |part| part.name).into_iter();
         let words = known.map(|part| json!({ "description": part.label, "type": "string", "const": part.name }));
         let words: Vec<Json> = words.collect();
         schema["properties"]["parts"]["items"] = json!({ "description": "A part of a run's banks.", "oneOf": words });
@@ -93,23 +93,21 @@ impl Kind for Tsne {
         if panels.is_empty() {
             return Ok(None);
         }
-        let all = distinct(panels.iter().map(|panel| panel.parts));
-        let mut scene = Scene::new(selection.width_cm);
-        heading(&mut scene, &selection.title, GAP);
-        let present = |part: &&&BankPart| panels.iter().any(|panel| panel.rows_of(part.name).next().is_some());
-        let key = |part: &&BankPart| {
+        let all = by_name(panels.iter().flat_map(|panel| &panel.embedding.about.parts), |part| &part.name);
+        let mut scene = titled(selection);
+        let present = |part: &&&EmbeddedPart| panels.iter().any(|panel| panel.rows_of(part).next().is_some());
+        let item = |part: &&EmbeddedPart| {
             let (ink, number) = look(&all, part);
-            (Key::Marker { number, ink: colour(ink) }, part.label.to_string())
+            (Legend::Marker { number, ink: colour(ink) }, part.label.clone())
         };
-        legend(&mut scene, &all.iter().filter(present).map(key).collect::<Vec<_>>());
+        legend(&mut scene, &all.iter().filter(present).map(item).collect::<Vec<_>>());
         grid(&mut scene, &panels, (selection.width_cm / 5.5) as usize, |scene, part| panel(scene, part, &all));
         let mut csv = String::from("run,part,row,x,y,kl_divergence\n");
         for panel in &panels {
-            let Embedding { points, parts: numbers, rows, note, .. } = &panel.embedding;
-            for ((point, &number), row) in points.iter().zip(numbers).zip(rows) {
-                let name = panel.parts.get(number as usize).map_or("", |part| part.name);
-                let run = quoted(&panel.run);
-                csv += &format!("{run},{name},{row},{},{},{}\n", point[0], point[1], note["kl_divergence"]);
+            let (run, Embedding { points, parts, rows, about }) = (quoted(&panel.run), &panel.embedding);
+            for ((point, &part), row) in points.iter().zip(parts).zip(rows) {
+                let (name, divergence) = (&about.parts[part as usize].name, &about.note["kl_divergence"]);
+                csv += &format!("{run},{name},{row},{},{},{divergence}\n", point[0], point[1]);
             }
         }
         Ok(Some(Drawing::new(scene, csv)))
@@ -127,14 +125,13 @@ impl Tsne {
         let mut panels = Vec::new();
         for &spec in &shown {
             let (run, id) = (recorded.finished(spec), spec.id.clone());
-            let wanted = wanted_parts(spec.method_name(), &self.parts);
             let found = run.map(|run| record::read_embedding(run, &self.wanted())).transpose()?.flatten();
             match found {
                 Some(embedding) => {
                     let title = if shown.len() > 1 { run_label(spec, &shown) } else { String::new() };
-                    panels.push(Part { title, run: id, parts: bank_parts(spec.method_name()), embedding });
+                    panels.push(Part { title, run: id, embedding });
                 }
-                None if run.is_some_and(|run| !has_banks(run, &wanted)) => {
+                None if run.is_some_and(|run| !has_banks(run, &self.parts)) => {
                     notes.say(format!("run {id} ({}) has no bank of the wanted parts", spec.variant));
                 }
                 None => notes.run_makes(format!("the embedding of run {id} ({}) is not recorded", spec.variant)),
@@ -145,16 +142,16 @@ impl Tsne {
 }
 
 impl Part {
-    fn rows_of(&self, name: &str) -> impl Iterator<Item = &[f32; 2]> {
-        let number = self.parts.iter().position(|part| part.name == name).map(|number| number as u32);
-        let Embedding { points, parts: numbers, .. } = &self.embedding;
-        points.iter().zip(numbers).filter(move |(_, own)| Some(**own) == number).map(|(point, _)| point)
+    fn rows_of(&self, part: &EmbeddedPart) -> impl Iterator<Item = &[f32; 2]> {
+        let Embedding { points, parts, about, .. } = &self.embedding;
+        let number = about.parts.iter().position(|own| own.name == part.name);
+        points.iter().zip(parts).filter(move |(_, own)| Some(**own as usize) == number).map(|(point, _)| point)
     }
 }
 
-fn panel(scene: &mut Scene, part: &Part, all: &[&BankPart]) {
+fn panel(scene: &mut Scene, part: &Part, all: &[&EmbeddedPart]) {
     heading(scene, &part.title, GAP);
-    let Embedding { points, note, .. } = &part.embedding;
+    let Embedding { points, about: AboutEmbedding { note, .. }, .. } = &part.embedding;
     let (left, top) = (GAP, scene.height + GAP);
     let (wide, high) = (scene.width - 2.0 * GAP, (scene.width - 2.0 * GAP) * 0.8);
     let range = |axis: usize| extent(points.iter().map(|p| f64::from(p[axis])));
@@ -168,11 +165,11 @@ fn panel(scene: &mut Scene, part: &Part, all: &[&BankPart]) {
     let half = (180.0 / (points.len() as f64).sqrt()).clamp(4.0, MARKER);
     // Small parts lie over large ones.
     let mut order = all.to_vec();
-    order.sort_by_key(|own| std::cmp::Reverse(part.rows_of(own.name).count()));
+    order.sort_by_key(|own| std::cmp::Reverse(part.rows_of(own).count()));
     for own in order {
         let (ink, shape) = look(all, own);
-        let ink: Ink = colour(ink).faint(0.7);
-        for point in part.rows_of(own.name) {
+        let ink: Ink = colour(ink).mix(0.7);
+        for point in part.rows_of(own) {
             let x = left + wide / 2.0 + (f64::from(point[0]) - middle.0) * scale;
             let y = top + high / 2.0 - (f64::from(point[1]) - middle.1) * scale;
             marker(scene, shape, (x, y), half, ink);
