@@ -59,7 +59,7 @@ pub fn tables(recorded: &Recorded) -> Result<Vec<Rendered>> {
     let specs = if declared.is_empty() { std::slice::from_ref(&by_class) } else { declared.as_slice() };
     let table = |spec: &Table| {
         let pivot = Pivot::new(recorded, spec);
-        let rankings = if spec.rank { ranking::rank(recorded, spec)? } else { Vec::new() };
+        let rankings = ranking::rank(recorded, spec)?;
         let notes = notes::notes(recorded, spec, &pivot);
         let title = if spec.title.is_empty() { &recorded.experiment.title } else { &spec.title };
         Ok(Rendered { title: title.clone(), pivot, notes, rankings })

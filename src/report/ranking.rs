@@ -1,4 +1,5 @@
-//! Who is best: variants ranked by each metric, each with its paired difference to the best.
+//! How variants compare: ranked by each metric, each with its paired difference to the best; or in their own order, each
+//! with its difference to one of them.
 //!
 //! Owns: the order and its forms. Does not own: intervals (`evidence`).
 
@@ -12,15 +13,17 @@ use crate::metrics::bootstrap::ClassValue;
 use crate::metrics::{MetricName, deviation, mean};
 use crate::paper::claims::Evidence;
 use crate::record::{MEAN, Recorded};
-use crate::spec::{Arm, Table};
+use crate::spec::{Arm, Table, names_variant};
 
-/// The variants of one dataset in the order of one metric.
+/// The variants of one dataset by one metric.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub struct Ranking {
     pub dataset: String,
     pub metric: MetricName,
-    /// Best first.
+    /// The variant that differences are to, where the table names one.
+    pub against: Option<String>,
+    /// Best first; in the order of the runs where the table names a variant to compare with.
     pub places: Vec<Ranked>,
 }
 
@@ -35,23 +38,27 @@ pub struct Ranked {
     /// Standard deviation over seeds; `None` for one.
     pub sd: Option<f64>,
     pub seeds: usize,
-    /// The variant minus the best; `None` for the best itself.
-    pub to_best: Option<Evidence>,
+    /// The variant minus the one it is compared with; `None` for that one itself.
+    pub difference: Option<Evidence>,
 }
 
-/// Ranks what `spec` shows, for each dataset and metric.
+/// Compares what `spec` shows as it asks, for each dataset and metric.
 ///
 /// # Errors
 /// A damaged record.
 pub fn rank(recorded: &Recorded, spec: &Table) -> Result<Vec<Ranking>> {
+    let against = Some(spec.against.as_str()).filter(|name| !name.is_empty());
+    let asked = spec.rank.then_some(None).into_iter().chain(against.map(Some));
     let arms = distinct(Wanted::of(spec).runs(recorded).map(|run| Arm::of(&run.spec)));
-    let several_counts = arms.iter().any(|arm| arm.seen != arms[0].seen);
     let only: Vec<String> = spec.classes.iter().filter(|class| *class != MEAN).cloned().collect();
     let mut rankings = Vec::new();
-    for (dataset, own) in groups(arms.iter().map(|arm| (arm.dataset.as_str(), arm))) {
-        for &metric in metrics_of(recorded, spec) {
-            let places = places(recorded, &own, metric, &only, several_counts)?;
-            rankings.push(Ranking { dataset: dataset.into(), metric, places });
+    for against in asked {
+        for (dataset, own) in groups(arms.iter().map(|arm| (arm.dataset.as_str(), arm))) {
+            for &metric in metrics_of(recorded, spec) {
+                let places = places(recorded, &own, metric, &only, against)?;
+                let against = against.map(str::to_string);
+                rankings.push(Ranking { dataset: dataset.into(), metric, against, places });
+            }
         }
     }
     Ok(rankings)
@@ -62,7 +69,7 @@ fn places(
     arms: &[&Arm],
     metric: MetricName,
     only: &[String],
-    several_counts: bool,
+    against: Option<&str>,
 ) -> Result<Vec<Ranked>> {
     // The values of every class, run by run, and their means over classes.
     let numbers = |arm| -> (&Arm, Vec<Vec<ClassValue>>, Vec<f64>) {
@@ -73,51 +80,69 @@ fn places(
         (arm, runs, means)
     };
     let mut found: Vec<_> = arms.iter().map(|arm| numbers(*arm)).filter(|(.., means)| !means.is_empty()).collect();
-    // A mean over other classes is no mean to be ranked: such variants come last and are never the best.
-    let every = distinct(found.iter().flat_map(|(_, runs, _)| runs.iter().flatten().map(|own| own.class))).len();
-    let whole = |runs: &[Vec<ClassValue>]| runs.iter().all(|run| run.len() == every);
-    found.sort_by(|a, b| whole(&b.1).cmp(&whole(&a.1)).then(mean(&b.2).total_cmp(&mean(&a.2))));
-    let best = found.first().map(|(arm, ..)| *arm);
+    if against.is_none() {
+        // A mean over other classes is no mean to be ranked: such variants come last and are never the best.
+        let every = distinct(found.iter().flat_map(|(_, runs, _)| runs.iter().flatten().map(|own| own.class))).len();
+        let whole = |runs: &[Vec<ClassValue>]| runs.iter().all(|run| run.len() == every);
+        found.sort_by(|a, b| whole(&b.1).cmp(&whole(&a.1)).then(mean(&b.2).total_cmp(&mean(&a.2))));
+    }
+    let several_counts = arms.iter().any(|arm| arm.seen != arms[0].seen);
+    let compared_with = |arm: &Arm| match against {
+        None => found.first().map(|(best, ..)| *best),
+        // Like with like: with as many seen anomalies.
+        Some(name) => arms.iter().copied().find(|other| names_variant(name, &other.variant) && other.seen == arm.seen),
+    };
     let place = |(arm, _, means): &(&Arm, _, Vec<f64>)| {
-        let to_best = match best.filter(|best| best != arm) {
-            Some(best) => Some(compare(recorded, [arm, best], metric, only)?),
-            None => None,
+        let difference = match compared_with(arm) {
+            Some(other) if other == *arm => None,
+            Some(other) => Some(compare(recorded, [arm, other], metric, only)?),
+            None => Some(Evidence { missing: vec!["nothing to compare with".into()], ..Evidence::default() }),
         };
         let label = if several_counts { format!("{}, {} seen", arm.variant, arm.seen) } else { arm.variant.clone() };
-        Ok(Ranked { label, mean: mean(means), sd: deviation(means), seeds: means.len(), to_best })
+        Ok(Ranked { label, mean: mean(means), sd: deviation(means), seeds: means.len(), difference })
     };
     found.iter().map(place).collect()
 }
 
-impl Ranked {
-    /// Why the difference to the best says little; empty otherwise.
-    pub fn remark(&self) -> String {
-        let Some(evidence) = &self.to_best else { return "the best".into() };
+impl Ranking {
+    /// What it ranks by, or compares with.
+    pub fn title(&self) -> String {
+        let (metric, dataset) = (self.metric.as_str(), &self.dataset);
+        match &self.against {
+            None => format!("Ranked by {metric}, mean over classes of {dataset}"),
+            Some(name) => format!("Compared with {name} by {metric}, mean over classes of {dataset}"),
+        }
+    }
+
+    /// What differences are to.
+    fn base(&self) -> &str {
+        self.against.as_deref().unwrap_or("the best")
+    }
+
+    /// Why the difference of a place says little; empty otherwise.
+    pub fn remark(&self, place: &Ranked) -> String {
+        let Some(evidence) = &place.difference else { return self.base().into() };
         match evidence.interval {
             _ if !evidence.missing.is_empty() => format!("missing: {}", evidence.missing.join("; ")),
             None => "nothing to resample".into(),
-            Some(interval) if interval.low <= 0.0 && interval.high >= 0.0 => "not told apart from the best".into(),
+            Some(own) if own.low <= 0.0 && own.high >= 0.0 => format!("not told apart from {}", self.base()),
             Some(_) if evidence.seeds < 2 => "one seed".into(),
             Some(_) => String::new(),
         }
     }
 
-    fn row(&self, rank: usize) -> Vec<String> {
-        let mean = Cell::Value(self.mean, self.sd, self.seeds).shown();
-        let to_best = self.to_best.as_ref().map_or(String::new(), difference);
-        vec![rank.to_string(), self.label.clone(), mean, self.seeds.to_string(), to_best, self.remark()]
-    }
-}
-
-impl Ranking {
-    /// What it ranks by.
-    pub fn title(&self) -> String {
-        format!("Ranked by {}, mean over classes of {}", self.metric.as_str(), self.dataset)
-    }
-
-    /// The places as texts, best first.
+    /// The places as texts, in their order; their ranks where there are any.
     pub fn sheet(&self) -> Sheet {
-        let head = ["rank", "variant", self.metric.as_str(), "seeds", "difference to the best [95 %]", ""];
-        Sheet::new(&head, self.places.iter().enumerate().map(|(number, place)| place.row(number + 1)))
+        let compared = format!("difference to {} [95 %]", self.base());
+        let head = ["rank", "variant", self.metric.as_str(), "seeds", &compared, ""];
+        let first = usize::from(self.against.is_some());
+        let row = |(number, place): (usize, &Ranked)| {
+            let mean = Cell::Value(place.mean, place.sd, place.seeds).shown();
+            let difference = place.difference.as_ref().map_or(String::new(), difference);
+            let rank = (number + 1).to_string();
+            let all = [rank, place.label.clone(), mean, place.seeds.to_string(), difference, self.remark(place)];
+            all[first..].to_vec()
+        };
+        Sheet::new(&head[first..], self.places.iter().enumerate().map(row))
     }
 }

@@ -193,6 +193,10 @@ pub(super) fn check_tables<R: AsRef<RunSpec>>(base: &Node, tables: &[Table], run
             let what = format!("there is no variant \"{name}\"");
             return Err(item.place_of("variants").fault(what, Some(suggestion(name, names.iter().copied()))));
         }
+        if !table.against.is_empty() && !names.iter().any(|known| names_variant(&table.against, known)) {
+            let what = format!("there is no variant \"{}\"", table.against);
+            return Err(item.place_of("against").fault(what, Some(suggestion(&table.against, names.iter().copied()))));
+        }
         let own = |of: fn(&RunSpec) -> &str| runs.iter().map(AsRef::as_ref).map(of).collect::<BTreeSet<_>>();
         let also = table.also.iter().map(|also| also.name());
         let methods: BTreeSet<&str> = own(RunSpec::method_name).into_iter().chain(also).collect();

@@ -195,6 +195,8 @@ pub struct Table {
     pub also: Vec<Also>,
     /// Rank the variants by each metric, with paired bootstrap intervals of the difference to the best.
     pub rank: bool,
+    /// Show each variant's paired difference to this one, by each metric, with bootstrap intervals; "" = do not.
+    pub against: String,
     /// Title above the table.
     pub title: String,
 }

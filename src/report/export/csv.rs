@@ -50,16 +50,22 @@ impl Exporter for Csv {
         out
     }
 
-    /// All rankings of the table; differences in percent.
+    /// All rankings of the table, with what is compared with one variant where the table names one; differences in percent.
     fn beside(&self, table: &Rendered) -> Option<(&'static str, String)> {
-        let mut out = "dataset,metric,rank,variant,mean,sd,seeds,difference,low,high,remark\n".to_string();
-        for Ranking { dataset, metric, places } in &table.rankings {
+        let names_one = table.rankings.iter().any(|ranking| ranking.against.is_some());
+        let mut out = "dataset,metric,rank,variant,mean,sd,seeds,difference,low,high,remark".to_string();
+        out += if names_one { ",against\n" } else { "\n" };
+        for ranking in &table.rankings {
+            let Ranking { dataset, metric, against, places } = ranking;
             for (number, place) in places.iter().enumerate() {
-                let to_best = ends(place.to_best.as_ref().and_then(|evidence| evidence.interval));
+                let difference = ends(place.difference.as_ref().and_then(|evidence| evidence.interval));
                 let Ranked { label, mean, sd, seeds, .. } = place;
                 let numbers = format!("{mean},{},{seeds}", optional(*sd));
-                let (metric, rank) = (metric.as_str().into(), (number + 1).to_string());
-                out += &line([quoted(dataset), metric, rank, quoted(label), numbers, to_best, quoted(&place.remark())]);
+                let rank = if against.is_none() { (number + 1).to_string() } else { String::new() };
+                let (metric, remark) = (metric.as_str().into(), quoted(&ranking.remark(place)));
+                let mut fields = vec![quoted(dataset), metric, rank, quoted(label), numbers, difference, remark];
+                fields.extend(names_one.then(|| quoted(against.as_deref().unwrap_or_default())));
+                out += &(fields.join(",") + "\n");
             }
         }
         (!table.rankings.is_empty()).then_some(("_ranking.csv", out))
