@@ -9,7 +9,9 @@ use super::Common;
 use crate::data::Catalog;
 use crate::error::{Error, Result};
 use crate::paper::Published;
+use crate::paper::settings::PaperSettings;
 use crate::record::Recorded;
+use crate::report::verdicts::Paper;
 use crate::report::{Checked, Exporter, Text};
 use crate::store::write_atomically;
 use crate::{record, report, run, spec};
@@ -95,11 +97,13 @@ pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
         }
     }
     let (published, catalog) = (Published::embedded()?, Catalog::load(None)?);
+    let settings = PaperSettings::built_in(&report::kinds())?;
+    let paper = Paper { published: &published, settings: &settings, catalog: &catalog };
     let (table, tolerances) = (&recorded.experiment.reproduces, &recorded.experiment.tolerances);
     let verdicts = match table.is_empty() {
         true => Vec::new(),
         // Tables and figures do not depend on what could be held against the printed ones; `dmad verdict` insists.
-        false => match report::verdicts::compare(recorded, &published, table, &catalog, tolerances) {
+        false => match report::verdicts::compare(recorded, paper, table, tolerances) {
             Err(fault @ Error::Usage { .. }) => {
                 eprintln!("no verdicts: {fault}");
                 Vec::new()

@@ -11,9 +11,10 @@ use super::Common;
 use crate::data::Catalog;
 use crate::error::Result;
 use crate::paper::Published;
+use crate::paper::settings::PaperSettings;
 use crate::paper::verdict::{Outcome, Tally, Verdict, tally};
 use crate::record::Recorded;
-use crate::report::verdicts::{HEAD, because, compare, doubt, not_run, texts};
+use crate::report::verdicts::{HEAD, Paper, because, compare, doubt, not_run, texts};
 use crate::{report, spec};
 
 /// What recorded numbers say of the published ones.
@@ -25,8 +26,9 @@ Examples:
 
   dmad verdict experiments/paper/*.toml                 and a scoreboard of all of them
 
-Only numbers on the paper's data, with its weights, whole and by its definitions are judged; tolerances in percent: AUROC
-1 for a mean over classes and 4 for a class, AP, F1max and PRO 3 and 8, unless the experiment's [tolerance] says otherwise.
+Only numbers on the paper's data, with its weights, whole, in its settings (experiments/paper, built in) and by its
+definitions are judged. Data are recognised by class names and numbers of test images, since nobody has published their
+digest. Tolerances in percent: AUROC 1 for a mean over classes and 4 for a class, AP, F1max and PRO 3 and 8, unless the experiment's [tolerance] says otherwise.
 An experiment that has no results yet counts as not run. Exit code 1: a judged number is not reproduced.")]
 pub struct Args {
     /// Experiment files, or folders below results/
@@ -38,22 +40,31 @@ pub struct Args {
     /// Other printed values than DMAD's
     #[arg(long, value_name = "FILE")]
     published: Option<PathBuf>,
+    /// Experiment files that declare the settings behind printed values [default: those of DMAD's paper, for its values]
+    #[arg(long, value_name = "FILE")]
+    settings: Vec<PathBuf>,
     /// Show values that were not run as well
     #[arg(long)]
     all: bool,
 }
 
 /// What the columns mean.
-const NOTE: &str = "Percent; ± is the standard deviation over seeds; 95 % intervals by bootstrap over images for image metrics, over classes and seeds for pixel metrics.";
+const NOTE: &str = "Data are recognised by counts and names. Percent; ± is the standard deviation over seeds; 95 % intervals by bootstrap over images for image metrics, over classes and seeds for pixel metrics.";
 
 /// Prints the verdicts; true when no judged number is off.
 pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let published = args.published.as_deref().map_or_else(Published::embedded, Published::read)?;
     // The built-in catalog says what the paper's data are; one that the user writes says what the user's are.
     let catalog = Catalog::load(None)?;
+    let kinds = report::kinds();
+    let settings = match (&args.published, &args.settings[..]) {
+        (None, []) => PaperSettings::built_in(&kinds)?,
+        (_, files) => PaperSettings::of(files.iter().map(|file| spec::load(file, &kinds, &[])).collect::<Result<_>>()?),
+    };
+    let paper = Paper { published: &published, settings: &settings, catalog: &catalog };
     let mut boards = Vec::new();
     for target in &args.targets {
-        match board(target, args, common, &published, &catalog)? {
+        match board(target, args, common, paper)? {
             Some(board) => boards.push(board),
             None => eprintln!("{}: reproduces no table of the paper, passed over", target.display()),
         }
@@ -78,13 +89,8 @@ struct Board<'a> {
 }
 
 /// `None` for one of several that reproduces no table. A folder must hold records; an experiment file that was never run has none, and all of its table was not run.
-fn board<'a>(
-    target: &Path,
-    args: &Args,
-    common: &Common,
-    published: &'a Published,
-    catalog: &Catalog,
-) -> Result<Option<Board<'a>>> {
+fn board<'a>(target: &Path, args: &Args, common: &Common, paper: Paper<'a>) -> Result<Option<Board<'a>>> {
+    let published = paper.published;
     let is_recorded = target.is_dir() || super::report::folder(target, common)?.is_dir();
     let recorded = is_recorded.then(|| super::report::read(target, common)).transpose()?;
     let (name, reproduces, tolerances) = match &recorded {
@@ -106,7 +112,7 @@ fn board<'a>(
         return Err(report::verdicts::unknown_table(published, &table, &name));
     };
     let verdicts = match &recorded {
-        Some(recorded) => compare(recorded, published, known, catalog, &tolerances)?,
+        Some(recorded) => compare(recorded, paper, known, &tolerances)?,
         None => not_run(published, known, &name, &tolerances)?,
     };
     Ok(Some(Board { experiment: name, table, verdicts }))
@@ -155,7 +161,7 @@ fn as_json(boards: &[Board]) -> String {
             "metric": key.metric.as_str(), "printed": verdict.cell.value.text(), "mean": verdict.mean,
             "sd": verdict.sd, "seeds": verdict.seeds, "low": verdict.interval.map(|interval| interval.low),
             "high": verdict.interval.map(|interval| interval.high), "difference": verdict.difference,
-            "tolerance": verdict.tolerance, "verdict": verdict.outcome.as_str(), "because": because(verdict),
+            "tolerance": verdict.tolerance, "readings": verdict.readings, "verdict": verdict.outcome.as_str(), "because": because(verdict),
         })
     };
     format!("{:#}", all.map(row).collect::<Json>())

@@ -27,7 +27,8 @@ use serde_json::{Value as Json, json};
 use crate::error::Result;
 use crate::plan::{Graph, Handle, Inputs, Model, RowsOf, Scores, StageKind};
 use crate::spec::{
-    Configured, MethodContext, MethodFault, MethodKind, Run, params_difference, params_schema, read_params, to_json,
+    Configured, MethodContext, MethodFault, MethodKind, Run, leaves, params_difference, params_schema, read_params,
+    to_json,
 };
 use crate::store::Artifact;
 use trial::Trial;
@@ -105,9 +106,11 @@ pub trait Parameters: Method + Default + Clone + Serialize + DeserializeOwned + 
     /// One sentence with the source.
     const ABOUT: &'static str;
 
-    /// The backbone with weights behind the numbers of it that `paper/published.csv` holds, as "name weights"; "" = it holds
-    /// none, and verdicts ask for no weights.
+    /// The backbone of its publication; another one is labelled. "" = several.
     const BACKBONE: &'static str;
+
+    /// Dotted keys whose published values are their defaults: others are labelled, wherever the numbers are.
+    const PUBLISHED: &'static [&'static str] = &[];
 
     /// The stages that are its own.
     const STAGES: &'static [StageKind];
@@ -180,8 +183,10 @@ pub struct BankPart {
 pub struct Entry {
     /// What experiment files may say of it.
     pub kind: MethodKind,
-    /// The backbone with weights that its publication uses.
+    /// The backbone of its publication; "" = several.
     pub backbone: &'static str,
+    /// Keys whose published values are their defaults.
+    pub published: &'static [&'static str],
     /// The stages that are its own.
     pub stages: &'static [StageKind],
     /// What its banks hold; a part's place is its number in files.
@@ -203,12 +208,16 @@ impl Entry {
                 parse: parse::<P>,
             },
             backbone: P::BACKBONE,
+            published: P::PUBLISHED,
             stages: P::STAGES,
             parts: P::PARTS,
             trial: P::TRIAL,
         }
     }
 }
+
+/// In front of the settings in which a method is not as published; those of the publication are in brackets.
+pub const NOT_AS_PUBLISHED: &str = "not as published: ";
 
 /// All methods.
 pub const METHODS: &[Entry] = &[
@@ -251,6 +260,23 @@ pub fn of(run: &Run) -> &dyn Method {
         Some(method) => method.as_ref(),
         None => unreachable!("`parse` has put a method there"),
     }
+}
+
+/// What labels the numbers of a run by its method: what that says itself, and where it is not as published.
+pub fn labels(run: &Run) -> Vec<String> {
+    let mut labels = of(run).labels();
+    let Some(entry) = entry(run.spec.method_name()) else { return labels };
+    let defaults = (entry.kind.defaults)();
+    let (own, published) = (leaves(&run.method.difference), leaves(&defaults));
+    let told = entry.published.iter().filter_map(|key| Some((key, own.get(*key)?, published.get(*key)?)));
+    let mut others: Vec<String> = told.map(|(key, own, published)| format!("{key} {own} ({published})")).collect();
+    if !["", run.spec.backbone.name.as_str()].contains(&entry.backbone) {
+        others.insert(0, format!("backbone {} ({})", run.spec.backbone.name, entry.backbone));
+    }
+    if !others.is_empty() {
+        labels.push(format!("{NOT_AS_PUBLISHED}{}", others.join(", ")));
+    }
+    labels
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod claims;
 mod printed;
 mod published;
+pub mod settings;
 pub mod statements;
 pub mod verdict;
 

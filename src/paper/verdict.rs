@@ -1,7 +1,7 @@
 //! What is said of a published number after comparing it with ours.
 //!
-//! Owns: the rule. A number is judged only when it was measured on the paper's data, with its weights, whole, by its
-//! definition, and without a label that says otherwise; then it is reproduced when the mean over seeds is within a
+//! Owns: the rule. A number is judged only when it was measured on the paper's data, with its weights, whole, in its
+//! settings, by its definition, and without a label that says otherwise; then it is reproduced when the mean over seeds is within a
 //! tolerance. Does not own: where our numbers and their conditions come from (`report::verdicts`).
 //!
 //! All numbers here are in percent, as the paper prints them.
@@ -36,6 +36,12 @@ pub enum Reason {
     /// Images were left out.
     #[error("subsampled images")]
     Subsampled,
+    /// A setting that is not the paper's: the key, ours, the paper's.
+    #[error("{0}")]
+    OtherSetting(String),
+    /// No file declares the paper's settings for the value.
+    #[error("no file declares the settings behind it")]
+    Undeclared,
     /// The metric is defined otherwise; how.
     #[error("other definition ({0})")]
     OtherDefinition(String),
@@ -99,6 +105,8 @@ pub struct Ours {
     pub interval: Option<Interval>,
     /// Why they are not comparable; empty = they are.
     pub reasons: Vec<Reason>,
+    /// Which readings of what the paper leaves open they stand on, where these are not those of its file.
+    pub readings: Vec<String>,
 }
 
 /// What is said of a published number.
@@ -146,6 +154,8 @@ pub struct Verdict<'a> {
     pub difference: Option<f64>,
     /// How far it may be away.
     pub tolerance: f64,
+    /// Which readings of what the paper leaves open ours stands on, where these are not those of its file.
+    pub readings: Vec<String>,
     /// What is said.
     pub outcome: Outcome,
 }
@@ -170,7 +180,9 @@ pub fn judge<'a>(cell: &'a PrintedValue, ours: Option<&Ours>, tolerances: &Toler
         }
         (Some(ours), _) => Outcome::NotComparable(ours.reasons.clone()),
     };
-    Verdict { cell, mean, sd, seeds, interval: ours.and_then(|ours| ours.interval), difference, tolerance, outcome }
+    let readings = ours.map(|ours| ours.readings.clone()).unwrap_or_default();
+    let interval = ours.and_then(|ours| ours.interval);
+    Verdict { cell, mean, sd, seeds, interval, difference, tolerance, readings, outcome }
 }
 
 /// The ends of the tolerance belong to it; what f64 adds to a decimal difference does not decide.

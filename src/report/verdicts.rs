@@ -5,31 +5,43 @@
 
 use super::evidence::interval;
 use super::frame::{Wanted, groups};
+use crate::backbone::Architecture;
 use crate::data::Catalog;
 use crate::error::{Error, Result};
-use crate::methods;
+use crate::methods::NOT_AS_PUBLISHED;
 use crate::metrics::{Definitions, Level, MetricName};
+use crate::paper::settings::{self, Comparison, PaperSettings};
 use crate::paper::verdict::{Conditions, Ours, Outcome, PaperConditions, Reason, Tolerances, Verdict, judge, reasons};
 use crate::paper::{MEAN, PrintedKey, PrintedValue, Published, audit};
 use crate::record::{MetricRecord, Recorded, RecordedRun};
-use crate::spec::{BASE_VARIANT, MaskResize, RunSpec, Setting, names_variant};
+use crate::spec::{MaskResize, RunSpec};
 
-/// The label that says what a reason of its own says.
+/// A label that says what a reason of its own says, as those do of settings that are not the published ones.
 const TOLD_LABEL: &str = "subsampled images";
 
-/// A verdict on every value that the paper's `table` prints. `catalog` says how many test images the paper's data have.
+/// What is known of a paper.
+#[derive(Clone, Copy)]
+pub struct Paper<'a> {
+    /// What it printed.
+    pub published: &'a Published,
+    /// The settings behind that.
+    pub settings: &'a PaperSettings,
+    /// How many test images its data have.
+    pub catalog: &'a Catalog,
+}
+
+/// A verdict on every value that the paper's `table` prints.
 ///
 /// # Errors
 /// No such table, or several variants that a printed value could be held against.
 pub fn compare<'a>(
     recorded: &Recorded,
-    published: &'a Published,
+    paper: Paper<'a>,
     table: &'a str,
-    catalog: &Catalog,
     tolerances: &Tolerances,
 ) -> Result<Vec<Verdict<'a>>> {
-    let cells = cells(published, table, &recorded.experiment.name)?;
-    cells.into_iter().map(|cell| Ok(judge(cell, ours(recorded, cell, catalog)?.as_ref(), tolerances))).collect()
+    let cells = cells(paper.published, table, &recorded.experiment.name)?;
+    cells.into_iter().map(|cell| Ok(judge(cell, ours(recorded, cell, paper)?.as_ref(), tolerances))).collect()
 }
 
 /// The verdicts on a table of which nothing is recorded.
@@ -60,7 +72,7 @@ pub fn unknown_table(published: &Published, table: &str, experiment: &str) -> Er
 }
 
 /// Our numbers for a printed value; `None` when nothing is recorded that could be one.
-fn ours(recorded: &Recorded, cell: &PrintedValue, catalog: &Catalog) -> Result<Option<Ours>> {
+fn ours(recorded: &Recorded, cell: &PrintedValue, paper: Paper) -> Result<Option<Ours>> {
     let rows = rows(recorded, &cell.key)?;
     let mut ours = Ours::default();
     let mut all_reasons = Vec::new();
@@ -78,12 +90,24 @@ fn ours(recorded: &Recorded, cell: &PrintedValue, catalog: &Catalog) -> Result<O
         return Ok(None);
     }
     if !ours.values.is_empty() {
-        let paper = paper_conditions(&cell.key, catalog);
+        let declared = paper.settings.behind(&cell.key);
+        let expected = paper_conditions(&cell.key, paper.catalog, declared.map(|declared| declared.spec));
         let found = conditions(recorded, &cell.key, &rows);
         if found.len() < ours.values.len() {
             all_reasons.push(Reason::Labelled("the record does not say how it was measured".into()));
         }
-        all_reasons.extend(found.iter().flat_map(|found| reasons(found, &paper)));
+        for (spec, found) in found {
+            all_reasons.extend(reasons(&found, &expected));
+            match declared.map(|declared| settings::compare(spec, &declared, with_layers)) {
+                None => all_reasons.push(Reason::Undeclared),
+                Some(Comparison { differences, readings }) => {
+                    all_reasons.extend(differences.into_iter().map(Reason::OtherSetting));
+                    ours.readings.extend(readings);
+                }
+            }
+        }
+        ours.readings.sort();
+        ours.readings.dedup();
     }
     let is_behind = |run: &&RecordedRun| run.failure.is_none() && rows.iter().any(|row| row.run == run.id);
     let runs: Vec<&RecordedRun> = recorded.runs.iter().filter(is_behind).collect();
@@ -95,24 +119,16 @@ fn ours(recorded: &Recorded, cell: &PrintedValue, catalog: &Catalog) -> Result<O
     Ok(Some(ours))
 }
 
-/// The rows, of all classes and metrics, of the variant that a printed value is held against: the one that its name means,
-/// and for "full", which is also what a paper calls every compared method, the only one of that method.
+/// The rows, of all classes and metrics, of the variant that a printed value is held against.
 fn rows<'a>(recorded: &'a Recorded, key: &PrintedKey) -> Result<Vec<&'a MetricRecord>> {
     let (datasets, methods) = ([key.dataset.clone()], [key.method.clone()]);
     let seen = [key.anomalies_per_class as usize];
     let wanted = Wanted { datasets: &datasets, methods: &methods, seen: &seen, ..Wanted::default() };
     let mut variants = groups(wanted.rows(recorded).map(|(_, row)| (row.variant.as_str(), row)));
     variants.sort_unstable_by_key(|(name, _)| *name);
-    // Table 5 calls one variant by its supervision, and has another "others" for each class.
-    let of_class = format!("{}-{}", key.variant, key.class);
-    let is_base = ["unsupervised", "supervised"].contains(&key.variant.as_str());
-    let names = [key.variant.as_str(), &of_class].into_iter().chain(is_base.then_some(BASE_VARIANT));
-    let meant = |name: &&str| variants.iter().any(|(variant, _)| names_variant(name, variant));
-    match names.into_iter().find(meant) {
-        Some(name) => variants.retain(|(variant, _)| names_variant(name, variant)),
-        None if key.variant != BASE_VARIANT => variants.clear(),
-        None => {}
-    }
+    let names: Vec<&str> = variants.iter().map(|(name, _)| *name).collect();
+    let meant = settings::meant(key, &names);
+    variants.retain(|(name, _)| meant.contains(name));
     if variants.len() > 1 {
         let several: Vec<&str> = variants.iter().map(|(name, _)| *name).collect();
         let what = format!("{key} could be any of the variants {}", several.join(", "));
@@ -122,8 +138,20 @@ fn rows<'a>(recorded: &'a Recorded, key: &PrintedKey) -> Result<Vec<&'a MetricRe
     Ok(variants.pop().map(|(_, rows)| rows).unwrap_or_default())
 }
 
-fn paper_conditions(key: &PrintedKey, catalog: &Catalog) -> PaperConditions {
-    let weights = methods::entry(&key.method).map(|entry| entry.backbone.to_string()).filter(|own| !own.is_empty());
+/// The same settings with the layers named that are the backbone's own default.
+fn with_layers(spec: &RunSpec) -> RunSpec {
+    let mut spec = spec.clone();
+    if let (true, Ok(architecture)) = (spec.backbone.layers.is_empty(), Architecture::find(&spec.backbone.name)) {
+        spec.backbone.layers = architecture.default_layers.iter().map(|name| name.to_string()).collect();
+    }
+    spec
+}
+
+fn weights(spec: &RunSpec) -> String {
+    format!("{} {}", spec.backbone.name, spec.backbone.weights)
+}
+
+fn paper_conditions(key: &PrintedKey, catalog: &Catalog, declared: Option<&RunSpec>) -> PaperConditions {
     let counts = catalog.get(&key.dataset).ok().map(|entry| &entry.declared.counts).filter(|counts| !counts.is_empty());
     let test_images = counts.map(|counts| {
         let own = counts.iter().filter(|(class, _)| key.class == MEAN || **class == key.class);
@@ -133,25 +161,24 @@ fn paper_conditions(key: &PrintedKey, catalog: &Catalog) -> PaperConditions {
             (anomalous + count.test_bad.saturating_sub(seen) as u64, normal + count.test_good as u64)
         })
     });
-    PaperConditions { test_images, weights }
+    PaperConditions { test_images, weights: declared.map(weights) }
 }
 
-/// The conditions of every recorded run behind a value.
-fn conditions(recorded: &Recorded, key: &PrintedKey, rows: &[&MetricRecord]) -> Vec<Conditions> {
+/// The settings and conditions of every recorded run behind a value.
+fn conditions<'a>(recorded: &'a Recorded, key: &PrintedKey, rows: &[&MetricRecord]) -> Vec<(&'a RunSpec, Conditions)> {
     let counted = |row: &&&MetricRecord| row.class == key.class && row.metric == MetricName::ImageAuroc.as_str();
     let of_row = |row: &&MetricRecord| {
         let run = recorded.run(&row.run)?;
-        let mut labels: Vec<String> = run.labels.iter().filter(|label| *label != TOLD_LABEL).cloned().collect();
-        if run.spec.protocol.setting == Setting::PerClass {
-            labels.push("one model per class, the paper has one for all".into());
-        }
-        Some(Conditions {
+        let is_told = |label: &&String| *label == TOLD_LABEL || label.starts_with(NOT_AS_PUBLISHED);
+        let labels = run.labels.iter().filter(|label| !is_told(label)).cloned().collect();
+        let conditions = Conditions {
             test_images: (row.n_pos, row.n_neg),
-            weights: format!("{} {}", run.spec.backbone.name, run.spec.backbone.weights),
+            weights: weights(&run.spec),
             subsampled: run.spec.protocol.is_subsampled(),
             definition: other_definition(&run.spec, key.metric),
             labels,
-        })
+        };
+        Some((&run.spec, conditions))
     };
     rows.iter().filter(counted).filter_map(of_row).collect()
 }
@@ -172,11 +199,12 @@ fn other_definition(spec: &RunSpec, metric: MetricName) -> Option<String> {
     }
 }
 
-/// Why a verdict is no judgement, in words.
+/// What a verdict's judgement stands on, or why it is none, in words.
 pub fn because(verdict: &Verdict) -> Vec<String> {
     match &verdict.outcome {
         Outcome::NotComparable(reasons) => reasons.iter().map(Reason::to_string).collect(),
-        _ => Vec::new(),
+        Outcome::NotRun => Vec::new(),
+        _ => verdict.readings.iter().map(|reading| format!("reading: {reading}")).collect(),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::spec::{Run, digest};
 
 /// A run with its graph. Nothing is computed yet.
 pub struct Built<'a> {
+    pub run: &'a Run,
     pub prepared: &'a Prepared,
     pub method: &'a dyn Method,
     pub graph: &'a Graph<'a>,
@@ -72,5 +73,5 @@ pub fn with_more<T, M>(
     let scores = outputs.iter().flat_map(|output| &output.scores).cloned().collect();
     let metrics = graph.add(Evaluate::new(&prepared, method.scoring(), scores));
     let more = more(&mut graph, &outputs);
-    work(&Built { prepared: &prepared, method, graph: &graph, outputs: &outputs, metrics }, more)
+    work(&Built { run, prepared: &prepared, method, graph: &graph, outputs: &outputs, metrics }, more)
 }

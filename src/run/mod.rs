@@ -263,7 +263,7 @@ fn provenance(
 ) -> Result<Provenance> {
     let prepared = built.prepared;
     Ok(Provenance {
-        labels: prepared.labels(session, built.method.labels()),
+        labels: prepared.labels(session, methods::labels(built.run)),
         dataset_digest: prepared.dataset_digest.clone(),
         weights_digest: prepared.weights_digest.clone(),
         device: session.resources.device.name().into(),

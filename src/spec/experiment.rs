@@ -4,6 +4,7 @@
 //! includes), the variant, the sweep. A variant with another `method.name` drops the base's `[method]` table, whose keys
 //! belong to another method; dataset, protocol and seeds stay, and so does every section that the file sets itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
@@ -12,10 +13,10 @@ use super::check::{check, suggestion};
 use super::claim::{Claim, Tolerances, check_claims, check_tables};
 use super::diagnostic::Place;
 use super::figure::{self, Figure};
-use super::file::{ExperimentFile, Table};
+use super::file::{ExperimentFile, Readings, Table};
 use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind, schema_of};
 use super::resolved::{keep_run_keys, keep_written, resolved_toml};
-use super::run::{BASE_VARIANT, Run, RunSpec, locate};
+use super::run::{BASE_VARIANT, Run, RunSpec, leaves, locate};
 use super::settings::{merge, to_json};
 use super::sweep::{sweep_points, swept_name};
 use super::tree::{self, Node};
@@ -48,6 +49,8 @@ pub struct Experiment<R = Run> {
     pub tolerances: Tolerances,
     /// Declared figures.
     pub figures: Vec<Figure>,
+    /// Keys that the paper leaves open, and the readings that count.
+    pub open: BTreeMap<String, Readings>,
     /// The runs in canonical order: variant, sweep, dataset, seed.
     pub runs: Vec<R>,
     /// What its file might name: what its records are read with again.
@@ -84,7 +87,15 @@ fn method_schema(methods: &[&MethodKind]) -> Json {
 
 /// Reads, checks and resolves an experiment file. `more_seeds` run beside the file's own.
 pub fn load(path: &Path, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
-    let base = tree::read(path)?;
+    resolve(path, tree::read(path)?, kinds, more_seeds)
+}
+
+/// The same of a file that is built into the program: one of `files`, names with texts.
+pub fn load_built_in(name: &Path, files: &[(&str, &str)], kinds: &Kinds) -> Result<Experiment> {
+    resolve(name, tree::read_built_in(name, files)?, kinds, &[])
+}
+
+fn resolve(path: &Path, base: Node, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
     let schema = schema_without_methods(kinds);
     check(&base, &schema, "")?;
     let file = typed(base.to_json(), &base.place)?;
@@ -138,6 +149,7 @@ fn assemble<R: AsRef<RunSpec>>(
 ) -> Result<Experiment<R>> {
     check_claims(base, &file.claim, &runs)?;
     check_tables(base, &file.table, &runs)?;
+    check_open(base, &file.open, &runs)?;
     let figures = figure::read(base, &file.figure, &kinds.figures, &runs)?;
     let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let name = file.name.unwrap_or_else(stem);
@@ -150,12 +162,28 @@ fn assemble<R: AsRef<RunSpec>>(
         tables: file.table,
         claims: file.claim,
         tolerances: file.tolerance,
+        open: file.open,
         figures,
         runs,
         kinds: kinds.clone(),
         resolved: String::new(),
         name,
     })
+}
+
+/// Finds open keys that no run has.
+fn check_open<R: AsRef<RunSpec>>(base: &Node, open: &BTreeMap<String, Readings>, runs: &[R]) -> Result<()> {
+    let settings: Vec<Json> =
+        if open.is_empty() { Vec::new() } else { runs.iter().map(|r| to_json(r.as_ref())).collect() };
+    let known: BTreeSet<String> = settings.iter().flat_map(|own| leaves(own).into_keys()).collect();
+    match open.keys().find(|key| !known.contains(*key)) {
+        None => Ok(()),
+        Some(key) => {
+            let place = base.find(&["open", key]).map_or(&base.place, |entry| &entry.key);
+            let help = suggestion(key, known.iter().map(String::as_str));
+            Err(place.fault(format!("`open`: no run has a key \"{key}\""), Some(help)))
+        }
+    }
 }
 
 fn check_name(base: &Node, name: &str) -> Result<()> {

@@ -54,6 +54,8 @@ pub struct ExperimentFile {
     pub claim: Vec<Claim>,
     /// How far our numbers may be from published ones.
     pub tolerance: Tolerances,
+    /// Dotted keys that the paper leaves open, with the readings that count as its setting beside the one of this file.
+    pub open: BTreeMap<String, Readings>,
     /// Figures to draw.
     pub figure: Vec<serde_json::Value>,
 }
@@ -106,6 +108,31 @@ impl Names {
         match self {
             Names::One(name) => vec![name.clone()],
             Names::Many(names) => names.clone(),
+        }
+    }
+}
+
+/// Readings of a key that a paper leaves open.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Readings {
+    /// These values.
+    Values(Vec<serde_json::Value>),
+    /// All numbers between two, both included.
+    Range {
+        /// The least.
+        from: f64,
+        /// The greatest.
+        to: f64,
+    },
+}
+
+impl Readings {
+    /// Whether a value is one of them.
+    pub fn has(&self, value: &serde_json::Value) -> bool {
+        match self {
+            Readings::Values(values) => values.contains(value),
+            Readings::Range { from, to } => value.as_f64().is_some_and(|number| (*from..=*to).contains(&number)),
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Owns: the recorded form of a run and its id. Does not own: how a file expands into runs (`experiment`).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -88,6 +90,22 @@ impl RunSpec {
         );
         identity
     }
+}
+
+/// The values of settings by their dotted keys; lists are values.
+pub fn leaves(settings: &Json) -> BTreeMap<String, &Json> {
+    fn collect<'a>(key: &str, value: &'a Json, found: &mut BTreeMap<String, &'a Json>) {
+        match value {
+            Json::Object(map) => {
+                let dotted = |name: &String| if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                map.iter().for_each(|(name, value)| collect(&dotted(name), value, found));
+            }
+            value => drop(found.insert(key.into(), value)),
+        }
+    }
+    let mut found = BTreeMap::new();
+    collect("", settings, &mut found);
+    found
 }
 
 /// The id that belongs to an identity.

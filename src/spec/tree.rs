@@ -1,7 +1,7 @@
 //! TOML as a tree that remembers where every key and value stands, through includes, variants and sweeps.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
@@ -151,19 +151,40 @@ fn read_chain(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Node> {
     }
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     chain.push(path.canonicalize().map_err(Error::io("read", path))?);
-    let mut tree = parse(path, bytes)?;
-    if let Some(include) = tree.remove("include") {
-        let mut merged = Node { value: Value::Table(Table::new()), place: tree.place.clone() };
-        for name in include_names(&include.node)? {
-            let mut included = read_included(path, name, chain)?;
-            included.remove("name"); // an including file is another experiment, named by itself
-            merged.merge(&included);
-        }
-        merged.merge(&tree);
-        tree = merged;
-    }
+    let tree = with_included(parse(path, bytes)?, &mut |name| read_included(path, name, chain))?;
     chain.pop();
     Ok(tree)
+}
+
+/// Reads one of `files`, names with texts that are built into the program, with what it includes of them.
+pub fn read_built_in(name: &Path, files: &[(&str, &str)]) -> Result<Node> {
+    let Some((_, text)) = files.iter().find(|(known, _)| Path::new(known) == name) else {
+        unreachable!("{} is not built in", name.display())
+    };
+    let tree = parse_text(Arc::new(Source { path: name.into(), text: text.to_string() }))?;
+    with_included(tree, &mut |include| {
+        let mut path = name.parent().unwrap_or(Path::new("")).to_path_buf();
+        for part in Path::new(include.text().unwrap_or_default()).components() {
+            match part {
+                Component::ParentDir => drop(path.pop()),
+                part => path.push(part),
+            }
+        }
+        read_built_in(&path, files)
+    })
+}
+
+/// A tree laid over what it includes, each read by `read`.
+fn with_included(mut tree: Node, read: &mut dyn FnMut(&Node) -> Result<Node>) -> Result<Node> {
+    let Some(include) = tree.remove("include") else { return Ok(tree) };
+    let mut merged = Node { value: Value::Table(Table::new()), place: tree.place.clone() };
+    for name in include_names(&include.node)? {
+        let mut included = read(name)?;
+        included.remove("name"); // an including file is another experiment, named by itself
+        merged.merge(&included);
+    }
+    merged.merge(&tree);
+    Ok(merged)
 }
 
 /// One name, or several of which later ones win; each as the node that holds it.

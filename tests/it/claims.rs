@@ -105,6 +105,50 @@ fn the_fixture_yields_all_five_verdicts_with_intervals_and_a_scoreboard() {
 }
 
 #[test]
+fn a_number_in_another_setting_is_not_comparable_and_the_reason_names_the_key() {
+    let study = std::fs::read_to_string(fixture::study()).expect("a study");
+    let verdict = |edit: &str| -> Json {
+        let sandbox = Sandbox::new();
+        sandbox.write("judged.toml", study.replace("[method]\nname = \"dmad\"\n", edit));
+        fixture::make(&sandbox.path("results"), &sandbox.path("judged.toml"));
+        let out = sandbox.dmad(&["verdict", "results/judged", "--format", "json"]);
+        let json: Json = serde_json::from_str(&out.stdout).unwrap_or_else(|_| panic!("{}", out.stderr));
+        let own = |row: &&Json| {
+            (&row["class"], &row["method"]) == (&"toothbrush".into(), &"dmad".into())
+                && row["anomalies_per_class"] == 10
+                && row["metric"] == "image_auroc"
+        };
+        json.as_array().expect("rows").iter().find(own).expect("a verdict").clone()
+    };
+    let method = "[method]\nname = \"dmad\"\n";
+    for (edit, reason) in [
+        (format!("{method}train.epochs = 1\n"), "train.epochs 1, the paper 48"),
+        (format!("{method}mlp.hidden = 8\n"), "mlp.hidden 8, the paper 1024"),
+        (format!("{method}noise.std = 0.5\n"), "noise.std 0.5, the paper 0.015"),
+        (format!("[image]\nsize = 128\n{method}"), "image.size 128, the paper 256"),
+        (format!("[features]\npatch = 1\n{method}"), "features.patch 1, the paper 3"),
+        (
+            format!("[backbone]\nlayers = [\"layer1\", \"layer2\"]\n{method}"),
+            "backbone.layers [\"layer1\",\"layer2\"], ",
+        ),
+        (format!("[backbone]\nname = \"resnet18\"\n{method}"), "other weights (resnet18 imagenet instead of "),
+    ] {
+        let found = verdict(&edit);
+        assert_eq!(found["verdict"], "not comparable", "{edit}: {found}");
+        let because = found["because"].as_array().expect("reasons");
+        assert!(because.iter().any(|told| told.as_str().is_some_and(|told| told.starts_with(reason))), "{found}");
+    }
+    let found = verdict(method);
+    assert_eq!(
+        (&found["verdict"], &found["readings"][0]),
+        (&"reproduced".into(), &"protocol.seen.sampler chacha".into())
+    );
+    let found = verdict(&format!("{method}bank.center.std = 0.1\n"));
+    assert_eq!(found["verdict"], "reproduced", "a reading that the paper allows: {found}");
+    assert_eq!(found["because"][0], "reading: bank.center.std 0.1", "{found}");
+}
+
+#[test]
 fn tables_show_what_was_not_run_and_what_nobody_has_built_in_the_declared_order() {
     let sandbox = judged();
     let out = sandbox.dmad(&["report", "results/judged"]);

@@ -29,7 +29,7 @@ pub fn copy_to(results: &Path) {
     static FILES: OnceLock<BTreeMap<PathBuf, Vec<u8>>> = OnceLock::new();
     let made = || {
         let folder = tempfile::tempdir().expect("a folder");
-        make(folder.path());
+        make(folder.path(), &study());
         let mut files = BTreeMap::new();
         read(folder.path(), folder.path(), &mut files);
         files
@@ -163,9 +163,9 @@ fn artifact(store: &Store, run: &str, class: &ClassResult) -> Arc<Artifact> {
     }
 }
 
-/// Makes the records below `results`.
-fn make(results: &Path) {
-    let experiment = load(&study(), &dmad::report::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
+/// Makes the records of a study with these variants below `results`.
+pub fn make(results: &Path, study: &Path) {
+    let experiment = load(study, &dmad::report::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
     let target = results.join(&experiment.name);
     std::fs::create_dir_all(&target).expect("a folder");
     write_experiment(&target, &experiment).expect("written");

@@ -84,6 +84,7 @@ const NOT_COMPUTED: &[&str] = &[
     "table",
     "claim",
     "tolerance",
+    "open",
     "figure",
     "variant",
     "sweep",

@@ -1,7 +1,10 @@
 //! The document of the study: built by a plain LaTeX from what `report` writes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use dmad::spec::{Aggregation, RunSpec, load};
 
 use crate::fixture;
 use crate::program::Sandbox;
@@ -47,4 +50,35 @@ fn the_document_builds_from_records_the_same_again_and_without_any() {
     assert!(!log.contains("Missing character"), "{log}");
     let (again, _) = build(&place(""), &sandbox.path("again"));
     assert!(first == again, "the same records give the same PDF");
+}
+
+/// What each method's page says of its settings outside `[method]`: side of the image, backbone with its layers, and how maps
+/// become features.
+#[test]
+fn every_method_of_the_papers_studies_has_its_own_settings_outside_its_table() {
+    let wide = ("wide_resnet50_2", &["layer2", "layer3"][..], Aggregation::Patchcore, 3);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/paper");
+    let mut seen = BTreeSet::new();
+    for file in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path()) {
+        let study = load(&file, &dmad::report::kinds(), &[]).unwrap_or_else(|fault| panic!("{fault}"));
+        for RunSpec { image, backbone, features, method, variant, .. } in study.runs.iter().map(|run| &run.spec) {
+            let name = method["name"].as_str().expect("a name");
+            let (side, dim, (network, layers, aggregation, patch)) = match name {
+                "dmad" | "simplenet" => (256, 0, wide),
+                "patchcore" => (256, 1024, wide),
+                "uniad" => (224, 0, ("efficientnet_b4", &[][..], Aggregation::ConcatDeepest, 1)),
+                other => panic!("{other} in {}", file.display()),
+            };
+            println!("{} {variant}: {image:?} {backbone:?} {features:?}", study.name);
+            assert_eq!((image.size, image.resize, backbone.name.as_str()), (side, 0, network), "{variant}");
+            assert_eq!((features.aggregation, features.patch, features.dim), (aggregation, patch, dim), "{variant}");
+            assert_eq!(
+                (backbone.layers.join(" "), backbone.weights.as_str()),
+                (layers.join(" "), "imagenet"),
+                "{variant}"
+            );
+            seen.insert(name.to_string());
+        }
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["dmad", "patchcore", "simplenet", "uniad"]);
 }

@@ -6,11 +6,13 @@ use dmad::data::Catalog;
 use dmad::metrics::bootstrap::{ClassValue, ImageStatistic, Interval, Resampling, ScoredClass, ScoredImage};
 use dmad::metrics::{Definitions, MetricName};
 use dmad::paper::claims::{Answer, Evidence, Why, class_evidence, decide, image_evidence};
+use dmad::paper::settings::PaperSettings;
 use dmad::paper::verdict::{
     Conditions, Ours, Outcome, PaperConditions, Reason, Tally, Tolerances, judge, reasons, tally,
 };
 use dmad::paper::{PrintedValue, Published};
 use dmad::record::{Recorded, read_experiment};
+use dmad::report::verdicts::Paper;
 
 use crate::program::Sandbox;
 
@@ -56,7 +58,8 @@ fn every_metric_has_its_tolerance_for_classes_and_for_means_and_its_ends_belong_
 fn a_verdict_shows_mean_spread_seeds_interval_and_difference() {
     let cells = cells();
     let interval = Interval { estimate: 92.0, low: 90.5, high: 93.5, n: 880 };
-    let three = Ours { values: vec![91.0, 92.0, 93.0], interval: Some(interval), reasons: Vec::new() };
+    let three =
+        Ours { values: vec![91.0, 92.0, 93.0], interval: Some(interval), readings: Vec::new(), reasons: Vec::new() };
     let verdict = judge(&cells[0], Some(&three), &Tolerances::default());
     assert_eq!((verdict.mean, verdict.sd, verdict.seeds), (Some(92.0), Some(1.0), 3));
     assert_eq!((verdict.difference, verdict.interval), (Some(2.0), Some(interval)));
@@ -228,7 +231,7 @@ fn the_program_tells_what_is_not_comparable_and_why_and_what_was_not_run() {
     assert_eq!(out.code, 0, "{}{}", out.stdout, out.stderr);
     for words in [
         "other data (nothing identifies the paper's)",
-        "other weights (efficientnet_lite0 imagenet instead of wide_resnet50_2 imagenet)",
+        "no file declares the settings behind it",
         "table9: 3 printed values: 0 reproduced, 0 better, 0 worse, 2 not comparable, 1 not run.",
     ] {
         assert!(out.stdout.contains(words), "{words:?} is not in:\n{}", out.stdout);
@@ -270,8 +273,13 @@ fn numbers_under_the_papers_conditions_are_judged_by_class_and_mean() {
     ]);
     let published = Published::parse(&text, Path::new("published.csv")).expect("a table");
     let catalog = Catalog::load(Some(&sandbox.path("datasets.toml"))).expect("a catalog");
+    // The study's own file declares the settings behind what is "printed".
+    sandbox.write("declared.toml", format!("reproduces = \"table9\"\n{experiment}"));
+    let declared = dmad::spec::load(&sandbox.path("declared.toml"), &dmad::report::kinds(), &[]).expect("settings");
+    let settings = PaperSettings::of(vec![declared]);
     let compare = |recorded: &Recorded, catalog: &Catalog| {
-        let verdicts = dmad::report::verdicts::compare(recorded, &published, "table9", catalog, &Tolerances::default());
+        let paper = Paper { published: &published, settings: &settings, catalog };
+        let verdicts = dmad::report::verdicts::compare(recorded, paper, "table9", &Tolerances::default());
         verdicts.map(|all| all.into_iter().map(|verdict| (verdict.seeds, verdict.outcome)).collect::<Vec<_>>())
     };
     let found = compare(&recorded, &catalog).expect("verdicts");

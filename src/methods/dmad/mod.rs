@@ -53,7 +53,16 @@ impl Params {
 impl Parameters for Params {
     const NAME: &'static str = "dmad";
     const ABOUT: &'static str = "DMAD: dual memory bank of normal and abnormal patches (arXiv 2403.12362)";
-    const BACKBONE: &'static str = "wide_resnet50_2 imagenet";
+    const BACKBONE: &'static str = "wide_resnet50_2";
+    const PUBLISHED: &'static [&'static str] = &[
+        "train.epochs",
+        "train.batch",
+        "mlp.blocks",
+        "mlp.hidden",
+        "noise.std",
+        "noise.relative",
+        "bank.normal.scope",
+    ];
     const STAGES: &'static [StageKind] = &[
         StageKind::of::<OutlierBank>(),
         StageKind::of::<SeenPatches>(),

@@ -54,7 +54,8 @@ impl Parameters for Params {
     const NAME: &'static str = "patchcore";
     const ABOUT: &'static str =
         "PatchCore: nearest neighbour in a coreset of normal patches, no training (arXiv 2106.08265)";
-    const BACKBONE: &'static str = "";
+    const BACKBONE: &'static str = "wide_resnet50_2";
+    const PUBLISHED: &'static [&'static str] = &["bank.normal.scope"];
     const STAGES: &'static [StageKind] = &[StageKind::of::<ScorePatches>()];
     const TRIAL: &'static Trial = &trial::TRIAL;
     const PARTS: &'static [BankPart] = &[NORMAL_PART];

@@ -22,7 +22,9 @@ use crate::train::{Keep, ScoreImages};
 impl Parameters for Params {
     const NAME: &'static str = "simplenet";
     const ABOUT: &'static str = "SimpleNet: a discriminator of features and noisy features (arXiv 2303.15140)";
-    const BACKBONE: &'static str = "wide_resnet50_2 imagenet";
+    const BACKBONE: &'static str = "wide_resnet50_2";
+    const PUBLISHED: &'static [&'static str] =
+        &["train.epochs", "train.batch", "discriminator.blocks", "discriminator.hidden", "noise.std"];
     const STAGES: &'static [StageKind] = &[StageKind::of::<TrainStage>(), StageKind::of::<ScoreImages<Score>>()];
     const TRIAL: &'static Trial = &trial::TRIAL;
 
