@@ -1,7 +1,8 @@
 //! Declared runs and recorded rows into cells.
 //!
 //! What a table shows is what the experiment declares, so that a run that was left out is a cell that says so. A dimension
-//! that is not shown and would mix different things in one cell is added to the columns. Only seeds are averaged over.
+//! that is not shown and would mix different things in one cell is added to the columns, and so are datasets and numbers of
+//! seen anomalies where rows differ in them. Only seeds are averaged over.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -133,11 +134,14 @@ impl Places {
         values
     }
 
-    /// True when some cell of these rows and columns would hold places that differ in `dimension`.
+    /// True when some cell of these rows and columns would hold places that differ in `dimension`; in what rows must have in
+    /// common to be compared at all, when any two places differ.
     fn mix(&self, columns: &[Dimension], rows: Dimension, dimension: Dimension) -> bool {
+        let is_common = matches!(dimension, Dimension::Dataset | Dimension::SeenAnomalies);
         let mut known: BTreeMap<Vec<&str>, &str> = BTreeMap::new();
         self.all().any(|place| {
-            let cell = columns.iter().chain([&rows]).map(|&shown| place.get(shown)).collect();
+            let shown = columns.iter().chain([&rows]).filter(|_| !is_common);
+            let cell = shown.map(|&shown| place.get(shown)).collect();
             *known.entry(cell).or_insert(place.get(dimension)) != place.get(dimension)
         })
     }

@@ -37,6 +37,17 @@ fn what_is_swept_names_the_rows_of_a_table() {
 }
 
 #[test]
+fn rows_with_other_numbers_of_seen_anomalies_are_never_compared_without_a_word() {
+    let (sandbox, text) = judged();
+    let more = "\n[[variant]]\nname = \"zero\"\nmethod.score.top_k = 9\nsweep.\"protocol.seen.count\" = [0]\n\
+                [[table]]\nrows = \"variant\"\nvariants = [\"near\", \"zero\"]\n";
+    sandbox.write("judged.toml", format!("{text}{more}"));
+    sandbox.dmad(&["report", "judged.toml"]);
+    let table = read(sandbox.path("results/judged/tables/table3.md"));
+    assert!(table.contains("0 seen") && table.contains("10 seen"), "{table}");
+}
+
+#[test]
 fn rows_and_claims_added_to_a_file_show_before_they_were_run() {
     let (sandbox, text) = judged();
     let before = sandbox.dmad(&["report", "judged.toml"]).stderr;
