@@ -8,6 +8,7 @@ mod claims;
 mod clock;
 mod data;
 mod declared;
+mod dmad_values;
 mod docs;
 mod embed;
 mod errors;
