@@ -160,20 +160,23 @@ fn check_scattered(rows: &[Vec<f32>], center: &[f64], std: f64, what: &str) {
 }
 
 const SEEN: (&str, &str) = ("protocol.seen.count", "2");
+/// All 256 patches of four images are M_as, where eight would say little of a deviation.
+const ALL_PATCHES: (&str, &str) = ("method.filter.enabled", "false");
 
 #[test]
 fn around_the_mean_of_m_as_there_are_as_many_rows_again_and_they_deviate_as_asked() {
-    let studied = Studied::new(&[SEEN, ("method.bank.center.std", "0.05")]);
+    let studied = Studied::new(&[SEEN, ALL_PATCHES, ("method.bank.center.std", "0.05")]);
     let (seen, _, scattered) = studied.seen();
-    assert_eq!(scattered.len(), seen.len());
+    assert_eq!((seen.len(), scattered.len()), (4 * PATCHES, 4 * PATCHES));
     check_scattered(&scattered, &mean_row(&seen), 0.05, "absolute");
-    let half = Studied::new(&[SEEN, ("method.bank.center.count_ratio", "0.5")]);
-    assert_eq!(half.seen().2.len(), seen.len() / 2, "half as many, rounded down");
+    let half = Studied::new(&[SEEN, ALL_PATCHES, ("method.bank.center.count_ratio", "0.5")]);
+    assert_eq!(half.seen().2.len(), seen.len() / 2, "half as many");
 }
 
 #[test]
 fn a_relative_deviation_is_a_share_of_that_of_the_normal_bank() {
-    let studied = Studied::new(&[SEEN, ("method.bank.center.std", "0.1"), ("method.bank.center.relative", "true")]);
+    let studied =
+        Studied::new(&[SEEN, ALL_PATCHES, ("method.bank.center.std", "0.1"), ("method.bank.center.relative", "true")]);
     let normal: Vec<f64> = studied.rows("normal_bank", "").concat().into_iter().map(f64::from).collect();
     let (seen, _, scattered) = studied.seen();
     check_scattered(&scattered, &mean_row(&seen), 0.1 * deviation(&normal), "relative");
@@ -197,6 +200,11 @@ fn check_mean(rows: &[Vec<f32>], center: &[f32]) {
 
 const WITHOUT_NOISE: &[(&str, &str)] = &[SEEN, ("method.bank.center.std", "0.0")];
 
+/// Rows of one of the two classes.
+fn of_class(rows: &[Vec<f32>], classes: &[u32], class: u32) -> Vec<Vec<f32>> {
+    rows.iter().zip(classes).filter(|(_, own)| **own == class).map(|(row, _)| row.clone()).collect()
+}
+
 #[test]
 fn centres_of_classes_are_the_means_of_their_own_seen_patches() {
     let per_class = [WITHOUT_NOISE, &[("method.bank.center.center", "\"per_class\"")]].concat();
@@ -204,26 +212,47 @@ fn centres_of_classes_are_the_means_of_their_own_seen_patches() {
     let found = centers(&scattered);
     assert_eq!(found.len(), 2, "two classes");
     for (class, (center, count)) in found.iter().enumerate() {
-        let own: Vec<Vec<f32>> =
-            seen.iter().zip(&classes).filter(|(_, own)| **own == class as u32).map(|(row, _)| row.clone()).collect();
+        let own = of_class(&seen, &classes, class as u32);
         assert_eq!(*count, own.len(), "as many rows as the class has");
         check_mean(&own, center);
     }
 }
 
+const TWO_MEANS: &[(&str, &str)] = &[
+    SEEN,
+    ("method.bank.center.std", "0.0"),
+    ("method.bank.center.center", "\"kmeans\""),
+    ("method.bank.center.clusters", "2"),
+];
+
 #[test]
 fn centres_of_k_means_are_the_means_of_the_rows_that_are_nearest_to_them() {
-    let kmeans =
-        [WITHOUT_NOISE, &[("method.bank.center.center", "\"kmeans\""), ("method.bank.center.clusters", "2")]].concat();
-    let (seen, _, scattered) = Studied::new(&kmeans).seen();
+    let (seen, _, scattered) = Studied::new(TWO_MEANS).seen();
     let found = centers(&scattered);
     assert_eq!(found.len(), 2, "two clusters");
     for (number, (center, count)) in found.iter().enumerate() {
         let other = &found[1 - number].0;
-        let own: Vec<Vec<f32>> =
-            seen.iter().filter(|row| squared(row, center) < squared(row, other)).cloned().collect();
+        let nearest = |row: &&Vec<f32>| squared(row, center) < squared(row, other);
         assert_eq!(*count, seen.len() / 2, "every centre has its share of the rows");
-        check_mean(&own, center);
+        check_mean(&seen.iter().filter(nearest).cloned().collect::<Vec<_>>(), center);
+    }
+}
+
+#[test]
+fn centres_of_k_means_are_the_means_of_two_classes_that_lie_apart() {
+    let (seen, classes, scattered) = Studied::new(&[TWO_MEANS, &[ALL_PATCHES]].concat()).seen();
+    let groups = [0, 1].map(|class| of_class(&seen, &classes, class));
+    let means = [0, 1].map(|class| mean_row(&groups[class]).into_iter().map(|value| value as f32).collect::<Vec<_>>());
+    for (class, group) in groups.iter().enumerate() {
+        let apart = |row: &Vec<f32>| squared(row, &means[class]) < squared(row, &means[1 - class]);
+        assert!(group.iter().all(apart), "a patch of class {class} is nearer to the other one");
+    }
+    let mut found = centers(&scattered);
+    assert_eq!(found.len(), 2, "two clusters");
+    found.sort_by(|a, b| squared(&a.0, &means[0]).total_cmp(&squared(&b.0, &means[0])));
+    for (group, (center, count)) in groups.iter().zip(&found) {
+        assert_eq!(*count, 2 * PATCHES);
+        check_mean(group, center);
     }
 }
 
