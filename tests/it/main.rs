@@ -25,6 +25,7 @@ mod lab;
 mod methods;
 mod metrics;
 mod metrics_cli;
+mod mini_reference;
 mod oracle_backbones;
 mod oracle_coreset;
 mod oracle_dmad_step;
