@@ -186,32 +186,3 @@ fn check_values(DatasetEntry { declared, layout, .. }: &DatasetEntry) -> Result<
     }
     layout.check()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_built_in_catalog_names_every_layout() {
-        let known = LAYOUTS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
-        assert!(BUILT_IN.contains(&format!("a known layout ({known})")), "{known}");
-    }
-
-    #[test]
-    fn the_built_in_catalog_declares_the_published_totals() {
-        let catalog = Catalog::load(None).unwrap();
-        for (name, classes, total) in [
-            ("mvtec_ad", 15, [3629, 0, 467, 1258]),
-            ("visa", 12, [1924, 240, 7697, 960]),
-            ("visa_1cls", 12, [8659, 0, 962, 1200]),
-            ("visa_2cls_highshot", 12, [5773, 720, 3848, 480]),
-            ("dtd", 47, [5640, 0, 0, 0]),
-        ] {
-            let entry = catalog.get(name).unwrap();
-            let sum = |f: fn(&Counts) -> usize| entry.declared.counts.values().map(f).sum::<usize>();
-            assert_eq!((entry.declared.classes.len(), entry.declared.counts.len()), (classes, classes), "{name}");
-            let sums = [sum(|c| c.train), sum(|c| c.train_bad), sum(|c| c.test_good), sum(|c| c.test_bad)];
-            assert_eq!(sums, total, "{name}");
-        }
-    }
-}

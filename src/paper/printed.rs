@@ -53,22 +53,3 @@ impl std::fmt::Display for Printed {
         f.write_str(&self.text)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_printed_number_keeps_its_digits_and_its_rounding() {
-        for (text, value, half_unit) in
-            [("99.8", 99.8, 0.05), ("100", 100.0, 0.5), ("+1.20", 1.2, 0.005), ("-0", 0.0, 0.5)]
-        {
-            let printed = Printed::parse(text).expect(text);
-            assert_eq!((printed.value(), printed.text()), (value, text));
-            assert!((printed.half_unit() - half_unit).abs() < 1e-12, "{text}");
-        }
-        for text in ["", ".", "+", "1.", ".5", "1e2", " 1", "1,5", "NaN", "inf", "--1", "1.2.3", "9999999999999"] {
-            assert_eq!(Printed::parse(text), None, "{text:?}");
-        }
-    }
-}

@@ -187,29 +187,3 @@ pub fn sampling(run: &RunSpec) -> u64 {
         _ => 0,
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::deviation;
-
-    #[test]
-    fn seeds_give_a_deviation_and_samplings_a_range() {
-        let row = |seed: u64, value: f64| MetricRecord { seed, value: Some(value), ..MetricRecord::default() };
-        let rows = [row(0, 0.90), row(1, 0.92), row(0, 0.94), row(1, 0.96)];
-        let rows: Vec<(u64, &MetricRecord)> = rows.iter().enumerate().map(|(n, row)| (n as u64 / 2, row)).collect();
-        let found = Point::of(&rows).expect("a point");
-        assert!((found.mean - 93.0).abs() < 1e-9, "{found:?}");
-        assert!((found.deviation.expect("two seeds") - 2f64.sqrt()).abs() < 1e-9, "{found:?}");
-        let (low, high) = found.range.expect("two samplings");
-        assert!((low - 91.0).abs() < 1e-9 && (high - 95.0).abs() < 1e-9, "{found:?}");
-        assert_eq!(Point::of(&[]), None);
-        assert_eq!((deviation(&[1.0]), deviation(&[1.0, 3.0])), (None, Some(2f64.sqrt())));
-    }
-
-    #[test]
-    fn groups_keep_the_order_in_which_keys_come() {
-        assert_eq!(groups([("b", 1), ("a", 2), ("b", 3)]), [("b", vec![1, 3]), ("a", vec![2])]);
-        assert_eq!(distinct(["b", "a", "b"]), ["b", "a"]);
-    }
-}

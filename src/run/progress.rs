@@ -288,22 +288,4 @@ mod tests {
         progress.stage("c", "training", 3, 4);
         assert_eq!(progress.state().seconds_left(), Some(40.0));
     }
-
-    #[test]
-    fn events_are_heard_and_survive_as_lines_of_json() {
-        let heard = std::sync::Arc::new(Mutex::new(Vec::new()));
-        let listener = {
-            let heard = heard.clone();
-            move |event: &Event| heard.lock().expect("whole").push(event.clone())
-        };
-        let progress = Progress::silent().heard_by(listener);
-        progress.tell(Event::Note { text: "something".into() });
-        progress.notice(Notice::Resumed { epoch: 3, epochs: 6 });
-        let heard = heard.lock().expect("whole");
-        assert_eq!(heard[..], [Event::Note { text: "something".into() }, Event::Resumed { epoch: 3, epochs: 6 }]);
-        for event in heard.iter() {
-            let line = serde_json::to_string(event).expect("plain data");
-            assert_eq!(serde_json::from_str::<Event>(&line).expect("an event"), *event, "{line}");
-        }
-    }
 }

@@ -89,25 +89,3 @@ impl<T> Serialize for Settings<T> {
         self.difference.serialize(serializer)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_new_key_with_a_default_changes_no_difference() {
-        let (own, default) =
-            (json!({ "a": 1, "b": { "c": [1], "d": 2 } }), json!({ "a": 0, "b": { "c": [1], "d": 2 } }));
-        let (mut newer, mut newer_default) = (own.clone(), default.clone());
-        for json in [&mut newer, &mut newer_default] {
-            json["b"]["new"] = json!(true);
-            json["other"] = json!({ "new": "word" });
-        }
-        assert_eq!(difference(&own, &default), json!({ "a": 1 }));
-        assert_eq!(difference(&newer, &newer_default), difference(&own, &default));
-        newer["b"]["new"] = json!(false);
-        assert_eq!(difference(&newer, &newer_default), json!({ "a": 1, "b": { "new": false } }));
-    }
-}

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use dmad::record::{Recorded, read_embedding, write_embedding};
-use dmad::report::{Figures, draw_figures, write_figures};
-use dmad::spec::{Experiment, Need, load};
+use dmad::report::{FIGURES as KINDS, Figures, draw_figures, write_figures};
+use dmad::spec::{Experiment, Need, Selection, load, schema_of};
 
 use crate::lab::{Lab, study, trial, variant, with};
 
@@ -311,4 +311,18 @@ fn keys_of_a_figure_reach_the_program() {
     std::fs::write(&path, text).expect("written");
     let again = load(&path, &dmad::report::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(format!("{:?}", again.figures), format!("{:?}", experiment.figures));
+}
+
+#[test]
+fn no_kind_declares_a_key_that_all_kinds_share() {
+    let shared = schema_of::<Selection>();
+    for kind in KINDS.iter().map(|entry| &entry.kind) {
+        for (key, property) in (kind.schema)()["properties"].as_object().into_iter().flatten() {
+            assert!(shared["properties"].get(key).is_none(), "{}: `{key}`", kind.name);
+            assert!(property["description"].is_string(), "{}: `{key}` has no description", kind.name);
+        }
+        for (key, _) in kind.shared {
+            assert!(shared["properties"].get(key).is_some(), "{}: `{key}` is no shared key", kind.name);
+        }
+    }
 }

@@ -1,5 +1,9 @@
 //! `dmad runs`: finding, inspecting and comparing by the real program.
 
+use std::sync::{Arc, Mutex};
+
+use dmad::plan::Notice;
+use dmad::run::{Event, Progress};
 use serde_json::Value as Json;
 
 use crate::fixture;
@@ -106,5 +110,23 @@ fn a_record_that_lacks_any_of_its_files_is_made_again() {
         sandbox.dmad(&["report", "experiment.toml"]).says(2, &[file, "is missing"]);
         run().says(0, &["1 runs done, 0 were up to date", "some of its files are gone"]);
         run().says(0, &["0 runs done, 1 were up to date"]);
+    }
+}
+
+#[test]
+fn events_are_heard_and_survive_as_lines_of_json() {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let listener = {
+        let heard = heard.clone();
+        move |event: &Event| heard.lock().expect("whole").push(event.clone())
+    };
+    let progress = Progress::silent().heard_by(listener);
+    progress.tell(Event::Note { text: "something".into() });
+    progress.notice(Notice::Resumed { epoch: 3, epochs: 6 });
+    let heard = heard.lock().expect("whole");
+    assert_eq!(heard[..], [Event::Note { text: "something".into() }, Event::Resumed { epoch: 3, epochs: 6 }]);
+    for event in heard.iter() {
+        let line = serde_json::to_string(event).expect("plain data");
+        assert_eq!(serde_json::from_str::<Event>(&line).expect("an event"), *event, "{line}");
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dmad::error::Error;
 use dmad::report;
-use dmad::spec::{Experiment, RunSpec, canonical_json, load, names_variant, schema};
+use dmad::spec::{Experiment, RunSpec, canonical_json, difference, load, names_variant, schema};
 use serde_json::{Value as Json, json};
 
 use crate::program::Sandbox;
@@ -455,4 +455,18 @@ fn the_committed_schema_is_the_one_that_the_program_prints() {
         serde_json::from_str(&std::fs::read_to_string(&path).expect("the schema is there")).expect("JSON");
     let printed = dmad::spec::schema(&dmad::report::kinds());
     assert_eq!(committed, printed, "run `dmad schema > experiments/experiment.schema.json`");
+}
+
+#[test]
+fn a_new_key_with_a_default_changes_no_difference() {
+    let (own, default) = (json!({ "a": 1, "b": { "c": [1], "d": 2 } }), json!({ "a": 0, "b": { "c": [1], "d": 2 } }));
+    let (mut newer, mut newer_default) = (own.clone(), default.clone());
+    for json in [&mut newer, &mut newer_default] {
+        json["b"]["new"] = json!(true);
+        json["other"] = json!({ "new": "word" });
+    }
+    assert_eq!(difference(&own, &default), json!({ "a": 1 }));
+    assert_eq!(difference(&newer, &newer_default), difference(&own, &default));
+    newer["b"]["new"] = json!(false);
+    assert_eq!(difference(&newer, &newer_default), json!({ "a": 1, "b": { "new": false } }));
 }

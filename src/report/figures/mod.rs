@@ -293,22 +293,3 @@ fn run_label(run: &RunSpec, shown: &[&RunSpec]) -> String {
     }
     label
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_kind_declares_a_key_that_all_kinds_share() {
-        let shared = schema_of::<Selection>();
-        for kind in FIGURES.iter().map(|entry| &entry.kind) {
-            for (key, property) in (kind.schema)()["properties"].as_object().into_iter().flatten() {
-                assert!(shared["properties"].get(key).is_none(), "{}: `{key}`", kind.name);
-                assert!(property["description"].is_string(), "{}: `{key}` has no description", kind.name);
-            }
-            for (key, _) in kind.shared {
-                assert!(shared["properties"].get(key).is_some(), "{}: `{key}` is no shared key", kind.name);
-            }
-        }
-    }
-}

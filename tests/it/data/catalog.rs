@@ -1,6 +1,8 @@
 //! `datasets.toml`.
 
 use super::{catalog, usage_error};
+use dmad::data::catalog::{Catalog, Counts};
+use dmad::data::layouts::LAYOUTS;
 use dmad::error::Error;
 
 /// The fault of a catalog, as the program shows it.
@@ -68,4 +70,29 @@ fn a_second_dataset_of_a_known_layout_is_one_entry() {
     let catalog = catalog("[dataset.mine]\nlayout = \"mvtec\"\nroot = \"mine\"\n").unwrap();
     assert_eq!(catalog.names().collect::<Vec<_>>(), ["mine"]);
     assert!(catalog.get("mine").unwrap().declared.counts.is_empty());
+}
+
+#[test]
+fn the_built_in_catalog_names_every_layout() {
+    let built_in = include_str!("../../../datasets.toml");
+    let known = LAYOUTS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
+    assert!(built_in.contains(&format!("a known layout ({known})")), "{known}");
+}
+
+#[test]
+fn the_built_in_catalog_declares_the_published_totals() {
+    let catalog = Catalog::load(None).unwrap();
+    for (name, classes, total) in [
+        ("mvtec_ad", 15, [3629, 0, 467, 1258]),
+        ("visa", 12, [1924, 240, 7697, 960]),
+        ("visa_1cls", 12, [8659, 0, 962, 1200]),
+        ("visa_2cls_highshot", 12, [5773, 720, 3848, 480]),
+        ("dtd", 47, [5640, 0, 0, 0]),
+    ] {
+        let entry = catalog.get(name).unwrap();
+        let sum = |f: fn(&Counts) -> usize| entry.declared.counts.values().map(f).sum::<usize>();
+        assert_eq!((entry.declared.classes.len(), entry.declared.counts.len()), (classes, classes), "{name}");
+        let sums = [sum(|c| c.train), sum(|c| c.train_bad), sum(|c| c.test_good), sum(|c| c.test_bad)];
+        assert_eq!(sums, total, "{name}");
+    }
 }
