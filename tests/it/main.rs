@@ -19,6 +19,7 @@ mod golden;
 mod golden_defaults;
 mod knobs;
 mod lab;
+mod leaks;
 mod metrics;
 mod metrics_cli;
 mod oracle_backbones;
