@@ -5,6 +5,7 @@
 //! Exit codes: 0 done; 1 some runs failed, a report could not be made or a check found something; 2 nothing could start.
 
 pub mod audit;
+mod bases;
 mod choice;
 pub mod data;
 pub mod metrics;

@@ -1,6 +1,8 @@
 //! `dmad run`: train, evaluate, record, print the tables.
 
-use super::{Common, choice::Choice};
+use std::path::PathBuf;
+
+use super::{Common, bases, choice::Choice};
 use crate::clock::Clock;
 use crate::console::say;
 use crate::error::{Error, Result};
@@ -32,10 +34,9 @@ pub struct Args {
 
 /// True when no run failed and every report was made.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
-    let chosen = args.choice.load()?;
+    let mut chosen = args.choice.load()?;
     let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
-    let check = |(experiment, runs): &(Experiment, Vec<Run>)| run::check(&session, experiment, runs);
-    let expected = chosen.iter().map(check).collect::<Result<Vec<Expected>>>()?;
+    let expected = check(&session, &mut chosen, &args.choice.files, common)?;
     let isolate = args.isolate.then(isolated).transpose()?;
     let options = Options { fail_fast: args.fail_fast, isolate, is_child: args.child };
     let mut fine = true;
@@ -70,6 +71,34 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         }
     }
     Ok(fine)
+}
+
+/// What the stages of every experiment are expected to take. Files that are there to be included, and cannot be run, leave.
+fn check(
+    session: &Session,
+    chosen: &mut Vec<(Experiment, Vec<Run>)>,
+    files: &[PathBuf],
+    common: &Common,
+) -> Result<Vec<Expected>> {
+    let mut expected = Vec::new();
+    for (experiment, runs) in std::mem::take(chosen) {
+        match run::check(session, &experiment, &runs) {
+            Err(fault) if bases::is_base(&experiment.path, &experiment.name, files, common) => {
+                say!("{}", bases::passed_over(&experiment.path, &fault));
+            }
+            Err(fault) => {
+                if files.len() > 1 {
+                    say!("{} cannot be run:", experiment.path.display());
+                }
+                return Err(fault);
+            }
+            Ok(own) => {
+                expected.push(own);
+                chosen.push((experiment, runs));
+            }
+        }
+    }
+    Ok(expected)
 }
 
 /// Prints and writes what the experiment's records say, and what its stages took when some were computed now.

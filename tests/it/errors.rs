@@ -3,4 +3,5 @@
 mod command_line;
 mod experiment_file;
 mod images;
+mod odd_files;
 mod weights;
