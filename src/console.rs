@@ -3,9 +3,21 @@
 use std::fmt::Arguments;
 use std::io::Write as _;
 
-/// A line on standard error; one that cannot be written is lost.
-pub fn line(line: Arguments) {
-    drop(writeln!(std::io::stderr().lock(), "{}", plain(&line.to_string())));
+/// Characters of a line that are shown: a file may have lines of megabytes.
+const SHOWN: usize = 2000;
+
+/// Lines on standard error; what cannot be written is lost.
+pub fn line(text: Arguments) {
+    let text = plain(&text.to_string());
+    let lines: Vec<String> = text.split('\n').map(short).collect();
+    drop(writeln!(std::io::stderr().lock(), "{}", lines.join("\n")));
+}
+
+fn short(line: &str) -> String {
+    match line.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{} …", &line[..end]),
+        None => line.into(),
+    }
 }
 
 /// Text without control characters, which a terminal would obey: names and titles come from files.
