@@ -6,7 +6,7 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`error`], [`clock`], [`memory`], [`random`], [`matrix`] | errors with their help, time and machine, allocation, named streams of draws, rows of numbers |
+//! | [`error`], [`console`], [`clock`], [`memory`], [`random`], [`matrix`] | errors with their help, messages, time and machine, allocation, named streams of draws, rows of numbers |
 //! | [`metrics`] | from scores and truth to numbers; knows no images and no tensors |
 //! | [`spec`] | experiment files: TOML in, typed and resolved runs out, faults that point at the line |
 //! | [`store`] | artifacts on disk: atomic, checksummed, mapped |
@@ -36,6 +36,7 @@ pub mod backbone;
 pub mod bank;
 pub mod cli;
 pub mod clock;
+pub mod console;
 pub mod data;
 pub mod device;
 pub mod embed;

@@ -16,7 +16,7 @@ use crate::spec::{self, Experiment, Run};
 pub(super) struct Choice {
     /// Experiment files
     #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
     /// Only these seeds; others than the file's join it
     #[arg(long, value_delimiter = ',', value_name = "N,…", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seeds: Option<Vec<u64>>,
@@ -42,6 +42,7 @@ impl Choice {
         };
         let mut chosen = self.files.iter().map(load).collect::<Result<Vec<(Experiment, Vec<Run>)>>>()?;
         refuse_namesakes(&chosen)?;
+        refuse_long_names(&chosen)?;
         if let (Some(pattern), true) = (&self.only, chosen.iter().all(|(_, runs)| runs.is_empty())) {
             return Err(no_match(pattern, &chosen));
         }
@@ -94,6 +95,15 @@ fn refuse_namesakes(chosen: &[(Experiment, Vec<Run>)]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// File systems end names at 255 bytes, and temporary files have longer ones.
+fn refuse_long_names(chosen: &[(Experiment, Vec<Run>)]) -> Result<()> {
+    const LONGEST: usize = 200;
+    let Some((long, _)) = chosen.iter().find(|(experiment, _)| experiment.name.len() > LONGEST) else { return Ok(()) };
+    let (file, count) = (long.path.display(), long.name.len());
+    let what = format!("the name of {file} has {count} bytes, and a folder's can have {LONGEST}");
+    Err(Error::usage(what, "give it a shorter `name`"))
 }
 
 fn no_match(pattern: &str, chosen: &[(Experiment, Vec<Run>)]) -> Error {

@@ -5,6 +5,7 @@
 //! Exit codes: 0 done; 1 some runs failed, a report could not be made or a check found something; 2 nothing could start.
 
 pub mod audit;
+mod bases;
 mod choice;
 pub mod data;
 pub mod metrics;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::console::{plain, say};
 use crate::data::Catalog;
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
@@ -83,6 +85,10 @@ enum Command {
     Schema,
 }
 
+/// Where results and artifacts go when nothing else is said.
+const RESULTS: &str = "results";
+const STORE: &str = ".dmad-store";
+
 /// Options of all commands.
 #[derive(Args, Debug)]
 struct Common {
@@ -93,10 +99,10 @@ struct Common {
     #[arg(long, global = true, value_name = "DIR")]
     weights: Option<PathBuf>,
     /// Folder of the results
-    #[arg(long, global = true, value_name = "DIR", default_value = "results")]
+    #[arg(long, global = true, value_name = "DIR", default_value = RESULTS)]
     results: PathBuf,
     /// Folder of cached artifacts: features, banks, neighbours, models
-    #[arg(long, global = true, value_name = "DIR", default_value = ".dmad-store")]
+    #[arg(long, global = true, value_name = "DIR", default_value = STORE)]
     store: PathBuf,
     /// Catalog of datasets [default: ./datasets.toml, else the built-in one]
     #[arg(long, global = true, value_name = "FILE")]
@@ -152,6 +158,26 @@ impl Common {
         }))
     }
 
+    /// The options that say where things are and what computes, as they were given and as a shell takes them.
+    fn given(&self) -> String {
+        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+        let other =
+            |path: &PathBuf, default: &str| (path.as_os_str() != default).then(|| path.to_string_lossy().into());
+        let device = (self.device != DeviceKind::default()).then(|| self.device.name().to_string());
+        let options = [
+            ("data", self.data.as_ref().map(path)),
+            ("weights", self.weights.as_ref().map(path)),
+            ("results", other(&self.results, RESULTS)),
+            ("store", other(&self.store, STORE)),
+            ("datasets", self.datasets.as_ref().map(path)),
+            ("device", device),
+            ("threads", self.threads.map(|threads| threads.to_string())),
+            ("memory", self.memory.map(|bytes| format!("{bytes}B"))),
+        ];
+        let given = options.into_iter().filter_map(|(name, value)| Some(format!(" --{name} {}", quoted(&value?))));
+        given.collect()
+    }
+
     fn data_root(&self) -> PathBuf {
         folder(&self.data, "DMAD_DATA", "data")
     }
@@ -183,9 +209,18 @@ fn folder(given: &Option<PathBuf>, variable: &str, default: &str) -> PathBuf {
     given.clone().or_else(|| std::env::var_os(variable).map(PathBuf::from)).unwrap_or_else(|| default.into())
 }
 
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-./:=,+@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
 /// Writes a result to standard output. A reader that has seen enough (`dmad schema | head`) is no fault.
 fn print(text: &str) -> Result<()> {
-    match writeln!(std::io::stdout().lock(), "{text}") {
+    match writeln!(std::io::stdout().lock(), "{}", plain(text)) {
         Err(fault) if fault.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(Error::io("write to", "standard output")),
     }
@@ -198,7 +233,7 @@ pub fn main() -> ExitCode {
     if let Some(threads) = cli.common.threads
         && let Err(fault) = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()
     {
-        eprintln!("error: cannot start {threads} threads: {fault}");
+        say!("error: cannot start {threads} threads: {fault}");
         return ExitCode::from(2);
     }
     match dispatch(&cli) {
@@ -233,11 +268,11 @@ fn dispatch(cli: &Cli) -> Result<bool> {
 /// Error and help on stderr; faults of TOML files with the line they are on.
 fn print_error(fault: &Error) {
     match fault {
-        Error::Spec(diagnostic) => eprintln!("error: {diagnostic}\n{}", diagnostic.render()),
+        Error::Spec(diagnostic) => say!("error: {diagnostic}\n{}", diagnostic.render()),
         other => {
-            eprintln!("error: {other}");
+            say!("error: {other}");
             if let Some(help) = other.help() {
-                eprintln!("  help: {help}");
+                say!("  help: {help}");
             }
         }
     }

@@ -145,6 +145,11 @@ fn closing(session: &Session, forecast: &Forecast) -> String {
     for fault in missing {
         out += &format!("Missing: {fault}\n");
     }
+    let read = distinct(forecast.runs.iter().map(|run| (&run.spec.dataset, &run.spec.classes)));
+    let unread = read.into_iter().filter_map(|(dataset, classes)| session.index(dataset, classes).ok()?.unread());
+    for note in distinct(unread) {
+        out += &format!("Note: {note}\n");
+    }
     out
 }
 

@@ -9,6 +9,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::{Value as Json, json};
 
 use super::Common;
+use crate::console::say;
 use crate::data::layouts::IMAGE_ENDINGS;
 use crate::error::{Error, Result};
 use crate::run::{self, Prediction, Request, Session};
@@ -75,7 +76,7 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
     } else {
         super::print(csv.trim_end())?;
     }
-    eprintln!("wrote {} and {} heat maps", args.out.join("scores.csv").display(), paths.len());
+    say!("wrote {} and {} heat maps", args.out.join("scores.csv").display(), paths.len());
     Ok(())
 }
 
@@ -133,7 +134,7 @@ fn write(prediction: &Prediction, paths: &[PathBuf], names: &[String], out: &Pat
         csv += &format!("{path},{},{map},{},{}\n", prediction.scores[image], ranges[image].0, ranges[image].1);
     }
     write_atomically(&out.join("scores.csv"), csv.as_bytes())?;
-    eprintln!("colours of all maps: {low} is darkest, {high} is brightest");
+    say!("colours of all maps: {low} is darkest, {high} is brightest");
     Ok(csv)
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::Common;
+use crate::console::say;
 use crate::data::Catalog;
 use crate::error::{Error, Result};
 use crate::paper::Published;
@@ -35,7 +36,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         let recorded = match read(target, common) {
             // One of several that cannot be read keeps nobody from the others.
             Err(fault) if args.targets.len() > 1 => {
-                eprintln!("{}: {fault}", target.display());
+                say!("{}: {fault}", target.display());
                 fine = false;
                 continue;
             }
@@ -43,15 +44,17 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         };
         record::rebuild_views(&recorded.folder, &recorded.experiment)?;
         for path in show(&recorded, json)? {
-            eprintln!("wrote {}", path.display());
+            say!("wrote {}", path.display());
         }
         stale(&recorded);
         if !recorded.others.is_empty() {
             let (count, folder) = (recorded.others.len(), recorded.folder.join("runs"));
             let what = format!("{count} recorded runs of other settings are not shown ({})", folder.display());
-            eprintln!("{what}; `dmad run` makes what is declared now");
+            say!("{what}; `dmad run` makes what is declared now");
         }
-        fine &= recorded.missing.is_empty() && recorded.metrics.iter().all(|row| row.status == "ok");
+        fine &= recorded.missing.is_empty()
+            && recorded.refused.is_empty()
+            && recorded.metrics.iter().all(|row| row.status == "ok");
     }
     Ok(fine)
 }
@@ -60,6 +63,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
 /// recorded, and runs may have been added: these count as missing.
 pub(super) fn read(target: &Path, common: &Common) -> Result<Recorded> {
     let mut recorded = record::read_experiment(&folder(target, common)?, &report::kinds())?;
+    refused(&recorded);
     if target.is_file() {
         let declared = spec::load(target, &report::kinds(), &[])?;
         let known: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.id.clone()).collect();
@@ -79,6 +83,13 @@ pub(super) fn read(target: &Path, common: &Common) -> Result<Recorded> {
     Ok(recorded)
 }
 
+/// Names the records that are not shown because they cannot be trusted.
+pub(super) fn refused(recorded: &Recorded) {
+    for fault in &recorded.refused {
+        say!("not readable, so not shown: {fault}\n  help: {}", fault.help().unwrap_or_default());
+    }
+}
+
 /// Prints what an experiment's records say, writes it below its folder, and returns the paths.
 pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
     let tables = report::tables(recorded)?;
@@ -86,7 +97,7 @@ pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
     let mut paths = report::write(recorded, &tables, &claims)?;
     let figures = report::draw_figures(recorded)?;
     paths.extend(report::write_figures(recorded, &figures)?);
-    figures.missing.iter().for_each(|what| eprintln!("{what}"));
+    figures.missing.iter().for_each(|what| say!("{what}"));
     if json {
         super::print(&as_json(recorded, &claims))?;
     } else {
@@ -105,7 +116,7 @@ pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
         // Tables and figures do not depend on what could be held against the printed ones; `dmad verdict` insists.
         false => match report::verdicts::compare(recorded, paper, table, tolerances) {
             Err(fault @ Error::Usage { .. }) => {
-                eprintln!("no verdicts: {fault}");
+                say!("no verdicts: {fault}");
                 Vec::new()
             }
             verdicts => verdicts?,
@@ -144,7 +155,7 @@ fn stale(recorded: &Recorded) {
         let changed = run.stages.iter().find(|stage| run::is_outdated(&stage.kind, &stage.method, stage.version));
         if let Some(stage) = changed {
             let (id, variant) = (&run.id, &run.spec.variant);
-            eprintln!("stale: {id} ({variant}): the code of `{}` has changed; `dmad run` does it again", stage.kind);
+            say!("stale: {id} ({variant}): the code of `{}` has changed; `dmad run` does it again", stage.kind);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! `dmad run`: train, evaluate, record, print the tables.
 
-use super::{Common, choice::Choice};
+use std::path::PathBuf;
+
+use super::{Common, bases, choice::Choice};
 use crate::clock::Clock;
+use crate::console::say;
 use crate::error::{Error, Result};
 use crate::run::{Expected, Failure, Isolate, Options, Session, Summary};
 use crate::spec::{Experiment, Run};
@@ -31,10 +34,9 @@ pub struct Args {
 
 /// True when no run failed and every report was made.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
-    let chosen = args.choice.load()?;
+    let mut chosen = args.choice.load()?;
     let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
-    let check = |(experiment, runs): &(Experiment, Vec<Run>)| run::check(&session, experiment, runs);
-    let expected = chosen.iter().map(check).collect::<Result<Vec<Expected>>>()?;
+    let expected = check(&session, &mut chosen, &args.choice.files, common)?;
     let isolate = args.isolate.then(isolated).transpose()?;
     let options = Options { fail_fast: args.fail_fast, isolate, is_child: args.child };
     let mut fine = true;
@@ -59,7 +61,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             None if runs.is_empty() => Ok(()),
             None => show(experiment, summary.done > 0, common, json),
         };
-        say(experiment, &summary, clock.wall_seconds(), common);
+        tell(experiment, &summary, clock.wall_seconds(), common);
         if let Err(fault) = shown {
             unreported(experiment, &fault);
             fine = false;
@@ -71,9 +73,38 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     Ok(fine)
 }
 
+/// What the stages of every experiment are expected to take. Files that are there to be included, and cannot be run, leave.
+fn check(
+    session: &Session,
+    chosen: &mut Vec<(Experiment, Vec<Run>)>,
+    files: &[PathBuf],
+    common: &Common,
+) -> Result<Vec<Expected>> {
+    let mut expected = Vec::new();
+    for (experiment, runs) in std::mem::take(chosen) {
+        match run::check(session, &experiment, &runs) {
+            Err(fault) if bases::is_base(&experiment.path, &experiment.name, files, common) => {
+                say!("{}", bases::passed_over(&experiment.path, &fault));
+            }
+            Err(fault) => {
+                if files.len() > 1 {
+                    say!("{} cannot be run:", experiment.path.display());
+                }
+                return Err(fault);
+            }
+            Ok(own) => {
+                expected.push(own);
+                chosen.push((experiment, runs));
+            }
+        }
+    }
+    Ok(expected)
+}
+
 /// Prints and writes what the experiment's records say, and what its stages took when some were computed now.
 fn show(experiment: &Experiment, computed: bool, common: &Common, json: bool) -> Result<()> {
     let recorded = record::read_experiment(&common.results.join(&experiment.name), &experiment.kinds)?;
+    super::report::refused(&recorded);
     super::report::show(&recorded, json)?;
     if !json && computed {
         super::print(&report::stage_costs(&recorded))?;
@@ -85,7 +116,7 @@ fn show(experiment: &Experiment, computed: bool, common: &Common, json: bool) ->
 fn unreported(experiment: &Experiment, fault: &Error) {
     super::print_error(fault);
     let file = experiment.path.display();
-    eprintln!("  the runs of {} stay recorded; its report is made by `dmad report {file}`", experiment.name);
+    say!("  the runs of {} stay recorded; its report is made by `dmad report {file}`", experiment.name);
 }
 
 /// This program with these arguments, once for every run.
@@ -104,9 +135,9 @@ fn isolated() -> Result<Isolate> {
     Ok(Isolate { program, arguments })
 }
 
-fn say(experiment: &Experiment, summary: &Summary, seconds: f64, common: &Common) {
+fn tell(experiment: &Experiment, summary: &Summary, seconds: f64, common: &Common) {
     let folder = common.results.join(&experiment.name);
-    eprintln!(
+    say!(
         "{}: {} runs done, {} were up to date, {} failed, in {}; recorded in {}",
         experiment.name,
         summary.done,
@@ -116,13 +147,14 @@ fn say(experiment: &Experiment, summary: &Summary, seconds: f64, common: &Common
         folder.display()
     );
     for (id, variant, why) in &summary.stale {
-        eprintln!("  was stale: {id} ({variant}): {why}");
+        say!("  was stale: {id} ({variant}): {why}");
     }
     for Failure { run, variant, seed, message } in &summary.failed {
-        eprintln!("  failed: {run} ({variant}): {message}");
-        eprintln!("    again: dmad run {} --seeds {seed} --only {run}", experiment.path.display());
+        say!("  failed: {run} ({variant}): {message}");
+        let file = super::quoted(&experiment.path.to_string_lossy());
+        say!("    again: dmad run {file} --seeds {seed} --only {run}{}", common.given());
     }
     if summary.skipped > 0 {
-        eprintln!("  {} runs were not begun after the failure (--fail-fast)", summary.skipped);
+        say!("  {} runs were not begun after the failure (--fail-fast)", summary.skipped);
     }
 }

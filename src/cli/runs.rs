@@ -63,7 +63,11 @@ fn list(targets: &[PathBuf], common: &Common, as_json: bool) -> Result<bool> {
     let (mut rows, mut fine) = (Vec::new(), true);
     for folder in folders {
         match record::read_experiment(&folder, &report::kinds()) {
-            Ok(recorded) => rows.extend(recorded.runs.iter().map(|run| summary(&recorded, run))),
+            Ok(recorded) => {
+                super::report::refused(&recorded);
+                fine &= recorded.refused.is_empty();
+                rows.extend(recorded.runs.iter().map(|run| summary(&recorded, run)));
+            }
             Err(fault) => {
                 super::print_error(&fault);
                 fine = false;

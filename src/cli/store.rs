@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
 
-use super::Common;
+use super::{Common, bases};
+use crate::console::say;
 use crate::error::{Error, Result};
 use crate::run::{self, Progress, Session};
 use crate::store::{Garbage, Store};
@@ -124,6 +125,10 @@ fn needed(files: &[PathBuf], common: &Common) -> Result<BTreeSet<(String, String
         let experiment = spec::load(file, &kinds, &[])?;
         let forecast = run::forecast(&session, &experiment, &experiment.runs);
         if let Some(fault) = forecast.runs.iter().find_map(|run| run.fault.as_ref()) {
+            if bases::is_base(file, &experiment.name, files, common) {
+                say!("{}", bases::passed_over(file, fault));
+                continue;
+            }
             let what = format!("{} cannot be planned: {fault}", file.display());
             return Err(Error::usage(what, "leave it out only if its artifacts may go"));
         }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::Common;
+use crate::console::say;
 use crate::data::Catalog;
 use crate::error::Result;
 use crate::paper::Published;
@@ -66,7 +67,7 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     for target in &args.targets {
         match board(target, args, common, paper)? {
             Some(board) => boards.push(board),
-            None => eprintln!("{}: reproduces no table of the paper, passed over", target.display()),
+            None => say!("{}: reproduces no table of the paper, passed over", target.display()),
         }
     }
     if json {

@@ -55,6 +55,7 @@ pub fn decode(path: &Path) -> Result<Pixels> {
 
 /// Width and height from the header alone, with the errors of [`decode`] that it shows.
 pub fn size(path: &Path) -> Result<(usize, usize)> {
+    refuse_pipe(path)?;
     // Not `ImageReader::open`, which would believe the ending of the name.
     let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
     let reader =
@@ -69,6 +70,7 @@ pub fn size(path: &Path) -> Result<(usize, usize)> {
 
 /// Decodes without changing depth or colour.
 pub(crate) fn decode_raw(path: &Path) -> Result<DynamicImage> {
+    refuse_pipe(path)?;
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     let Ok(format) = image::guess_format(&bytes) else {
         return Err(not_an_image(path, bytes.is_empty()));
@@ -89,6 +91,13 @@ pub(crate) fn decode_raw(path: &Path) -> Result<DynamicImage> {
     limits.max_alloc = Some(MAX_ALLOCATION_BYTES);
     reader.limits(limits);
     reader.decode().map_err(|e| undecodable(path, &e))
+}
+
+/// Whoever opens a pipe or a device may wait without end.
+fn refuse_pipe(path: &Path) -> Result<()> {
+    let kind = std::fs::metadata(path).map_err(Error::io("open", path))?.file_type();
+    let what = "neither a file nor a link to one, but a pipe, a device or a folder";
+    if kind.is_file() { Ok(()) } else { Err(Error::data(path, what, "put an image there, or remove it")) }
 }
 
 fn not_an_image(path: &Path, is_empty: bool) -> Error {

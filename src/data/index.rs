@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 /// Name of the folder and label of images without a defect.
 pub const GOOD: &str = "good";
 
+/// Endings of image files that are not read, in lower case.
+const UNREAD_ENDINGS: [&str; 12] =
+    ["webp", "gif", "avif", "heic", "jp2", "jxl", "ppm", "pgm", "pnm", "tga", "exr", "jfif"];
+
 /// One image of the generator; equal drawings give equal pixels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawing {
@@ -128,6 +132,19 @@ impl Index {
             test_good: sum.test_good + class.test_good,
             test_bad: sum.test_bad + class.test_bad,
         })
+    }
+
+    /// What is to be said of images that are passed over because their format is not read.
+    pub fn unread(&self) -> Option<String> {
+        let ending = |path: &&PathBuf| path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let unread: Vec<&PathBuf> =
+            self.skipped.iter().filter(|path| UNREAD_ENDINGS.contains(&ending(path).as_str())).collect();
+        let first = unread.first()?.display();
+        let count = unread.len();
+        Some(format!(
+            "{}: {count} images are passed over, since their format is not read, such as {first}",
+            self.dataset
+        ))
     }
 
     /// The class called `name`.

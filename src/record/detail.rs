@@ -28,7 +28,7 @@ impl RecordedRun {
     pub fn patch_scores(&self, class: &str) -> Result<([usize; 3], Vec<f32>)> {
         let path = self.file("scores.safetensors");
         let damaged = |what: String| damaged(&path, what);
-        let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+        let bytes = self.bytes("scores.safetensors")?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(format!("not a file of tensors ({e})")))?;
         let tensor = file.tensor(class).map_err(|e| damaged(format!("no scores of class `{class}` ({e})")))?;
         match (tensor.shape(), tensor.dtype()) {

@@ -6,7 +6,7 @@ use polars::prelude::*;
 
 use super::ImageRow;
 use super::read::damaged;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 macro_rules! record {
     ($($(#[$about:meta])* $name:ident: $type:ty as $column:ident,)*) => {
@@ -122,7 +122,8 @@ pub fn csv_bytes(frame: &mut DataFrame) -> Result<Vec<u8>, PolarsError> {
     Ok(bytes)
 }
 
-pub fn read_parquet(path: &Path) -> Result<DataFrame> {
-    let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
-    ParquetReader::new(file).finish().map_err(|fault| damaged(path, format!("not readable as Parquet ({fault})")))
+/// A frame from the bytes of the file at `path`.
+pub fn read_parquet(bytes: Vec<u8>, path: &Path) -> Result<DataFrame> {
+    let reader = ParquetReader::new(std::io::Cursor::new(bytes));
+    reader.finish().map_err(|fault| damaged(path, format!("not readable as Parquet ({fault})")))
 }

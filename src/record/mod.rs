@@ -8,6 +8,7 @@ mod find;
 mod frames;
 mod provenance;
 mod read;
+mod seal;
 mod write;
 
 use serde::{Deserialize, Serialize};
@@ -20,10 +21,11 @@ pub use find::{experiments, find_run};
 pub use frames::MetricRecord;
 pub use provenance::{Cost, Provenance, StageLog};
 pub use read::{Recorded, RecordedRun, read_experiment};
+pub use seal::seal;
 pub use write::{MEAN, Record, RunFolder, Standing, rebuild_views, write, write_experiment, write_failure};
 
 /// Version of the record's files; part of every record's key.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Version of [`Results`] as JSON, which the store keeps: part of the key of every stage that writes it, so that another
 /// form is made again and not misread.

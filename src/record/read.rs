@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::frames::{MetricRecord, image_rows, metric_rows, read_parquet};
 use super::write::{DECLARED, FILES, RunFolder};
-use super::{Cost, ImageRow, StageLog, VERSION};
+use super::{Cost, ImageRow, StageLog};
 use crate::error::{Error, Result};
 use crate::methods::Scoring;
 use crate::spec::{Experiment, Kinds, RunSpec, difference, id_of, load_recorded, to_json};
@@ -21,8 +21,10 @@ pub struct Recorded {
     pub runs: Vec<RecordedRun>,
     /// Rows of all recorded runs, in the experiment's order.
     pub metrics: Vec<MetricRecord>,
-    /// Runs that are declared but not recorded.
+    /// Runs that are declared but not recorded, or whose record is refused.
     pub missing: Vec<String>,
+    /// Why records are refused: damaged, of another format, under a wrong name. `run` makes those that are declared again.
+    pub refused: Vec<Error>,
     /// Runs that are recorded and no longer declared: the experiment's settings, or the program's defaults, were others.
     pub others: Vec<String>,
 }
@@ -76,7 +78,7 @@ impl RecordedRun {
             return Ok(rows);
         }
         let path = self.folder.file("images.parquet");
-        let rows = image_rows(&read_parquet(&path)?, &path, &self.id)?;
+        let rows = image_rows(&read_parquet(self.bytes("images.parquet")?, &path)?, &path, &self.id)?;
         let mut known = BTreeSet::new();
         if let Some(twice) = rows.iter().find(|row| !known.insert((&row.class, &row.path))) {
             return Err(damaged(&path, format!("image {} of class {} is there twice", twice.path, twice.class)));
@@ -98,6 +100,11 @@ impl RecordedRun {
         self.folder.file(name)
     }
 
+    /// The bytes of a file of the record, once their checksum has been compared.
+    pub(super) fn bytes(&self, name: &str) -> Result<Vec<u8>> {
+        self.folder.bytes(&self.toml, name)
+    }
+
     /// A value of `run.toml`, such as `["provenance", "device"]`.
     pub fn value(&self, path: &[&str]) -> Option<&toml::Value> {
         value(&self.toml, path)
@@ -111,17 +118,17 @@ pub(super) fn value<'a>(table: &'a toml::Table, path: &[&str]) -> Option<&'a tom
 }
 
 pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Error {
-    Error::store(path, what, "remove the run's folder and run again")
+    Error::store(path, what, "run again: the record is made anew")
 }
 
 /// Reads the records in `folder` (`results/<experiment>`).
 ///
 /// # Errors
-/// A folder without experiment or without any recorded run; a record of another version of the format, that is damaged,
-/// lacks one of its files, or is there twice.
+/// A folder without experiment, or without any recorded run that is not refused.
 pub fn read_experiment(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
-    let there = refuse_strangers(folder)?;
+    let (there, strangers) = refuse_strangers(folder);
     let mut recorded = read(folder, kinds, &|_| true)?;
+    recorded.refused.extend(strangers);
     let declared: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.id.clone()).collect();
     recorded.others = there.into_iter().filter(|id| !declared.contains(id)).collect();
     Ok(recorded)
@@ -139,22 +146,28 @@ fn read(folder: &Path, kinds: &Kinds, wanted: &dyn Fn(&str) -> bool) -> Result<R
         return Err(Error::store(folder, what, "name a folder below results/, or run the experiment first"));
     }
     let experiment = load_recorded(&copy, declared(&folder.join(DECLARED))?, kinds)?;
-    let (runs, metrics, missing, others) = Default::default();
-    let mut recorded = Recorded { folder: folder.into(), experiment, runs, metrics, missing, others };
+    let (runs, metrics, missing, refused, others) = Default::default();
+    let mut recorded = Recorded { folder: folder.into(), experiment, runs, metrics, missing, refused, others };
     for run in &recorded.experiment.runs {
         let id = run.id.clone();
         if !wanted(&id) {
             continue;
         }
-        match read_run(RunFolder::new(folder, &id), &id, run)? {
-            Some((run, metrics)) => {
+        match read_run(RunFolder::new(folder, &id), &id, run) {
+            Ok(Some((run, metrics))) => {
                 recorded.metrics.extend(metrics);
                 recorded.runs.push(run);
+                continue;
             }
-            None => recorded.missing.push(id),
+            Ok(None) => {}
+            Err(fault) => recorded.refused.push(fault),
         }
+        recorded.missing.push(id);
     }
     if recorded.runs.is_empty() {
+        if !recorded.refused.is_empty() {
+            return Err(recorded.refused.swap_remove(0));
+        }
         let what = match recorded.missing.len() {
             0 => "the experiment no longer declares that run, whose settings are in its run.toml".into(),
             count => format!("none of the {count} runs of the experiment is recorded"),
@@ -183,12 +196,12 @@ fn declared(path: &Path) -> Result<Vec<RunSpec>> {
     text.lines().map(read).collect()
 }
 
-/// A folder that holds another run than its name says is a copy, and nobody can tell which of the two is meant. Folders
-/// of runs that the experiment no longer declares do no harm. Returns the ids of all runs that are there.
-fn refuse_strangers(folder: &Path) -> Result<Vec<String>> {
-    let mut there = Vec::new();
+/// The ids of all runs that are there, and what is said of folders that hold another run than their name says: copies,
+/// which are not read. Folders of runs that the experiment no longer declares do no harm.
+fn refuse_strangers(folder: &Path) -> (Vec<String>, Vec<Error>) {
+    let (mut there, mut strangers) = (Vec::new(), Vec::new());
     let runs = folder.join("runs");
-    let Ok(entries) = std::fs::read_dir(&runs) else { return Ok(there) };
+    let Ok(entries) = std::fs::read_dir(&runs) else { return (there, strangers) };
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
     for path in paths {
@@ -198,23 +211,16 @@ fn refuse_strangers(folder: &Path) -> Result<Vec<String>> {
         let own = table.as_ref().and_then(|table| table.get("run")?.as_str());
         if let Some(own) = own.filter(|own| *own != name) {
             let what = format!("holds run {own}, so that run is there twice or under a wrong name");
-            return Err(Error::store(&path, what, "remove the folder that does not belong there"));
+            strangers.push(Error::store(&path, what, "remove the folder that does not belong there"));
         }
         there.extend(own.map(str::to_string));
     }
-    Ok(there)
+    (there, strangers)
 }
 
 fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(RecordedRun, Vec<MetricRecord>)>> {
     let path = folder.file("run.toml");
-    let Some(text) = text_of(&path)? else { return Ok(None) };
-    let table: toml::Table = text.parse().map_err(|fault| damaged(&path, format!("not a run record ({fault})")))?;
-    let version = table.get("record").and_then(toml::Value::as_integer);
-    if version != Some(i64::from(VERSION)) {
-        let found = version.map_or("unknown".into(), |version| version.to_string());
-        let what = format!("the record has format {found}, this program's is {VERSION}; the two are not mixed");
-        return Err(damaged(&path, what));
-    }
+    let Some(table) = folder.table()? else { return Ok(None) };
     let identity = table.get("identity").and_then(|identity| serde_json::to_value(identity).ok());
     // Keys that are newer than the record are not in it: what it does say must be what is declared.
     let written: Option<RunSpec> = table.get("spec").and_then(|spec| spec.clone().try_into().ok());
@@ -227,11 +233,9 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
         Some("error") => Some(value(&table, &["error"]).and_then(|e| e.as_str()).unwrap_or("without a message").into()),
         other => return Err(damaged(&path, format!("the record has status {other:?}"))),
     };
-    let needed: &[&str] = if failure.is_some() { &["metrics.parquet"] } else { &FILES };
-    if let Some(name) = needed.iter().find(|name| !folder.file(name).is_file()) {
-        return Err(damaged(&folder.file(name), "is missing, so the run's record is not whole"));
-    }
-    let metrics = read_metrics(&folder.file("metrics.parquet"), id)?;
+    folder.check(&table, if failure.is_some() { &["metrics.parquet"] } else { &FILES })?;
+    let metrics = read_metrics(folder.bytes(&table, "metrics.parquet")?, &folder.file("metrics.parquet"), id)?;
+    let stages = if failure.is_some() { Vec::new() } else { stages(&folder, &table)? };
     let told = |name: &str| value(&table, &["provenance", name]);
     let text = |name: &str| told(name).and_then(toml::Value::as_str).unwrap_or_default().to_string();
     let labels = told("labels").and_then(toml::Value::as_array);
@@ -243,7 +247,7 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
         dataset_digest: text("dataset_digest"),
         weights_digest: text("weights_digest"),
         cost: told("cost").and_then(|cost| cost.clone().try_into().ok()),
-        stages: stages(&folder.file("log.jsonl"))?,
+        stages,
         toml: table,
         folder,
         images: OnceLock::new(),
@@ -251,8 +255,8 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
     Ok(Some((run, metrics)))
 }
 
-fn read_metrics(path: &Path, id: &str) -> Result<Vec<MetricRecord>> {
-    let rows = metric_rows(&read_parquet(path)?, path)?;
+fn read_metrics(bytes: Vec<u8>, path: &Path, id: &str) -> Result<Vec<MetricRecord>> {
+    let rows = metric_rows(&read_parquet(bytes, path)?, path)?;
     let mut known = BTreeSet::new();
     for row in &rows {
         if row.run != id {
@@ -271,18 +275,10 @@ fn read_metrics(path: &Path, id: &str) -> Result<Vec<MetricRecord>> {
     Ok(rows)
 }
 
-/// The stages of a run, from its log; a failed run has none.
-fn stages(path: &Path) -> Result<Vec<StageLog>> {
-    let text = text_of(path)?.unwrap_or_default();
-    let damaged = |fault| damaged(path, format!("not a log of stages ({fault})"));
-    let read = |line| serde_json::from_str(line).map_err(damaged);
-    text.lines().filter(|line| !line.is_empty()).map(read).collect()
-}
-
-/// The text of a file; `None` where there is none. One that is there and cannot be read is no gap.
-fn text_of(path: &Path) -> Result<Option<String>> {
-    match std::fs::read_to_string(path) {
-        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        text => text.map(Some).map_err(Error::io("read", path)),
-    }
+/// The stages of a finished run, from its log.
+fn stages(folder: &RunFolder, table: &toml::Table) -> Result<Vec<StageLog>> {
+    let bytes = folder.bytes(table, "log.jsonl")?;
+    let damaged = |fault| damaged(&folder.file("log.jsonl"), format!("not a log of stages ({fault})"));
+    let lines = bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).map_err(damaged)).collect()
 }

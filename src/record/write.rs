@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use super::frames::{MetricRecord, csv_bytes, image_frame, metric_frame, metric_rows, parquet_bytes, read_parquet};
 use super::provenance::{Provenance, machine};
 use super::read::value;
+use super::seal::{checksum, seal};
 use super::{MetricRow, Results, VERSION};
 use crate::error::{Error, Result};
 use crate::methods::Scoring;
@@ -65,16 +66,22 @@ impl RunFolder {
     }
 
     /// How the record in it stands to what a run would do today: a record is current when it was made from the same
-    /// stages, and all its files are there.
+    /// stages, and all its files are there as they were written.
     pub fn standing(&self, key: &str, dataset_digest: &str, weights_digest: &str) -> Standing {
-        let Ok(text) = std::fs::read_to_string(self.file("run.toml")) else { return Standing::Absent };
-        let Ok(table) = text.parse::<toml::Table>() else { return Standing::Stale("its run.toml is damaged") };
+        let table = match self.table() {
+            Ok(Some(table)) => table,
+            Ok(None) => return Standing::Absent,
+            Err(_) => return Standing::Stale("its run.toml is damaged or of another format"),
+        };
         let text = |path: &[&str]| value(&table, path)?.as_str();
-        let complete = FILES.iter().all(|file| self.file(file).is_file());
+        let gone = || FILES.iter().any(|file| !self.file(file).is_file());
         match text(&["status"]) {
             Some("error") => Standing::Failed,
-            _ if text(&["key"]) == Some(key) && complete => Standing::Current,
-            _ if text(&["key"]) == Some(key) => Standing::Stale("some of its files are gone"),
+            _ if text(&["key"]) == Some(key) && gone() => Standing::Stale("some of its files are gone"),
+            _ if text(&["key"]) == Some(key) && self.check(&table, &FILES).is_err() => {
+                Standing::Stale("some of its files are damaged")
+            }
+            _ if text(&["key"]) == Some(key) => Standing::Current,
             _ if text(&["provenance", "dataset_digest"]) != Some(dataset_digest) => {
                 Standing::Stale("its images have changed")
             }
@@ -110,12 +117,13 @@ pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
         rows.extend(class.metrics.iter().map(|metric| metric_record(&base, &class.name, metric)));
     }
     rows.extend(results.means.iter().map(|metric| metric_record(&base, MEAN, metric)));
-    write_frame(&folder.file("metrics.parquet"), metric_frame(&rows), parquet_bytes)?;
+    let mut files = Files::new(folder);
+    files.frame("metrics.parquet", metric_frame(&rows))?;
     let images: Vec<_> = results.classes.iter().flat_map(|class| &class.images).collect();
-    write_frame(&folder.file("images.parquet"), image_frame(&base.run, &images), parquet_bytes)?;
-    write_scores(folder, record)?;
-    write_models(folder, record.models, results.epoch)?;
-    write_log(folder, record.provenance)?;
+    files.frame("images.parquet", image_frame(&base.run, &images))?;
+    write_scores(&mut files, record)?;
+    write_models(&mut files, record.models, results.epoch)?;
+    write_log(&mut files, record.provenance)?;
     // TOML has no null, and JSON no NaN: an epoch without value is a word.
     let curve = results.curve.iter().map(|value| value.map_or(json!("undefined"), Json::from));
     let class = results.classes.iter().map(|class| {
@@ -124,7 +132,7 @@ pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
     });
     let rest = json!({
         "status": "ok", "epoch": results.epoch, "scoring": record.scoring, "curve": curve.collect::<Vec<_>>(),
-        "provenance": record.provenance, "class": class.collect::<Vec<_>>(),
+        "provenance": record.provenance, "class": class.collect::<Vec<_>>(), "files": files.sums,
     });
     write_run_toml(folder, record.experiment, record.run, record.key, rest)
 }
@@ -157,8 +165,10 @@ pub fn write_failure(
         ..base_row(&experiment.name, &run.spec)
     };
     let rows = MetricName::ALL.map(row);
-    write_frame(&folder.file("metrics.parquet"), metric_frame(&rows), parquet_bytes)?;
-    let rest = json!({ "status": "error", "error": message, "help": help.unwrap_or_default() });
+    let mut files = Files::new(folder);
+    files.frame("metrics.parquet", metric_frame(&rows))?;
+    let help = help.unwrap_or_default();
+    let rest = json!({ "status": "error", "error": message, "help": help, "files": files.sums });
     write_run_toml(folder, experiment, run, "", rest)
 }
 
@@ -203,8 +213,40 @@ fn write_frame(path: &Path, frame: Result<DataFrame, PolarsError>, bytes: Bytes)
     write_atomically(path, &frame.and_then(|mut frame| bytes(&mut frame)).map_err(unmade(path))?)
 }
 
+/// The files of a record as they are written, with their checksums.
+struct Files<'a> {
+    folder: &'a RunFolder,
+    sums: BTreeMap<&'static str, String>,
+}
+
+impl<'a> Files<'a> {
+    fn new(folder: &'a RunFolder) -> Self {
+        Files { folder, sums: BTreeMap::new() }
+    }
+
+    fn write(&mut self, name: &'static str, bytes: &[u8]) -> Result<()> {
+        self.sums.insert(name, checksum(bytes));
+        write_atomically(&self.folder.file(name), bytes)
+    }
+
+    fn frame(&mut self, name: &'static str, frame: Result<DataFrame, PolarsError>) -> Result<()> {
+        let bytes = frame.and_then(|mut frame| parquet_bytes(&mut frame));
+        self.write(name, &bytes.map_err(unmade(&self.folder.file(name)))?)
+    }
+
+    fn tensors(&mut self, name: &'static str, tensors: BTreeMap<String, (Vec<usize>, &[f32])>) -> Result<()> {
+        let path = self.folder.file(name);
+        let mut views = Vec::new();
+        for (name, (shape, values)) in tensors {
+            let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values)).map_err(unmade(&path))?;
+            views.push((name, view));
+        }
+        self.write(name, &safetensors::serialize(views, None).map_err(unmade(&path))?)
+    }
+}
+
 /// Raw patch scores of the epoch that counts, one tensor per class: images × rows × columns.
-fn write_scores(folder: &RunFolder, record: &Record) -> Result<()> {
+fn write_scores(files: &mut Files, record: &Record) -> Result<()> {
     let (height, width) = record.grid;
     let mut tensors = BTreeMap::new();
     for (class, artifact) in record.results.classes.iter().zip(record.scores) {
@@ -212,11 +254,11 @@ fn write_scores(folder: &RunFolder, record: &Record) -> Result<()> {
         let epoch = &artifact.f32("scores")?[record.results.epoch * values..][..values];
         tensors.insert(class.name.clone(), (vec![class.images.len(), height, width], epoch));
     }
-    write_tensors(&folder.file("scores.safetensors"), tensors)
+    files.tensors("scores.safetensors", tensors)
 }
 
 /// The trained model of the evaluated epoch. Names start with the model's number (one per class in `per_class`).
-fn write_models(folder: &RunFolder, models: &[Arc<Artifact>], epoch: usize) -> Result<()> {
+fn write_models(files: &mut Files, models: &[Arc<Artifact>], epoch: usize) -> Result<()> {
     if models.is_empty() {
         return Ok(());
     }
@@ -229,22 +271,13 @@ fn write_models(folder: &RunFolder, models: &[Arc<Artifact>], epoch: usize) -> R
             }
         }
     }
-    write_tensors(&folder.file("model.safetensors"), tensors)
-}
-
-fn write_tensors(path: &Path, tensors: BTreeMap<String, (Vec<usize>, &[f32])>) -> Result<()> {
-    let mut views = Vec::new();
-    for (name, (shape, values)) in tensors {
-        let view = TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(values)).map_err(unmade(path))?;
-        views.push((name, view));
-    }
-    write_atomically(path, &safetensors::serialize(views, None).map_err(unmade(path))?)
+    files.tensors("model.safetensors", tensors)
 }
 
 /// One JSON line per stage.
-fn write_log(folder: &RunFolder, provenance: &Provenance) -> Result<()> {
+fn write_log(files: &mut Files, provenance: &Provenance) -> Result<()> {
     let lines: Vec<String> = provenance.stages.iter().filter_map(|stage| serde_json::to_string(stage).ok()).collect();
-    write_atomically(&folder.file("log.jsonl"), (lines.join("\n") + "\n").as_bytes())
+    files.write("log.jsonl", (lines.join("\n") + "\n").as_bytes())
 }
 
 fn write_run_toml(folder: &RunFolder, experiment: &Experiment, run: &Run, key: &str, rest: Json) -> Result<()> {
@@ -262,7 +295,7 @@ fn write_run_toml(folder: &RunFolder, experiment: &Experiment, run: &Run, key: &
         }
     }
     let text = toml::to_string(&json).unwrap_or_else(|fault| unreachable!("a record is plain data: {fault}"));
-    write_atomically(&folder.file("run.toml"), text.as_bytes())
+    write_atomically(&folder.file("run.toml"), seal(&text).as_bytes())
 }
 
 /// Leaves what an experiment declares: `experiment.toml` with all defaults filled in, and `runs.jsonl` with its runs, from
@@ -280,26 +313,17 @@ pub fn write_experiment(folder: &Path, experiment: &Experiment) -> Result<()> {
 /// The file of declared runs: one JSON object per line.
 pub(super) const DECLARED: &str = "runs.jsonl";
 
-/// Rebuilds the experiment's views from its runs' folders, in the experiment's order of runs.
+/// Rebuilds the experiment's views from its runs' folders, in the experiment's order of runs. A record that is damaged or of
+/// another format is passed over: whoever reads the records names it.
 pub fn rebuild_views<R: AsRef<RunSpec>>(folder: &Path, experiment: &Experiment<R>) -> Result<()> {
     let (mut metrics, mut images): (Vec<MetricRecord>, Option<DataFrame>) = Default::default();
     for run in &experiment.runs {
-        let own = RunFolder::new(folder, &run.as_ref().id);
-        if !own.file("run.toml").is_file() {
-            continue;
-        }
-        let path = own.file("metrics.parquet");
-        if path.is_file() {
-            metrics.extend(metric_rows(&read_parquet(&path)?, &path)?);
-        }
-        let path = own.file("images.parquet");
-        if path.is_file() {
-            let frame = read_parquet(&path)?;
-            images = Some(match images {
-                None => frame,
-                Some(all) => all.vstack(&frame).map_err(unmade(&path))?,
-            });
-        }
+        let Ok(Some((rows, frame))) = rows(&RunFolder::new(folder, &run.as_ref().id)) else { continue };
+        metrics.extend(rows);
+        images = match (images, frame) {
+            (Some(all), Some(frame)) => Some(all.vstack(&frame).map_err(unmade(folder))?),
+            (images, frame) => images.or(frame),
+        };
     }
     write_frame(&folder.join("metrics.parquet"), metric_frame(&metrics), parquet_bytes)?;
     write_frame(&folder.join("metrics.csv"), metric_frame(&metrics), csv_bytes)?;
@@ -307,4 +331,13 @@ pub fn rebuild_views<R: AsRef<RunSpec>>(folder: &Path, experiment: &Experiment<R
         Some(images) => write_frame(&folder.join("images.parquet"), Ok(images), parquet_bytes),
         None => remove(&folder.join("images.parquet")),
     }
+}
+
+/// The rows of a recorded run, and the frame of its images where it did not fail.
+fn rows(own: &RunFolder) -> Result<Option<(Vec<MetricRecord>, Option<DataFrame>)>> {
+    let Some(table) = own.table()? else { return Ok(None) };
+    let frame = |name: &str| read_parquet(own.bytes(&table, name)?, &own.file(name));
+    let rows = metric_rows(&frame("metrics.parquet")?, &own.file("metrics.parquet"))?;
+    let failed = value(&table, &["error"]).is_some();
+    Ok(Some((rows, if failed { None } else { Some(frame("images.parquet")?) })))
 }

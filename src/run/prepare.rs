@@ -1,9 +1,11 @@
 //! From a run to its inputs: dataset, split, feature stages. Nothing is computed here but digests.
 
+use std::collections::BTreeSet;
+
 use super::extract::Extract;
 use super::session::Session;
 use crate::backbone::Architecture;
-use crate::data::{Image, Labelled, Source, Split, check_geometry, list_digest, split};
+use crate::data::{Digest, Digests, Image, Labelled, Source, Split, check_geometry, list_digest, split};
 use crate::error::{Error, Result};
 use crate::features::{Shape, feature_shape};
 use crate::methods::{self, ExtraDataset, Given};
@@ -25,6 +27,8 @@ pub struct Prepared {
     pub backbone_parameters: usize,
     /// Files passed over when the dataset was read.
     pub skipped: usize,
+    /// Test images whose content is also that of a training image, of whatever class.
+    pub leaked: usize,
     pub spec: RunSpec,
 }
 
@@ -33,6 +37,10 @@ pub fn check(session: &Session, run: &Run) -> Result<()> {
     let spec = &run.spec;
     let at = |key: &str, fault: Error| at(run, key, fault);
     session.catalog.get(&spec.dataset).map_err(|fault| at("dataset", fault))?;
+    let twice = spec.classes.iter().enumerate().find(|(place, name)| spec.classes[..*place].contains(name));
+    if let Some((_, name)) = twice {
+        return Err(run.fault("classes", format!("class `{name}` is there twice"), Some("name it once".into())));
+    }
     let architecture = Architecture::find(&spec.backbone.name).map_err(|fault| at("backbone.name", fault))?;
     let taps = architecture.taps(&spec.backbone.layers).map_err(|fault| at("backbone.layers", fault))?;
     check_geometry(&spec.image).map_err(|fault| at("image.resize", fault))?;
@@ -125,6 +133,7 @@ pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
         }
     }
     let dataset_digest = hex(&list_digest(&mut digests, &images)?);
+    let leaked = leaked(&split, &mut digests)?;
     digests.save()?;
     drop(digests);
     let architecture = Architecture::find(&spec.backbone.name)?;
@@ -136,9 +145,18 @@ pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
         weights_digest: session.weights_digest(&spec.backbone, spec.seed)?,
         backbone_parameters: tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum(),
         skipped: index.skipped.len(),
+        leaked,
         split,
         spec,
     })
+}
+
+/// How many test images have the content of a training image.
+fn leaked(split: &Split, digests: &mut Digests) -> Result<usize> {
+    let trained: BTreeSet<Digest> =
+        digests.of(split.classes.iter().flat_map(|class| &class.train))?.into_iter().collect();
+    let tested = split.classes.iter().flat_map(|class| class.test.iter().map(|&image| &class.pool[image]));
+    Ok(digests.of(tested)?.iter().filter(|digest| trained.contains(*digest)).count())
 }
 
 /// A mask as something that has a content digest.
@@ -168,6 +186,11 @@ impl Prepared {
         }
         if spec.protocol.is_subsampled() {
             labels.push("subsampled images".into());
+        }
+        match self.leaked {
+            0 => {}
+            1 => labels.push("1 test image is a training image".into()),
+            count => labels.push(format!("{count} test images are training images")),
         }
         let label = session.catalog.get(&spec.dataset).map_or("", |entry| entry.layout.label());
         labels.extend((!label.is_empty()).then(|| label.into()));

@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::Summary;
+use crate::console::{plain, say};
 use crate::plan::Notice;
 use crate::record::Results;
 use crate::spec::Run;
@@ -213,7 +214,7 @@ impl Progress {
         match &self.bar {
             Some(bar) => {
                 let left = left.map(|left| format!("{left} · ")).unwrap_or_default();
-                bar.set_message(format!("{left}{} · {label}{count}", state.run));
+                bar.set_message(plain(&format!("{left}{} · {label}{count}", state.run)));
             }
             None if done > 0 && state.spoke.is_some_and(|at| at.elapsed().as_secs_f64() > PATIENCE_SECONDS) => {
                 drop(state);
@@ -240,10 +241,10 @@ impl Progress {
     fn line(&self, text: &str) {
         match &self.bar {
             _ if self.quiet => {}
-            Some(bar) => bar.println(text),
+            Some(bar) => bar.println(plain(text)),
             None => {
                 self.state().spoke = Some(Instant::now());
-                eprintln!("[{} {:>7.1}s] {text}", time_of_day(), self.started.elapsed().as_secs_f64());
+                say!("[{} {:>7.1}s] {text}", time_of_day(), self.started.elapsed().as_secs_f64());
             }
         }
     }

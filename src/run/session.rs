@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::progress::Progress;
+use super::progress::{Event, Progress};
 use super::rates::Rates;
 use crate::backbone::Backbone;
 use crate::data::{Catalog, Digests, Index, first_fault, index, verify};
@@ -88,6 +88,9 @@ impl Session {
         cached(&self.indexes, format!("{dataset}\n{}", classes.join("\n")), || {
             let entry = self.catalog.get(dataset)?;
             let found = index(entry, &self.resources.data, (!classes.is_empty()).then_some(classes))?;
+            if let Some(text) = found.unread() {
+                self.progress.tell(Event::Note { text });
+            }
             first_fault(dataset, verify::headers(&found)).map_or(Ok(Arc::new(found)), Err)
         })
     }

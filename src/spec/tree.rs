@@ -209,6 +209,11 @@ fn read_included(path: &Path, name: &Node, chain: &mut Vec<PathBuf>) -> Result<N
         let message = format!("include cycle: `{text}` is already being read");
         return Err(name.place.fault(message, Some("remove one of the includes".into())));
     }
+    if base_path.extension().is_none_or(|ending| ending != "toml") {
+        // Faults show lines of the file: not those of files that are no experiments.
+        let message = format!("included file `{}` does not end in .toml", base_path.display());
+        return Err(name.place.fault(message, Some("name TOML files, relative to this one".into())));
+    }
     if !base_path.is_file() {
         let message = format!("included file `{}` does not exist", base_path.display());
         return Err(name.place.fault(message, Some("paths are relative to the including file".into())));

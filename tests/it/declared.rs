@@ -151,17 +151,22 @@ fn a_record_without_its_log_or_with_edited_settings_is_refused() {
     let log = folders[0].join("log.jsonl");
     let text = read(&log);
     std::fs::remove_file(&log).expect("removed");
-    sandbox.dmad(&["report", "results/judged"]).says(2, &["log.jsonl", "is missing"]);
+    sandbox.dmad(&["report", "results/judged"]).says(1, &["log.jsonl", "is missing"]);
     std::fs::write(&log, text).expect("written");
     let record = folders[0].join("run.toml");
     let text = read(&record);
     // A key that is newer than the record changes nothing; a key that says something else does.
     let older = text.replacen("hidden = 1024\n", "", 1);
     assert_ne!(older, text);
-    std::fs::write(&record, older).expect("written");
-    assert_eq!(sandbox.dmad(&["report", "results/judged"]).code, 1, "only that runs are missing is said");
-    std::fs::write(&record, text.replacen("hidden = ", "hidden = 1", 1)).expect("written");
-    sandbox.dmad(&["report", "results/judged"]).says(2, &["run.toml", "its settings are not those of the run"]);
+    let sealed = |text: &str| dmad::record::seal(&text[..text.rfind("# ").expect("a seal")]);
+    std::fs::write(&record, sealed(&older)).expect("written");
+    let out = sandbox.dmad(&["report", "results/judged"]);
+    assert!(out.code == 1 && !out.stderr.contains("not readable"), "only runs are missing: {}", out.stderr);
+    let edited = text.replacen("hidden = ", "hidden = 1", 1);
+    std::fs::write(&record, &edited).expect("written");
+    sandbox.dmad(&["report", "results/judged"]).says(1, &["run.toml", "its seal is broken"]);
+    std::fs::write(&record, sealed(&edited)).expect("written");
+    sandbox.dmad(&["report", "results/judged"]).says(1, &["run.toml", "its settings are not those of the run"]);
 }
 
 #[test]

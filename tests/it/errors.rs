@@ -3,6 +3,7 @@
 mod command_line;
 mod experiment_file;
 mod images;
+mod odd_files;
 mod weights;
 
 use dmad::error::{Error, suggestion};

@@ -121,9 +121,13 @@ fn a_report_needs_no_data_no_store_and_no_device_and_names_records_of_older_code
     assert_eq!((after.code, &after.stdout), (0, &before.stdout), "{}", after.stderr);
     assert!(!after.stderr.contains("stale") && !sandbox.path(".dmad-store").exists(), "{}", after.stderr);
     let runs = std::fs::read_dir(sandbox.path("results/experiment/runs")).expect("runs");
-    let log = runs.flatten().next().expect("a run").path().join("log.jsonl");
-    let text = std::fs::read_to_string(&log).expect("a log");
-    std::fs::write(&log, text.replacen("\"version\":2", "\"version\":1", 1)).expect("written");
+    let run = runs.flatten().next().expect("a run").path();
+    let [log, record] = ["log.jsonl", "run.toml"].map(|name| std::fs::read_to_string(run.join(name)).expect("text"));
+    let old = log.replacen("\"version\":2", "\"version\":1", 1);
+    let sum = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
+    let listing = record[..record.rfind("# ").expect("a seal")].replace(&sum(&log), &sum(&old));
+    std::fs::write(run.join("log.jsonl"), old).expect("written");
+    std::fs::write(run.join("run.toml"), dmad::record::seal(&listing)).expect("written");
     let older = sandbox.dmad(&["report", "results/experiment"]);
     assert!(older.stderr.contains("stale:") && older.stderr.contains("the code of `features`"), "{}", older.stderr);
 }

@@ -31,12 +31,12 @@ pub fn recorded() -> Sandbox {
 }
 
 #[test]
-fn doubtful_records_are_refused_with_words_and_never_averaged() {
+fn doubtful_records_are_refused_with_words_and_never_averaged_and_the_others_are_shown() {
     let sandbox = recorded();
     let report = |words: &[&str]| {
         let out = sandbox.dmad(&["report", "experiment.toml"]);
-        out.says(2, words);
-        assert!(out.stdout.is_empty(), "something was shown: {}", out.stdout);
+        out.says(1, words);
+        assert!(out.stdout.contains("image_auroc"), "the others are not shown: {}", out.stdout);
     };
     let (first, second) = (runs(&sandbox)[0].clone(), runs(&sandbox)[1].clone());
     let name = first.file_name().expect("a name").to_string_lossy().into_owned();
@@ -56,7 +56,7 @@ fn doubtful_records_are_refused_with_words_and_never_averaged() {
         &[&name, "the record has format 1", "not mixed", "run again"],
     );
     let unreadable = || std::fs::write(first.join("run.toml"), b"\xff").expect("written");
-    with("run.toml", &unreadable, &["cannot read", &name, "run.toml"]);
+    with("run.toml", &unreadable, &["not readable, so not shown", &name, "run.toml", "its seal is broken"]);
     for file in ["metrics.parquet", "images.parquet", "scores.safetensors"] {
         let gone = || std::fs::remove_file(first.join(file)).expect("removed");
         with(file, &gone, &[&name, file, "is missing"]);
@@ -65,11 +65,11 @@ fn doubtful_records_are_refused_with_words_and_never_averaged() {
         let (first, bytes) = (first.clone(), keep(file));
         move || std::fs::write(first.join(file), &bytes[..bytes.len() / 2]).expect("cut")
     };
-    with("metrics.parquet", &cut("metrics.parquet"), &[&name, "metrics.parquet", "not readable as Parquet"]);
-    with("images.parquet", &cut("images.parquet"), &[&name, "images.parquet", "not readable as Parquet"]);
+    with("metrics.parquet", &cut("metrics.parquet"), &[&name, "metrics.parquet", "checksum"]);
+    with("images.parquet", &cut("images.parquet"), &[&name, "images.parquet", "checksum"]);
     let other = std::fs::read(second.join("metrics.parquet")).expect("a table");
     let foreign = || std::fs::write(first.join("metrics.parquet"), &other).expect("written");
-    with("metrics.parquet", &foreign, &[&name, "holds a row of run"]);
+    with("metrics.parquet", &foreign, &[&name, "metrics.parquet", "checksum"]);
     let copy = first.with_file_name("copy");
     std::fs::create_dir(&copy).expect("a folder");
     std::fs::write(copy.join("run.toml"), &toml).expect("written");
@@ -77,7 +77,8 @@ fn doubtful_records_are_refused_with_words_and_never_averaged() {
     std::fs::remove_dir_all(&copy).expect("removed");
     assert_eq!(sandbox.dmad(&["report", "experiment.toml"]).code, 0, "everything was put back");
     std::fs::remove_dir_all(sandbox.path("results/experiment/runs")).expect("removed");
-    report(&["none of the 4 runs of the experiment is recorded", "run the experiment first"]);
+    let words = ["none of the 4 runs of the experiment is recorded", "run the experiment first"];
+    sandbox.dmad(&["report", "experiment.toml"]).says(2, &words);
     std::fs::create_dir(sandbox.path("empty")).expect("a folder");
     sandbox.dmad(&["report", "empty"]).says(2, &["empty: holds no recorded experiment"]);
 }
@@ -100,4 +101,32 @@ fn seeds_give_a_deviation_and_samplings_a_range() {
 fn groups_keep_the_order_in_which_keys_come() {
     assert_eq!(groups([("b", 1), ("a", 2), ("b", 3)]), [("b", vec![1, 3]), ("a", vec![2])]);
     assert_eq!(distinct(["b", "a", "b"]), ["b", "a"]);
+}
+
+#[test]
+fn a_record_of_an_old_format_keeps_nobody_from_the_others_and_is_made_again_by_run() {
+    let sandbox = recorded();
+    let of = |variant: &str| {
+        let own = |run: &PathBuf| {
+            let text = std::fs::read_to_string(run.join("run.toml")).expect("a record");
+            text.contains(&format!("variant = \"{variant}\""))
+        };
+        runs(&sandbox).into_iter().find(own).unwrap_or_else(|| panic!("no run of {variant}"))
+    };
+    let record = of("few").join("run.toml");
+    let text = std::fs::read_to_string(&record).expect("a record");
+    let version = format!("record = {}", dmad::record::VERSION);
+    let old = text[..text.rfind("# ").expect("a seal")].replace(&version, "record = 1");
+    std::fs::write(&record, old).expect("written");
+    let plan = sandbox.dmad(&["plan", "experiment.toml"]);
+    assert!(plan.stdout.contains("stale: its run.toml is damaged or of another format"), "{}", plan.stdout);
+    let words = ["not readable, so not shown", "the record has format 1", "run again"];
+    let part = sandbox.dmad(&["run", "experiment.toml", "--only", "full"]);
+    part.says(0, &words);
+    assert!(part.stdout.contains("image_auroc"), "{}", part.stdout);
+    let listed = sandbox.dmad(&["runs", "list"]);
+    listed.says(1, &words);
+    assert_eq!(listed.stdout.matches("experiment").count(), 4, "the head and three runs: {}", listed.stdout);
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &["1 runs done, 3 were up to date"]);
+    sandbox.dmad(&["report", "experiment.toml"]).says(0, &[]);
 }

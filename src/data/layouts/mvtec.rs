@@ -109,6 +109,11 @@ fn take_mask(folder: &Path, image: &Image, masks: &mut BTreeSet<String>, finding
     if masks.remove(&mask) {
         return Some(Source::File(path));
     }
-    findings.fault(path, format!("the mask of {} is missing", image.path), "restore it, or remove the image");
+    if path.is_file() {
+        let what = format!("has the name of another image but for its ending, and both would have the mask {mask}");
+        findings.fault(image.place(), what, "rename one of them and its mask, or remove one");
+    } else {
+        findings.fault(path, format!("the mask of {} is missing", image.path), "restore it, or remove the image");
+    }
     None
 }

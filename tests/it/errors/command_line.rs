@@ -176,3 +176,26 @@ fn sizes_are_read_with_their_units() {
         sandbox.dmad(&["data", "list", &option]).says(2, &["a number and a unit, such as 512MB or 2GB"]);
     }
 }
+
+#[test]
+fn the_command_that_is_printed_for_a_failed_run_works_when_it_is_pasted() {
+    let sandbox = Sandbox::new();
+    let picture = "my data/parts/disc/test/cut/000.png";
+    std::fs::rename(sandbox.path("data"), sandbox.path("my data")).expect("renamed");
+    std::fs::rename(sandbox.path("datasets.toml"), sandbox.path("it's mine.toml")).expect("renamed");
+    let whole = std::fs::read(sandbox.path(picture)).expect("a picture");
+    sandbox.write(picture, &whole[..whole.len() / 2]);
+    let global = ["--data", "my data", "--datasets", "it's mine.toml", "--results", "out", "--threads", "1"];
+    let failed =
+        sandbox.dmad(&[&["run", "experiment.toml", "--store", "cache", "--memory", "2GB"], &global[..]].concat());
+    failed.says(1, &["1 failed", "again: dmad run experiment.toml --seeds 0 --only"]);
+    let again = failed.stderr.lines().find_map(|line| line.trim().strip_prefix("again: dmad ")).expect("a command");
+    sandbox.write(picture, whole);
+    let script = format!("{} {again}", env!("CARGO_BIN_EXE_dmad"));
+    let shell = std::process::Command::new("sh").args(["-c", &script]).current_dir(sandbox.path(".")).output();
+    let shell = shell.expect("a shell");
+    let said = String::from_utf8_lossy(&shell.stderr);
+    assert!(shell.status.success() && said.contains("1 runs done"), "{script}: {said}");
+    assert!(said.contains("recorded in out/experiment"), "{said}");
+    assert!(sandbox.path("cache").is_dir() && !sandbox.path(".dmad-store").exists(), "another store was used");
+}
