@@ -85,7 +85,10 @@ fn list(targets: &[PathBuf], common: &Common, as_json: bool) -> Result<bool> {
         other => other.to_string(),
     };
     let row = |row: &Json| {
-        let numbers = [&row["image_auroc"], &row["pixel_auroc"]].map(|value| percent(value.as_f64()));
+        let numbers = [&row["image_auroc"], &row["pixel_auroc"]].map(|value| match row["state"] == "failed" {
+            true => "failed".into(),
+            false => percent(value.as_f64()),
+        });
         let texts = ["run", "experiment", "variant", "dataset", "seen_anomalies", "seed", "state"];
         [texts.map(|key| text(&row[key])).to_vec(), numbers.to_vec()].concat()
     };

@@ -174,7 +174,7 @@ fn provenance(recorded: &Recorded) -> Markup {
             Field::text(&run.spec.dataset),
             Field::count(run.spec.protocol.seen.count as u64),
             Field::count(run.spec.seed),
-            Field::long(run.labels.join("; ")),
+            Field::long(run.failure.as_ref().map_or_else(|| run.labels.join("; "), |why| format!("failed: {why}"))),
             Field::text(text(&["environment", "crate_version"])),
             Field::text(if dirty { format!("{revision} with changes") } else { revision }),
             Field::text(text(&["provenance", "device"])),

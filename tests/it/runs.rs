@@ -130,3 +130,16 @@ fn events_are_heard_and_survive_as_lines_of_json() {
         assert_eq!(serde_json::from_str::<Event>(&line).expect("an event"), *event, "{line}");
     }
 }
+
+#[test]
+fn a_failed_run_is_called_that_in_the_list_and_on_the_page() {
+    let sandbox = Sandbox::new();
+    let path = "data/parts/disc/test/cut/000.png";
+    let bytes = std::fs::read(sandbox.path(path)).expect("a picture");
+    sandbox.write(path, &bytes[..bytes.len() / 2]);
+    sandbox.dmad(&["run", "experiment.toml"]).says(1, &["1 failed"]);
+    let listed = sandbox.dmad(&["runs", "list"]).stdout;
+    assert_eq!(listed.matches("failed").count(), 3, "state and both numbers: {listed}");
+    let page = std::fs::read_to_string(sandbox.path("results/experiment/report.html")).expect("a page");
+    assert!(page.contains("failed: data/parts/disc/test/cut/000.png"), "{page}");
+}
