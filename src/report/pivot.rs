@@ -22,6 +22,8 @@ pub enum Cell {
     Partial(f64, Option<f64>, usize, String),
     /// Recorded, but without value: the reason.
     Undefined(String),
+    /// The run failed: why.
+    Failed(String),
     /// Declared and not recorded.
     Missing,
     /// Not declared: other rows have this column.
@@ -46,6 +48,7 @@ impl Cell {
             Cell::Value(mean, None, _) => format!("{:.1}", mean * 100.0),
             Cell::Partial(mean, sd, seeds, _) => format!("{}*", Cell::Value(*mean, *sd, *seeds).shown()),
             Cell::Undefined(_) => "undefined".into(),
+            Cell::Failed(_) => "failed".into(),
             Cell::Missing => "not run".into(),
             Cell::Undeclared => "–".into(),
             Cell::Unavailable => "not available".into(),
@@ -259,6 +262,15 @@ fn cell(
     let found: Vec<&MetricRecord> = own.map(|(_, row)| *row).collect();
     let values: Vec<f64> = found.iter().filter_map(|row| row.value).collect();
     let there = |places: &[Place]| places.iter().any(|place| place.is(wanted));
+    // A failed run is recorded as a mean without value, and stands for all its classes.
+    let failed = rows.iter().find(|(place, row)| {
+        let of_class =
+            |(dimension, class): &(Dimension, String)| *dimension == Dimension::Class || place.get(*dimension) == class;
+        row.status == "error" && wanted.iter().all(of_class)
+    });
+    if let (true, Some((_, row))) = (values.is_empty(), failed) {
+        return Cell::Failed(row.error.clone());
+    }
     match found.first() {
         None if there(&places.absent) => Cell::Unavailable,
         None if there(&places.declared) => Cell::Missing,

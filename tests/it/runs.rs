@@ -142,4 +142,6 @@ fn a_failed_run_is_called_that_in_the_list_and_on_the_page() {
     assert_eq!(listed.matches("failed").count(), 3, "state and both numbers: {listed}");
     let page = std::fs::read_to_string(sandbox.path("results/experiment/report.html")).expect("a page");
     assert!(page.contains("failed: data/parts/disc/test/cut/000.png"), "{page}");
+    let table = std::fs::read_to_string(sandbox.path("results/experiment/tables/table1.md")).expect("a table");
+    assert!(table.contains("| failed") && !table.contains("undefined"), "{table}");
 }

@@ -38,7 +38,7 @@ impl Exporter for Csv {
                 let (mean, sd, seeds) = cell.numbers();
                 let reason = match cell {
                     Cell::Value(..) => String::new(),
-                    Cell::Partial(.., reason) | Cell::Undefined(reason) => quoted(reason),
+                    Cell::Partial(.., reason) | Cell::Undefined(reason) | Cell::Failed(reason) => quoted(reason),
                     Cell::Missing => "not run".into(),
                     Cell::Undeclared => "not declared".into(),
                     Cell::Unavailable => "not available".into(),

@@ -102,7 +102,7 @@ fn set(cell: &Cell, mark: Mark) -> String {
     let (mean, sd) = match cell {
         Cell::Value(mean, sd, _) => (mean, sd),
         Cell::Partial(..) => return escaped(&cell.shown()),
-        Cell::Undefined(_) => return "{\\footnotesize undefined}".into(),
+        Cell::Undefined(_) | Cell::Failed(_) => return format!("{{\\footnotesize {}}}", cell.shown()),
         Cell::Undeclared => return "--".into(),
         Cell::Missing => return "{\\footnotesize not run}".into(),
         Cell::Unavailable => return "{\\footnotesize not available}".into(),
