@@ -128,7 +128,9 @@ pub fn compare(ours: &RunSpec, declared: &Declared, resolved: impl Fn(&RunSpec) 
 
 fn compared(spec: &RunSpec) -> Json {
     let mut settings = to_json(spec);
-    settings.as_object_mut().map(|map| map.retain(|key, _| COMPARED.contains(&key.as_str())));
+    if let Some(sections) = settings.as_object_mut() {
+        sections.retain(|key, _| COMPARED.contains(&key.as_str()));
+    }
     settings
 }
 

@@ -100,13 +100,13 @@ impl<'a> Wanted<'a> {
     }
 
     /// The recorded runs that it lets through and that have numbers.
-    pub fn runs<'r>(self, recorded: &'r Recorded) -> impl Iterator<Item = &'r RecordedRun> {
+    pub fn runs(self, recorded: &Recorded) -> impl Iterator<Item = &RecordedRun> {
         let own = move |run: &&RecordedRun| run.failure.is_none() && self.has(&Place::of(&run.spec, MEAN));
         recorded.runs.iter().filter(own)
     }
 
     /// The recorded rows that it lets through, each with its place.
-    pub fn rows<'r>(self, recorded: &'r Recorded) -> impl Iterator<Item = (Place, &'r MetricRecord)> {
+    pub fn rows(self, recorded: &Recorded) -> impl Iterator<Item = (Place, &MetricRecord)> {
         let rows = recorded.metrics.iter().map(|row| (Place::of_row(row), row));
         rows.filter(move |(place, _)| self.has(place))
     }

@@ -100,9 +100,9 @@ impl Network {
         let all = self.describe(parameters, &PatchRows::concat(groups), BatchNormMode::Train);
         let mut end = 0;
         let part = |group: &&PatchRows| {
-            let first = end;
-            end += group.patch.dims()[0];
-            all.clone().slice([first..end])
+            let range = end..end + group.patch.dims()[0];
+            end = range.end;
+            all.clone().slice([range])
         };
         groups.iter().map(part).collect()
     }
