@@ -123,6 +123,12 @@ pub fn compare(ours: &RunSpec, declared: &Declared, resolved: impl Fn(&RunSpec) 
             false => comparison.differences.push(format!("{short} {}, the paper {}", word(own), word(papers))),
         }
     }
+    // A table where the paper's file has a word.
+    let settings = leaves(&settings);
+    for (key, own) in ours.iter().filter(|(key, _)| !settings.contains_key(*key)) {
+        let short = key.strip_prefix("method.").unwrap_or(key);
+        comparison.differences.push(format!("{short} {}, the paper has no such key", word(own)));
+    }
     comparison
 }
 

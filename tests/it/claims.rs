@@ -125,6 +125,10 @@ fn a_number_in_another_setting_is_not_comparable_and_the_reason_names_the_key() 
         (format!("{method}train.epochs = 1\n"), "train.epochs 1, the paper 48"),
         (format!("{method}mlp.hidden = 8\n"), "mlp.hidden 8, the paper 1024"),
         (format!("{method}noise.std = 0.5\n"), "noise.std 0.5, the paper 0.015"),
+        (
+            format!("{method}bank.outlier.coreset = {{ projection = 0 }}\n"),
+            "bank.outlier.coreset.projection 0, the paper ",
+        ),
         (format!("[image]\nsize = 128\n{method}"), "image.size 128, the paper 256"),
         (format!("[features]\npatch = 1\n{method}"), "features.patch 1, the paper 3"),
         (
@@ -146,6 +150,8 @@ fn a_number_in_another_setting_is_not_comparable_and_the_reason_names_the_key() 
     let found = verdict(&format!("{method}bank.center.std = 0.1\n"));
     assert_eq!(found["verdict"], "reproduced", "a reading that the paper allows: {found}");
     assert_eq!(found["because"][0], "reading: bank.center.std 0.1", "{found}");
+    let found = verdict(&format!("{method}noise.std = 0.05\n"));
+    assert_eq!((&found["verdict"], &found["readings"][0]), (&"reproduced".into(), &"noise.std 0.05".into()), "a range");
 }
 
 #[test]

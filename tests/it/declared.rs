@@ -32,6 +32,8 @@ fn what_is_swept_names_the_rows_of_a_table() {
         assert_eq!(cells.len(), 4, "two metrics, two counts: {table}");
         assert!(cells.iter().all(|cell| cell.ends_with(",,1,")), "one seed behind each: {table}");
     }
+    let notes = read(sandbox.path("results/experiment/tables/table1.md"));
+    assert!(notes.contains("All runs: not as published: backbone efficientnet_lite0 (wide_resnet50_2)"), "{notes}");
     let bars = read(sandbox.path("results/experiment/figures/figure1.csv"));
     assert_eq!(bars.matches("full[ratio=").count(), 4, "{bars}");
 }
@@ -45,6 +47,25 @@ fn rows_with_other_numbers_of_seen_anomalies_are_never_compared_without_a_word()
     sandbox.dmad(&["report", "judged.toml"]);
     let table = read(sandbox.path("results/judged/tables/table3.md"));
     assert!(table.contains("0 seen") && table.contains("10 seen"), "{table}");
+}
+
+#[test]
+fn a_table_shows_every_variants_paired_difference_to_the_one_it_names() {
+    let (sandbox, text) = judged();
+    let table = |name: &str| format!("{text}\n[[table]]\nrows = \"variant\"\nagainst = \"{name}\"\n");
+    sandbox.write("judged.toml", table("full"));
+    let out = sandbox.dmad(&["report", "judged.toml"]).stdout;
+    assert!(out.contains("Compared with full by image_auroc, mean over classes of mvtec_ad"), "{out}");
+    let compared = read(sandbox.path("results/judged/tables/table3_ranking.csv"));
+    let fields = |variant: &str| -> Vec<String> {
+        let own = |line: &&str| line.contains("image_auroc") && line.contains(variant);
+        compared.lines().find(own).unwrap_or_else(|| panic!("{compared}")).split(',').map(str::to_string).collect()
+    };
+    let (twin, rival) = (fields("twin"), fields("rival"));
+    assert_eq!(twin.last().map(String::as_str), Some("\"full\""), "{compared}");
+    assert!(rival.iter().filter_map(|field| field.parse::<f64>().ok()).any(|value| value < -5.0), "{rival:?}");
+    sandbox.write("judged.toml", table("fulll"));
+    sandbox.dmad(&["report", "judged.toml"]).says(2, &["there is no variant \"fulll\"", "did you mean `full`"]);
 }
 
 #[test]

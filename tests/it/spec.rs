@@ -301,6 +301,8 @@ fn contradicting_parameters_of_a_method_are_told_at_the_swept_value() {
     assert!(fault.contains("e.toml:6:28") && fault.contains("is the map's maximum"), "{fault}");
     let fault = refused("dataset = \"mini\"\n[method]\nname = \"patchcore\"\nscore.reweight = 1\n");
     assert!(fault.contains("e.toml:4:18") && fault.contains("use 0 (off) or at least 2"), "{fault}");
+    let fault = refused(&format!("{BASE}[open]\n\"method.noise.sdt\" = [0.1]\n"));
+    assert!(fault.contains("no run has a key \"method.noise.sdt\"") && fault.contains("`method.noise.std`"), "{fault}");
     let fault = refused("dataset = \"mini\"\n");
     assert!(fault.contains("`method.name` is missing") && fault.contains("one of: dmad, "), "{fault}");
     let fault = refused("[method]\nname = \"dmad\"\n");

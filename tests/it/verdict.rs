@@ -14,7 +14,7 @@ use dmad::paper::{PrintedValue, Published};
 use dmad::record::{Recorded, read_experiment};
 use dmad::report::verdicts::Paper;
 
-use crate::program::Sandbox;
+use crate::program::{EXPERIMENT, Sandbox};
 
 const TABLE: &str = "table,dataset,class,method,variant,anomalies_per_class,metric,value
 table1,visa,candle,dmad,full,0,image_auroc,90.0
@@ -236,6 +236,9 @@ fn the_program_tells_what_is_not_comparable_and_why_and_what_was_not_run() {
     ] {
         assert!(out.stdout.contains(words), "{words:?} is not in:\n{}", out.stdout);
     }
+    sandbox.write("declared.toml", format!("reproduces = \"table9\"\n{EXPERIMENT}"));
+    let declared = sandbox.dmad(&[&command[..], &["--settings", "declared.toml"]].concat()).stdout;
+    assert!(!declared.contains("no file declares") && declared.contains("not comparable"), "{declared}");
     assert!(!out.stdout.contains("dmad 5 image_auroc"), "{}", out.stdout);
     assert!(sandbox.dmad(&[&command[..], &["--all"]].concat()).stdout.contains("dmad 5 image_auroc"));
     let json = sandbox.dmad(&[&command[..], &["--format", "json"]].concat()).stdout;
