@@ -11,6 +11,7 @@
 //! | [`spec`] | experiment files: TOML in, typed and resolved runs out, faults that point at the line |
 //! | [`store`] | artifacts on disk: atomic, checksummed, mapped |
 //! | [`data`] | datasets: catalog, layouts, decoding, masks, splits, seen anomalies |
+//! | [`augment`] | changes of training images: flips, turns, colours, pasted pieces |
 //! | [`maps`] | from patch scores to maps |
 //! | [`paper`] | what the paper printed, whether it agrees with itself, and what a comparison with it comes to |
 //! | [`device`] | which device computes, opened when something is computed |
@@ -32,6 +33,7 @@
 //! - `report` opens no dataset, no weights and no device, and runs no model.
 //! - All randomness comes from [`random`]; nothing depends on threads, time or file-system order.
 
+pub mod augment;
 pub mod backbone;
 pub mod bank;
 pub mod cli;

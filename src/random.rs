@@ -26,9 +26,9 @@ pub enum Purpose {
     CenterStart = 7,
     /// Initial weights; index = tensor number.
     InitialWeights = 8,
-    /// Order of the normal images; index = epoch.
+    /// Order of the normal images; index = epoch, or round through them where an epoch is no pass.
     NormalOrder = 9,
-    /// Order of the seen anomalies (once per run).
+    /// Order of the seen anomalies (once per run; where they are gone through again and again, index = round).
     AnomalyOrder = 10,
     /// Which patches of an image enter a step; index = step.
     PatchChoice = 11,
@@ -48,6 +48,16 @@ pub enum Purpose {
     Embedding = 18,
     /// Which classes and seeds a resample has, for metrics without parts per image; index = resample.
     BootstrapClasses = 19,
+    /// What becomes of a training image, and whether it is made a pseudo-anomaly; index = its number through all steps.
+    Augmentation = 20,
+    /// Which normal images are the references of a training step; index = step · pools + pool.
+    ReferenceImages = 21,
+    /// What becomes of a reference image; index = its number through all steps.
+    ReferenceAugmentation = 22,
+    /// Which normal images are references once training is over; index = draw.
+    TestReferences = 23,
+    /// Prior scores of a deviation loss; index = step · heads + head.
+    DeviationPrior = 24,
 }
 
 /// One independent stream of random numbers.

@@ -1,11 +1,11 @@
-//! Frozen networks that turn images into maps.
+//! Networks that turn images into maps: what they are, and frozen ones. Trained ones are the same (`train::Trunk`).
 //!
 //! Owns: the registry of architectures, loading, and the forward pass over bytes. Does not own: what an architecture is
 //! made of and which weights it has (its row, in a file of its own), decoding and resizing of images (`data`), and what
 //! becomes of the maps (`features`).
 
 mod efficientnet;
-mod network;
+pub mod network;
 pub mod plan;
 mod resnet;
 pub mod weights;
@@ -160,7 +160,7 @@ impl Backbone {
 }
 
 /// Appends `image` (rows of RGB bytes) as three planes of (byte / 255 − mean) / std.
-fn normalise(image: &[u8], architecture: &Architecture, out: &mut Vec<f32>) {
+pub fn normalise(image: &[u8], architecture: &Architecture, out: &mut Vec<f32>) {
     for channel in 0..3 {
         let (mean, std) = (architecture.mean[channel], architecture.std[channel]);
         let table: [f32; 256] = std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std);

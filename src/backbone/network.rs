@@ -1,7 +1,10 @@
-//! Runs a frozen network on burn tensors, with batch normalisation folded into the convolutions.
+//! Runs networks on burn tensors: the way through blocks that frozen and trained networks share, and the frozen one, with
+//! batch normalisation folded into the convolutions.
 //!
-//! Owns: folding and the forward pass. Does not own: what the network looks like (`plan`) or where numbers come from
-//! (`weights`).
+//! Owns: the forward pass, and folding. Does not own: what the network looks like (`plan`), where numbers come from
+//! (`weights`), or parameters that learn (`train`).
+
+use std::collections::BTreeMap;
 
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::module::{conv2d, max_pool2d};
@@ -11,105 +14,60 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::plan::{Activation, BlockSpec, ConvSpec, GateSpec, Padding, Plan, Shortcut};
 use super::weights::StateDict;
 
-/// A network ready to run: the stem, and blocks up to the deepest tap.
-pub struct Network {
-    stem: Conv,
-    pool: bool,
-    blocks: Vec<Block>,
-    /// Blocks whose output leaves the network, ascending.
-    taps: Vec<usize>,
+/// The layers of a network as something that can be called; maps are images × channels × height × width.
+pub trait Layers {
+    /// A convolution with its batch normalisation; the activation comes later.
+    fn convolution(&mut self, spec: &ConvSpec, x: Tensor<4>) -> Tensor<4>;
+
+    /// A 1×1 convolution with bias, whose tensors are `prefix.weight` and `prefix.bias`.
+    fn pointwise(&mut self, prefix: &str, x: Tensor<4>) -> Tensor<4>;
 }
 
-struct Conv {
-    weight: Tensor<4>,
-    bias: Tensor<1>,
-    stride: usize,
-    groups: usize,
-    padding: Padding,
-    activation: Activation,
-}
-
-/// Squeeze and excitation: two pointwise convolutions, the first to fewer channels.
-struct Gate([Conv; 2]);
-
-enum Branch {
-    None,
-    Identity,
-    Projection(Box<Conv>),
-}
-
-struct Block {
-    convs: Vec<Conv>,
-    gate: Option<Gate>,
-    shortcut: Branch,
-    activation: Activation,
-}
-
-impl Network {
-    /// Builds the network from `state`, which holds every tensor that `plan.tensors` names up to the deepest of
-    /// `taps` (block numbers, ascending), in the right shapes.
-    pub fn new(plan: &Plan, taps: &[usize], state: &StateDict, device: &Device) -> Network {
-        let fold = Fold { state, epsilon: plan.norm_epsilon, device };
-        let depth = taps.last().map_or(0, |&block| block + 1);
-        let blocks = plan.blocks[..depth].iter().map(|block| fold.block(block)).collect();
-        Network { stem: fold.conv(&plan.stem), pool: plan.pool, blocks, taps: taps.to_vec() }
+/// Passes a normalised batch, images × 3 × side × side, through the network; one map for each of `taps` (block numbers,
+/// ascending). Blocks behind the last tap are not run.
+pub fn forward(plan: &Plan, taps: &[usize], images: Tensor<4>, layers: &mut impl Layers) -> Vec<Tensor<4>> {
+    let depth = taps.last().map_or(0, |&block| block + 1);
+    let mut x = activated(&plan.stem, images, layers);
+    if plan.pool {
+        x = max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]));
     }
-
-    /// Maps of a normalised batch, images × 3 × side × side, one per tap.
-    pub fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
-        let mut x = self.stem.forward(images);
-        if self.pool {
-            x = max_pool2d(x, MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]));
+    let mut maps = Vec::with_capacity(taps.len());
+    for (number, block) in plan.blocks[..depth].iter().enumerate() {
+        x = through(block, x, layers);
+        if taps.contains(&number) {
+            maps.push(x.clone());
         }
-        let mut maps = Vec::with_capacity(self.taps.len());
-        for (number, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x);
-            if self.taps.contains(&number) {
-                maps.push(x.clone());
-            }
+    }
+    maps
+}
+
+fn through(block: &BlockSpec, input: Tensor<4>, layers: &mut impl Layers) -> Tensor<4> {
+    let shortcut = match &block.shortcut {
+        Shortcut::None => None,
+        Shortcut::Identity => Some(input.clone()),
+        Shortcut::Projection(conv) => Some(activated(conv, input.clone(), layers)),
+    };
+    let mut x = input;
+    for (index, conv) in block.convs.iter().enumerate() {
+        if let Some(gate) = block.gate.as_ref().filter(|_| index + 1 == block.convs.len()) {
+            let mean = x.clone().mean_dim(3).mean_dim(2);
+            let squeezed = activate(layers.pointwise(&gate.reduce, mean), Activation::Silu);
+            x = x * sigmoid(layers.pointwise(&gate.expand, squeezed));
         }
-        maps
+        x = activated(conv, x, layers);
     }
+    if let Some(shortcut) = shortcut {
+        x = x + shortcut;
+    }
+    activate(x, block.activation)
 }
 
-impl Block {
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let shortcut = match &self.shortcut {
-            Branch::None => None,
-            Branch::Identity => Some(input.clone()),
-            Branch::Projection(conv) => Some(conv.forward(input.clone())),
-        };
-        let mut x = input;
-        for (index, conv) in self.convs.iter().enumerate() {
-            if let Some(gate) = self.gate.as_ref().filter(|_| index + 1 == self.convs.len()) {
-                x = gate.forward(x);
-            }
-            x = conv.forward(x);
-        }
-        if let Some(shortcut) = shortcut {
-            x = x + shortcut;
-        }
-        activate(x, self.activation)
-    }
+fn activated(conv: &ConvSpec, x: Tensor<4>, layers: &mut impl Layers) -> Tensor<4> {
+    activate(layers.convolution(conv, x), conv.activation)
 }
 
-impl Gate {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mean = x.clone().mean_dim(3).mean_dim(2);
-        x * sigmoid(self.0.iter().fold(mean, |x, conv| conv.forward(x)))
-    }
-}
-
-impl Conv {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let ([_, _, height, width], kernel) = (x.dims(), self.weight.dims()[3]);
-        let padding = [height, width].map(|side| self.padding.around(side, kernel, self.stride));
-        let options = ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], self.groups);
-        activate(conv2d(x, self.weight.clone(), Some(self.bias.clone()), options), self.activation)
-    }
-}
-
-fn activate(x: Tensor<4>, activation: Activation) -> Tensor<4> {
+/// What follows a convolution or a block.
+pub fn activate(x: Tensor<4>, activation: Activation) -> Tensor<4> {
     match activation {
         Activation::None => x,
         Activation::Relu => relu(x),
@@ -119,28 +77,108 @@ fn activate(x: Tensor<4>, activation: Activation) -> Tensor<4> {
     }
 }
 
+/// A square convolution without anything around it.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Stride in both directions.
+    pub stride: usize,
+    /// Groups of channels.
+    pub groups: usize,
+    /// Zeros around the input.
+    pub padding: Padding,
+}
+
+impl Window {
+    /// One pixel, every pixel.
+    pub const POINT: Window = Window { stride: 1, groups: 1, padding: Padding::Fixed(0, 0) };
+
+    /// That of a convolution of a plan.
+    pub fn of(spec: &ConvSpec) -> Window {
+        Window { stride: spec.stride, groups: spec.groups, padding: spec.padding }
+    }
+
+    /// The convolution of `x` with `weight`, outputs × inputs / groups × side × side.
+    pub fn convolve(&self, x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+        let ([_, _, height, width], kernel) = (x.dims(), weight.dims()[3]);
+        let padding = [height, width].map(|side| self.padding.around(side, kernel, self.stride));
+        conv2d(x, weight, bias, ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], self.groups))
+    }
+}
+
+/// A frozen network ready to run: the stem, and blocks up to the deepest tap.
+pub struct Network {
+    plan: Plan,
+    /// Blocks whose output leaves the network, ascending.
+    taps: Vec<usize>,
+    /// Convolutions with what follows folded in, by the key of the kernel.
+    convolutions: BTreeMap<String, Conv>,
+}
+
+struct Conv {
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    window: Window,
+}
+
+impl Conv {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.window.convolve(x, self.weight.clone(), Some(self.bias.clone()))
+    }
+}
+
+impl Network {
+    /// Builds the network from `state`, which holds every tensor that `plan.tensors` names up to the deepest of
+    /// `taps` (block numbers, ascending), in the right shapes.
+    pub fn new(plan: &Plan, taps: &[usize], state: &StateDict, device: &Device) -> Network {
+        let mut fold = Fold { state, epsilon: plan.norm_epsilon, device, made: BTreeMap::new() };
+        let depth = taps.last().map_or(0, |&block| block + 1);
+        fold.conv(&plan.stem);
+        plan.blocks[..depth].iter().for_each(|block| fold.block(block));
+        Network { convolutions: fold.made, plan: plan.clone(), taps: taps.to_vec() }
+    }
+
+    /// Maps of a normalised batch, images × 3 × side × side, one per tap.
+    pub fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
+        forward(&self.plan, &self.taps, images, &mut Folded(&self.convolutions))
+    }
+}
+
+struct Folded<'a>(&'a BTreeMap<String, Conv>);
+
+impl Folded<'_> {
+    fn call(&self, key: &str, x: Tensor<4>) -> Tensor<4> {
+        self.0.get(key).unwrap_or_else(|| panic!("{key} was folded when the network was built")).forward(x)
+    }
+}
+
+impl Layers for Folded<'_> {
+    fn convolution(&mut self, spec: &ConvSpec, x: Tensor<4>) -> Tensor<4> {
+        self.call(&spec.weight, x)
+    }
+
+    fn pointwise(&mut self, prefix: &str, x: Tensor<4>) -> Tensor<4> {
+        self.call(&format!("{prefix}.weight"), x)
+    }
+}
+
 struct Fold<'a> {
     state: &'a StateDict,
     epsilon: f64,
     device: &'a Device,
+    made: BTreeMap<String, Conv>,
 }
 
 impl Fold<'_> {
-    fn block(&self, spec: &BlockSpec) -> Block {
-        Block {
-            convs: spec.convs.iter().map(|conv| self.conv(conv)).collect(),
-            gate: spec.gate.as_ref().map(|gate| self.gate(gate)),
-            shortcut: match &spec.shortcut {
-                Shortcut::None => Branch::None,
-                Shortcut::Identity => Branch::Identity,
-                Shortcut::Projection(conv) => Branch::Projection(Box::new(self.conv(conv))),
-            },
-            activation: spec.activation,
+    fn block(&mut self, spec: &BlockSpec) {
+        spec.convs.iter().for_each(|conv| self.conv(conv));
+        spec.gate.iter().for_each(|gate| self.gate(gate));
+        if let Shortcut::Projection(conv) = &spec.shortcut {
+            self.conv(conv);
         }
     }
 
     /// Convolution and batch normalisation as one convolution with bias, multiplied out in f64.
-    fn conv(&self, spec: &ConvSpec) -> Conv {
+    fn conv(&mut self, spec: &ConvSpec) {
         let norm = |part: &str| self.values(&format!("{}.{part}", spec.norm));
         let (gamma, beta, mean, variance) = (norm("weight"), norm("bias"), norm("running_mean"), norm("running_var"));
         let kernel = self.values(&spec.weight);
@@ -154,33 +192,26 @@ impl Fold<'_> {
             bias.push((beta[output] as f64 - mean[output] as f64 * scale) as f32);
         }
         let shape = [spec.outputs, spec.inputs / spec.groups, spec.kernel, spec.kernel];
-        Conv {
-            weight: Tensor::from_data(TensorData::new(weight, shape), self.device),
-            bias: Tensor::from_data(TensorData::new(bias, [spec.outputs]), self.device),
-            stride: spec.stride,
-            groups: spec.groups,
-            padding: spec.padding,
-            activation: spec.activation,
+        self.add(&spec.weight, weight, shape, bias, Window::of(spec));
+    }
+
+    fn gate(&mut self, spec: &GateSpec) {
+        for (prefix, [outputs, inputs]) in
+            [(&spec.reduce, [spec.squeezed, spec.channels]), (&spec.expand, [spec.channels, spec.squeezed])]
+        {
+            let key = format!("{prefix}.weight");
+            let (weight, bias) = (self.values(&key).to_vec(), self.values(&format!("{prefix}.bias")).to_vec());
+            self.add(&key, weight, [outputs, inputs, 1, 1], bias, Window::POINT);
         }
     }
 
-    fn gate(&self, spec: &GateSpec) -> Gate {
-        let pointwise = |prefix: &str, [outputs, inputs]: [usize; 2], activation| {
-            let weight = self.values(&format!("{prefix}.weight")).to_vec();
-            let bias = self.values(&format!("{prefix}.bias")).to_vec();
-            Conv {
-                weight: Tensor::from_data(TensorData::new(weight, [outputs, inputs, 1, 1]), self.device),
-                bias: Tensor::from_data(TensorData::new(bias, [outputs]), self.device),
-                stride: 1,
-                groups: 1,
-                padding: Padding::Fixed(0, 0),
-                activation,
-            }
+    fn add(&mut self, key: &str, weight: Vec<f32>, shape: [usize; 4], bias: Vec<f32>, window: Window) {
+        let conv = Conv {
+            weight: Tensor::from_data(TensorData::new(weight, shape), self.device),
+            bias: Tensor::from_data(TensorData::new(bias, [shape[0]]), self.device),
+            window,
         };
-        Gate([
-            pointwise(&spec.reduce, [spec.squeezed, spec.channels], Activation::Silu),
-            pointwise(&spec.expand, [spec.channels, spec.squeezed], Activation::None),
-        ])
+        self.made.insert(key.into(), conv);
     }
 
     fn values(&self, name: &str) -> &[f32] {

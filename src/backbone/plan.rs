@@ -1,4 +1,4 @@
-//! What a frozen network is made of: convolutions with batch normalisation, grouped into blocks, and the taps behind
+//! What a network is made of: convolutions with batch normalisation, grouped into blocks, and the taps behind
 //! some of them.
 //!
 //! Owns: the description from which tensor lists, map sizes and the executable network are all derived, so that the
@@ -203,6 +203,23 @@ impl Plan {
             largest = largest.max(conv.outputs * side * side);
         }
         3 * 4 * largest
+    }
+
+    /// Values of all maps that the convolutions up to block `block` give for one such image: what training keeps of them, once
+    /// for the convolution, once for the normalisation and once for the activation.
+    pub fn map_values(&self, block: usize, side: usize) -> usize {
+        let mut total = self.stem.outputs * self.stem.output_side(side).pow(2);
+        let mut side = self.start_side(side);
+        for block in &self.blocks[..=block] {
+            if let Shortcut::Projection(conv) = &block.shortcut {
+                total += conv.outputs * conv.output_side(side).pow(2);
+            }
+            for conv in &block.convs {
+                side = conv.output_side(side);
+                total += conv.outputs * side * side;
+            }
+        }
+        total
     }
 
     /// Side of the map that the first block gets.

@@ -6,6 +6,7 @@
 #[macro_use]
 mod tables;
 pub mod dmad;
+pub mod dra;
 #[cfg(test)]
 #[path = "../../docs/padim.rs"]
 mod example; // the README's example of a new method: kept compiling

@@ -1,10 +1,13 @@
-//! What every method is given: features, seen anomalies, outlier textures. No test label, no test mask.
+//! What every method is given: features or the images themselves, seen anomalies, outlier textures. No test label, no test
+//! mask.
 
 use serde::{Serialize, Serializer};
 
 use super::compute::Handle;
 use super::contents::Features;
 use super::graph::Graph;
+use super::pictures::{NetworkInput, Pictures};
+use crate::backbone::weights::StateDict;
 use crate::data::{Image, SeenAnomaly};
 use crate::device::Chosen;
 use crate::error::Result;
@@ -26,6 +29,8 @@ pub struct Inputs<'a> {
     pub device: Chosen,
     /// Geometry of the images that the masks of seen anomalies are brought to.
     pub image: Geometry,
+    /// The network of `[backbone]`, for methods that train it or run it themselves.
+    pub network: NetworkInput<'a>,
     /// Further images that a method may ask for.
     pub environment: &'a dyn Environment,
 }
@@ -45,6 +50,15 @@ impl Inputs<'_> {
     /// Features of the normal training images of all classes.
     pub fn train(&self) -> Vec<Handle<Features>> {
         self.classes.iter().map(|class| class.train.clone()).collect()
+    }
+
+    /// The images of the seen anomalies of all classes, in the order of [`Inputs::seen`].
+    ///
+    /// # Errors
+    /// A file that is not there any more.
+    pub fn seen_pictures(&self) -> Result<Pictures> {
+        let images: Vec<Image> = self.seen().map(|(_, seen)| seen.anomaly.image.clone()).collect();
+        self.environment.pictures(&images)
     }
 
     /// Seen anomalies of all classes, each with the number of its class.
@@ -80,6 +94,8 @@ pub struct ClassInputs {
     /// Features of its normal training images.
     pub train: Handle<Features>,
     pub train_images: usize,
+    /// These images themselves.
+    pub pictures: Pictures,
     pub seen: Vec<SeenInput>,
 }
 
@@ -91,6 +107,8 @@ pub struct Tested {
     pub pool: Handle<Features>,
     /// Their numbers in `pool`.
     pub images: Vec<usize>,
+    /// The images to be scored themselves, in the same order.
+    pub pictures: Pictures,
 }
 
 /// One seen anomaly.
@@ -125,6 +143,12 @@ pub struct OutlierCategory {
 pub trait Environment: Sync {
     /// Categories of a dataset of textures.
     fn outliers(&self, dataset: &str) -> Result<Vec<OutlierCategory>>;
+
+    /// A list of images as something that can be looked at.
+    fn pictures(&self, images: &[Image]) -> Result<Pictures>;
+
+    /// The weights of the network of `[backbone]`.
+    fn weights(&self) -> Result<StateDict>;
 
     /// The feature stage of a list of images.
     fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>>;

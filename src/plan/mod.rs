@@ -7,6 +7,7 @@ mod compute;
 mod contents;
 mod graph;
 mod inputs;
+mod pictures;
 
 pub use compute::{Compute, Computed, Handle, Job, Notice, RowsOf, StageId, Work};
 pub(crate) use contents::content;
@@ -16,3 +17,4 @@ pub use contents::{
 };
 pub use graph::{Graph, Stage, StageKind};
 pub use inputs::{ClassInputs, Environment, Inputs, OutlierCategory, SeenInput, Shape, Tested};
+pub use pictures::{NetworkInput, Pictures};

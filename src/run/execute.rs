@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::build::Built;
+use super::extract::Extract;
 use super::progress::Event;
 use super::session::Session;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
-use crate::plan::{Graph, Job, Stage, StageId};
+use crate::plan::{Compute as _, Graph, Job, Stage, StageId};
 use crate::record::{Cost, StageLog};
 use crate::store::{Artifact, Lock, Lookup, Manifest, Spent};
 
@@ -170,13 +171,13 @@ impl<'s, 'g> Executor<'s, 'g> {
         let [scores, ..] = built.needed();
         for (class, stage) in built.prepared.split.classes.iter().zip(scores) {
             images += class.test.len();
+            seconds += self.wall_seconds(stage);
             let Some(pool) = self.pool_of(stage) else { continue };
             let share = class.test.len() as f64 / class.pool.len().max(1) as f64;
             let on_path = |id: StageId| id == pool || self.graph.stage(id).inputs.contains(&pool);
             for id in self.graph.stage(stage).inputs.iter().copied().filter(|&id| on_path(id)) {
                 seconds += share * self.wall_seconds(id);
             }
-            seconds += self.wall_seconds(stage);
         }
         Ok(Cost {
             parameters: built.prepared.backbone_parameters as u64 + learned,
@@ -185,9 +186,10 @@ impl<'s, 'g> Executor<'s, 'g> {
         })
     }
 
-    /// The feature stage that a scores stage starts from.
+    /// The feature stage that a scores stage starts from; one that looks at images itself starts from none.
     fn pool_of(&self, scores: StageId) -> Option<StageId> {
-        self.graph.stage(scores).inputs.iter().copied().find(|&id| self.graph.stage(id).inputs.is_empty())
+        let is_pool = |stage: &Stage| stage.inputs.is_empty() && stage.kind == Extract::KIND;
+        self.graph.stage(scores).inputs.iter().copied().find(|&id| is_pool(self.graph.stage(id)))
     }
 
     fn wall_seconds(&self, id: StageId) -> f64 {

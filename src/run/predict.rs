@@ -80,7 +80,8 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
     inputs = {
         let pool = environment.features(&mut graph, &images, "features of the new images")?;
         let mut inputs = environment.inputs(&mut graph, &group)?;
-        inputs.tested = vec![Tested { name: "new images".into(), pool, images: (0..images.len()).collect() }];
+        let (numbers, pictures) = ((0..images.len()).collect(), environment.pictures(&images)?);
+        inputs.tested = vec![Tested { name: "new images".into(), pool, images: numbers, pictures }];
         inputs
     };
     let outputs = method.stages(&mut graph, &inputs)?;

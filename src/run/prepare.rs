@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use super::extract::Extract;
 use super::session::Session;
 use crate::backbone::Architecture;
+use crate::backbone::weights::{StateDict, resolve};
 use crate::data::{Digest, Digests, Image, Labelled, Source, Split, check_geometry, list_digest, split};
 use crate::error::{Error, Result};
 use crate::features::{Shape, feature_shape};
 use crate::methods::{self, ExtraDataset, Given};
-use crate::plan::{ClassInputs, Environment, Features, Graph, Handle, Inputs, OutlierCategory, SeenInput, Tested};
+use crate::plan::{
+    ClassInputs, Environment, Features, Graph, Handle, Inputs, NetworkInput, OutlierCategory, Pictures, SeenInput, Tested,
+};
 use crate::spec::{Run, RunSpec, Setting};
 
 /// A run with its data known.
@@ -210,7 +213,7 @@ pub struct RunEnvironment<'a> {
 impl RunEnvironment<'_> {
     /// The inputs of one model.
     pub fn inputs<'a>(&'a self, graph: &mut Graph<'a>, group: &[usize]) -> Result<Inputs<'a>> {
-        let Prepared { split, shape, spec, .. } = self.prepared;
+        let Prepared { split, shape, spec, weights_digest, .. } = self.prepared;
         let (mut classes, mut tested) = (Vec::new(), Vec::new());
         for &number in group {
             let class = &split.classes[number];
@@ -233,8 +236,11 @@ impl RunEnvironment<'_> {
                 let digest = digests.iter().map(|digest| hex(digest)).collect();
                 seen.push(SeenInput { features: features.clone(), image, anomaly: anomaly.clone(), digest });
             }
-            classes.push(ClassInputs { name: class.name.clone(), train, train_images: class.train.len(), seen });
-            tested.push(Tested { name: class.name.clone(), pool, images: class.test.clone() });
+            let (name, train_images, pictures) = (class.name.clone(), class.train.len(), self.pictures(&class.train)?);
+            classes.push(ClassInputs { name, train, train_images, pictures, seen });
+            let list: Vec<Image> = class.test.iter().map(|&image| class.pool[image].clone()).collect();
+            let (name, pictures) = (class.name.clone(), self.pictures(&list)?);
+            tested.push(Tested { name, pool, images: class.test.clone(), pictures });
         }
         Ok(Inputs {
             classes,
@@ -244,6 +250,7 @@ impl RunEnvironment<'_> {
             seed: spec.seed,
             device: self.session.device.clone(),
             image: spec.image.clone(),
+            network: NetworkInput::new(&spec.backbone.name, &spec.backbone.layers, weights_digest, self)?,
             environment: self,
         })
     }
@@ -254,6 +261,16 @@ impl Environment for RunEnvironment<'_> {
         let index = self.session.index(dataset, &[])?;
         let classes = index.classes.iter();
         Ok(classes.map(|class| OutlierCategory { name: class.name.clone(), images: class.train.clone() }).collect())
+    }
+
+    fn pictures(&self, images: &[Image]) -> Result<Pictures> {
+        let digest = hex(&list_digest(&mut self.session.digests(), images)?);
+        Ok(Pictures::new(images, digest, self.prepared.spec.image.clone()))
+    }
+
+    fn weights(&self) -> Result<StateDict> {
+        let spec = &self.prepared.spec;
+        Ok(resolve(&spec.backbone, &self.session.resources.weights, spec.seed)?.state)
     }
 
     fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>> {

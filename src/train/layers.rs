@@ -63,7 +63,8 @@ pub fn layer_norm(parameters: &Parameters, name: &str, x: Tensor<2>) -> Tensor<2
     normal * parameters.get(&format!("{name}.weight")) + parameters.get(&format!("{name}.bias"))
 }
 
-fn remember(parameters: &mut Parameters, name: &str, value: Tensor<2>) {
+/// Moves a running statistic towards the value of a batch.
+pub(super) fn remember(parameters: &mut Parameters, name: &str, value: Tensor<2>) {
     let old = parameters.get(name);
     parameters.set_buffer(name, old * (1.0 - MOMENTUM) + value * MOMENTUM);
 }

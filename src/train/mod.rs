@@ -1,5 +1,6 @@
 //! What trained methods share: named parameters, layers, AdamW and Adam as plain functions over burn tensors, and the
-//! loops of training and scoring.
+//! loops of training and scoring. Methods that train on images find here backbones that learn, and batches made ahead of the
+//! device.
 //!
 //! Owns: parameter storage, initialisation from host streams, optimiser arithmetic, the loop over epochs with its
 //! checkpoints, and that over the images of a kept epoch. Does not own: any method's network, loss or schedule.
@@ -9,14 +10,22 @@
 
 mod fit;
 mod gradients;
+mod judge;
 mod layers;
+mod loader;
+mod maps;
 mod optimizer;
 mod parameters;
 mod score;
+mod trunk;
 
 pub use fit::{EpochLosses, Keep, Learner, class_images, fit, patches_per_step};
 pub use gradients::{add_gradients, clip_gradients};
+pub use judge::{Judge, JudgeImages, Judged, Sentence};
 pub use layers::{BATCH_NORM_EPSILON, BatchNormMode, Mlp, batch_norm, layer_norm, linear};
+pub use loader::{BATCHES_AT_ONCE, Shelf, ahead};
+pub use maps::{batch_norm_maps, convolution};
 pub use optimizer::{Group, Optimizer, OptimizerKind};
 pub use parameters::{Parameters, download, upload, upload_images};
 pub use score::{Forward, ImageScore, Pass, SCORE_CHUNK_IMAGES, ScoreImages};
+pub use trunk::Trunk;

@@ -32,6 +32,18 @@ impl Parameters {
         }
     }
 
+    /// Adds a linear layer or a convolution with bias as PyTorch draws them: `name.weight` (outputs × inputs of each, kernel
+    /// places counted) and `name.bias`, all uniform in ±1/√inputs.
+    pub fn add_layer(&mut self, name: &str, inputs: usize, outputs: usize, seed: u64, device: &Device) {
+        let mut draws = stream(seed, Purpose::InitialWeights, self.learned.len() as u64);
+        let bound = 1.0 / (inputs as f64).sqrt();
+        for (part, shape) in [("weight", [outputs, inputs]), ("bias", [1, outputs])] {
+            let mut values = vec![0.0; shape[0] * shape[1]];
+            draws.fill_uniform(&mut values, bound);
+            self.insert(&format!("{name}.{part}"), values, shape, device);
+        }
+    }
+
     /// Adds a batch normalisation of `width` columns: weight 1, bias 0, running mean 0, running variance 1.
     pub fn add_batch_norm(&mut self, name: &str, width: usize, device: &Device) {
         self.insert(&format!("{name}.weight"), vec![1.0; width], [1, width], device);
@@ -63,6 +75,11 @@ impl Parameters {
     /// True when there is such a parameter or buffer.
     pub fn contains(&self, name: &str) -> bool {
         self.all().any(|(known, _)| known == name)
+    }
+
+    /// True when there is such a parameter and it learns.
+    pub fn learns(&self, name: &str) -> bool {
+        self.learned.contains_key(name)
     }
 
     /// Replaces a learned parameter by its updated value.

@@ -30,6 +30,7 @@ mod mini_reference;
 mod oracle_backbones;
 mod oracle_coreset;
 mod oracle_dmad_step;
+mod oracle_dra_step;
 mod oracle_lite0;
 mod oracle_map;
 mod oracle_patch_features;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order in which data flows; a module may use those before it. `run`, `report` and `cli` are the rim.
-const ORDER: [&str; 26] = [
-    "error", "console", "clock", "memory", "random", "matrix", "metrics", "spec", "store", "data", "maps", "paper",
+const ORDER: [&str; 27] = [
+    "error", "console", "clock", "memory", "random", "matrix", "metrics", "spec", "store", "data", "augment", "maps", "paper",
     "device", "backbone", "features", "bank", "embed", "plan", "train", "methods", "record", "run", "report", "cli",
     "lib", "main",
 ];

@@ -1,0 +1,94 @@
+//! Changes of place: flips and turns.
+
+use crate::data::decode::Pixels;
+
+/// An image of `width` × `height` whose pixels are those of `image` at `source(row, column)`; black where that is none.
+fn moved(
+    image: &Pixels,
+    width: usize,
+    height: usize,
+    source: impl Fn(usize, usize) -> Option<(usize, usize)>,
+) -> Pixels {
+    let channels = image.channels;
+    let mut data = vec![0; width * height * channels];
+    for (place, pixel) in data.chunks_exact_mut(channels).enumerate() {
+        if let Some((row, column)) = source(place / width, place % width) {
+            pixel.copy_from_slice(&image.data[(row * image.width + column) * channels..][..channels]);
+        }
+    }
+    Pixels { width, height, channels, data }
+}
+
+/// Left becomes right.
+pub fn flip_columns(image: &Pixels) -> Pixels {
+    moved(image, image.width, image.height, |row, column| Some((row, image.width - 1 - column)))
+}
+
+/// Top becomes bottom.
+pub fn flip_rows(image: &Pixels) -> Pixels {
+    moved(image, image.width, image.height, |row, column| Some((image.height - 1 - row, column)))
+}
+
+/// Turned counter-clockwise by so many quarters of a circle.
+pub fn quarter_turns(image: &Pixels, quarters: usize) -> Pixels {
+    let Pixels { width, height, .. } = *image;
+    match quarters % 4 {
+        0 => image.clone(),
+        1 => moved(image, height, width, |row, column| Some((column, width - 1 - row))),
+        2 => moved(image, width, height, |row, column| Some((height - 1 - row, width - 1 - column))),
+        _ => moved(image, height, width, |row, column| Some((height - 1 - column, row))),
+    }
+}
+
+/// Turned counter-clockwise about the centre by so many degrees, as Pillow's `rotate` does it: the same size, the nearest
+/// pixel, black where there is none. Places are counted in 65,536ths of a pixel, rounded once per image and added up.
+pub fn rotate(image: &Pixels, degrees: f64) -> Pixels {
+    let angle = -degrees.rem_euclid(360.0).to_radians();
+    let (across, down) = (to_fifteen_digits(angle.cos()), to_fifteen_digits(angle.sin()));
+    let (x, y) = (image.width as f64 / 2.0, image.height as f64 / 2.0);
+    let fixed = |value: f64| (value * 65536.0 + 0.5).floor() as i64;
+    // Where the centre of the first pixel comes from, and how far from it those of its neighbours do.
+    let first_x = x - across * x - down * y + 0.5 * (across + down);
+    let first_y = y + down * x - across * y + 0.5 * (across - down);
+    let (first_x, first_y, across, down, up) =
+        (fixed(first_x), fixed(first_y), fixed(across), fixed(down), fixed(-down));
+    moved(image, image.width, image.height, |row, column| {
+        let (row, column) = (row as i64, column as i64);
+        let from_x = (first_x + column * across + row * down) >> 16;
+        let from_y = (first_y + column * up + row * across) >> 16;
+        let inside = (0..image.width as i64).contains(&from_x) && (0..image.height as i64).contains(&from_y);
+        inside.then_some((from_y as usize, from_x as usize))
+    })
+}
+
+/// Rounded as Pillow rounds sine and cosine, so that right angles are exact.
+fn to_fifteen_digits(value: f64) -> f64 {
+    (value * 1e15).round() / 1e15
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(width: usize, height: usize) -> Pixels {
+        let data = (0..width * height * 3).map(|value| (value * 7 % 251) as u8).collect();
+        Pixels { width, height, channels: 3, data }
+    }
+
+    #[test]
+    fn flips_and_turns_undo_each_other() {
+        let image = image(5, 4);
+        assert_eq!(flip_columns(&flip_columns(&image)), image);
+        assert_eq!(flip_rows(&flip_columns(&image)), quarter_turns(&image, 2));
+        assert_eq!(quarter_turns(&quarter_turns(&image, 1), 3), image);
+        assert_ne!(quarter_turns(&image, 1), quarter_turns(&image, 3));
+    }
+
+    #[test]
+    fn a_turn_by_right_angles_is_exact() {
+        let image = image(6, 6);
+        assert_eq!(rotate(&image, 0.0), image);
+        assert_eq!(rotate(&image, 90.0), quarter_turns(&image, 1));
+        assert_eq!(rotate(&image, -180.0), quarter_turns(&image, 2));
+    }
+}

@@ -1,0 +1,121 @@
+//! One training step of DRA.
+
+use burn::tensor::{Device, Tensor};
+
+use super::loss::{Prior, deviation_loss};
+use super::network::{Heads, Network};
+use super::params::Params;
+use crate::train::{BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, clip_gradients, download};
+
+/// What an image of a batch is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// Without a defect.
+    Normal,
+    /// A seen anomaly.
+    Seen,
+    /// A pseudo-anomaly.
+    Pseudo,
+}
+
+/// The images of a step on the device.
+pub struct Batch {
+    /// References first, then the labelled images: images × 3 × side × side, full scale first.
+    pub scales: Vec<Tensor<4>>,
+    /// What the labelled images are.
+    pub labels: Vec<Label>,
+    /// Weights of the references for each labelled image (labelled × references); those of an image sum up to one.
+    pub average: Tensor<2>,
+}
+
+/// What a step found before it changed anything.
+#[derive(Clone, Copy, Debug)]
+pub struct StepReport {
+    /// Losses of the heads.
+    pub terms: [f64; 4],
+    /// Norm of all gradients together, before clipping.
+    pub gradient_norm: f64,
+}
+
+/// One model in training.
+pub struct Trainer {
+    network: Network,
+    /// As they stand.
+    pub parameters: Parameters,
+    optimizer: Optimizer,
+    params: Params,
+    device: Device,
+}
+
+impl Trainer {
+    /// A trainer that starts from given parameters on an autodiff device.
+    pub fn new(params: &Params, network: Network, parameters: Parameters, device: Device) -> Self {
+        let group = Group {
+            prefixes: vec![String::new()], // every name
+            kind: OptimizerKind::Adam,
+            learning_rate: params.train.lr,
+            weight_decay: params.train.weight_decay,
+        };
+        Trainer { network, parameters, optimizer: Optimizer::new(group), params: params.clone(), device }
+    }
+
+    /// The optimiser.
+    pub fn optimizer(&mut self) -> &mut Optimizer {
+        &mut self.optimizer
+    }
+
+    /// Parameters and optimiser.
+    pub fn state(&mut self) -> (&mut Parameters, Vec<&mut Optimizer>) {
+        (&mut self.parameters, vec![&mut self.optimizer])
+    }
+
+    /// What the heads say of the labelled images at every scale, in training mode: running statistics move, once per scale.
+    pub fn heads(&mut self, batch: &Batch) -> Vec<Heads> {
+        let Trainer { network, parameters, .. } = self;
+        let of_scale = |images: &Tensor<4>| {
+            let features = network.features(parameters, images.clone(), BatchNormMode::Train);
+            let [labelled, references] = batch.average.dims();
+            let [_, channels, rows, columns] = features.dims();
+            let own = features.clone().slice([references..references + labelled]);
+            let values = channels * rows * columns;
+            let means = batch.average.clone().matmul(features.slice([0..references]).reshape([references, values]));
+            network.heads(parameters, own, means.reshape([labelled, channels, rows, columns]), BatchNormMode::Train)
+        };
+        batch.scales.iter().map(of_scale).collect()
+    }
+
+    /// The loss (1 × 1), and its four terms in one column.
+    pub fn loss(&self, heads: &[Heads], labels: &[Label], priors: [Prior; 4]) -> (Tensor<2>, Tensor<2>) {
+        let average = |head: usize| {
+            let sum = heads.iter().map(|heads| heads.scores[head].clone()).reduce(|a, b| a + b);
+            sum.unwrap_or_else(|| unreachable!("there is a scale")) / heads.len() as f64
+        };
+        let term = |head: usize| {
+            let targets: Vec<Option<bool>> = labels.iter().map(|label| target(head, *label)).collect();
+            deviation_loss(average(head), &targets, priors[head], self.params.loss.margin, &self.device)
+        };
+        let terms = Tensor::cat((0..4).map(term).collect(), 0);
+        (terms.clone().sum_dim(0), terms)
+    }
+
+    /// One step.
+    pub fn step(&mut self, batch: &Batch, priors: [Prior; 4]) -> StepReport {
+        let heads = self.heads(batch);
+        let (loss, terms) = self.loss(&heads, &batch.labels, priors);
+        let mut gradients = loss.backward();
+        let gradient_norm = clip_gradients(&self.parameters, &mut gradients, self.params.train.clip);
+        self.optimizer.step(&mut self.parameters, &gradients, &self.network.zero_gradient());
+        let terms = download(terms);
+        StepReport { terms: std::array::from_fn(|head| f64::from(terms[head])), gradient_norm }
+    }
+}
+
+/// What a head is to say of an image: the first one calls normal images out, the second is not asked about pseudo-anomalies,
+/// the third not about seen ones.
+fn target(head: usize, label: Label) -> Option<bool> {
+    match (head, label) {
+        (0, label) => Some(label == Label::Normal),
+        (1, Label::Pseudo) | (2, Label::Seen) => None,
+        (_, label) => Some(label != Label::Normal),
+    }
+}

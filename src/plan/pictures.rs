@@ -1,0 +1,112 @@
+//! What methods that train on images are given besides features: the images themselves, and the network of `[backbone]`.
+//!
+//! Owns: how both enter a stage's key. Does not own: what becomes of them (`train`, the methods).
+
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use super::inputs::Environment;
+use crate::backbone::plan::Tap;
+use crate::backbone::weights::StateDict;
+use crate::backbone::Architecture;
+use crate::data::decode::Pixels;
+use crate::data::{Image, load_rgb};
+use crate::error::Result;
+use crate::spec::{Geometry, Settings};
+
+/// Images as the network sees them: squares of RGB bytes. In a key they are the digest of their contents, in order, and the
+/// geometry. Only pixels can be had of them: where a test image lies would tell what is wrong with it.
+#[derive(Clone, Debug)]
+pub struct Pictures {
+    images: Arc<[Image]>,
+    digest: String,
+    geometry: Settings<Geometry>,
+}
+
+impl Pictures {
+    /// Images whose contents have the digest `digest` (`data::list_digest`, hex).
+    pub(crate) fn new(images: &[Image], digest: String, geometry: Geometry) -> Self {
+        Pictures { images: images.into(), digest, geometry: geometry.into() }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty()
+    }
+
+    /// Side of the squares, in pixels.
+    pub fn side(&self) -> usize {
+        self.geometry.size
+    }
+
+    /// An image: decoded and brought to the square, each time anew.
+    ///
+    /// # Errors
+    /// A file that cannot be decoded any more.
+    pub fn load(&self, number: usize) -> Result<Pixels> {
+        load_rgb(&self.images[number], &self.geometry)
+    }
+}
+
+impl Serialize for Pictures {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        (&self.digest, &self.geometry).serialize(serializer)
+    }
+}
+
+/// The network of `[backbone]` for methods that train it, or run it themselves. In a key it is its name, the taps, and the
+/// digest of the weights that it starts from.
+#[derive(Clone, Serialize)]
+pub struct NetworkInput<'a> {
+    name: &'static str,
+    taps: Vec<&'static str>,
+    weights: &'a str,
+    #[serde(skip)]
+    architecture: &'static Architecture,
+    #[serde(skip)]
+    found: Vec<Tap>,
+    #[serde(skip)]
+    environment: &'a dyn Environment,
+}
+
+impl<'a> NetworkInput<'a> {
+    /// The network `name` up to the deepest of `layers`, whose weights have the digest `weights`.
+    ///
+    /// # Errors
+    /// Unknown names.
+    pub(crate) fn new(
+        name: &str,
+        layers: &[String],
+        weights: &'a str,
+        environment: &'a dyn Environment,
+    ) -> Result<Self> {
+        let architecture = Architecture::find(name)?;
+        let found = architecture.taps(layers)?;
+        let taps = found.iter().map(|tap| tap.name).collect();
+        Ok(NetworkInput { name: architecture.name, taps, weights, architecture, found, environment })
+    }
+
+    /// What it is.
+    pub fn architecture(&self) -> &'static Architecture {
+        self.architecture
+    }
+
+    /// Its taps, shallow first; there is at least one.
+    pub fn taps(&self) -> &[Tap] {
+        &self.found
+    }
+
+    /// The weights that it starts from, by the names of its plan.
+    ///
+    /// # Errors
+    /// Whatever can be wrong with a weights file.
+    pub fn weights(&self) -> Result<StateDict> {
+        self.environment.weights()
+    }
+}
