@@ -223,6 +223,7 @@ pub const NOT_AS_PUBLISHED: &str = "not as published: ";
 /// All methods.
 pub const METHODS: &[Entry] = &[
     Entry::of::<dmad::Params>(),
+    Entry::of::<dra::Params>(),
     Entry::of::<patchcore::Params>(),
     Entry::of::<simplenet::Params>(),
     Entry::of::<uniad::Params>(),

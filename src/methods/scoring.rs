@@ -22,6 +22,9 @@ pub struct Scoring {
     pub align_corners: bool,
     /// Which epoch counts where the scores hold several.
     pub select: Select,
+    /// The method scores images alone: pixel metrics are undefined.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mapless: bool,
 }
 
 /// Which epoch of a training counts.

@@ -42,6 +42,15 @@ pub struct PixelReport {
     pub images: Vec<ImageFacts>,
 }
 
+impl PixelReport {
+    /// That of scores of images alone: no pixel metric has a value, and this is why.
+    pub fn undefined(why: &'static str) -> Self {
+        let metric = |name| Metric { name, value: Err(why), n_pos: 0, n_neg: 0 };
+        let metrics = MetricName::of(Level::Pixel).map(metric).collect();
+        PixelReport { metrics, regions: 0, empty_masks: 0, images: Vec::new() }
+    }
+}
+
 /// All pixel metrics over all images of `source`. Memory: one image per thread and about 30 bytes per defect pixel.
 ///
 /// # Errors

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::inputs::Environment;
+use crate::backbone::Architecture;
 use crate::backbone::plan::Tap;
 use crate::backbone::weights::StateDict;
-use crate::backbone::Architecture;
 use crate::data::decode::Pixels;
 use crate::data::{Image, load_rgb};
 use crate::error::Result;

@@ -13,7 +13,7 @@ use super::prepare::Prepared;
 use crate::data::{ClassSplit, Source, Split, evaluation_mask, mask};
 use crate::error::{Error, Result};
 use crate::methods::{Scoring, Select};
-use crate::metrics::{self, Metric, MetricName, PixelImage, PixelSource, image_metrics, pixel_metrics};
+use crate::metrics::{self, Metric, MetricName, PixelImage, PixelReport, PixelSource, image_metrics, pixel_metrics};
 use crate::plan::{Compute, Computed, Handle, Job, Metrics, Scores, Work};
 use crate::record::{ClassResult, ImageRow, MetricRow, RESULTS_VERSION, Results};
 use crate::spec::{self, Geometry, Settings};
@@ -40,6 +40,9 @@ pub fn truth_of<'a>(split: &'a Split, class: &str, path: &str) -> Option<&'a cra
 
 /// Raised when evaluation changes any number.
 const EVALUATION_VERSION: u32 = 1;
+
+/// Why pixel metrics of a method that scores images alone have no value.
+const NO_MAP: &str = "the method scores images, not pixels";
 
 /// Computes all metrics of a run; the artifact holds them as JSON (see [`read`]).
 #[derive(Serialize)]
@@ -191,7 +194,10 @@ impl Evaluation<'_> {
         }
         let image_scores = image_scores(artifact, epoch, &self.stage.scoring)?;
         let definitions = self.stage.evaluation.definitions();
-        let pixels = pixel_metrics(&ClassMaps { stage: self.stage, class, scores }, &definitions)?;
+        let pixels = match self.stage.scoring.mapless {
+            true => PixelReport::undefined(NO_MAP),
+            false => pixel_metrics(&ClassMaps { stage: self.stage, class, scores }, &definitions)?,
+        };
         let found =
             image_metrics(&image_scores, &class.truth.labels(), &definitions)?.into_iter().chain(pixels.metrics);
         let images = class.truth.images().iter().zip(&image_scores).map(|(labelled, &score)| ImageRow {

@@ -179,8 +179,11 @@ impl<'s, 'g> Executor<'s, 'g> {
                 seconds += share * self.wall_seconds(id);
             }
         }
+        // A model that holds the backbone as it has learned is used without the one that it started from.
+        let included = models.iter().any(|model| model.manifest().note["network_included"] == true);
+        let frozen = if included { 0 } else { built.prepared.backbone_parameters as u64 };
         Ok(Cost {
-            parameters: built.prepared.backbone_parameters as u64 + learned,
+            parameters: frozen + learned,
             bank_bytes,
             milliseconds_per_image: if images > 0 { 1000.0 * seconds / images as f64 } else { 0.0 },
         })

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::features::{Shape, feature_shape};
 use crate::methods::{self, ExtraDataset, Given};
 use crate::plan::{
-    ClassInputs, Environment, Features, Graph, Handle, Inputs, NetworkInput, OutlierCategory, Pictures, SeenInput, Tested,
+    ClassInputs, Environment, Features, Graph, Handle, Inputs, NetworkInput, OutlierCategory, Pictures, SeenInput,
+    Tested,
 };
 use crate::spec::{Run, RunSpec, Setting};
 

@@ -96,7 +96,11 @@ mod tests {
     #[test]
     fn batches_come_in_order_and_the_first_fault_ends_it() {
         let mut used = Vec::new();
-        ahead(20, |number| Ok(number * number), |number, batch| Ok(used.push((number, batch)))).expect("no fault");
+        let push = |number: usize, batch: usize| {
+            used.push((number, batch));
+            Ok(())
+        };
+        ahead(20, |number| Ok(number * number), push).expect("no fault");
         assert!(used.iter().enumerate().all(|(place, &(number, batch))| (place, place * place) == (number, batch)));
         let fault = || Error::method("it is over", "");
         let made = ahead(9, |number| if number == 3 { Err(fault()) } else { Ok(()) }, |_, ()| Ok(()));

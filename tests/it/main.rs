@@ -10,6 +10,7 @@ mod data;
 mod declared;
 mod dmad_values;
 mod docs;
+mod dra;
 mod embed;
 mod errors;
 mod faults;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 /// Modules in the order in which data flows; a module may use those before it. `run`, `report` and `cli` are the rim.
 const ORDER: [&str; 27] = [
-    "error", "console", "clock", "memory", "random", "matrix", "metrics", "spec", "store", "data", "augment", "maps", "paper",
-    "device", "backbone", "features", "bank", "embed", "plan", "train", "methods", "record", "run", "report", "cli",
-    "lib", "main",
+    "error", "console", "clock", "memory", "random", "matrix", "metrics", "spec", "store", "data", "augment", "maps",
+    "paper", "device", "backbone", "features", "bank", "embed", "plan", "train", "methods", "record", "run", "report",
+    "cli", "lib", "main",
 ];
 
 /// Edges against the order that are there on purpose: an error carries a diagnostic of `spec`.

@@ -1,6 +1,6 @@
 //! The deviation loss (Pang et al. 2019; DRA's Eq. 11).
 
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Tensor, activation};
 
 use crate::random::{Purpose, stream};
 use crate::train::upload;
@@ -34,11 +34,12 @@ pub type Targets = [Option<bool>];
 
 /// mean over the asked images of (1 − t)·|d| + t·max(0, margin − d), d = (score − mean) / deviation: 1 × 1. Scores are
 /// images × 1. Nobody asked = 0.
-pub fn deviation_loss(scores: Tensor<2>, targets: &Targets, prior: Prior, margin: f64, device: &Device) -> Tensor<2> {
+pub fn deviation_loss(scores: Tensor<2>, targets: &Targets, prior: Prior, margin: f64) -> Tensor<2> {
+    let device = scores.device();
     let asked = targets.iter().flatten().count().max(1) as f32;
     let share = |wanted: bool| {
         let shares = targets.iter().map(|target| if *target == Some(wanted) { 1.0 / asked } else { 0.0 });
-        upload(shares.collect(), [targets.len(), 1], device)
+        upload(shares.collect(), [targets.len(), 1], &device)
     };
     let deviations = (scores - prior.mean) / prior.deviation;
     let normal = deviations.clone().abs() * share(false);

@@ -207,6 +207,13 @@ tables! {
     }
 }
 
+impl Params {
+    /// Whether the head for seen anomalies learns and is heard, where there are some or none.
+    pub fn asks_seen(&self, seen: bool) -> bool {
+        seen || self.network.seen == SeenHead::Always
+    }
+}
+
 impl Train {
     /// The learning rate in an epoch (0-based).
     pub fn learning_rate(&self, epoch: usize) -> f64 {

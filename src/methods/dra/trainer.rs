@@ -1,6 +1,6 @@
 //! One training step of DRA.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use super::loss::{Prior, deviation_loss};
 use super::network::{Heads, Network};
@@ -44,19 +44,19 @@ pub struct Trainer {
     pub parameters: Parameters,
     optimizer: Optimizer,
     params: Params,
-    device: Device,
+    asks_seen: bool,
 }
 
 impl Trainer {
-    /// A trainer that starts from given parameters on an autodiff device.
-    pub fn new(params: &Params, network: Network, parameters: Parameters, device: Device) -> Self {
+    /// A trainer that starts from given parameters on an autodiff device; with `asks_seen` the head for seen anomalies learns.
+    pub fn new(params: &Params, network: Network, parameters: Parameters, asks_seen: bool) -> Self {
         let group = Group {
             prefixes: vec![String::new()], // every name
             kind: OptimizerKind::Adam,
             learning_rate: params.train.lr,
             weight_decay: params.train.weight_decay,
         };
-        Trainer { network, parameters, optimizer: Optimizer::new(group), params: params.clone(), device }
+        Trainer { network, parameters, optimizer: Optimizer::new(group), params: params.clone(), asks_seen }
     }
 
     /// The optimiser.
@@ -76,9 +76,9 @@ impl Trainer {
             let features = network.features(parameters, images.clone(), BatchNormMode::Train);
             let [labelled, references] = batch.average.dims();
             let [_, channels, rows, columns] = features.dims();
-            let own = features.clone().slice([references..references + labelled]);
+            let own = features.clone().narrow(0, references, labelled);
             let values = channels * rows * columns;
-            let means = batch.average.clone().matmul(features.slice([0..references]).reshape([references, values]));
+            let means = batch.average.clone().matmul(features.narrow(0, 0, references).reshape([references, values]));
             network.heads(parameters, own, means.reshape([labelled, channels, rows, columns]), BatchNormMode::Train)
         };
         batch.scales.iter().map(of_scale).collect()
@@ -91,8 +91,9 @@ impl Trainer {
             sum.unwrap_or_else(|| unreachable!("there is a scale")) / heads.len() as f64
         };
         let term = |head: usize| {
-            let targets: Vec<Option<bool>> = labels.iter().map(|label| target(head, *label)).collect();
-            deviation_loss(average(head), &targets, priors[head], self.params.loss.margin, &self.device)
+            let asked = |label: &Label| target(head, *label).filter(|_| head != 1 || self.asks_seen);
+            let targets: Vec<Option<bool>> = labels.iter().map(asked).collect();
+            deviation_loss(average(head), &targets, priors[head], self.params.loss.margin)
         };
         let terms = Tensor::cat((0..4).map(term).collect(), 0);
         (terms.clone().sum_dim(0), terms)

@@ -101,7 +101,13 @@ impl Method for Params {
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring { top_k: self.score.top_k, sigma: self.score.sigma, align_corners: false, select: Select::Last }
+        Scoring {
+            top_k: self.score.top_k,
+            sigma: self.score.sigma,
+            align_corners: false,
+            select: Select::Last,
+            mapless: false,
+        }
     }
 }
 

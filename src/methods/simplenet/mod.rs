@@ -69,7 +69,13 @@ impl Method for Params {
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring { top_k: self.score.top_k, sigma: self.score.sigma, align_corners: false, select: self.train.select }
+        Scoring {
+            top_k: self.score.top_k,
+            sigma: self.score.sigma,
+            align_corners: false,
+            select: self.train.select,
+            mapless: false,
+        }
     }
 
     fn labels(&self) -> Vec<String> {

@@ -111,7 +111,13 @@ impl Method for Params {
     fn scoring(&self) -> Scoring {
         // Image scores come with the patch scores, so `top_k` is never asked.
         let Params { score, train, .. } = self;
-        Scoring { top_k: 1, sigma: score.sigma, align_corners: score.align_corners, select: train.select }
+        Scoring {
+            top_k: 1,
+            sigma: score.sigma,
+            align_corners: score.align_corners,
+            select: train.select,
+            mapless: false,
+        }
     }
 
     fn labels(&self) -> Vec<String> {
