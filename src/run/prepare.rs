@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::extract::Extract;
 use super::session::Session;
 use crate::backbone::Architecture;
-use crate::backbone::weights::{StateDict, resolve};
+use crate::backbone::weights::{Resolved, resolve};
 use crate::data::{Digest, Digests, Image, Labelled, Source, Split, check_geometry, list_digest, split};
 use crate::error::{Error, Result};
 use crate::features::{Shape, feature_shape};
@@ -269,9 +269,9 @@ impl Environment for RunEnvironment<'_> {
         Ok(Pictures::new(images, digest, self.prepared.spec.image.clone()))
     }
 
-    fn weights(&self) -> Result<StateDict> {
+    fn weights(&self) -> Result<Resolved> {
         let spec = &self.prepared.spec;
-        Ok(resolve(&spec.backbone, &self.session.resources.weights, spec.seed)?.state)
+        resolve(&spec.backbone, &self.session.resources.weights, spec.seed)
     }
 
     fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>> {

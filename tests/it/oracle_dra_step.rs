@@ -352,18 +352,8 @@ fn losses_gradients_and_steps_agree() {
     let start = || Trainer::new(&Params::default(), network(), parameters(&oracle, &device), true);
     let batch = batch(&oracle, &device);
     check_gradients(&oracle, &mut start(), &batch);
-    for scale in [1.0, 1.0 + 2e-7, 1.0 - 2e-7] {
-        let mut trainer = start();
-        let batch = Batch {
-            scales: batch.scales.iter().map(|x| x.clone() * scale).collect(),
-            labels: batch.labels.clone(),
-            average: batch.average.clone(),
-        };
-        for step in 0..3 {
-            let report = trainer.step(&batch, priors(&oracle, step));
-            eprintln!("{scale}: {} {}", report.terms.iter().sum::<f64>(), report.gradient_norm);
-        }
-    }
+    // Adam makes steps of rounding where a gradient is nearly 0. With inputs changed by 2e-7 the third total moves by 2e-4 of
+    // itself, and the norm before it by a hundredth.
     let mut trainer = start();
     for (step, total_tolerance) in [1e-5, 1e-4, 2e-3].into_iter().enumerate() {
         let expected = &oracle["train"]["steps"][step];
@@ -371,17 +361,17 @@ fn losses_gradients_and_steps_agree() {
         let total = expected["total"].as_f64().expect("a loss");
         close("total", report.terms.iter().sum(), total, total_tolerance * total);
         for (found, expected) in report.terms.iter().zip(numbers(&expected["terms"])) {
-            close("term", *found, expected, if step == 0 { 2e-5 } else { 2e-3 });
+            close("term", *found, expected, [2e-5, 2e-3, 1e-2][step]);
         }
         let norm = expected["grad_norm_before_clip"].as_f64().expect("a norm");
-        close("gradient norm", report.gradient_norm, norm, norm * if step == 0 { 1e-4 } else { 5e-3 });
+        close("gradient norm", report.gradient_norm, norm, norm * [1e-4, 2e-3, 2e-2][step]);
         if step == 0 {
             check_state(&oracle, &trainer);
         }
     }
     let plain = Device::flex();
     let heads = evaluated(&trainer.parameters.to_device(&plain), scales(&images(&oracle), &plain));
-    for (found, expected) in score(&heads).iter().zip(numbers(&oracle["eval_after_3_steps"]["final_score"])) {
+    for (found, expected) in score(&heads).iter().zip(numbers(&oracle["train"]["eval_after_3_steps"]["final_score"])) {
         close("score after three steps", *found, expected, 3e-2);
     }
 }
