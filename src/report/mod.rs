@@ -3,6 +3,7 @@
 //! Owns: turning recorded rows into tables and judgements, and writing them as text, Markdown, CSV, LaTeX and HTML. Does
 //! not own: what was recorded (`record`), the rules of judgements (`paper`), intervals (`metrics`).
 
+mod balance;
 pub mod claims;
 mod costs;
 pub mod diff;

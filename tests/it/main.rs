@@ -20,6 +20,7 @@ mod generated_maps;
 mod generator;
 mod golden;
 mod golden_defaults;
+mod history;
 mod knobs;
 mod lab;
 mod leaks;
