@@ -50,6 +50,7 @@ mod runs;
 mod sameness;
 mod seals;
 mod simplenet;
+mod sources;
 mod spec;
 mod store;
 mod synthetic;
