@@ -49,8 +49,9 @@ fn beside(recorded: &Recorded, cell: &PrintedValue, catalog: &Catalog) -> Result
         let told = PaperConditions { test_images: Some(found.test_images), weights: None };
         ours.reasons.extend(reasons(found, if is_told { &told } else { &expected }));
         let labels = run.labels.iter().filter_map(|label| label.strip_prefix(NOT_AS_PUBLISHED));
-        // Epochs are compared with the source's own.
-        let own = labels.flat_map(|label| label.split(", ")).filter(|part| !part.starts_with("train.epochs "));
+        // Epochs are compared with the source's own, where it says them.
+        let is_compared = |part: &&str| cell.origin.epochs != UNSAID && part.starts_with("train.epochs ");
+        let own = labels.flat_map(|label| label.split(", ")).filter(|part| !is_compared(part));
         ours.reasons.extend(own.map(|part| Reason::Labelled(format!("{NOT_AS_PUBLISHED}{part}"))));
     };
     for name in names {

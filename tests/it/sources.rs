@@ -190,6 +190,24 @@ fn a_second_source_is_compared_by_the_tolerance_but_never_judged() {
     sandbox.dmad(&["verdict", "beside.toml"]).says(2, &["does not say which table"]);
 }
 
+#[test]
+fn a_method_that_is_not_as_published_stands_beside_no_other_source_without_a_word() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    let row = |epochs: &str| format!("parts,disc,dmad,full,1,image_auroc,50.0,Some,-,unified,{epochs},-,-");
+    let reasons = |epochs: &str| {
+        sandbox.write("other.csv", second(&[&row(epochs)]));
+        let out = sandbox.dmad(&["verdict", "experiment.toml", "--sources=other.csv", "--format", "json"]);
+        let json: Vec<Json> = serde_json::from_str(&out.stdout).unwrap_or_else(|_| panic!("{}", out.stderr));
+        assert_eq!(json[0]["sources"][0]["standing"], "not comparable", "{json:?}");
+        because(&json[0]["sources"][0]).join("; ")
+    };
+    let (said, unsaid) = (reasons("9999"), reasons("-"));
+    assert!(said.contains("not as published: backbone efficientnet_lite0 (wide_resnet50_2)"), "{said}");
+    assert!(said.contains("epochs 9999, ours") && !said.contains("train.epochs"), "{said}");
+    assert!(unsaid.contains("not as published: train.epochs"), "{unsaid}");
+}
+
 /// What an audit finds in the paper beside `second`.
 fn audited(second: &str) -> Audit {
     let published = Published::embedded().expect("the paper");
