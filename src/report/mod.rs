@@ -17,6 +17,7 @@ mod notes;
 mod page;
 mod pivot;
 pub mod ranking;
+pub mod sources;
 pub mod verdicts;
 
 use std::path::{Path, PathBuf};

@@ -51,6 +51,7 @@ mod runs;
 mod sameness;
 mod seals;
 mod simplenet;
+mod sources;
 mod spec;
 mod store;
 mod synthetic;
