@@ -268,10 +268,16 @@ fn check_difference(said: &Difference, of: &PrintedValue, over: &PrintedValue) -
     Some(Finding::new(Disagreement::Statement, &said.place, &said.printed, recomputed, evidence))
 }
 
-/// The first step that does not rise.
+/// The first step that does not rise, or that is not within what is said.
 fn check_order(said: &Order, cells: &[&PrintedValue]) -> Option<Finding> {
-    let step = cells.windows(2).find(|pair| pair[1].value.value() <= pair[0].value.value())?;
+    let rises = |pair: &[&PrintedValue]| pair[1].value.value() - pair[0].value.value();
+    let holds = |pair: &[&PrintedValue]| match said.within {
+        Some(margin) => rises(pair).abs() <= margin + EXACT,
+        None => rises(pair) > 0.0,
+    };
+    let step = cells.windows(2).find(|pair| !holds(pair))?;
     let [lower, higher] = [step[0], step[1]];
-    let evidence = format!("{}, yet {} is not above {}", said.says, higher.key, lower.key);
+    let not = said.within.map_or("above".into(), |margin| format!("within {margin} of"));
+    let evidence = format!("{}, yet {} is not {not} {}", said.says, higher.key, lower.key);
     Some(Finding::new(Disagreement::Statement, &said.place, &higher.value, lower.value.value(), evidence))
 }

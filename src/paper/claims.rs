@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::metrics::bootstrap::{
     ClassValue, ImageStatistic, Interval, Resampling, ScoredClass, paired_class_interval, paired_image_interval,
 };
+use crate::spec::Said;
 
 /// Fewer seeds say nothing of how much a training run varies.
 const FEWEST_SEEDS: usize = 2;
@@ -79,25 +80,6 @@ impl Answer {
         match self {
             Answer::Undecided(why) => why.to_string(),
             _ => String::new(),
-        }
-    }
-}
-
-/// What a claim says of the difference, in percent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Said {
-    /// More than this; 0 for plain "better".
-    MoreThan(f64),
-    /// At most this, either way: "on par".
-    Within(f64),
-}
-
-impl std::fmt::Display for Said {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Said::MoreThan(0.0) => f.write_str("better"),
-            Said::MoreThan(gain) => write!(f, "by more than {gain}"),
-            Said::Within(margin) => write!(f, "within {margin}"),
         }
     }
 }

@@ -13,7 +13,6 @@ use super::sweep::names_variant;
 use super::tree::Node;
 use crate::error::Result;
 use crate::metrics::MetricName;
-use crate::paper::claims::Said;
 
 /// A statement that one variant is better than another, or as good, checked by `report`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +43,25 @@ pub struct Claim {
     /// Only these classes; [] = all.
     #[serde(default)]
     pub classes: Vec<String>,
+}
+
+/// What a claim says of the difference, in percent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Said {
+    /// More than this; 0 for plain "better".
+    MoreThan(f64),
+    /// At most this, either way: "on par".
+    Within(f64),
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Said::MoreThan(0.0) => f.write_str("better"),
+            Said::MoreThan(gain) => write!(f, "by more than {gain}"),
+            Said::Within(margin) => write!(f, "within {margin}"),
+        }
+    }
 }
 
 /// One side of a claim.

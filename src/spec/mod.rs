@@ -19,7 +19,7 @@ pub mod tree;
 mod types;
 
 pub use crate::metrics::{Ap, MetricName, Pro};
-pub use claim::{Arm, Claim, Side, Tolerances};
+pub use claim::{Arm, Claim, Said, Side, Tolerances};
 pub use diagnostic::{Diagnostic, Place, Source};
 pub use dimension::{DIMENSIONS, Dimension, DottedKey};
 pub use experiment::{Experiment, load, load_built_in, load_recorded, schema};

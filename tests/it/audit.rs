@@ -77,7 +77,7 @@ fn the_papers_eight_means_two_deltas_one_gain_and_five_other_sources_are_found_a
     assert_eq!((checked.means, checked.means_without_rows), (48 + 36, 15 + 14));
     // Table 4 repeats four values, Table 5 two rows of three classes with two metrics.
     assert_eq!(checked.repeated, 4 + 12);
-    assert_eq!((checked.statements, checked.statements_without_values), (66, 0));
+    assert_eq!((checked.statements, checked.statements_without_values), (67, 0));
     // VisA's other split, and DRA's one model for each class, contradict nothing.
     assert_eq!((checked.sources, audit.apart.len()), (22, 30));
 }
@@ -117,7 +117,7 @@ fn a_copy_without_faults_ends_with_0_and_a_broken_one_with_2() {
     let out = sandbox.dmad(&["audit", "good.csv"]);
     assert_eq!(out.code, 0, "{}{}", out.stdout, out.stderr);
     assert!(out.stdout.starts_with("Nothing disagrees.\nChecked: 1 means"), "{}", out.stdout);
-    assert!(out.stdout.contains("66 statements about values that the file does not have"), "{}", out.stdout);
+    assert!(out.stdout.contains("67 statements about values that the file does not have"), "{}", out.stdout);
     sandbox.write("bad.csv", good.replace("90.0", "9o.0"));
     sandbox.dmad(&["audit", "bad.csv"]).says(2, &["bad.csv: line 2", "9o.0"]);
     sandbox.dmad(&["audit", "none.csv"]).says(2, &["none.csv"]);
@@ -161,6 +161,9 @@ fn a_changed_gain_and_a_broken_order_are_found() {
     let gain = replaced(STATEMENTS, "printed = \"5.8\"", "printed = \"5.9\"");
     let expected = vec![(Disagreement::Statement, "text, comparison on VisA, image AUROC".to_string())];
     assert_eq!(new_findings(&paper(), &gain), expected);
+    let par = replaced(STATEMENTS, "within = 1.0", "within = 0.1");
+    let expected = vec![(Disagreement::Statement, "text and Table 1, MVTec-AD, image AUROC, none seen".to_string())];
+    assert_eq!(new_findings(&paper(), &par), expected);
     let attention = "table4,mvtec_ad,mean,dmad,no_center_sampling-attn,10,image_auroc,95.4";
     let found = new_findings(&replaced(&paper(), attention, &attention.replace("95.4", "98.7")), STATEMENTS);
     assert_eq!(found, [(Disagreement::Statement, "text and Table 4, attention with anomalies, image AUROC".into())]);

@@ -105,10 +105,10 @@ fn tables_and_figures_are_ordered_by_any_setting() {
     let lines: Vec<Vec<&str>> = curve.lines().skip(1).map(|line| line.split(',').collect()).collect();
     assert_eq!(lines.len(), 6, "two lines of three points: {curve}");
     assert_eq!(
-        lines.iter().map(|line| line[2]).collect::<Vec<_>>(),
+        lines.iter().map(|line| line[2].trim_matches('"')).collect::<Vec<_>>(),
         ["full", "full", "full", "three", "three", "three"]
     );
-    assert_eq!(lines[..3].iter().map(|line| line[3]).collect::<Vec<_>>(), ["0.05", "0.25", "1.0"]);
+    assert_eq!(lines[..3].iter().map(|line| line[3].trim_matches('"')).collect::<Vec<_>>(), ["0.05", "0.25", "1.0"]);
     let recorded = listed(&sandbox, &["variant=full[ratio=0.25]"]);
     let values: Vec<f64> = recorded.iter().filter_map(|row| row["image_auroc"].as_f64()).collect();
     let mean: f64 = lines[1][4].parse().expect("a number");

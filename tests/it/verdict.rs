@@ -5,7 +5,7 @@ use std::path::Path;
 use dmad::data::Catalog;
 use dmad::metrics::bootstrap::{ClassValue, ImageStatistic, Interval, Resampling, ScoredClass, ScoredImage};
 use dmad::metrics::{Definitions, MetricName};
-use dmad::paper::claims::{Answer, Evidence, Said, Why, class_evidence, decide, image_evidence};
+use dmad::paper::claims::{Answer, Evidence, Why, class_evidence, decide, image_evidence};
 use dmad::paper::settings::PaperSettings;
 use dmad::paper::verdict::{
     Conditions, Ours, Outcome, PaperConditions, Reason, Tally, Tolerances, judge, reasons, tally,
@@ -13,6 +13,7 @@ use dmad::paper::verdict::{
 use dmad::paper::{PrintedValue, Published};
 use dmad::record::{Recorded, read_experiment};
 use dmad::report::verdicts::Paper;
+use dmad::spec::Said;
 
 use crate::program::{EXPERIMENT, Sandbox};
 

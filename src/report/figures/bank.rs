@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::bars::{Chart, chart};
 use super::panel::footnote;
-use super::{Drawing, Kind, Notes, grid, titled};
+use super::{Drawing, Kind, Notes, Shared, grid, titled};
 use crate::error::Result;
 use crate::record::Recorded;
 use crate::report::balance::{self, Held};
@@ -20,6 +20,8 @@ pub struct Bank {}
 impl Kind for Bank {
     const NAME: &'static str = "bank";
     const ABOUT: &'static str = "How much of each class's patches the bank of normal patches holds, as bars.";
+
+    const SHARED: Shared = &[("seen_anomalies", "Numbers of seen anomalies; [] = all.")];
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
         notes.say_missing();
