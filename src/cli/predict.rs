@@ -13,6 +13,7 @@ use crate::console::say;
 use crate::data::layouts::IMAGE_ENDINGS;
 use crate::error::{Error, Result};
 use crate::run::{self, Prediction, Request, Session};
+use crate::spec::{BASE_VARIANT, Kinds, Run, RunSpec, to_json};
 use crate::store::write_atomically;
 use crate::{record, report, spec};
 
@@ -54,14 +55,9 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
     }
     let paths = files(&args.images)?;
     let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
-    let experiment = spec::load(&recorded.folder.join("experiment.toml"), &kinds, &[])?;
-    let declared = experiment.runs.iter().find(|run| run.spec.id == found.id).ok_or_else(|| {
-        let what =
-            format!("run {} is recorded, but this program's defaults make another run of its settings", found.id);
-        Error::usage(what, "do it again with `dmad run`")
-    })?;
+    let declared = declared(&found.spec, &kinds)?;
     let request = Request {
-        run: declared,
+        run: &declared,
         recorded_key: found.value(&["key"]).and_then(toml::Value::as_str).unwrap_or_default(),
         epoch: found.value(&["epoch"]).and_then(toml::Value::as_integer).unwrap_or_default() as usize,
         class: args.class.as_deref(),
@@ -80,6 +76,23 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
     let written = maps.iter().filter(|map| !map.is_empty()).count();
     say!("wrote {} and {written} heat maps", args.out.join("scores.csv").display());
     Ok(())
+}
+
+/// The run of recorded settings, whatever its experiment declares today.
+fn declared(spec: &RunSpec, kinds: &Kinds) -> Result<Run> {
+    let mut file = to_json(spec);
+    file["seeds"] = json!([spec.seed]);
+    file["variant"] = match spec.variant.as_str() {
+        BASE_VARIANT => json!([]),
+        name => json!([{ "name": name }]),
+    };
+    file.as_object_mut().map(|file| file.remove("seed"));
+    let text = toml::to_string(&file).unwrap_or_else(|fault| unreachable!("a record is plain data: {fault}"));
+    let experiment = spec::load_built_in(Path::new("run.toml"), &[("run.toml", &text)], kinds)?;
+    experiment.runs.into_iter().find(|run| run.spec.id == spec.id).ok_or_else(|| {
+        let what = format!("run {} is recorded, but this program's defaults make another run of its settings", spec.id);
+        Error::usage(what, "do it again with `dmad run`")
+    })
 }
 
 /// Files as they are named; a folder stands for the images in it, sorted.
