@@ -8,7 +8,7 @@ use crate::data::index::{ClassIndex, Image, Index, Labelled, Source};
 use crate::data::python_random::PythonRandom;
 use crate::error::{Error, Result};
 use crate::random::{Purpose, name_index, stream};
-use crate::spec::{Protocol, Sampler, Seen};
+use crate::spec::{Budget, Protocol, Sampler, Seen};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An anomaly that training may use, with its mask.
@@ -133,7 +133,7 @@ fn test_subset(class: &ClassIndex, protocol: &Protocol) -> Vec<Labelled> {
     kept
 }
 
-/// Draws the seen anomalies of one class: the first of one permutation.
+/// Draws the seen anomalies of one class: the first of one permutation that the budget allows.
 fn pick_seen(dataset: &str, class: &ClassIndex, pool: &[Labelled], seen: &Seen, seed: u64) -> Result<Vec<SeenAnomaly>> {
     let count = seen.count;
     if count == 0 {
@@ -142,21 +142,55 @@ fn pick_seen(dataset: &str, class: &ClassIndex, pool: &[Labelled], seen: &Seen, 
     let source = if class.train_anomalies.is_empty() { pool } else { &class.train_anomalies };
     let mut anomalies: Vec<&Labelled> = source.iter().filter(|labelled| labelled.anomalous).collect();
     anomalies.sort_by_cached_key(|labelled| labelled.sort_key());
-    if count > anomalies.len() {
-        let (name, there) = (&class.name, anomalies.len());
-        let what = format!("class `{name}` of `{dataset}`: {count} seen anomalies are wanted, {there} are available");
+    let kinds = counts(anomalies.iter().map(|labelled| labelled.defect.as_str()));
+    let (scarcest, there) = match seen.budget {
+        Budget::Class | Budget::ClassEven => (String::new(), anomalies.len()),
+        Budget::Defect => {
+            let scarcest = kinds.iter().min_by_key(|(_, count)| **count);
+            scarcest.map_or(Default::default(), |(kind, count)| (format!(", defect `{kind}`"), *count))
+        }
+    };
+    if count > there {
+        let name = &class.name;
+        let what = format!(
+            "class `{name}` of `{dataset}`{scarcest}: {count} seen anomalies are wanted, {there} are available"
+        );
         return Err(Error::usage(what, "lower protocol.seen.count, or raise protocol.test_per_defect"));
     }
     match seen.sampler {
         Sampler::Python => PythonRandom::new(seen.seed).shuffle(&mut anomalies),
         Sampler::Chacha => stream(seed, Purpose::SeenAnomalies, name_index(&class.name)).shuffle(&mut anomalies),
     }
-    let picked = anomalies.into_iter().take(count).map(|labelled| {
+    let picked = within_budget(anomalies, seen).into_iter().map(|labelled| {
         let Labelled { image, defect, mask, .. } = labelled.clone();
         let missing = || Error::data(image.place(), "a seen anomaly needs a mask", "restore its mask");
         Ok(SeenAnomaly { mask: mask.ok_or_else(missing)?, image, defect })
     });
     picked.collect()
+}
+
+/// The first of a permutation that a budget allows.
+fn within_budget<'a>(permutation: Vec<&'a Labelled>, seen: &Seen) -> Vec<&'a Labelled> {
+    let kinds = counts(permutation.iter().map(|labelled| labelled.defect.as_str()));
+    let (quota, all) = match seen.budget {
+        Budget::Class => (0, seen.count),
+        Budget::ClassEven => (seen.count / kinds.len().max(1), seen.count),
+        Budget::Defect => (seen.count, seen.count * kinds.len()),
+    };
+    let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
+    let (mut picked, rest): (Vec<_>, Vec<_>) = permutation.into_iter().partition(|labelled| {
+        let own = taken.entry(&labelled.defect).or_default();
+        *own += 1;
+        *own <= quota
+    });
+    picked.extend(rest.into_iter().take(all.saturating_sub(picked.len())));
+    picked
+}
+
+fn counts<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, usize> {
+    let mut counts = BTreeMap::new();
+    names.for_each(|name| *counts.entry(name).or_default() += 1);
+    counts
 }
 
 type Draft<'a> = (&'a ClassIndex, Vec<Labelled>, Vec<SeenAnomaly>);

@@ -14,7 +14,7 @@ use crate::plan::{
     ClassInputs, Environment, Features, Graph, Handle, Inputs, NetworkInput, OutlierCategory, Pictures, SeenInput,
     Tested,
 };
-use crate::spec::{Run, RunSpec, Setting};
+use crate::spec::{Budget, Run, RunSpec, Setting};
 
 /// A run with its data known.
 pub struct Prepared {
@@ -190,6 +190,9 @@ impl Prepared {
         }
         if spec.protocol.is_subsampled() {
             labels.push("subsampled images".into());
+        }
+        if spec.protocol.seen.budget == Budget::Defect && spec.protocol.seen.count > 0 {
+            labels.push("seen anomalies counted by kind of defect, not by class".into());
         }
         match self.leaked {
             0 => {}

@@ -28,6 +28,20 @@ pub enum Sampler {
     Python,
 }
 
+/// What `seen.count` counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Budget {
+    /// Anomalies of a class, whatever their kinds (DMAD, DRA).
+    #[default]
+    Class,
+    /// Anomalies of a class, of each of its kinds of defect as many as of the others; the rest whatever their kinds (BGAD).
+    /// Fewer are no subset of more.
+    ClassEven,
+    /// Anomalies of each kind of defect (the other mode of BGAD's loader). Labels the run.
+    Defect,
+}
+
 /// Which images train, which test.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -59,6 +73,8 @@ impl Protocol {
 pub struct Seen {
     /// Seen anomalies per class; 0 = unsupervised.
     pub count: usize,
+    /// What `count` counts.
+    pub budget: Budget,
     /// How they are picked. One permutation per class, of which the first `count` are seen, so 1 ⊂ 5 ⊂ 10.
     pub sampler: Sampler,
     /// Seed of the `python` sampler.

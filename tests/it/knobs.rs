@@ -33,6 +33,10 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
     ("patchcore", Knob::new("classes", &["[]", "[\"wood\"]"], Patches)),
     ("patchcore", Knob::new("protocol.setting", &["\"unified\"", "\"per_class\""], Patches)),
     ("dmad", Knob::new("protocol.seen.count", &["0", "1", "2"], Patches)),
+    (
+        "dmad",
+        Knob::new("protocol.seen.budget", &["\"class\"", "\"class_even\"", "\"defect\""], Patches).within(&[SEEN]),
+    ),
     ("dmad", Knob::new("protocol.seen.sampler", &["\"chacha\"", "\"python\""], Patches).within(&[SEEN])),
     (
         "dmad",

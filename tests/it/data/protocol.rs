@@ -5,7 +5,8 @@ use crate::util;
 use dmad::data::digest::Digests;
 use dmad::data::index::{self, Image, Index};
 use dmad::data::protocol::{ClassSplit, Split, split};
-use dmad::spec::{Protocol, Sampler, Seen};
+use dmad::spec::{Budget, Protocol, Sampler, Seen};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -84,6 +85,37 @@ fn one_five_and_ten_seen_anomalies_are_nested_leave_the_test_set_and_share_the_p
             }
         }
     }
+}
+
+#[test]
+#[cfg_attr(not(dmad_references), ignore = "needs real images and weights: set DMAD_DATA, DMAD_WEIGHTS, DMAD_ORACLES")]
+fn a_budget_counts_anomalies_of_a_class_or_evenly_by_kind_or_of_each_kind() {
+    let data = util::data();
+    let index = real("mini", &data);
+    let of = |budget: Budget, count: usize| {
+        let plain = mini(count, Sampler::Python);
+        let protocol = Protocol { seen: Seen { budget, ..plain.seen.clone() }, ..plain };
+        split(&index, &protocol, 0, &mut Digests::open(None))
+    };
+    let kinds = |budget, count| {
+        let found = of(budget, count).expect("a split");
+        let screw = class(&found, "screw");
+        assert!(seen(screw).iter().all(|path| !paths(screw.test.iter().map(|&i| &screw.pool[i])).contains(path)));
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+        screw.seen.iter().for_each(|seen| *kinds.entry(seen.defect.clone()).or_default() += 1);
+        kinds.into_values().collect::<Vec<_>>()
+    };
+    // Five kinds. A permutation of all of them is not even.
+    assert_eq!(kinds(Budget::Class, 5), [1, 1, 1, 2]);
+    assert_eq!(kinds(Budget::ClassEven, 5), [1; 5]);
+    assert_eq!(kinds(Budget::ClassEven, 10), [2; 5]);
+    let seven = kinds(Budget::ClassEven, 7);
+    assert!(seven.iter().sum::<usize>() == 7 && seven.iter().all(|count| *count >= 1), "{seven:?}");
+    assert_eq!(kinds(Budget::ClassEven, 1), [1]);
+    assert_eq!(kinds(Budget::Defect, 2), [2; 5]);
+    assert_eq!(kinds(Budget::Defect, 0), [0; 0]);
+    let (message, _) = usage_error(of(Budget::Defect, 9).unwrap_err());
+    assert!(message.contains("defect `") && message.contains("9 seen anomalies are wanted, 8 are"), "{message}");
 }
 
 #[test]
