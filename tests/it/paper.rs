@@ -66,6 +66,7 @@ fn every_method_of_the_papers_studies_has_its_own_settings_outside_its_table() {
             let (side, dim, (network, layers, aggregation, patch)) = match name {
                 "dmad" | "simplenet" => (256, 0, wide),
                 "patchcore" => (256, 1024, wide),
+                "dra" => (448, 0, ("resnet18", &["layer4"][..], Aggregation::Concat, 1)),
                 "uniad" => (224, 0, ("efficientnet_b4", &[][..], Aggregation::ConcatDeepest, 1)),
                 other => panic!("{other} in {}", file.display()),
             };
@@ -80,5 +81,5 @@ fn every_method_of_the_papers_studies_has_its_own_settings_outside_its_table() {
             seen.insert(name.to_string());
         }
     }
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["dmad", "patchcore", "simplenet", "uniad"]);
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["dmad", "dra", "patchcore", "simplenet", "uniad"]);
 }
