@@ -83,14 +83,14 @@ impl Frozen<'_> {
 
 impl Open<'_> {
     fn likelihoods(&self, image: &Pixels) -> Likelihoods {
-        let vectors = self.encoder.vectors(image).into_iter();
-        let of_level = |((vectors, level), (flow, code)): ((Vec<f32>, &Level), (&Flow, &Vec<f32>))| {
+        let of_level = |(number, vectors): (usize, Vec<f32>)| {
+            let (level, code) = (self.levels[number], &self.codes[number]);
             let places = level.side.pow(2);
             let vectors = upload(vectors, [places, level.channels], self.device);
             let condition = upload(code.clone(), [places, code.len() / places], self.device);
-            (level.side, download(flow.likelihood(self.parameters, vectors, condition)))
+            (level.side, download(self.flows[number].likelihood(self.parameters, vectors, condition)))
         };
-        vectors.zip(&self.levels).zip(self.flows.iter().zip(&self.codes)).map(of_level).collect()
+        self.encoder.vectors(image).into_iter().enumerate().map(of_level).collect()
     }
 }
 
@@ -160,8 +160,8 @@ pub fn fused(likelihoods: &[(usize, &[f32])], maxima: &[f32], size: (usize, usiz
     sums
 }
 
-/// From images to scores: what is missing from the largest sum that there can be. An image's score is the largest one at the
-/// size of the network's input.
+/// From images to scores: the negative sums of relative likelihoods. An image's score is the largest one at the size of the
+/// network's input. What the released code adds is a constant; without it small sums keep all their digits.
 #[derive(Serialize)]
 pub struct Score<'a> {
     pub frozen: Frozen<'a>,
@@ -186,15 +186,15 @@ impl Judge for Score<'_> {
         let layers = open.levels.len();
         let maxima = &job.open(&self.maxima)?[kept.number * layers..(kept.number + 1) * layers];
         let (grid, side) = (self.frozen.shape.grid, self.frozen.shape.side);
-        let missing = move |likelihoods: &[(usize, &[f32])], size: (usize, usize)| -> Vec<f32> {
-            fused(likelihoods, maxima, size).into_iter().map(|sum| layers as f32 - sum).collect()
+        let scores = move |likelihoods: &[(usize, &[f32])], size: (usize, usize)| -> Vec<f32> {
+            fused(likelihoods, maxima, size).into_iter().map(|sum| -sum).collect()
         };
         Ok(Box::new(move |pictures: &Pictures, images: &[usize]| {
             let judge = |&image: &usize| {
                 let likelihoods = open.likelihoods(&pictures.load(image)?);
                 let maps: Vec<(usize, &[f32])> = likelihoods.iter().map(|(side, lp)| (*side, lp.as_slice())).collect();
-                let image = missing(&maps, (side, side)).into_iter().fold(f32::NEG_INFINITY, f32::max);
-                Ok(Judged { image, patches: missing(&maps, grid), others: Vec::new() })
+                let image = scores(&maps, (side, side)).into_iter().fold(f32::NEG_INFINITY, f32::max);
+                Ok(Judged { image, patches: scores(&maps, grid), others: Vec::new() })
             };
             images.iter().map(judge).collect()
         }))
