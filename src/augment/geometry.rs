@@ -46,36 +46,42 @@ pub struct Affine {
 }
 
 impl Affine {
-    /// The changed image, of the same size; beyond the border it is mirrored. Between pixels the values are bilinear, or those
-    /// of the nearest pixel.
+    /// The changed image, of the same size; see [`warped`].
     pub fn apply(&self, image: &Pixels, nearest: bool) -> Pixels {
-        let Pixels { width, height, channels, .. } = *image;
+        let (width, height) = (image.width as f64, image.height as f64);
         let (sin, cos) = self.degrees.to_radians().sin_cos();
-        let centre = [(width as f64 - 1.0) / 2.0, (height as f64 - 1.0) / 2.0];
-        let mut data = Vec::with_capacity(image.data.len());
-        for place in 0..width * height {
-            let x = (place % width) as f64 - centre[0] - self.shift[0] * width as f64;
-            let y = (place / width) as f64 - centre[1] - self.shift[1] * height as f64;
-            let from_x = (cos * x - sin * y) / self.scale + centre[0];
-            let from_y = (sin * x + cos * y) / self.scale + centre[1];
-            for channel in 0..channels {
-                let at = |row: f64, column: f64| {
-                    let (row, column) = (mirrored(row as i64, height), mirrored(column as i64, width));
-                    f64::from(image.data[(row * width + column) * channels + channel])
-                };
-                let value = if nearest {
-                    at(from_y.round(), from_x.round())
-                } else {
-                    let (top, left) = (from_y.floor(), from_x.floor());
-                    let (down, across) = (from_y - top, from_x - left);
-                    let line = |row: f64| at(row, left) * (1.0 - across) + at(row, left + 1.0) * across;
-                    line(top) * (1.0 - down) + line(top + 1.0) * down
-                };
-                data.push(value.round() as u8);
-            }
-        }
-        Pixels { width, height, channels, data }
+        let centre = [(width - 1.0) / 2.0, (height - 1.0) / 2.0];
+        warped(image, nearest, |[x, y]| {
+            let (x, y) = (x - centre[0] - self.shift[0] * width, y - centre[1] - self.shift[1] * height);
+            [(cos * x - sin * y) / self.scale + centre[0], (sin * x + cos * y) / self.scale + centre[1]]
+        })
     }
+}
+
+/// An image of the same size whose pixel at [column, row] is that of `image` at `source` of it; beyond the border the image is
+/// mirrored. Between pixels the values are bilinear, or those of the nearest pixel.
+pub fn warped(image: &Pixels, nearest: bool, source: impl Fn([f64; 2]) -> [f64; 2]) -> Pixels {
+    let Pixels { width, height, channels, .. } = *image;
+    let mut data = Vec::with_capacity(image.data.len());
+    for place in 0..width * height {
+        let [x, y] = source([(place % width) as f64, (place / width) as f64]);
+        for channel in 0..channels {
+            let at = |row: f64, column: f64| {
+                let (row, column) = (mirrored(row as i64, height), mirrored(column as i64, width));
+                f64::from(image.data[(row * width + column) * channels + channel])
+            };
+            let value = if nearest {
+                at(y.round(), x.round())
+            } else {
+                let (top, left) = (y.floor(), x.floor());
+                let (down, across) = (y - top, x - left);
+                let line = |row: f64| at(row, left) * (1.0 - across) + at(row, left + 1.0) * across;
+                line(top) * (1.0 - down) + line(top + 1.0) * down
+            };
+            data.push(value.round() as u8);
+        }
+    }
+    Pixels { width, height, channels, data }
 }
 
 /// Where a place beyond `0..length` falls when the row is mirrored about its outermost pixels.

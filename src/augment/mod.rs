@@ -16,9 +16,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use colour::{Colour, Jitter};
-pub use geometry::{Affine, flip_columns, flip_rows, quarter_turns, rotate, transpose};
+pub use geometry::{Affine, flip_columns, flip_rows, quarter_turns, rotate, transpose, warped};
 pub use paste::{Cut, Cutting, paste_masked};
-pub use tamper::three_of_eight;
+pub use tamper::{ALL_CHANGES, Change, EIGHT_CHANGES, three_changes};
 
 use crate::data::decode::Pixels;
 use crate::random::Stream;

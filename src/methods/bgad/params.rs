@@ -55,6 +55,8 @@ words! {
     PastedChanges {
         /// Three of eight changes, each with its own chance (docs/methods/bgad.md, Anomalies).
         Subset,
+        /// Three of ten, with distortions.
+        Full,
         /// Not at all.
         None,
     }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::levels::{Encoder, Level, Levels, level_mask};
 use super::params::{Params, PastedChanges, Sampling};
-use crate::augment::{paste_masked, three_of_eight};
+use crate::augment::{ALL_CHANGES, EIGHT_CHANGES, paste_masked, three_changes};
 use crate::data::decode::Pixels;
 use crate::error::Result;
 use crate::random::{Purpose, Stream, stream};
@@ -175,9 +175,11 @@ impl Pool<'_> {
     /// the changed anomaly itself.
     fn pasted(&self, image: usize, draws: &mut Stream) -> Result<(Pixels, Pixels)> {
         let (list, anomaly) = (self.seen_classes[image], self.seen.get(0, image)?);
+        let (anomaly, mask) = ((*anomaly).clone(), self.masks[image].clone());
         let (anomaly, mask) = match self.params.anomalies.changes {
-            PastedChanges::Subset => three_of_eight((*anomaly).clone(), self.masks[image].clone(), draws),
-            PastedChanges::None => ((*anomaly).clone(), self.masks[image].clone()),
+            PastedChanges::Subset => three_changes(EIGHT_CHANGES, anomaly, mask, draws),
+            PastedChanges::Full => three_changes(ALL_CHANGES, anomaly, mask, draws),
+            PastedChanges::None => (anomaly, mask),
         };
         if self.normals.len(list) == 0 {
             return Ok((anomaly, mask));

@@ -36,7 +36,7 @@ const KNOBS: &[Knob] = &[
     Knob::new("flow.position", &["4", "8"], Patches).promises(&[MoreParameters]),
     Knob::new("anomalies.repeat", &["2", "3"], Patches),
     Knob::new("anomalies.pasted", &["0.0", "0.5", "1.0"], Patches),
-    Knob::new("anomalies.changes", &["\"subset\"", "\"none\""], Patches).within(ALL_PASTED),
+    Knob::new("anomalies.changes", &["\"subset\"", "\"full\"", "\"none\""], Patches).within(ALL_PASTED),
     Knob::new("anomalies.mask_resize", &["\"nearest\"", "\"max_pool\""], Patches),
     Knob::new("loss.engine", &["\"anomalies\"", "\"normals\""], Patches),
     Knob::new("loss.pos_beta", &["0.01", "0.3"], Patches),
