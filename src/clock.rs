@@ -30,6 +30,11 @@ impl Clock {
     }
 }
 
+/// Universal time to the second, as in 2026-03-01T09:30:00Z.
+pub fn date() -> String {
+    chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).format("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 /// Processor seconds (user and system, all threads) this process has used; 0 where the system does not tell.
 pub fn cpu_seconds() -> f64 {
     let Ok(own) = sysinfo::get_current_pid() else { return 0.0 };

@@ -49,15 +49,6 @@ impl<'a> Rows<'a> {
     pub fn slice(&self, range: std::ops::Range<usize>) -> Rows<'a> {
         Matrix { data: &self.data[range.start * self.cols..range.end * self.cols], cols: self.cols }
     }
-
-    /// Copies the rows named by `indices` into a new matrix, in that order.
-    pub fn gather(&self, indices: &[usize]) -> Matrix {
-        let mut data = Vec::with_capacity(indices.len() * self.cols);
-        for &index in indices {
-            data.extend_from_slice(self.row(index));
-        }
-        Matrix { data, cols: self.cols }
-    }
 }
 
 impl Matrix {

@@ -18,7 +18,7 @@ use crate::error::{Error, Result, suggestion};
 use crate::spec;
 use network::Network;
 use plan::{Plan, Tap, TensorSpec};
-use weights::{Embedded, PublishedFile};
+use weights::{Embedded, PublishedFile, Resolved};
 
 /// Raised when the maps of any backbone change: part of the key of every stage that reads images through one.
 pub const CODE_VERSION: u32 = 1;
@@ -136,19 +136,24 @@ impl Backbone {
         let architecture = Architecture::find(&spec.name)?;
         let taps = architecture.taps(&spec.layers)?;
         let weights = weights::resolve(spec, weights_dir, seed)?;
+        Ok(Backbone::new(architecture, taps, &weights, device))
+    }
+
+    /// The network with weights that were resolved for the same taps.
+    pub fn new(architecture: &'static Architecture, taps: Vec<Tap>, weights: &Resolved, device: &Device) -> Backbone {
         // An autodiff device would keep every activation of a network that is never trained.
         assert!(!device.is_autodiff(), "a frozen backbone belongs on the plain device");
         let blocks: Vec<usize> = taps.iter().map(|tap| tap.block).collect();
         let learned = weights.state.iter().filter(|(name, _)| !name.contains(".running_"));
-        Ok(Backbone {
+        Backbone {
             architecture,
             network: Network::new(&(architecture.plan)(), &blocks, &weights.state, device),
             device: device.clone(),
-            source: weights.source,
+            source: weights.source.clone(),
             parameters: learned.map(|(_, weight)| weight.values.len()).sum(),
             random: weights.random,
             taps,
-        })
+        }
     }
 
     /// Maps of a batch of square RGB images (`side` × `side` × 3 bytes each): one tensor per tap, images × channels ×

@@ -78,15 +78,6 @@ pub fn greedy(parts: &[Rows], count: usize, start: &Start) -> Result<Vec<usize>>
     Ok(picks)
 }
 
-/// The covering radius: the largest distance of a row of the `parts` to its nearest selected row. `picks` must not be
-/// empty.
-pub fn covering_radius(parts: &[Rows], picks: &[usize]) -> Result<f64> {
-    assert!(!picks.is_empty(), "no row covers anything");
-    let mut farness = Farness::new(parts)?;
-    farness.shrink(picks)?;
-    Ok(farness.distances.iter().fold(0.0, |a: f64, &b| a.max(b)))
-}
-
 /// Whether `count` of `rows` rows can be selected from `start`.
 fn check(rows: usize, count: usize, start: &Start) -> Result<()> {
     if rows == 0 {

@@ -1,7 +1,8 @@
-//! `dmad audit`: whether the numbers that a paper printed agree with each other.
+//! `dmad audit`: whether the numbers that a paper printed agree with each other, and with those of other publications.
 //!
 //! Owns: the command line and the printed forms. Does not own: any rule (`paper::audit`).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::json;
@@ -21,16 +22,20 @@ Examples:
 Exit code 1 means that something was found.";
 
 /// Whether a paper's printed numbers agree with each other: means with their rows, values printed in two tables,
-/// printed differences with their operands, claimed orders with the values.
+/// printed differences with their operands, claimed orders with the values, values with other publications' (by the
+/// tolerances of verdicts; never across splits, or one model for all classes and one for each).
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Printed values: table,dataset,class,method,variant,anomalies_per_class,metric,value [default: DMAD's]
+    /// Printed values: table,dataset,class,method,variant,anomalies_per_class,metric,value, and any of source,split,setting,epochs,image_size,url [default: DMAD's]
     #[arg(value_name = "PUBLISHED.csv")]
     published: Option<PathBuf>,
     /// Printed differences and orders [default: DMAD's, as far as their values are in the file]
     #[arg(long, value_name = "FILE")]
     statements: Option<PathBuf>,
+    /// The same quantities from other publications, in the same form [default: ADer's benchmark, the methods' papers and code]
+    #[arg(long, value_name = "FILE")]
+    sources: Option<PathBuf>,
     /// How far a mean may be from the mean of its rows, in percent [default: 0.1, or more where rounding explains more]
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     threshold: Option<f64>,
@@ -55,7 +60,8 @@ pub fn run(args: &Args, json: bool) -> Result<bool> {
         }
         None => Statements::embedded()?,
     };
-    let audit = audit::audit(&published, &statements, args.threshold);
+    let second = Published::second(args.sources.as_deref())?;
+    let audit = audit::audit(&published, &statements, &second, args.threshold);
     super::print(&if json { format!("{:#}", json!(audit)) } else { text(&audit) })?;
     Ok(audit.findings.is_empty())
 }
@@ -67,7 +73,10 @@ fn text(audit: &Audit) -> String {
         1 => format!("1 number disagrees with the others. Percent.\n{}", table(found)),
         count => format!("{count} numbers disagree with the others. Percent.\n{}", table(found)),
     };
-    format!("{head}\n{}", checked(&audit.checked))
+    let mut apart: BTreeMap<&str, usize> = BTreeMap::new();
+    audit.apart.iter().for_each(|finding| *apart.entry(&finding.evidence).or_default() += 1);
+    let line = |(origins, count)| format!("\nNo contradiction: {count} values of {origins}.");
+    format!("{head}\n{}{}", checked(&audit.checked), apart.into_iter().map(line).collect::<String>())
 }
 
 fn table(found: &[Finding]) -> String {
@@ -82,10 +91,10 @@ fn table(found: &[Finding]) -> String {
 }
 
 fn checked(checked: &Checked) -> String {
-    let Checked { means, means_without_rows, repeated, statements, statements_without_values } = checked;
+    let Checked { means, means_without_rows, repeated, statements, statements_without_values, sources } = checked;
     let mut text = format!(
         "Checked: {means} means against their rows, {repeated} values printed in two tables, {statements} statements of \
-         the text."
+         the text, {sources} values of other publications."
     );
     for (count, what) in [
         (means_without_rows, "means without a row for every class"),

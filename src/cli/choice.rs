@@ -115,7 +115,7 @@ fn no_match(pattern: &str, chosen: &[(Experiment, Vec<Run>)]) -> Error {
 }
 
 /// A match in which only * is special: the names of swept variants hold brackets.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(super) fn glob(pattern: &str, text: &str) -> bool {
     WildMatchPattern::<'*', '\0'>::new(pattern).matches(text)
 }
 

@@ -11,7 +11,7 @@ use clap::Subcommand;
 use comfy_table::{Table, presets};
 use rayon::prelude::*;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -122,6 +122,8 @@ struct Report {
     skipped: usize,
     faults: Vec<Error>,
     notes: Vec<String>,
+    /// Of its content; `None` where something cannot be read.
+    digest: Option<String>,
 }
 
 impl Report {
@@ -131,7 +133,9 @@ impl Report {
         self.counts = index.counts();
         self.faults.extend(if deep { verify::contents(&index) } else { verify::headers(&index) });
         if self.faults.is_empty() {
-            self.faults = leaks(&index)?;
+            let mut digests = Digests::open(None);
+            self.digest = Some(verify::digest(&index, &mut digests)?);
+            self.faults = leaks(&index, &mut digests)?;
         }
         self.notes.extend(index.unread());
         Ok(())
@@ -151,6 +155,9 @@ impl Report {
                 let _ = writeln!(text, "    help: {help}");
             }
         }
+        if let Some(digest) = &self.digest {
+            let _ = writeln!(text, "  digest {digest}");
+        }
         for note in &self.notes {
             let _ = writeln!(text, "  note: {note}");
         }
@@ -163,6 +170,7 @@ impl Report {
         json!({
             "dataset": self.dataset, "ok": self.faults.is_empty(), "classes": self.classes, "counts": self.counts,
             "skipped": self.skipped, "faults": faults, "notes": self.notes,
+            "digest": self.digest,
         })
     }
 }
@@ -175,18 +183,9 @@ fn check(entry: &DatasetEntry, data_root: &Path, deep: bool) -> Report {
     report
 }
 
-/// Test images whose content is also that of a training image. Only files of equal sizes are read.
-fn leaks(index: &Index) -> Result<Vec<Error>> {
-    let size = |image: &Image| match &image.source {
-        Source::File(path) => std::fs::metadata(path).map_or(0, |file| file.len()),
-        Source::Synthetic(_) => 0,
-    };
-    let (mut plain, mut labelled) = verify::all_images(index);
-    let sizes: BTreeSet<u64> = plain.iter().map(|image| size(image)).collect();
-    labelled.retain(|labelled| sizes.contains(&size(&labelled.image)));
-    let sizes: BTreeSet<u64> = labelled.iter().map(|labelled| size(&labelled.image)).collect();
-    plain.retain(|image| sizes.contains(&size(image)));
-    let mut digests = Digests::open(None);
+/// Test images whose content is also that of a training image.
+fn leaks(index: &Index, digests: &mut Digests) -> Result<Vec<Error>> {
+    let (plain, labelled) = verify::all_images(index);
     let trained: BTreeMap<_, _> = digests.of(plain.iter().copied())?.into_iter().zip(&plain).collect();
     let tested = digests.of(labelled.iter().map(|labelled| &labelled.image))?;
     let pairs = tested.iter().zip(&labelled).filter_map(|(digest, labelled)| Some((labelled, trained.get(digest)?)));

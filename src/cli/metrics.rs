@@ -40,9 +40,17 @@ pub struct Args {
     /// Average precision: sum of steps, or area under the precision-recall polyline.
     #[arg(long, default_value = "step", value_parser = PossibleValuesParser::new(["step", "trapezoid"]).map(|name| named::<Ap>(&name)))]
     pub ap: Ap,
-    /// Per-region overlap: AUPRO@0.3, or the form of another code base.
+    /// Per-region overlap: AUPRO, or the form of another code base.
     #[arg(long, default_value = "exact", value_parser = PossibleValuesParser::new(["exact", "simplenet", "ader"]).map(|name| named::<Pro>(&name)))]
     pub pro: Pro,
+    /// False positive rate up to which it is integrated.
+    #[arg(long, default_value_t = 0.3, value_name = "RATE", value_parser = rate)]
+    pub pro_limit: f64,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| *rate > 0.0 && *rate <= 1.0);
+    rate.ok_or_else(|| format!("`{text}` is no rate above 0 and at most 1"))
 }
 
 /// A definition by its name in experiment files; clap has looked at the name.
@@ -65,7 +73,7 @@ pub fn render(args: &Args, as_json: bool) -> Result<String> {
     let (maps, masks) = (Array::open(&args.maps)?, Array::open(&args.masks)?);
     check_shapes(&maps, &masks)?;
     let labels = args.labels.as_deref().map(|path| read_labels(path, &maps)).transpose()?;
-    let definitions = Definitions { ap: args.ap, pro: args.pro };
+    let definitions = Definitions { ap: args.ap, pro: args.pro, pro_limit: args.pro_limit };
     let (image, pixel) = match (maps.kind, maps.item_bytes) {
         (TypeChar::Float, 4) => compute(&Files::<f32> { maps, masks, labels, score: PhantomData }, &definitions)?,
         (TypeChar::Float, 8) => compute(&Files::<f64> { maps, masks, labels, score: PhantomData }, &definitions)?,
@@ -124,7 +132,7 @@ fn json(all: &[Metric], pixel: &PixelReport, definitions: &Definitions) -> Strin
         "anomalous_images": images.n_pos, "normal_images": images.n_neg, "defect_pixels": pixels.n_pos,
         "normal_pixels": pixels.n_neg, "regions": pixel.regions, "empty_masks": pixel.empty_masks,
     });
-    object["options"] = json!({ "ap": definitions.ap, "pro": definitions.pro });
+    object["options"] = json!({ "ap": definitions.ap, "pro": definitions.pro, "pro_limit": definitions.pro_limit });
     format!("{object:#}\n")
 }
 

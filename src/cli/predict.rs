@@ -13,6 +13,7 @@ use crate::console::say;
 use crate::data::layouts::IMAGE_ENDINGS;
 use crate::error::{Error, Result};
 use crate::run::{self, Prediction, Request, Session};
+use crate::spec::{BASE_VARIANT, Kinds, Run, RunSpec, to_json};
 use crate::store::write_atomically;
 use crate::{record, report, spec};
 
@@ -54,21 +55,17 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
     }
     let paths = files(&args.images)?;
     let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
-    let experiment = spec::load(&recorded.folder.join("experiment.toml"), &kinds, &[])?;
-    let declared = experiment.runs.iter().find(|run| run.spec.id == found.id).ok_or_else(|| {
-        let what =
-            format!("run {} is recorded, but this program's defaults make another run of its settings", found.id);
-        Error::usage(what, "do it again with `dmad run`")
-    })?;
+    let declared = declared(&found.spec, &kinds)?;
     let request = Request {
-        run: declared,
+        run: &declared,
         recorded_key: found.value(&["key"]).and_then(toml::Value::as_str).unwrap_or_default(),
         epoch: found.value(&["epoch"]).and_then(toml::Value::as_integer).unwrap_or_default() as usize,
         class: args.class.as_deref(),
         images: &paths,
     };
     let prediction = run::predict(&session, &request)?;
-    let maps = names(&paths);
+    // A method that scores images alone has no maps; its cells are empty.
+    let maps = if prediction.is_mapless() { vec![String::new(); paths.len()] } else { names(&paths) };
     let csv = write(&prediction, &paths, &maps, &args.out)?;
     if json {
         let row = |(image, path): (usize, &PathBuf)| json!({ "image": path.display().to_string(), "score": prediction.scores[image], "map": maps[image] });
@@ -76,8 +73,26 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
     } else {
         super::print(csv.trim_end())?;
     }
-    say!("wrote {} and {} heat maps", args.out.join("scores.csv").display(), paths.len());
+    let written = maps.iter().filter(|map| !map.is_empty()).count();
+    say!("wrote {} and {written} heat maps", args.out.join("scores.csv").display());
     Ok(())
+}
+
+/// The run of recorded settings, whatever its experiment declares today.
+fn declared(spec: &RunSpec, kinds: &Kinds) -> Result<Run> {
+    let mut file = to_json(spec);
+    file["seeds"] = json!([spec.seed]);
+    file["variant"] = match spec.variant.as_str() {
+        BASE_VARIANT => json!([]),
+        name => json!([{ "name": name }]),
+    };
+    file.as_object_mut().map(|file| file.remove("seed"));
+    let text = toml::to_string(&file).unwrap_or_else(|fault| unreachable!("a record is plain data: {fault}"));
+    let experiment = spec::load_built_in(Path::new("run.toml"), &[("run.toml", &text)], kinds)?;
+    experiment.runs.into_iter().find(|run| run.spec.id == spec.id).ok_or_else(|| {
+        let what = format!("run {} is recorded, but this program's defaults make another run of its settings", spec.id);
+        Error::usage(what, "do it again with `dmad run`")
+    })
 }
 
 /// Files as they are named; a folder stands for the images in it, sorted.
@@ -117,6 +132,14 @@ fn names(paths: &[PathBuf]) -> Vec<String> {
 
 /// Writes the maps, all in one scale of colours, then the scores.
 fn write(prediction: &Prediction, paths: &[PathBuf], names: &[String], out: &Path) -> Result<String> {
+    let mut csv = "image,score,map,map_lowest,map_highest\n".to_string();
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    if prediction.is_mapless() {
+        let rows = paths.iter().zip(&prediction.scores);
+        csv.extend(rows.map(|(path, score)| format!("{},{score},,,\n", quoted(&path.display().to_string()))));
+        write_atomically(&out.join("scores.csv"), csv.as_bytes())?;
+        return Ok(csv);
+    }
     let ends = |map: &[f32]| {
         map.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &value| (low.min(value), high.max(value)))
     };
@@ -124,12 +147,10 @@ fn write(prediction: &Prediction, paths: &[PathBuf], names: &[String], out: &Pat
     let ranges = (0..paths.len()).map(range).collect::<Result<Vec<(f32, f32)>>>()?;
     let low = ranges.iter().fold(f32::INFINITY, |low, range| low.min(range.0));
     let high = ranges.iter().fold(f32::NEG_INFINITY, |high, range| high.max(range.1));
-    let mut csv = "image,score,map,map_lowest,map_highest\n".to_string();
     for (image, name) in names.iter().enumerate() {
         let bytes = heat_map(&prediction.map(image)?, prediction.size, (low, high))
             .map_err(|fault| Error::data(&paths[image], format!("its map cannot be written: {fault}"), ""))?;
         write_atomically(&out.join(name), &bytes)?;
-        let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
         let (path, map) = (quoted(&paths[image].display().to_string()), quoted(name));
         csv += &format!("{path},{},{map},{},{}\n", prediction.scores[image], ranges[image].0, ranges[image].1);
     }

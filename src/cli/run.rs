@@ -42,6 +42,14 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let mut fine = true;
     for ((experiment, runs), expected) in chosen.iter().zip(expected) {
         let clock = Clock::start();
+        let folder = common.results.join(&experiment.name);
+        if let Some(other) = record::other_origin(&folder, &experiment.path) {
+            let (own, folder) = (experiment.path.display(), folder.display());
+            say!(
+                "{folder} is that of {}, which has the same `name` as {own}: its runs stay, its tables are replaced",
+                other.display()
+            );
+        }
         let mut summary = match run::experiment(&session, experiment, runs, expected, &options) {
             // One of several that cannot be recorded keeps nobody from the others.
             Err(fault) if chosen.len() > 1 && !args.child && !args.fail_fast && !fault.is_of_the_disk() => {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Value as Json, json};
 
 use super::Common;
-use crate::error::Result;
+use super::choice::glob;
+use crate::error::{Result, suggestion};
 use crate::metrics::MetricName;
 use crate::record::{self, MEAN, Recorded, RecordedRun};
 use crate::report;
@@ -15,11 +16,18 @@ use crate::report::frame::{distinct, value};
 /// Find, inspect and compare recorded runs.
 #[derive(clap::Subcommand, Debug)]
 pub(super) enum RunsCommand {
-    /// All recorded runs with their mean numbers.
+    /// All recorded runs with their mean numbers, those of earlier forms of an experiment as well.
+    #[command(after_help = "\
+Examples:
+  dmad runs list --where method=dmad --where seen_anomalies=10
+  dmad runs list results/table4 --where 'variant=no_*' --where state=earlier")]
     List {
         /// Experiment files, or folders below results/ [default: everything below --results]
         #[arg(value_name = "FILE|DIR")]
         targets: Vec<PathBuf>,
+        /// Only runs with this value (* stands for anything) of a column, or of method, error, folder
+        #[arg(long = "where", value_name = "COLUMN=GLOB", value_parser = condition)]
+        conditions: Vec<(String, String)>,
     },
     /// Everything about one run.
     Show {
@@ -45,7 +53,7 @@ Examples:
 /// False when some records were refused.
 pub(super) fn run(command: &RunsCommand, common: &Common, as_json: bool) -> Result<bool> {
     match command {
-        RunsCommand::List { targets } => list(targets, common, as_json),
+        RunsCommand::List { targets, conditions } => list(targets, conditions, common, as_json),
         RunsCommand::Show { run } => show(run, common, as_json).map(|()| true),
         RunsCommand::Diff { first, second } => compare(first, second, common, as_json).map(|()| true),
     }
@@ -55,41 +63,76 @@ fn percent(value: Option<f64>) -> String {
     value.map_or("–".into(), |value| format!("{:.1}", 100.0 * value))
 }
 
-fn list(targets: &[PathBuf], common: &Common, as_json: bool) -> Result<bool> {
+/// `COLUMN=GLOB`.
+fn condition(text: &str) -> Result<(String, String), String> {
+    let (column, pattern) = text.split_once('=').ok_or("write COLUMN=GLOB, such as method=dmad")?;
+    if COLUMNS.contains(&column) {
+        return Ok((column.into(), pattern.into()));
+    }
+    Err(format!("no column `{column}`; {}", suggestion(column, COLUMNS)))
+}
+
+/// What runs can be listed by.
+const COLUMNS: [&str; 11] = [
+    "run",
+    "experiment",
+    "variant",
+    "method",
+    "dataset",
+    "seen_anomalies",
+    "seed",
+    "state",
+    "recorded",
+    "error",
+    "folder",
+];
+
+fn list(targets: &[PathBuf], conditions: &[(String, String)], common: &Common, as_json: bool) -> Result<bool> {
     let folders: Vec<PathBuf> = match targets.is_empty() {
         true => record::experiments(&common.results)?,
         false => targets.iter().map(|target| super::report::folder(target, common)).collect::<Result<_>>()?,
     };
     let (mut rows, mut fine) = (Vec::new(), true);
     for folder in folders {
-        match record::read_experiment(&folder, &report::kinds()) {
+        let earlier = match record::read_experiment(&folder, &report::kinds()) {
             Ok(recorded) => {
                 super::report::refused(&recorded);
                 fine &= recorded.refused.is_empty();
                 rows.extend(recorded.runs.iter().map(|run| summary(&recorded, run)));
+                recorded.others
             }
             Err(fault) => {
                 super::print_error(&fault);
                 fine = false;
+                record::run_ids(&folder)
             }
+        };
+        for id in earlier {
+            // Of those whose record is refused, only what is declared today is worth a word.
+            let Ok(recorded) = record::read_run_of(&folder, &id, &report::kinds()) else { continue };
+            let mut row = summary(&recorded, &recorded.runs[0]);
+            row["state"] = "earlier".into();
+            rows.push(row);
         }
     }
-    if as_json {
-        super::print(&format!("{:#}", Json::from(rows)))?;
-        return Ok(fine);
-    }
-    let head = ["run", "experiment", "variant", "dataset", "seen", "seed", "state", "image_auroc", "pixel_auroc"];
     let text = |value: &Json| match value {
         Json::String(text) => text.clone(),
         Json::Null => "–".into(),
         other => other.to_string(),
     };
+    rows.retain(|row| conditions.iter().all(|(column, pattern)| glob(pattern, &text(&row[column]))));
+    if as_json {
+        super::print(&format!("{:#}", Json::from(rows)))?;
+        return Ok(fine);
+    }
+    let head =
+        ["run", "experiment", "variant", "dataset", "seen", "seed", "state", "recorded", "image_auroc", "pixel_auroc"];
     let row = |row: &Json| {
         let numbers = [&row["image_auroc"], &row["pixel_auroc"]].map(|value| match row["state"] == "failed" {
             true => "failed".into(),
             false => percent(value.as_f64()),
         });
-        let texts = ["run", "experiment", "variant", "dataset", "seen_anomalies", "seed", "state"];
+        let texts = ["run", "experiment", "variant", "dataset", "seen_anomalies", "seed", "state", "recorded"];
         [texts.map(|key| text(&row[key])).to_vec(), numbers.to_vec()].concat()
     };
     super::print(&report::plain(&head, rows.iter().map(row)))?;
@@ -102,6 +145,7 @@ fn summary(recorded: &Recorded, run: &RecordedRun) -> Json {
         "run": run.id, "experiment": recorded.experiment.name, "variant": spec.variant, "method": spec.method_name(),
         "dataset": spec.dataset, "seen_anomalies": spec.protocol.seen.count, "seed": spec.seed,
         "state": if run.failure.is_some() { "failed" } else { "ok" }, "error": run.failure,
+        "recorded": run.value(&["environment", "date"]).and_then(toml::Value::as_str),
         "labels": run.labels, "folder": run.file("").display().to_string(),
     });
     for metric in MetricName::ALL {

@@ -15,6 +15,7 @@ use crate::paper::Published;
 use crate::paper::settings::PaperSettings;
 use crate::paper::verdict::{Outcome, Tally, Verdict, tally};
 use crate::record::Recorded;
+use crate::report::sources;
 use crate::report::verdicts::{HEAD, Paper, because, compare, doubt, not_run, texts};
 use crate::{report, spec};
 
@@ -26,6 +27,7 @@ Examples:
   dmad verdict results/table4 --table table4 --all --format json
 
   dmad verdict experiments/paper/*.toml                 and a scoreboard of all of them
+  dmad verdict experiments/paper/table1.toml --sources  beside other publications' numbers as well
 
 Only numbers on the paper's data, with its weights, whole, in its settings (experiments/paper, built in) and by its
 definitions are judged. Data are recognised by class names and numbers of test images, since nobody has published their
@@ -44,6 +46,10 @@ pub struct Args {
     /// Experiment files that declare the settings behind printed values [default: those of DMAD's paper, for its values]
     #[arg(long, value_name = "FILE")]
     settings: Vec<PathBuf>,
+    /// Show other publications' numbers for the same quantities as well, each with its split and training; they are not
+    /// judged [default FILE: ADer's benchmark, the methods' papers and code]
+    #[arg(long, value_name = "FILE", require_equals = true)]
+    sources: Option<Option<PathBuf>>,
     /// Show values that were not run as well
     #[arg(long)]
     all: bool,
@@ -63,9 +69,10 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         (_, files) => PaperSettings::of(files.iter().map(|file| spec::load(file, &kinds, &[])).collect::<Result<_>>()?),
     };
     let paper = Paper { published: &published, settings: &settings, catalog: &catalog };
+    let second = args.sources.as_ref().map(|path| Published::second(path.as_deref())).transpose()?;
     let mut boards = Vec::new();
     for target in &args.targets {
-        match board(target, args, common, paper)? {
+        match board(target, args, common, paper, second.as_ref())? {
             Some(board) => boards.push(board),
             None => say!("{}: reproduces no table of the paper, passed over", target.display()),
         }
@@ -87,10 +94,17 @@ struct Board<'a> {
     experiment: String,
     table: String,
     verdicts: Vec<Verdict<'a>>,
+    sources: Vec<Verdict<'a>>,
 }
 
 /// `None` for one of several that reproduces no table. A folder must hold records; an experiment file that was never run has none, and all of its table was not run.
-fn board<'a>(target: &Path, args: &Args, common: &Common, paper: Paper<'a>) -> Result<Option<Board<'a>>> {
+fn board<'a>(
+    target: &Path,
+    args: &Args,
+    common: &Common,
+    paper: Paper<'a>,
+    second: Option<&'a Published>,
+) -> Result<Option<Board<'a>>> {
     let published = paper.published;
     let is_recorded = target.is_dir() || super::report::folder(target, common)?.is_dir();
     let recorded = is_recorded.then(|| super::report::read(target, common)).transpose()?;
@@ -104,6 +118,11 @@ fn board<'a>(target: &Path, args: &Args, common: &Common, paper: Paper<'a>) -> R
         }
     };
     let table = args.table.clone().unwrap_or(reproduces);
+    let beside = |second| sources::compare(recorded.as_ref(), second, paper.catalog, &tolerances);
+    let sources = second.map(beside).transpose()?.unwrap_or_default();
+    if table.is_empty() && sources.iter().any(|source| source.mean.is_some()) {
+        return Ok(Some(Board { experiment: name, table, verdicts: Vec::new(), sources }));
+    }
     if table.is_empty() && args.targets.len() > 1 {
         return Ok(None);
     }
@@ -116,7 +135,7 @@ fn board<'a>(target: &Path, args: &Args, common: &Common, paper: Paper<'a>) -> R
         Some(recorded) => compare(recorded, paper, known, &tolerances)?,
         None => not_run(published, known, &name, &tolerances)?,
     };
-    Ok(Some(Board { experiment: name, table, verdicts }))
+    Ok(Some(Board { experiment: name, table, verdicts, sources }))
 }
 
 fn text(board: &Board, published: &Published, all: bool) -> String {
@@ -125,11 +144,30 @@ fn text(board: &Board, published: &Published, all: bool) -> String {
         let because = because(verdict).into_iter().chain(doubt(published, verdict.cell)).collect::<Vec<_>>();
         [&texts(verdict)[..], &[because.join("\n")]].concat()
     };
-    let line = format!("{}: {}", board.table, count(board));
+    let line = match board.table.as_str() {
+        "" => format!("{}: reproduces no table of the paper{}", board.experiment, beside(board, all)),
+        table => format!("{table}: {}{}", count(board), beside(board, all)),
+    };
     match shown().count() {
         0 => line,
         _ => format!("{}. {NOTE}\n{}\n{line}", board.experiment, report::ruled(&HEAD, 1..7, shown().map(row))),
     }
+}
+
+/// The paper's values with other publications' below each, and what only these have.
+fn beside(board: &Board, all: bool) -> String {
+    let mut rows = Vec::new();
+    for verdict in board.verdicts.iter().filter(|verdict| all || verdict.outcome != Outcome::NotRun) {
+        let others = sources::of(&board.sources, &verdict.cell.key);
+        rows.extend((!others.is_empty()).then(|| sources::row(verdict, true)));
+        rows.extend(others.into_iter().map(|source| sources::row(source, false)));
+    }
+    rows.extend(sources::only(&board.sources, &board.verdicts).map(|source| sources::row(source, false)));
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = "Beside other publications' numbers, which are not judged. Percent.";
+    format!("\n\n{head}\n{}", report::ruled(&sources::HEAD, 4..7, rows.into_iter()))
 }
 
 fn count(board: &Board) -> Tally {
@@ -153,17 +191,31 @@ fn scoreboard(boards: &[Board]) -> String {
 }
 
 fn as_json(boards: &[Board]) -> String {
-    let all = boards.iter().flat_map(|board| board.verdicts.iter().map(move |verdict| (board, verdict)));
-    let row = |(board, verdict): (&Board, &Verdict)| {
+    let named = |board: &Board, verdict: &Verdict, others: &[&Verdict]| {
         let key = &verdict.cell.key;
-        json!({
+        let mut row = json!({
             "experiment": board.experiment, "table": key.table, "dataset": key.dataset, "class": key.class,
             "method": key.method, "variant": key.variant, "anomalies_per_class": key.anomalies_per_class,
             "metric": key.metric.as_str(), "printed": verdict.cell.value.text(), "mean": verdict.mean,
             "sd": verdict.sd, "seeds": verdict.seeds, "low": verdict.interval.map(|interval| interval.low),
             "high": verdict.interval.map(|interval| interval.high), "difference": verdict.difference,
             "tolerance": verdict.tolerance, "readings": verdict.readings, "verdict": verdict.outcome.as_str(), "because": because(verdict),
-        })
+        });
+        if !board.sources.is_empty() {
+            row["sources"] = sources::json(others);
+        }
+        row
     };
-    format!("{:#}", all.map(row).collect::<Json>())
+    let of = |board: &Board| -> Vec<Json> {
+        let judged =
+            board.verdicts.iter().map(|verdict| named(board, verdict, &sources::of(&board.sources, &verdict.cell.key)));
+        let only = sources::only(&board.sources, &board.verdicts).map(|source| {
+            let mut row = named(board, source, &[source]);
+            (row["table"], row["printed"], row["difference"]) = (Json::Null, Json::Null, Json::Null);
+            (row["verdict"], row["because"]) = ("not judged".into(), json!([]));
+            row
+        });
+        judged.chain(only).collect()
+    };
+    format!("{:#}", boards.iter().flat_map(of).collect::<Json>())
 }

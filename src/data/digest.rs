@@ -74,6 +74,11 @@ impl Digests {
     }
 }
 
+/// A digest in hex.
+pub fn hex(digest: &Digest) -> String {
+    blake3::Hash::from(*digest).to_hex().to_string()
+}
+
 /// Digest of an ordered list of images: relative paths and contents. Equal lists in other folders have equal digests.
 pub fn list_digest(digests: &mut Digests, images: &[Image]) -> Result<Digest> {
     let contents = digests.of(images)?;

@@ -16,7 +16,7 @@ pub mod thumbnail;
 pub mod verify;
 
 pub use catalog::Catalog;
-pub use digest::{Digest, Digests, list_digest};
+pub use digest::{Digest, Digests, hex, list_digest};
 pub use image::{check_geometry, load_rgb};
 pub use index::{Image, Index, Labelled, Source, first_fault, index};
 pub use mask::{evaluation_mask, nearest_training_mask, training_mask};

@@ -3,6 +3,7 @@
 //! Owns: which files are looked at, by header or by content, and the order of faults. Does not own: what a whole file is
 //! (`decode`, `mask`).
 
+use crate::data::digest::{Digests, hex, list_digest};
 use crate::data::index::{Image, Index, Labelled, Source};
 use crate::data::{decode, image, mask};
 use crate::error::{Error, Result};
@@ -35,6 +36,18 @@ pub fn all_images(index: &Index) -> (Vec<&Image>, Vec<&Labelled>) {
     let plain = index.classes.iter().flat_map(|class| &class.train).collect();
     let labelled = index.classes.iter().flat_map(|class| class.train_anomalies.iter().chain(&class.test)).collect();
     (plain, labelled)
+}
+
+/// Content digest of a dataset: all its images with their paths, and all masks. Equal datasets in other folders have equal
+/// digests.
+pub fn digest(index: &Index, digests: &mut Digests) -> Result<String> {
+    let (plain, labelled) = all_images(index);
+    let masked = labelled.into_iter().flat_map(|Labelled { image, mask, .. }| {
+        let mask = mask.iter().map(|mask| Image { path: format!("mask of {}", image.path), source: mask.clone() });
+        std::iter::once(image.clone()).chain(mask)
+    });
+    let images: Vec<Image> = plain.into_iter().cloned().chain(masked).collect();
+    Ok(hex(&list_digest(digests, &images)?))
 }
 
 fn faults(

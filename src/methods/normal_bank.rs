@@ -206,9 +206,14 @@ impl Compute for SelectNormal {
             writer.f32(parts[part].row(pick - offsets[part]))?;
         }
         writer.u32(&picks.iter().map(|&pick| pick as u32).collect::<Vec<_>>())?;
-        let per_class: serde_json::Map<_, _> =
-            self.names.iter().cloned().zip(counts.into_iter().map(Into::into)).collect();
-        Ok(Computed::new(writer, json!({ "rows": picks.len(), "rows_per_class": per_class })))
+        let by_class = |counts: &[usize]| {
+            let named = self.names.iter().cloned().zip(counts.iter().map(|&count| count.into()));
+            named.collect::<serde_json::Map<_, _>>()
+        };
+        let patches: Vec<usize> = parts.iter().map(Rows::len).collect();
+        let (rows, patches) = (by_class(&counts), by_class(&patches));
+        let note = json!({ "rows": picks.len(), "rows_per_class": rows, "patches_per_class": patches });
+        Ok(Computed::new(writer, note))
     }
 }
 

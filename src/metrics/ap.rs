@@ -40,15 +40,15 @@ fn precision(found: u64, wrong: u64) -> f64 {
 }
 
 /// What `image_ap` is in trapezoids.
-pub(super) fn image_sentence(definitions: &Definitions) -> Option<&'static str> {
-    (definitions.ap == Ap::Trapezoid).then_some(
-        "Area under the precision-recall polyline over images, from recall 0 and precision 1 (optimistic between points).",
-    )
+pub(super) fn image_sentence(definitions: &Definitions) -> Option<String> {
+    (definitions.ap == Ap::Trapezoid).then(|| {
+        "Area under the precision-recall polyline over images, from recall 0 and precision 1 (optimistic between points).".into()
+    })
 }
 
 /// What `pixel_ap` is in trapezoids.
-pub(super) fn pixel_sentence(definitions: &Definitions) -> Option<&'static str> {
-    (definitions.ap == Ap::Trapezoid).then_some(
-        "Area under the precision-recall polyline over all pixels of all test images, from recall 0 and precision 1 (optimistic between points).",
-    )
+pub(super) fn pixel_sentence(definitions: &Definitions) -> Option<String> {
+    (definitions.ap == Ap::Trapezoid).then(|| {
+        "Area under the precision-recall polyline over all pixels of all test images, from recall 0 and precision 1 (optimistic between points).".into()
+    })
 }

@@ -35,12 +35,12 @@ pub use walk::{Step, Totals, Walk};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pro {
-    /// All thresholds, FPR over all normal pixels, interpolated at 0.3, divided by 0.3.
+    /// All thresholds, FPR over all normal pixels, interpolated at the limit, divided by it.
     #[default]
     Exact,
-    /// SimpleNet's: 200 equal-width thresholds, predictions dilated by 5×5, FPR below 0.3 rescaled by its maximum.
+    /// SimpleNet's: 200 equal-width thresholds, predictions dilated by 5×5, FPR below the limit rescaled by its maximum.
     Simplenet,
-    /// ADer's: 100 equal-width thresholds, FPR below 0.3 rescaled to [0, 1].
+    /// ADer's: 100 equal-width thresholds, FPR below the limit rescaled to [0, 1].
     Ader,
 }
 
@@ -56,12 +56,20 @@ pub enum Ap {
 }
 
 /// By which definition the metrics that have several are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Definitions {
     /// Average precision of images and pixels.
     pub ap: Ap,
     /// Per-region overlap.
     pub pro: Pro,
+    /// False positive rate up to which it is integrated, above 0 and at most 1.
+    pub pro_limit: f64,
+}
+
+impl Default for Definitions {
+    fn default() -> Self {
+        Definitions { ap: Ap::default(), pro: Pro::default(), pro_limit: pro::LIMIT }
+    }
 }
 
 /// A number, or why there is none.

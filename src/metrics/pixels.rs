@@ -66,7 +66,7 @@ pub fn pixel_metrics<P: PixelSource>(source: &P, definitions: &Definitions) -> R
     let mut metrics = values(totals, pixel, definitions, |walks| walk(source, &gathered, walks))?;
     if definitions.pro != Pro::Exact && totals.undefined().is_none() {
         for metric in metrics.iter_mut().filter(|metric| metric.name == MetricName::PixelPro) {
-            metric.value = pro_legacy::pro(source, images, definitions.pro)?;
+            metric.value = pro_legacy::pro(source, images, definitions)?;
         }
     }
     let empty_masks = images.iter().filter(|facts| facts.anomalous && facts.defect_pixels == 0).count() as u64;

@@ -1,12 +1,12 @@
-//! AUPRO@0.3: mean overlap of defect regions against the false positive rate. Between two scores of defect pixels the
+//! AUPRO: mean overlap of defect regions against the false positive rate. Between two scores of defect pixels the
 //! overlap is constant while the rate advances.
 
 use super::sum::Sum;
 use super::walk::{Step, Totals, Walk};
 use super::{Definitions, Pro};
 
-/// False positive rate up to which PRO is integrated.
-pub(super) const FPR_LIMIT: f64 = 0.3;
+/// False positive rate up to which PRO is integrated unless an experiment says otherwise.
+pub const LIMIT: f64 = 0.3;
 
 /// Abscissa: normal pixels so far; ordinate: sum over regions of the share found.
 struct Overlap {
@@ -18,8 +18,8 @@ struct Overlap {
 }
 
 /// Begins with nothing found. The legacy forms are no walk (see `pro_legacy`).
-pub(super) fn walk(totals: &Totals, _: &Definitions) -> Box<dyn Walk> {
-    let (limit, regions) = (FPR_LIMIT * totals.negatives as f64, totals.regions);
+pub(super) fn walk(totals: &Totals, definitions: &Definitions) -> Box<dyn Walk> {
+    let (limit, regions) = (definitions.pro_limit * totals.negatives as f64, totals.regions);
     Box::new(Overlap { limit, regions, passed: 0, height: Sum::default(), area: Sum::default() })
 }
 
@@ -50,15 +50,20 @@ impl Walk for Overlap {
     }
 }
 
-/// What `pixel_pro` is in a legacy form.
-pub(super) fn sentence(definitions: &Definitions) -> Option<&'static str> {
-    match definitions.pro {
-        Pro::Exact => None,
-        Pro::Simplenet => Some(
-            "SimpleNet's PRO: 200 equal-width thresholds, predictions widened by 5 × 5 pixels before the overlap (not for the false positive rate), rates below 0.3 divided by their maximum. Not comparable with AUPRO@0.3.",
+/// What `pixel_pro` is in a legacy form, or to another limit.
+pub(super) fn sentence(definitions: &Definitions) -> Option<String> {
+    let limit = definitions.pro_limit;
+    let form = match definitions.pro {
+        Pro::Exact if limit == LIMIT => return None,
+        Pro::Exact => {
+            return Some(format!("AUPRO@{limit}: as AUPRO@{LIMIT}, integrated to {limit} and divided by {limit}."));
+        }
+        Pro::Simplenet => format!(
+            "SimpleNet's PRO: 200 equal-width thresholds, predictions widened by 5 × 5 pixels before the overlap (not for the false positive rate), rates below {limit} divided by their maximum."
         ),
-        Pro::Ader => Some(
-            "ADer's PRO: 100 equal-width thresholds, false positive rates below 0.3 stretched to [0, 1]. Not comparable with AUPRO@0.3.",
-        ),
-    }
+        Pro::Ader => {
+            format!("ADer's PRO: 100 equal-width thresholds, false positive rates below {limit} stretched to [0, 1].")
+        }
+    };
+    Some(form + " Not comparable with AUPRO@0.3.")
 }

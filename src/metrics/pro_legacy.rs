@@ -6,18 +6,17 @@
 use rayon::prelude::*;
 
 use super::pixels::ImageFacts;
-use super::pro::FPR_LIMIT;
 use super::regions::regions;
 use super::source::{self, PixelSource, Score};
-use super::{Pro, Value};
+use super::{Definitions, Pro, Value};
 use crate::error::Result;
 
 const CONSTANT: &str = "all scores are equal, so there are no thresholds";
-const NO_CURVE: &str = "fewer than two false positive rates below 0.3 among the thresholds";
+const NO_CURVE: &str = "fewer than two false positive rates below the limit among the thresholds";
 
-/// PRO as `form` computes it, in one more pass over images of which `facts` tells the range of scores.
-pub(super) fn pro<P: PixelSource>(source: &P, facts: &[ImageFacts], form: Pro) -> Result<Value> {
-    let (steps, radius) = match form {
+/// PRO as its form computes it, in one more pass over images of which `facts` tells the range of scores.
+pub(super) fn pro<P: PixelSource>(source: &P, facts: &[ImageFacts], definitions: &Definitions) -> Result<Value> {
+    let (steps, radius) = match definitions.pro {
         Pro::Simplenet => (200, 2),
         Pro::Ader | Pro::Exact => (100, 0),
     };
@@ -34,7 +33,7 @@ pub(super) fn pro<P: PixelSource>(source: &P, facts: &[ImageFacts], form: Pro) -
     for part in parts {
         total.add(&part?);
     }
-    Ok(total.area(form))
+    Ok(total.area(definitions))
 }
 
 /// What lies above each threshold.
@@ -60,20 +59,20 @@ impl Tally {
     }
 
     /// Trapezoids over the points whose rate is below the limit, the rate stretched as the form does.
-    fn area(&self, form: Pro) -> Value {
+    fn area(&self, definitions: &Definitions) -> Value {
         let points: Vec<(f64, f64)> = self
             .normals
             .iter()
             .zip(&self.overlaps)
             .map(|(&count, &overlap)| (count as f64 / self.normals_in_all as f64, overlap / self.regions as f64))
-            .filter(|(rate, _)| *rate < FPR_LIMIT)
+            .filter(|(rate, _)| *rate < definitions.pro_limit)
             .collect();
         // Thresholds rise, so rates fall: the first is the largest.
         let (most, least) = match points[..] {
             [(most, _), .., (least, _)] if most != least => (most, least),
             _ => return Err(NO_CURVE),
         };
-        let stretch = match form {
+        let stretch = match definitions.pro {
             Pro::Simplenet => most,
             Pro::Ader | Pro::Exact => most - least,
         };

@@ -3,6 +3,8 @@
 //! Owns: the names and their order. Does not own: the computations, which have a file each. A new metric is such a file
 //! and a row here; schema, records, tables, figures and LaTeX follow.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +28,7 @@ pub struct MetricKind {
     /// The sentence that tables print beside it, under the default definitions.
     pub sentence: &'static str,
     /// The sentence under other definitions; `None` where they make no difference.
-    pub other: fn(&Definitions) -> Option<&'static str>,
+    pub other: fn(&Definitions) -> Option<String>,
     /// Name on the axes of figures.
     pub axis: &'static str,
     /// Name in LaTeX tables.
@@ -103,8 +105,8 @@ impl MetricName {
     }
 
     /// The sentence that says what it is under these definitions.
-    pub fn definition(self, definitions: &Definitions) -> &'static str {
-        (self.kind().other)(definitions).unwrap_or(self.kind().sentence)
+    pub fn definition(self, definitions: &Definitions) -> Cow<'static, str> {
+        (self.kind().other)(definitions).map_or(self.kind().sentence.into(), Cow::from)
     }
 
     /// The metrics that rank images, or pixels.

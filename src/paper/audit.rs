@@ -1,5 +1,5 @@
-//! Does a paper agree with itself? Means against their rows, values printed twice, differences against their operands,
-//! orders against the values.
+//! Does a paper agree with itself, and with others? Means against their rows, values printed twice, differences against
+//! their operands, orders against the values, values against those of other publications.
 //!
 //! Owns: the rules of what counts as a finding. Does not own: reading the paper, or showing what was found.
 
@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::statements::{Difference, Order, Statements};
+use super::verdict::Tolerances;
 use super::{MEAN, Printed, PrintedKey, PrintedValue, Published};
 use crate::error::{Error, Result};
 use crate::spec::MetricName;
@@ -29,6 +30,8 @@ pub enum Disagreement {
     Tables,
     /// A printed difference is not that of its operands, or values do not rise as the text says.
     Statement,
+    /// Another publication prints another number for the same quantity.
+    Source,
 }
 
 impl Disagreement {
@@ -38,6 +41,7 @@ impl Disagreement {
             Disagreement::Mean => "mean",
             Disagreement::Tables => "tables",
             Disagreement::Statement => "statement",
+            Disagreement::Source => "source",
         }
     }
 }
@@ -52,7 +56,8 @@ pub struct Finding {
     pub place: String,
     /// The number as printed.
     pub printed: String,
-    /// What the other printed numbers give; for an order, the value that should be the lower one.
+    /// What the other printed numbers give; for an order, the value that should be the lower one; for another publication,
+    /// its number.
     pub recomputed: f64,
     /// Printed minus recomputed.
     pub difference: f64,
@@ -80,24 +85,30 @@ pub struct Checked {
     pub statements: usize,
     /// Statements about values that the file does not have.
     pub statements_without_values: usize,
+    /// Numbers of other publications held against the same quantity here.
+    pub sources: usize,
 }
 
 /// Result of an audit.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Audit {
-    /// What disagrees: means, repeated values, statements, each in the order of its file.
+    /// What disagrees: means, repeated values, statements, other sources, each in the order of its file.
     pub findings: Vec<Finding>,
+    /// Numbers of other publications that are of another split or setting, so that nothing contradicts.
+    pub apart: Vec<Finding>,
     /// What was looked at.
     pub checked: Checked,
 }
 
-/// Audits `published` and what `statements` say of it. `threshold` is how far (percent) a mean may be from the mean of
-/// its rows; without it, `MEAN_THRESHOLD` or what rounding can explain, whichever is larger.
-pub fn audit(published: &Published, statements: &Statements, threshold: Option<f64>) -> Audit {
+/// Audits `published`, what `statements` say of it, and what `second` prints of the same quantities. `threshold` is how far
+/// (percent) a mean may be from the mean of its rows; without it, `MEAN_THRESHOLD` or what rounding can explain, whichever
+/// is larger. Another publication's number may be as far away as a reproduced one.
+pub fn audit(published: &Published, statements: &Statements, second: &Published, threshold: Option<f64>) -> Audit {
     let mut audit = Audit::default();
     audit.means(published, threshold);
     audit.repeated(published);
     audit.statements(published, statements);
+    audit.sources(published, second);
     audit
 }
 
@@ -154,16 +165,6 @@ pub fn mean_of_rows(published: &Published, key: &PrintedKey) -> Option<f64> {
     row_means(published).get(&column(key)).map(|rows| rows.mean)
 }
 
-/// A value's name without its table. Table 5 has names of its own for columns of Tables 1 and 3: "unsupervised" is the
-/// method without anomalies, "supervised" is the method with all classes' anomalies.
-fn quantity(key: &PrintedKey) -> PrintedKey {
-    let variant = match (key.variant.as_str(), key.anomalies_per_class) {
-        ("unsupervised", 0) | ("supervised", 1..) => "full",
-        (other, _) => other,
-    };
-    PrintedKey { table: String::new(), variant: variant.into(), ..key.clone() }
-}
-
 impl Audit {
     fn means(&mut self, published: &Published, threshold: Option<f64>) {
         let columns = row_means(published);
@@ -186,7 +187,7 @@ impl Audit {
     fn repeated(&mut self, published: &Published) {
         let mut places: BTreeMap<PrintedKey, Vec<&PrintedValue>> = BTreeMap::new();
         for cell in published.cells() {
-            places.entry(quantity(&cell.key)).or_default().push(cell);
+            places.entry(cell.key.quantity()).or_default().push(cell);
         }
         let mut found = Vec::new();
         for cells in places.values().filter(|cells| cells.len() > 1) {
@@ -226,6 +227,25 @@ impl Audit {
             self.findings.extend(checked.flatten());
         }
     }
+
+    /// Every number of another publication against the first place of its quantity.
+    fn sources(&mut self, published: &Published, second: &Published) {
+        let cells = published.cells().iter().rev().map(|cell| (cell.key.quantity(), cell));
+        let first: BTreeMap<PrintedKey, &PrintedValue> = cells.collect();
+        for other in second.cells() {
+            let Some(cell) = first.get(&other.key.quantity()) else { continue };
+            let evidence = format!("{} against {}", cell.origin, other.origin);
+            let finding = Finding::new(Disagreement::Source, &cell.key, &cell.value, other.value.value(), evidence);
+            let differences = cell.origin.differences(&other.origin);
+            if differences.iter().any(|[what, ..]| ["split", "setting"].contains(what)) {
+                self.apart.push(finding);
+                continue;
+            }
+            self.checked.sources += 1;
+            let allowed = Tolerances::default().of(cell.key.metric, &cell.key.class);
+            self.findings.extend((finding.difference.abs() > allowed + EXACT).then_some(finding));
+        }
+    }
 }
 
 /// A printed difference must be that of the printed operands, rounded to its own digits. That it might follow from
@@ -248,10 +268,16 @@ fn check_difference(said: &Difference, of: &PrintedValue, over: &PrintedValue) -
     Some(Finding::new(Disagreement::Statement, &said.place, &said.printed, recomputed, evidence))
 }
 
-/// The first step that does not rise.
+/// The first step that does not rise, or that is not within what is said.
 fn check_order(said: &Order, cells: &[&PrintedValue]) -> Option<Finding> {
-    let step = cells.windows(2).find(|pair| pair[1].value.value() <= pair[0].value.value())?;
+    let rises = |pair: &[&PrintedValue]| pair[1].value.value() - pair[0].value.value();
+    let holds = |pair: &[&PrintedValue]| match said.within {
+        Some(margin) => rises(pair).abs() <= margin + EXACT,
+        None => rises(pair) > 0.0,
+    };
+    let step = cells.windows(2).find(|pair| !holds(pair))?;
     let [lower, higher] = [step[0], step[1]];
-    let evidence = format!("{}, yet {} is not above {}", said.says, higher.key, lower.key);
+    let not = said.within.map_or("above".into(), |margin| format!("within {margin} of"));
+    let evidence = format!("{}, yet {} is not {not} {}", said.says, higher.key, lower.key);
     Some(Finding::new(Disagreement::Statement, &said.place, &higher.value, lower.value.value(), evidence))
 }

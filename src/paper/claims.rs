@@ -1,7 +1,7 @@
-//! Whether our numbers support a claim that one variant is better than another.
+//! Whether our numbers support a claim that one variant is better than another, or as good.
 //!
 //! Owns: the rule. A claim stands or falls when the 95 % interval of the paired difference lies wholly on one side of
-//! the claimed gain, and only when both variants have the same classes and at least two seeds; otherwise it is
+//! the claimed gain, or within the claimed margin or wholly beyond it, and only when both variants have the same classes and at least two seeds; otherwise it is
 //! undecided, with the reason. Does not own: how intervals are drawn (`metrics::bootstrap`), or where the numbers come
 //! from.
 //!
@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::metrics::bootstrap::{
     ClassValue, ImageStatistic, Interval, Resampling, ScoredClass, paired_class_interval, paired_image_interval,
 };
+use crate::spec::Said;
 
 /// Fewer seeds say nothing of how much a training run varies.
 const FEWEST_SEEDS: usize = 2;
@@ -45,10 +46,10 @@ pub enum Why {
     /// Fewer than `FEWEST_SEEDS` seeds.
     #[error("one seed: the interval does not know how much a training run varies")]
     OneSeed,
-    /// The difference is the claimed gain in every resample.
+    /// The difference is at the edge of the claim in every resample.
     #[error("a tie in every resample")]
     Tie,
-    /// The interval contains the claimed gain.
+    /// The interval is on both sides of what is claimed.
     #[error("the interval contains the claimed gain")]
     Straddles,
 }
@@ -56,9 +57,9 @@ pub enum Why {
 /// What is said of a claim.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// The whole interval is above the claimed gain.
+    /// The whole interval is what is claimed.
     Supported,
-    /// The whole interval is below it.
+    /// None of it is.
     NotSupported,
     /// Neither.
     Undecided(Why),
@@ -83,16 +84,20 @@ impl Answer {
     }
 }
 
-/// Decides the claim that the difference is more than `gain` (percent; 0 for plain "better").
-pub fn decide(evidence: &Evidence, gain: f64) -> Answer {
+/// Decides a claim.
+pub fn decide(evidence: &Evidence, said: Said) -> Answer {
+    let (low, high) = match said {
+        Said::MoreThan(gain) => (gain, f64::INFINITY),
+        Said::Within(margin) => (-margin, margin),
+    };
     let undecided = match evidence.interval {
         _ if evidence.seeds == 0 => Why::NothingInCommon,
         _ if !evidence.missing.is_empty() => Why::Missing(evidence.missing.clone()),
         None => Why::NoSpread,
         _ if evidence.seeds < FEWEST_SEEDS => Why::OneSeed,
-        Some(interval) if interval.low > gain => return Answer::Supported,
-        Some(interval) if interval.high < gain => return Answer::NotSupported,
-        Some(interval) if interval.low == gain && interval.high == gain => Why::Tie,
+        Some(interval) if interval.low > low && interval.high < high => return Answer::Supported,
+        Some(interval) if interval.high < low || interval.low > high => return Answer::NotSupported,
+        Some(interval) if interval.low == interval.high => Why::Tie,
         Some(_) => Why::Straddles,
     };
     Answer::Undecided(undecided)

@@ -39,6 +39,8 @@ pub struct Order {
     pub says: String,
     /// The values, lowest first; two at least.
     pub rising: Vec<PrintedKey>,
+    /// They do not rise, but differ by no more than this: "on par".
+    pub within: Option<f64>,
 }
 
 /// All statements of a paper.
@@ -77,6 +79,7 @@ struct OrderEntry {
     place: String,
     says: String,
     rising: Spanned<Vec<Spanned<KeyEntry>>>,
+    within: Option<f64>,
 }
 
 /// A key, or what differs from another one.
@@ -148,7 +151,7 @@ impl Reader {
             _ => return Err(self.fault(span, "an order needs two values or more")),
         };
         let rising = cells.iter().map(|cell| self.key(cell, &base)).collect::<Result<_>>()?;
-        Ok(Order { place: entry.place, says: entry.says, rising })
+        Ok(Order { place: entry.place, says: entry.says, rising, within: entry.within })
     }
 
     /// The key of `entry`; what it does not say is as in `base`, and the variant is "full" where neither says it.

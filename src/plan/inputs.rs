@@ -7,7 +7,7 @@ use super::compute::Handle;
 use super::contents::Features;
 use super::graph::Graph;
 use super::pictures::{NetworkInput, Pictures};
-use crate::backbone::weights::StateDict;
+use crate::backbone::weights::Resolved;
 use crate::data::{Image, SeenAnomaly};
 use crate::device::Chosen;
 use crate::error::Result;
@@ -148,7 +148,7 @@ pub trait Environment: Sync {
     fn pictures(&self, images: &[Image]) -> Result<Pictures>;
 
     /// The weights of the network of `[backbone]`.
-    fn weights(&self) -> Result<StateDict>;
+    fn weights(&self) -> Result<Resolved>;
 
     /// The feature stage of a list of images.
     fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>>;

@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
+use burn::tensor::Device;
 use serde::{Serialize, Serializer};
 
 use super::inputs::Environment;
-use crate::backbone::Architecture;
 use crate::backbone::plan::Tap;
 use crate::backbone::weights::StateDict;
+use crate::backbone::{Architecture, Backbone};
 use crate::data::decode::Pixels;
 use crate::data::{Image, load_rgb};
 use crate::error::Result;
@@ -107,6 +108,14 @@ impl<'a> NetworkInput<'a> {
     /// # Errors
     /// Whatever can be wrong with a weights file.
     pub fn weights(&self) -> Result<StateDict> {
-        self.environment.weights()
+        Ok(self.environment.weights()?.state)
+    }
+
+    /// The network as it is, on a plain device: for methods that look at its maps of images that they change or make.
+    ///
+    /// # Errors
+    /// Whatever can be wrong with a weights file.
+    pub fn frozen(&self, device: &Device) -> Result<Backbone> {
+        Ok(Backbone::new(self.architecture, self.found.clone(), &self.environment.weights()?, device))
     }
 }

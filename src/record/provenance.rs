@@ -10,6 +10,8 @@ pub struct Provenance {
     /// What keeps the numbers from being those of a full run: random weights, subsampled images, oracle epoch.
     pub labels: Vec<String>,
     pub dataset_digest: String,
+    /// Of the whole dataset, or of those of its classes that the run is about, as `data verify` prints it.
+    pub whole_dataset_digest: String,
     pub weights_digest: String,
     pub device: String,
     pub threads: usize,
@@ -69,6 +71,10 @@ pub(super) fn machine() -> Json {
     let flags: Vec<&str> = flags.split_whitespace().collect();
     let known = ["avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile", "neon"];
     json!({
+        "date": crate::clock::date(),
+        "host": sysinfo::System::host_name().unwrap_or_default(),
+        // What it was given, not where the program lies.
+        "command": std::env::args().skip(1).collect::<Vec<_>>().join(" "),
         "crate_version": env!("CARGO_PKG_VERSION"),
         // The build script's: the source tree may have moved on since.
         "git_revision": env!("DMAD_GIT_REVISION"),

@@ -134,8 +134,9 @@ pub fn read_experiment(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
     Ok(recorded)
 }
 
-/// Reads one recorded run of the experiment in `folder`, whatever may be wrong with the others.
-pub(super) fn read_run_of(folder: &Path, id: &str, kinds: &Kinds) -> Result<Recorded> {
+/// Reads one recorded run in `folder`, whatever may be wrong with the others, and whether or not the experiment still
+/// declares it.
+pub fn read_run_of(folder: &Path, id: &str, kinds: &Kinds) -> Result<Recorded> {
     read(folder, kinds, &|own| own == id)
 }
 
@@ -148,12 +149,13 @@ fn read(folder: &Path, kinds: &Kinds, wanted: &dyn Fn(&str) -> bool) -> Result<R
     let experiment = load_recorded(&copy, declared(&folder.join(DECLARED))?, kinds)?;
     let (runs, metrics, missing, refused, others) = Default::default();
     let mut recorded = Recorded { folder: folder.into(), experiment, runs, metrics, missing, refused, others };
-    for run in &recorded.experiment.runs {
+    let mut runs: Vec<RunSpec> = recorded.experiment.runs.iter().filter(|run| wanted(&run.id)).cloned().collect();
+    if runs.is_empty() {
+        runs = undeclared(folder, wanted)?;
+    }
+    for run in runs {
         let id = run.id.clone();
-        if !wanted(&id) {
-            continue;
-        }
-        match read_run(RunFolder::new(folder, &id), &id, run) {
+        match read_run(RunFolder::new(folder, &id), &id, &run) {
             Ok(Some((run, metrics))) => {
                 recorded.metrics.extend(metrics);
                 recorded.runs.push(run);
@@ -168,13 +170,22 @@ fn read(folder: &Path, kinds: &Kinds, wanted: &dyn Fn(&str) -> bool) -> Result<R
         if !recorded.refused.is_empty() {
             return Err(recorded.refused.swap_remove(0));
         }
-        let what = match recorded.missing.len() {
-            0 => "the experiment no longer declares that run, whose settings are in its run.toml".into(),
-            count => format!("none of the {count} runs of the experiment is recorded"),
-        };
+        let what = format!("none of the {} runs of the experiment is recorded", recorded.missing.len());
         return Err(Error::store(folder, what, "run the experiment first"));
     }
     Ok(recorded)
+}
+
+/// The settings of wanted runs that are recorded and that the experiment no longer declares.
+fn undeclared(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<RunSpec>> {
+    let settings = |id: String| {
+        let own = RunFolder::new(folder, &id);
+        let table = own.table()?.unwrap_or_default();
+        let spec: Option<RunSpec> = table.get("spec").and_then(|spec| spec.clone().try_into().ok());
+        let spec = spec.ok_or_else(|| damaged(&own.file("run.toml"), "does not say its settings"))?;
+        Ok(RunSpec { id, ..spec })
+    };
+    run_ids(folder).into_iter().filter(|id| wanted(id)).map(settings).collect()
 }
 
 /// The runs that an experiment declared when it was recorded.
@@ -194,6 +205,11 @@ fn declared(path: &Path) -> Result<Vec<RunSpec>> {
         Ok(RunSpec { id: line.run, ..line.spec })
     };
     text.lines().map(read).collect()
+}
+
+/// The ids of all runs that are recorded in an experiment's folder, declared today or not.
+pub fn run_ids(folder: &Path) -> Vec<String> {
+    refuse_strangers(folder).0
 }
 
 /// The ids of all runs that are there, and what is said of folders that hold another run than their name says: copies,

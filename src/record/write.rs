@@ -307,7 +307,18 @@ pub fn write_experiment(folder: &Path, experiment: &Experiment) -> Result<()> {
     let line = |run: &Run| json!({ "run": run.spec.id, "spec": run.spec }).to_string() + "\n";
     let runs: String = experiment.runs.iter().map(line).collect();
     write_atomically(&folder.join(DECLARED), runs.as_bytes())?;
-    write_atomically(&folder.join("experiment.toml"), experiment.resolved.as_bytes())
+    let text = format!("{ORIGIN}{}\n{}", experiment.path.display(), experiment.resolved);
+    write_atomically(&folder.join("experiment.toml"), text.as_bytes())
+}
+
+/// In front of the path of the file that a folder's experiment was declared in.
+const ORIGIN: &str = "# All defaults filled in. From ";
+
+/// The file whose experiment a folder holds, where it is there and another one than `path`.
+pub fn other_origin(folder: &Path, path: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(folder.join("experiment.toml")).ok()?;
+    let known = PathBuf::from(text.lines().next()?.strip_prefix(ORIGIN)?);
+    (!same_file::is_same_file(&known, path).ok()?).then_some(known)
 }
 
 /// The file of declared runs: one JSON object per line.

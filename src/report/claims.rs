@@ -29,7 +29,7 @@ pub fn check(recorded: &Recorded) -> Result<Vec<Checked<'_>>> {
     for claim in &recorded.experiment.claims {
         for arms in claim.comparisons(&recorded.experiment.runs) {
             let evidence = compare(recorded, [&arms[0], &arms[1]], claim.metric, &claim.classes)?;
-            let answer = decide(&evidence, claim.gain);
+            let answer = decide(&evidence, claim.said());
             checked.push(Checked { claim, arms, evidence, answer });
         }
     }
@@ -41,7 +41,7 @@ impl Checked<'_> {
     pub fn json(&self) -> serde_json::Value {
         let (interval, [better, than]) = (self.evidence.interval, &self.arms);
         serde_json::json!({
-            "text": self.claim.text, "metric": self.claim.metric.as_str(), "gain": self.claim.gain,
+            "text": self.claim.text, "metric": self.claim.metric.as_str(), "gain": self.claim.gain, "within": self.claim.within,
             "better": better.variant, "than": than.variant,
             "dataset": better.dataset, "seen_anomalies": [better.seen, than.seen],
             "difference": interval.map(|i| i.estimate), "low": interval.map(|i| i.low), "high": interval.map(|i| i.high),
@@ -54,15 +54,11 @@ impl Checked<'_> {
     pub fn row(&self) -> [String; 8] {
         // "full, 10 seen against full, 1 seen" with the dataset.
         let [better, than] = self.arms.each_ref().map(|arm| format!("{}, {} seen", arm.variant, arm.seen));
-        let claimed = match self.claim.gain {
-            0.0 => "better".into(),
-            gain => format!("by more than {gain}"),
-        };
         [
             self.claim.text.clone(),
             format!("{}: {better} against {than}", self.arms[0].dataset),
             self.claim.metric.as_str().into(),
-            claimed,
+            self.claim.said().to_string(),
             difference(&self.evidence),
             self.evidence.seeds.to_string(),
             self.answer.as_str().into(),
@@ -77,7 +73,7 @@ pub fn difference(evidence: &Evidence) -> String {
 }
 
 /// What the intervals are.
-pub const NOTE: &str = "Differences in percent with 95 % bootstrap intervals, paired: over images for image metrics, over classes and seeds for pixel metrics. Supported or not: the whole interval lies on one side of the claimed gain, with two seeds or more.";
+pub const NOTE: &str = "Differences in percent with 95 % bootstrap intervals, paired: over images for image metrics, over classes and seeds for pixel metrics. Supported or not: the whole interval lies on one side of the claimed gain, or within the claimed margin or beyond it, with two seeds or more.";
 
 /// All answers as texts.
 pub fn sheet(checked: &[Checked]) -> Sheet {

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::metrics::{MetricName, mean};
 use crate::record::{MEAN, MetricRecord, Recorded, RecordedRun};
-use crate::spec::{Arm, Dimension, RunSpec, Sampler, Selection, Table, lists_variant};
+use crate::spec::{
+    Arm, Dimension, RunSpec, Sampler, Selection, Table, in_words, leaves, lists_variant, to_json, without_swept,
+};
 
 /// The different items, in the order in which they come.
 pub fn distinct<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<T> {
@@ -31,32 +33,65 @@ pub fn listed(list: &[String], name: &str) -> bool {
     list.is_empty() || list.iter().any(|item| item == name)
 }
 
-/// Where a number belongs: a value in every dimension, in the order of `Dimension`.
+/// The place of [`Dimension::Variant`] among all; that of the method is the next.
+const VARIANT: usize = 1;
+
+/// Where a number belongs: a value in every dimension.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Place([String; 6]);
+pub struct Place {
+    /// In the order of [`DIMENSIONS`].
+    own: [String; 6],
+    /// Those settings that something is ordered by.
+    settings: Vec<(&'static str, String)>,
+}
 
 impl Place {
     /// Of a class of a run.
     pub fn of(run: &RunSpec, class: &str) -> Self {
         let (seen, seed) = (run.protocol.seen.count.to_string(), run.seed.to_string());
-        Place([class.into(), run.variant.clone(), run.method_name().into(), seen, run.dataset.clone(), seed])
+        let own = [class.into(), run.variant.clone(), run.method_name().into(), seen, run.dataset.clone(), seed];
+        Place { own, settings: Vec::new() }
     }
 
     /// Of a recorded row.
     pub fn of_row(row: &MetricRecord) -> Self {
         let (seen, seed) = (row.seen_anomalies.to_string(), row.seed.to_string());
-        Place([row.class.clone(), row.variant.clone(), row.method.clone(), seen, row.dataset.clone(), seed])
+        let own = [row.class.clone(), row.variant.clone(), row.method.clone(), seen, row.dataset.clone(), seed];
+        Place { own, settings: Vec::new() }
     }
 
-    /// The same with another value in some dimensions.
-    pub fn with(mut self, values: &[(Dimension, &str)]) -> Self {
-        values.iter().for_each(|(dimension, value)| self.0[*dimension as usize] = (*value).into());
+    /// The same with the settings among `dimensions`, as they are in `run`. What the name of a swept variant says of them
+    /// leaves it, so that its points are told apart by their values alone.
+    pub fn showing(mut self, dimensions: &[Dimension], run: Option<&RunSpec>) -> Self {
+        let keys = dimensions.iter().filter_map(|dimension| match dimension {
+            Dimension::Setting(key) => Some(*key),
+            _ => None,
+        });
+        for key in keys {
+            let value = run.map(to_json).and_then(|own| Some(in_words(leaves(&own).get(key)?)));
+            self.settings.push((key, value.unwrap_or_else(|| "–".into())));
+            self.own[VARIANT] = without_swept(&self.own[VARIANT], key);
+        }
+        self
+    }
+
+    /// The same of another class.
+    pub fn of_class(mut self, class: &str) -> Self {
+        self.own[0] = class.into();
+        self
+    }
+
+    /// The same as another variant that is a method of its own.
+    pub fn of_variant(mut self, name: &str) -> Self {
+        (self.own[VARIANT], self.own[VARIANT + 1]) = (name.into(), name.into());
         self
     }
 
     /// The value in a dimension.
     pub fn get(&self, dimension: Dimension) -> &str {
-        &self.0[dimension as usize]
+        let setting =
+            || self.settings.iter().find(|(key, _)| *key == dimension.head()).map_or("–", |(_, value)| value);
+        dimension.place().map_or_else(setting, |place| &self.own[place])
     }
 
     /// Whether it has all these values.
@@ -115,8 +150,9 @@ impl<'a> Wanted<'a> {
 /// Different values in a dimension: numbers ascending, others in the order in which they come.
 pub fn values<'a>(places: impl IntoIterator<Item = &'a Place>, dimension: Dimension) -> Vec<String> {
     let mut values = distinct(places.into_iter().map(|place| place.get(dimension).to_string()));
-    if dimension.is_number() {
-        values.sort_by_key(|value| value.parse::<u64>().unwrap_or(u64::MAX));
+    if dimension.is_scale(&values) {
+        let number = |value: &String| value.parse().unwrap_or(f64::INFINITY);
+        values.sort_by(|a, b| number(a).total_cmp(&number(b)));
     }
     values
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::record::{Recorded, RecordedRun};
-use crate::spec::Dimension;
+use crate::spec::{Dimension, names_variant};
 
 /// Labels that every recorded run with numbers carries.
 pub fn common(recorded: &Recorded) -> Vec<String> {
@@ -28,7 +28,7 @@ impl<'a> Tags<'a> {
     /// A variant or method with the letters of whatever labels its numbers and not everyone's.
     pub fn tagged(&mut self, dimension: Dimension, value: &str) -> String {
         let is_own = |run: &&RecordedRun| match dimension {
-            Dimension::Variant => run.spec.variant == value,
+            Dimension::Variant => names_variant(value, &run.spec.variant),
             Dimension::Method => run.spec.method_name() == value,
             _ => false,
         };

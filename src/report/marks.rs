@@ -27,7 +27,7 @@ pub fn marks(pivot: &Pivot) -> Vec<Vec<Mark>> {
     };
     let down = match pivot.dimension {
         Dimension::Method | Dimension::Variant => true,
-        Dimension::SeenAnomalies => !are_beside(pivot),
+        Dimension::SeenAnomalies | Dimension::Setting(_) => !are_beside(pivot),
         _ => false,
     };
     let groups: Vec<Vec<(usize, usize)>> = if down {

@@ -3,6 +3,7 @@
 //! Owns: turning recorded rows into tables and judgements, and writing them as text, Markdown, CSV, LaTeX and HTML. Does
 //! not own: what was recorded (`record`), the rules of judgements (`paper`), intervals (`metrics`).
 
+mod balance;
 pub mod claims;
 mod costs;
 pub mod diff;
@@ -16,6 +17,7 @@ mod notes;
 mod page;
 mod pivot;
 pub mod ranking;
+pub mod sources;
 pub mod verdicts;
 
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ use super::claims::Checked;
 use super::export::{Exporter, Field, Html, sortable};
 use super::figures::{DrawnFigure, Figures};
 use super::verdicts::{HEAD, because, texts};
-use super::{Rendered, costs, labels};
+use super::{Rendered, balance, costs, labels};
 use crate::paper::verdict::{Outcome, Verdict, tally};
 use crate::record::{Recorded, RecordedRun};
 
@@ -35,6 +35,13 @@ pub fn page(
         ("Claims", claims),
         ("Verdicts", verdicts_table(verdicts).0),
         ("Maps", gallery(figures).0),
+        (
+            "Bank",
+            match balance::text(recorded) {
+                none if none.is_empty() => none,
+                text => html! { div.scroll { pre { (text) } } }.0,
+            },
+        ),
         ("Costs", html! { div.scroll { pre { (costs::text(recorded)) } } }.0),
         ("Provenance", provenance(recorded).0),
     ];

@@ -96,6 +96,11 @@ pub fn metrics_of<'a>(recorded: &'a Recorded, spec: &'a Table) -> &'a [MetricNam
     if spec.metrics.is_empty() { &recorded.experiment.metrics } else { &spec.metrics }
 }
 
+/// What a table says it is ordered by.
+fn dimensions(spec: &Table) -> Vec<Dimension> {
+    [&spec.columns[..], &[spec.rows]].concat()
+}
+
 /// Where a table may have cells: classes of declared runs, and of what nobody has built.
 struct Places {
     declared: Vec<Place>,
@@ -107,13 +112,17 @@ impl Places {
         let wanted = Wanted::of(spec);
         let shown = |class: &String| if every_class { listed(&spec.classes, class) } else { class == MEAN };
         let runs = recorded.experiment.runs.iter().filter(|run| wanted.has(&Place::of(run, MEAN)));
-        let of_run = |run| classes(recorded, run).into_iter().filter(shown).map(|class| Place::of(run, &class));
+        let dimensions = dimensions(spec);
+        let of_run = |run| {
+            let place = Place::of(run, MEAN).showing(&dimensions, Some(run));
+            classes(recorded, run).into_iter().filter(shown).map(move |class| place.clone().of_class(&class))
+        };
         let declared: Vec<Place> = runs.flat_map(of_run).collect();
         let absent = spec.also.iter().flat_map(|also| {
             let name = also.name();
             let seen = |place: &Place| place.get(Dimension::SeenAnomalies).parse();
             let there = declared.iter().filter(move |place| seen(place).is_ok_and(|seen| also.belongs(seen)));
-            there.map(move |place| place.clone().with(&[(Dimension::Variant, name), (Dimension::Method, name)]))
+            there.map(move |place| place.clone().of_variant(name))
         });
         Places { absent: distinct(absent), declared }
     }
@@ -130,7 +139,7 @@ impl Places {
             Dimension::Dataset => &spec.datasets,
             Dimension::Variant => &spec.variants,
             Dimension::Method => &spec.methods,
-            Dimension::SeenAnomalies | Dimension::Seed => return values,
+            Dimension::SeenAnomalies | Dimension::Seed | Dimension::Setting(_) => return values,
         };
         let place = |value: &str| listed.iter().position(|item| names_variant(item, value)).unwrap_or(listed.len());
         values.sort_by_key(|value| (place(value), listed.is_empty() && value == MEAN));
@@ -200,7 +209,10 @@ impl Pivot {
             })
             .collect();
         let rows = places.values(spec.rows, spec);
-        let own = recorded.metrics.iter().map(|row| (Place::of_row(row), row));
+        let of = |row: &MetricRecord| {
+            Place::of_row(row).showing(&self::dimensions(spec), recorded.run(&row.run).map(|run| &run.spec))
+        };
+        let own = recorded.metrics.iter().map(|row| (of(row), row));
         let own: Vec<_> = own.filter(|(place, _)| places.declared.contains(place)).collect();
         let known = Classes::new(recorded);
         let cells_of = |row: &String| {
@@ -247,6 +259,7 @@ fn in_words(tags: &mut Tags, dimension: Dimension, value: &str) -> String {
     match dimension {
         Dimension::SeenAnomalies => format!("{value} seen"),
         Dimension::Seed => format!("seed {value}"),
+        Dimension::Setting(key) => format!("{} {value}", key.rsplit('.').next().unwrap_or(key)),
         _ => tags.tagged(dimension, value),
     }
 }

@@ -41,7 +41,22 @@ pub fn compare<'a>(
     tolerances: &Tolerances,
 ) -> Result<Vec<Verdict<'a>>> {
     let cells = cells(paper.published, table, &recorded.experiment.name)?;
-    cells.into_iter().map(|cell| Ok(judge(cell, ours(recorded, cell, paper)?.as_ref(), tolerances))).collect()
+    let judged = |cell: &'a PrintedValue| {
+        let declared = paper.settings.behind(&cell.key);
+        let expected = paper_conditions(&cell.key, paper.catalog, declared.map(|declared| declared.spec));
+        let hold = |run: &RecordedRun, found: &Conditions, ours: &mut Ours| {
+            ours.reasons.extend(reasons(found, &expected));
+            match declared.map(|declared| settings::compare(&run.spec, &declared, with_layers)) {
+                None => ours.reasons.push(Reason::Undeclared),
+                Some(Comparison { differences, readings }) => {
+                    ours.reasons.extend(differences.into_iter().map(Reason::OtherSetting));
+                    ours.readings.extend(readings);
+                }
+            }
+        };
+        Ok(judge(cell, ours(recorded, &cell.key, &hold)?.as_ref(), tolerances))
+    };
+    cells.into_iter().map(judged).collect()
 }
 
 /// The verdicts on a table of which nothing is recorded.
@@ -71,51 +86,41 @@ pub fn unknown_table(published: &Published, table: &str, experiment: &str) -> Er
     Error::usage(what, "name one with --table, or with `reproduces` in the experiment file")
 }
 
-/// Our numbers for a printed value; `None` when nothing is recorded that could be one.
-fn ours(recorded: &Recorded, cell: &PrintedValue, paper: Paper) -> Result<Option<Ours>> {
-    let rows = rows(recorded, &cell.key)?;
+/// Adds what keeps a run, measured under these conditions, from being held against a printed value.
+pub(super) type Hold<'a> = &'a dyn Fn(&RecordedRun, &Conditions, &mut Ours);
+
+/// Our numbers for what `key` names; `None` when nothing is recorded that could be one.
+pub(super) fn ours(recorded: &Recorded, key: &PrintedKey, hold: Hold) -> Result<Option<Ours>> {
+    let rows = rows(recorded, key)?;
     let mut ours = Ours::default();
-    let mut all_reasons = Vec::new();
-    let is_own = |row: &MetricRecord| row.status == "error" || row.class == cell.key.class;
-    for row in rows.iter().filter(|row| row.metric == cell.key.metric.as_str() && is_own(row)) {
+    let is_own = |row: &MetricRecord| row.status == "error" || row.class == key.class;
+    for row in rows.iter().filter(|row| row.metric == key.metric.as_str() && is_own(row)) {
         match row.value {
             Some(value) => ours.values.push(100.0 * value),
-            None => all_reasons.push(Reason::NoValue(format!("seed {}: {}", row.seed, row.error))),
+            None => ours.reasons.push(Reason::NoValue(format!("seed {}: {}", row.seed, row.error))),
         }
         if row.class == MEAN && !row.error.is_empty() && row.value.is_some() {
-            all_reasons.push(Reason::OtherDefinition(row.error.clone()));
+            ours.reasons.push(Reason::OtherDefinition(row.error.clone()));
         }
     }
-    if ours.values.is_empty() && all_reasons.is_empty() {
+    if ours.values.is_empty() && ours.reasons.is_empty() {
         return Ok(None);
     }
     if !ours.values.is_empty() {
-        let declared = paper.settings.behind(&cell.key);
-        let expected = paper_conditions(&cell.key, paper.catalog, declared.map(|declared| declared.spec));
-        let found = conditions(recorded, &cell.key, &rows);
+        let found = conditions(recorded, key, &rows);
         if found.len() < ours.values.len() {
-            all_reasons.push(Reason::Labelled("the record does not say how it was measured".into()));
+            ours.reasons.push(Reason::Labelled("the record does not say how it was measured".into()));
         }
-        for (spec, found) in found {
-            all_reasons.extend(reasons(&found, &expected));
-            match declared.map(|declared| settings::compare(spec, &declared, with_layers)) {
-                None => all_reasons.push(Reason::Undeclared),
-                Some(Comparison { differences, readings }) => {
-                    all_reasons.extend(differences.into_iter().map(Reason::OtherSetting));
-                    ours.readings.extend(readings);
-                }
-            }
-        }
+        found.iter().for_each(|(run, found)| hold(run, found, &mut ours));
         ours.readings.sort();
         ours.readings.dedup();
     }
     let is_behind = |run: &&RecordedRun| run.failure.is_none() && rows.iter().any(|row| row.run == run.id);
     let runs: Vec<&RecordedRun> = recorded.runs.iter().filter(is_behind).collect();
-    let class = Some(cell.key.class.as_str()).filter(|class| *class != MEAN);
-    ours.interval = interval((recorded, &runs), cell.key.metric, class)?.map(|interval| interval.times(100.0));
-    all_reasons.sort();
-    all_reasons.dedup();
-    ours.reasons = all_reasons;
+    let class = Some(key.class.as_str()).filter(|class| *class != MEAN);
+    ours.interval = interval((recorded, &runs), key.metric, class)?.map(|interval| interval.times(100.0));
+    ours.reasons.sort();
+    ours.reasons.dedup();
     Ok(Some(ours))
 }
 
@@ -151,7 +156,8 @@ fn weights(spec: &RunSpec) -> String {
     format!("{} {}", spec.backbone.name, spec.backbone.weights)
 }
 
-fn paper_conditions(key: &PrintedKey, catalog: &Catalog, declared: Option<&RunSpec>) -> PaperConditions {
+/// What is known of the conditions behind a printed value.
+pub(super) fn paper_conditions(key: &PrintedKey, catalog: &Catalog, declared: Option<&RunSpec>) -> PaperConditions {
     let counts = catalog.get(&key.dataset).ok().map(|entry| &entry.declared.counts).filter(|counts| !counts.is_empty());
     let test_images = counts.map(|counts| {
         let own = counts.iter().filter(|(class, _)| key.class == MEAN || **class == key.class);
@@ -165,7 +171,11 @@ fn paper_conditions(key: &PrintedKey, catalog: &Catalog, declared: Option<&RunSp
 }
 
 /// The settings and conditions of every recorded run behind a value.
-fn conditions<'a>(recorded: &'a Recorded, key: &PrintedKey, rows: &[&MetricRecord]) -> Vec<(&'a RunSpec, Conditions)> {
+fn conditions<'a>(
+    recorded: &'a Recorded,
+    key: &PrintedKey,
+    rows: &[&MetricRecord],
+) -> Vec<(&'a RecordedRun, Conditions)> {
     let counted = |row: &&&MetricRecord| row.class == key.class && row.metric == MetricName::ImageAuroc.as_str();
     let of_row = |row: &&MetricRecord| {
         let run = recorded.run(&row.run)?;
@@ -178,7 +188,7 @@ fn conditions<'a>(recorded: &'a Recorded, key: &PrintedKey, rows: &[&MetricRecor
             definition: other_definition(&run.spec, key.metric),
             labels,
         };
-        Some((&run.spec, conditions))
+        Some((run, conditions))
     };
     rows.iter().filter(counted).filter_map(of_row).collect()
 }

@@ -265,6 +265,7 @@ fn provenance(
     Ok(Provenance {
         labels: prepared.labels(session, methods::labels(built.run)),
         dataset_digest: prepared.dataset_digest.clone(),
+        whole_dataset_digest: prepared.whole_digest.clone(),
         weights_digest: prepared.weights_digest.clone(),
         device: session.resources.device.name().into(),
         threads: rayon::current_num_threads(),

@@ -32,6 +32,11 @@ pub struct Prediction {
 }
 
 impl Prediction {
+    /// True when the run scores images alone and has no maps.
+    pub fn is_mapless(&self) -> bool {
+        self.scoring.mapless
+    }
+
     /// The anomaly map of an image, rows × columns of `size`: what the run's pixel metrics are made of.
     ///
     /// # Errors

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::extract::Extract;
 use super::session::Session;
 use crate::backbone::Architecture;
-use crate::backbone::weights::{StateDict, resolve};
-use crate::data::{Digest, Digests, Image, Labelled, Source, Split, check_geometry, list_digest, split};
+use crate::backbone::weights::{Resolved, resolve};
+use crate::data::{Digest, Digests, Image, Labelled, Source, Split, check_geometry, hex, list_digest, split, verify};
 use crate::error::{Error, Result};
 use crate::features::{Shape, feature_shape};
 use crate::methods::{self, ExtraDataset, Given};
@@ -25,6 +25,8 @@ pub struct Prepared {
     pub truth_digest: String,
     /// Digest of all images of the split.
     pub dataset_digest: String,
+    /// Digest of all images and masks of the dataset's classes, in the split or not, as `data verify` prints it.
+    pub whole_digest: String,
     /// Digest of the backbone's weights.
     pub weights_digest: String,
     /// Numbers in the backbone.
@@ -137,6 +139,7 @@ pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
         }
     }
     let dataset_digest = hex(&list_digest(&mut digests, &images)?);
+    let whole_digest = verify::digest(&index, &mut digests)?;
     let leaked = leaked(&split, &mut digests)?;
     digests.save()?;
     drop(digests);
@@ -146,6 +149,7 @@ pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
         shape: feature_shape(&spec.backbone, &spec.features, spec.image.size)?,
         truth_digest: truth.finalize().to_hex().to_string(),
         dataset_digest,
+        whole_digest,
         weights_digest: session.weights_digest(&spec.backbone, spec.seed)?,
         backbone_parameters: tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum(),
         skipped: index.skipped.len(),
@@ -166,10 +170,6 @@ fn leaked(split: &Split, digests: &mut Digests) -> Result<usize> {
 /// A mask as something that has a content digest.
 fn mask_image(mask: &Source) -> Image {
     Image { path: String::new(), source: mask.clone() }
-}
-
-fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Prepared {
@@ -234,7 +234,7 @@ impl RunEnvironment<'_> {
                     place(&class.pool).map_or((&own_stage, place(&own)), |place| (&pool, Some(place)));
                 let Some(image) = place else { unreachable!("own images are those outside the pool") };
                 let digests = self.session.digests().of([&anomaly.image, &mask_image(&anomaly.mask)])?;
-                let digest = digests.iter().map(|digest| hex(digest)).collect();
+                let digest = digests.iter().map(hex).collect();
                 seen.push(SeenInput { features: features.clone(), image, anomaly: anomaly.clone(), digest });
             }
             let (name, train_images, pictures) = (class.name.clone(), class.train.len(), self.pictures(&class.train)?);
@@ -269,9 +269,9 @@ impl Environment for RunEnvironment<'_> {
         Ok(Pictures::new(images, digest, self.prepared.spec.image.clone()))
     }
 
-    fn weights(&self) -> Result<StateDict> {
+    fn weights(&self) -> Result<Resolved> {
         let spec = &self.prepared.spec;
-        Ok(resolve(&spec.backbone, &self.session.resources.weights, spec.seed)?.state)
+        resolve(&spec.backbone, &self.session.resources.weights, spec.seed)
     }
 
     fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>> {

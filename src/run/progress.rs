@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::Summary;
+use crate::clock;
 use crate::console::{plain, say};
 use crate::plan::Notice;
 use crate::record::Results;
@@ -244,7 +245,7 @@ impl Progress {
             Some(bar) => bar.println(plain(text)),
             None => {
                 self.state().spoke = Some(Instant::now());
-                say!("[{} {:>7.1}s] {text}", time_of_day(), self.started.elapsed().as_secs_f64());
+                say!("[{} {:>7.1}s] {text}", &clock::date()[11..], self.started.elapsed().as_secs_f64());
             }
         }
     }
@@ -252,12 +253,6 @@ impl Progress {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
-}
-
-/// Universal time, hours to seconds.
-fn time_of_day() -> String {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()) % 86_400;
-    format!("{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 /// A time as people say it.

@@ -14,15 +14,15 @@ use super::tree::Node;
 use crate::error::Result;
 use crate::metrics::MetricName;
 
-/// A statement that one variant is better than another, checked by `report`.
+/// A statement that one variant is better than another, or as good, checked by `report`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     /// The statement in words.
     pub text: String,
-    /// The variant that is said to be better: its name ("full" is the base), or its name with its seen anomalies.
+    /// The variant that is said to be better, or as good: its name ("full" is the base), or its name with its seen anomalies.
     pub better: Side,
-    /// The variant it is said to be better than.
+    /// The variant it is compared with.
     pub than: Side,
     /// By which metric.
     pub metric: MetricName,
@@ -30,6 +30,10 @@ pub struct Claim {
     #[serde(default)]
     #[schemars(range(min = -100.0, max = 100.0))]
     pub gain: f64,
+    /// As good, up to this in percent either way; default: better.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub within: Option<f64>,
     /// Only with this number of seen anomalies; default: every number that both have, each for itself.
     #[serde(default)]
     pub seen_anomalies: Option<usize>,
@@ -39,6 +43,25 @@ pub struct Claim {
     /// Only these classes; [] = all.
     #[serde(default)]
     pub classes: Vec<String>,
+}
+
+/// What a claim says of the difference, in percent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Said {
+    /// More than this; 0 for plain "better".
+    MoreThan(f64),
+    /// At most this, either way: "on par".
+    Within(f64),
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Said::MoreThan(0.0) => f.write_str("better"),
+            Said::MoreThan(gain) => write!(f, "by more than {gain}"),
+            Said::Within(margin) => write!(f, "within {margin}"),
+        }
+    }
 }
 
 /// One side of a claim.
@@ -90,6 +113,11 @@ impl Arm {
 }
 
 impl Claim {
+    /// What it says of the difference.
+    pub fn said(&self) -> Said {
+        self.within.map_or(Said::MoreThan(self.gain), Said::Within)
+    }
+
     /// What is compared with what, the better side first: every swept variant that a side names, every dataset and every
     /// number of seen anomalies that both sides declare, as far as the claim does not say which.
     pub fn comparisons<R: AsRef<RunSpec>>(&self, runs: &[R]) -> Vec<[Arm; 2]> {
@@ -170,6 +198,10 @@ pub(super) fn check_claims<R: AsRef<RunSpec>>(base: &Node, claims: &[Claim], run
                 let what = format!("there is no variant \"{}\"", side.variant());
                 return Err(item.place_of(key).fault(what, Some(suggestion(side.variant(), names.iter().copied()))));
             }
+        }
+        if claim.within.is_some() && claim.gain != 0.0 {
+            let what = "a claim is of a `gain`, or of being as good `within` a margin";
+            return Err(item.place_of("within").fault(what, Some("leave one of them out".into())));
         }
         if claim.comparisons(runs).is_empty() {
             let (better, than) = (claim.better.variant(), claim.than.variant());

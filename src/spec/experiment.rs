@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use super::check::{check, suggestion};
 use super::claim::{Claim, Tolerances, check_claims, check_tables};
 use super::diagnostic::Place;
+use super::dimension::check_dimensions;
 use super::figure::{self, Figure};
 use super::file::{ExperimentFile, Readings, Table};
 use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind, schema_of};
@@ -99,6 +100,10 @@ fn resolve(path: &Path, base: Node, kinds: &Kinds, more_seeds: &[u64]) -> Result
     let schema = schema_without_methods(kinds);
     check(&base, &schema, "")?;
     let file = typed(base.to_json(), &base.place)?;
+    if let Some(seed) = file.seeds.iter().enumerate().find(|(place, seed)| file.seeds[..*place].contains(seed)) {
+        let message = format!("seed {} is there twice", seed.1);
+        return Err(base.place_of("seeds").fault(message, Some("name every seed once".into())));
+    }
     let mut seeds = if file.seeds.is_empty() { vec![0] } else { file.seeds.clone() };
     for &seed in more_seeds {
         if !seeds.contains(&seed) {
@@ -148,6 +153,7 @@ fn assemble<R: AsRef<RunSpec>>(
     kinds: &Kinds,
 ) -> Result<Experiment<R>> {
     check_claims(base, &file.claim, &runs)?;
+    check_dimensions(base, &runs)?;
     check_tables(base, &file.table, &runs)?;
     check_open(base, &file.open, &runs)?;
     let figures = figure::read(base, &file.figure, &kinds.figures, &runs)?;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::claim::{Claim, Tolerances};
+use super::dimension::Dimension;
 use super::types::{Backbone, Evaluation, Features, Geometry, Protocol};
 use crate::metrics::MetricName;
 
@@ -137,37 +138,6 @@ impl Readings {
     }
 }
 
-/// What tables can be ordered by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are the documentation")]
-pub enum Dimension {
-    #[default]
-    Class,
-    Variant,
-    Method,
-    SeenAnomalies,
-    Dataset,
-    Seed,
-}
-
-impl Dimension {
-    /// What it is called above its column.
-    pub fn head(self) -> &'static str {
-        ["class", "variant", "method", "seen", "dataset", "seed"][self as usize]
-    }
-
-    /// What it is called on an axis.
-    pub fn axis(self) -> &'static str {
-        if self == Dimension::SeenAnomalies { "seen anomalies per class" } else { self.head() }
-    }
-
-    /// Whether its values are numbers.
-    pub fn is_number(self) -> bool {
-        matches!(self, Dimension::SeenAnomalies | Dimension::Seed)
-    }
-}
-
 /// Something that is compared elsewhere and that nobody has built yet.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -204,7 +174,7 @@ impl Also {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Table {
-    /// What the rows are.
+    /// What the rows are: a dimension, or a setting by its dotted key.
     pub rows: Dimension,
     /// What the columns are besides the metrics; [] = metrics alone.
     pub columns: Vec<Dimension>,

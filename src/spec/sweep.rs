@@ -43,20 +43,34 @@ pub fn sweep_points(sweep: Option<&Entry>) -> Result<Vec<SweepPoint>> {
 
 /// What a point of a sweep is called: by whatever is swept besides what every table tells apart by itself. Otherwise tables and figures would take different things for further seeds of one.
 pub fn swept_name(variant: &str, point: &SweepPoint, points: &[SweepPoint]) -> String {
-    let last = |key: &str| key.trim_end_matches(".name").rsplit('.').next().unwrap_or_default().to_string();
     let varies = |number: usize| points.iter().any(|other| other[number].2.to_json() != points[0][number].2.to_json());
     let told =
         point.iter().enumerate().filter(|(number, (key, ..))| !DIMENSIONS.contains(&key.as_str()) && varies(*number));
     let told = told.map(|(_, (key, _, value))| {
-        let shared = point.iter().any(|(other, ..)| other != key && last(other) == last(key));
-        let name = if shared { key.clone() } else { last(key) };
-        match value.to_json() {
-            Json::String(text) => format!("{name}={text}"),
-            value => format!("{name}={value}"),
-        }
+        let shared = point.iter().any(|(other, ..)| other != key && last_part(other) == last_part(key));
+        let name = if shared { key } else { last_part(key) };
+        format!("{name}={}", in_words(&value.to_json()))
     });
     let told: Vec<String> = told.collect();
     if told.is_empty() { variant.into() } else { format!("{variant}[{}]", told.join(", ")) }
+}
+
+/// What tells a swept key apart in names, where no other ends alike.
+fn last_part(key: &str) -> &str {
+    key.trim_end_matches(".name").rsplit('.').next().unwrap_or_default()
+}
+
+/// A setting as names and tables write it.
+pub fn in_words(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}
+
+/// The name of a swept variant without what one key of the sweep says in it.
+pub fn without_swept(variant: &str, key: &str) -> String {
+    let Some((name, swept)) = variant.split_once('[') else { return variant.into() };
+    let is_own = |part: &&str| part.split_once('=').is_some_and(|(own, _)| own == key || own == last_part(key));
+    let kept: Vec<&str> = swept.trim_end_matches(']').split(", ").filter(|part| !is_own(part)).collect();
+    if kept.is_empty() { name.into() } else { format!("{name}[{}]", kept.join(", ")) }
 }
 
 /// Whether a name in a table or figure means a variant: its own name, or without what was swept.

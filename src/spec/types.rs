@@ -166,19 +166,23 @@ pub struct Evaluation {
     pub mask_resize: MaskResize,
     /// Which AUPRO.
     pub pro: Pro,
+    /// False positive rate up to which AUPRO is integrated.
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0.0))]
+    pub pro_limit: f64,
     /// Which average precision.
     pub ap: Ap,
 }
 
 impl Default for Evaluation {
     fn default() -> Self {
-        Evaluation { size: 256, mask_resize: MaskResize::default(), pro: Pro::default(), ap: Ap::default() }
+        let Definitions { ap, pro, pro_limit } = Definitions::default();
+        Evaluation { size: 256, mask_resize: MaskResize::default(), pro, pro_limit, ap }
     }
 }
 
 impl Evaluation {
     /// By which definitions metrics are computed.
     pub fn definitions(&self) -> Definitions {
-        Definitions { ap: self.ap, pro: self.pro }
+        Definitions { ap: self.ap, pro: self.pro, pro_limit: self.pro_limit }
     }
 }

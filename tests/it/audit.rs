@@ -29,6 +29,15 @@ const STATED: [(&str, &str, f64); 3] = [
     ("Table 5, macaroni1, pixel AUROC, supervised", "+1.7", 1.8),
 ];
 
+/// The means that ADer's benchmark contradicts, the first after 100 epochs and the others after 300.
+const SOURCES: [(&str, &str, f64); 5] = [
+    ("table1 mvtec_ad mean uniad 0 image_auroc", "96.5", 92.5),
+    ("table1 mvtec_ad mean simplenet 0 image_auroc", "94.8", 79.2),
+    ("table1 mvtec_ad mean simplenet 0 image_ap", "98.1", 90.8),
+    ("table3 mvtec_ad mean simplenet 0 pixel_auroc", "96.5", 82.4),
+    ("table3 mvtec_ad mean simplenet 0 pixel_ap", "48.0", 24.0),
+];
+
 fn paper() -> String {
     dmad::paper::EMBEDDED.to_string()
 }
@@ -36,7 +45,8 @@ fn paper() -> String {
 fn audited(table: &str, statements: &str, threshold: Option<f64>) -> Audit {
     let published = Published::parse(table, Path::new("copy.csv")).expect("a table");
     let statements = Statements::parse(statements, Path::new("copy.toml")).expect("statements");
-    audit(&published, &statements, threshold)
+    let second = Published::second(None).expect("the built-in sources");
+    audit(&published, &statements, &second, threshold)
 }
 
 /// Places of what was found in a paper but not in the untouched one.
@@ -52,9 +62,9 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
 }
 
 #[test]
-fn the_papers_eight_means_two_deltas_and_one_gain_are_found_and_nothing_else() {
+fn the_papers_eight_means_two_deltas_one_gain_and_five_other_sources_are_found_and_nothing_else() {
     let audit = audited(&paper(), STATEMENTS, None);
-    let expected: Vec<_> = MEANS.iter().chain(&STATED).collect();
+    let expected: Vec<_> = MEANS.iter().chain(&STATED).chain(&SOURCES).collect();
     assert_eq!(audit.findings.len(), expected.len(), "{:#?}", audit.findings);
     for (found, (place, printed, recomputed)) in audit.findings.iter().zip(expected) {
         assert_eq!((found.place.as_str(), found.printed.as_str()), (*place, *printed));
@@ -67,7 +77,9 @@ fn the_papers_eight_means_two_deltas_and_one_gain_are_found_and_nothing_else() {
     assert_eq!((checked.means, checked.means_without_rows), (48 + 36, 15 + 14));
     // Table 4 repeats four values, Table 5 two rows of three classes with two metrics.
     assert_eq!(checked.repeated, 4 + 12);
-    assert_eq!((checked.statements, checked.statements_without_values), (66, 0));
+    assert_eq!((checked.statements, checked.statements_without_values), (67, 0));
+    // VisA's other split, and DRA's one model for each class, contradict nothing.
+    assert_eq!((checked.sources, audit.apart.len()), (22, 30));
 }
 
 #[test]
@@ -75,17 +87,22 @@ fn the_program_prints_the_evidence_and_ends_with_1() {
     let sandbox = Sandbox::new();
     let out = sandbox.dmad(&["audit"]);
     assert_eq!(out.code, 1, "{}", out.stderr);
-    assert!(out.stdout.starts_with("11 numbers disagree"), "{}", out.stdout);
-    for (place, printed, recomputed) in MEANS.iter().chain(&STATED) {
-        let line = out.stdout.lines().find(|line| line.contains(&format!(" {place}  "))).expect(place);
+    assert!(out.stdout.starts_with("16 numbers disagree"), "{}", out.stdout);
+    let said = MEANS.iter().zip(["mean"; 8]).chain(STATED.iter().zip(["statement"; 3]));
+    for ((place, printed, recomputed), kind) in said.chain(SOURCES.iter().zip(["source"; 5])) {
+        let is_own = |line: &&str| line.starts_with(&format!(" {kind} ")) && line.contains(&format!(" {place}  "));
+        let line = out.stdout.lines().find(is_own).expect(place);
         let cells: Vec<&str> = line.split_whitespace().collect();
         let at = cells.iter().position(|cell| cell == printed).expect(printed);
         assert_eq!(cells[at + 1], format!("{recomputed:.2}"), "{line}");
     }
+    let apart = "14 values of DMAD (split 2cls_fewshot, unified setting, epochs not said, pixels not said) against ADer's \
+        benchmark (split 1cls, unified setting, 100 epochs, 256 pixels).";
+    assert!(out.stdout.contains(apart), "{}", out.stdout);
     assert!(out.stdout.contains("42.9 is itself table1 visa mean uniad 0 image_ap"), "{}", out.stdout);
     let json: serde_json::Value =
         serde_json::from_str(&sandbox.dmad(&["audit", "--format", "json"]).stdout).expect("JSON");
-    assert_eq!(json["findings"].as_array().expect("a list").len(), 11);
+    assert_eq!(json["findings"].as_array().expect("a list").len(), 16);
     assert_eq!(json["findings"][0]["printed"], "99.1");
     assert_eq!(json["checked"]["means"], 84);
 }
@@ -100,7 +117,7 @@ fn a_copy_without_faults_ends_with_0_and_a_broken_one_with_2() {
     let out = sandbox.dmad(&["audit", "good.csv"]);
     assert_eq!(out.code, 0, "{}{}", out.stdout, out.stderr);
     assert!(out.stdout.starts_with("Nothing disagrees.\nChecked: 1 means"), "{}", out.stdout);
-    assert!(out.stdout.contains("66 statements about values that the file does not have"), "{}", out.stdout);
+    assert!(out.stdout.contains("67 statements about values that the file does not have"), "{}", out.stdout);
     sandbox.write("bad.csv", good.replace("90.0", "9o.0"));
     sandbox.dmad(&["audit", "bad.csv"]).says(2, &["bad.csv: line 2", "9o.0"]);
     sandbox.dmad(&["audit", "none.csv"]).says(2, &["none.csv"]);
@@ -118,7 +135,8 @@ fn a_fault_put_into_a_mean_or_into_a_row_is_found() {
     let expected = vec![(Disagreement::Mean, "table1 visa mean dmad 1 image_auroc".to_string())];
     assert_eq!(new_findings(&replaced(&paper, mean, &mean.replace("90.9", "91.2")), STATEMENTS), expected);
     let line = paper.lines().find(|line| line.starts_with(row)).expect("a row");
-    assert_eq!(new_findings(&replaced(&paper, line, &format!("{row}12.5")), STATEMENTS), expected);
+    let changed = format!("{row}12.5,{}", line.splitn(9, ',').last().expect("where it is from"));
+    assert_eq!(new_findings(&replaced(&paper, line, &changed), STATEMENTS), expected);
     // Without a row the mean cannot be recomputed, so nothing may be said of it.
     assert_eq!(new_findings(&replaced(&paper, &format!("{line}\n"), ""), STATEMENTS), []);
 }
@@ -143,6 +161,9 @@ fn a_changed_gain_and_a_broken_order_are_found() {
     let gain = replaced(STATEMENTS, "printed = \"5.8\"", "printed = \"5.9\"");
     let expected = vec![(Disagreement::Statement, "text, comparison on VisA, image AUROC".to_string())];
     assert_eq!(new_findings(&paper(), &gain), expected);
+    let par = replaced(STATEMENTS, "within = 1.0", "within = 0.1");
+    let expected = vec![(Disagreement::Statement, "text and Table 1, MVTec-AD, image AUROC, none seen".to_string())];
+    assert_eq!(new_findings(&paper(), &par), expected);
     let attention = "table4,mvtec_ad,mean,dmad,no_center_sampling-attn,10,image_auroc,95.4";
     let found = new_findings(&replaced(&paper(), attention, &attention.replace("95.4", "98.7")), STATEMENTS);
     assert_eq!(found, [(Disagreement::Statement, "text and Table 4, attention with anomalies, image AUROC".into())]);
@@ -150,8 +171,8 @@ fn a_changed_gain_and_a_broken_order_are_found() {
 
 #[test]
 fn a_lower_threshold_finds_more_and_rounding_alone_is_never_a_finding_by_default() {
-    assert_eq!(audited(&paper(), STATEMENTS, Some(0.05)).findings.len(), 22);
-    assert_eq!(audited(&paper(), STATEMENTS, Some(100.0)).findings.len(), 3);
+    assert_eq!(audited(&paper(), STATEMENTS, Some(0.05)).findings.len(), 27);
+    assert_eq!(audited(&paper(), STATEMENTS, Some(100.0)).findings.len(), 8);
     // Rows of 90.5, 90.5 round to 91, 91 while their mean may be printed as 90.5: half a unit, all of it rounding.
     let whole = |mean: &str| {
         format!("{HEADER}\nt,d,a,m,full,0,image_ap,91\nt,d,b,m,full,0,image_ap,91\nt,d,mean,m,full,0,image_ap,{mean}\n")

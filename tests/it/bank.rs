@@ -1,7 +1,8 @@
 //! Banks: searches and selections against brute force, on data with many ties.
 
 use crate::generator::features;
-use dmad::bank::coreset::{Start, coreset_size, covering_radius, greedy};
+use crate::util::{covering_radius, gather};
+use dmad::bank::coreset::{Start, coreset_size, greedy};
 use dmad::bank::distance::squared_distance;
 use dmad::bank::neighbours::{NO_ROW, Nearest, k_nearest, nearest};
 use dmad::bank::project::{Projection, ProjectionKind};
@@ -217,7 +218,7 @@ fn a_coreset_of_parts_is_that_of_the_whole_however_it_is_cut() {
         let rows = rows.view();
         for start in [Start::Row(1950), Start::MeanOf(vec![5, 2599, 900, 1300, 5])] {
             let expected = plain_greedy(rows, count, &start);
-            let radius = covering_radius(&[rows], &expected).unwrap();
+            let radius = covering_radius(&[rows], &expected);
             for cuts in [
                 [].as_slice(),
                 &[1],
@@ -230,7 +231,7 @@ fn a_coreset_of_parts_is_that_of_the_whole_however_it_is_cut() {
                     let picks = with_threads(threads, || greedy(&parts, count, &start).unwrap());
                     assert_eq!(picks, expected, "case {case}, {start:?}, cuts {cuts:?}, {threads} threads");
                 }
-                assert_eq!(covering_radius(&parts, &expected).unwrap(), radius, "case {case}, cuts {cuts:?}");
+                assert_eq!(covering_radius(&parts, &expected), radius, "case {case}, cuts {cuts:?}");
             }
         }
     }
@@ -253,7 +254,7 @@ fn a_coreset_of_distinct_rows_has_distinct_rows_that_cover_more_as_it_grows() {
     sorted.sort_unstable();
     assert_eq!(sorted, (0..1500).collect::<Vec<_>>(), "every row is in a coreset of all");
     let radii: Vec<f64> =
-        [1, 10, 100, 700, 1500].iter().map(|&n| covering_radius(&[rows.view()], &picks[..n]).unwrap()).collect();
+        [1, 10, 100, 700, 1500].iter().map(|&n| covering_radius(&[rows.view()], &picks[..n])).collect();
     assert!(radii.windows(2).all(|pair| pair[0] >= pair[1]), "{radii:?}");
     assert_eq!(radii[4], 0.0);
 }
@@ -273,7 +274,7 @@ fn any_number_of_threads_gives_the_same_bits() {
     let asked = Matrix::new(features(3001, 40, 32), 40);
     let work = || {
         let picks = greedy(&[rows.view()], 700, &Start::MeanOf(vec![0, 4000, 8000])).unwrap();
-        let bank = rows.view().gather(&picks);
+        let bank = gather(rows.view(), &picks);
         let found = k_nearest(asked.view(), bank.view(), 4).unwrap();
         let bits: Vec<u32> = found.distance.iter().map(|distance| distance.to_bits()).collect();
         let projected =

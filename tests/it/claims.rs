@@ -301,6 +301,35 @@ fn claims_that_no_run_could_answer_are_refused_at_their_place() {
 }
 
 #[test]
+fn a_claim_of_being_as_good_is_answered_and_excludes_a_gain() {
+    let sandbox = judged();
+    let copy = std::fs::read_to_string(sandbox.path("results/judged/experiment.toml")).expect("a copy");
+    let claim = |rest: &str| {
+        let sides = "better = \"full\"\nthan = \"rival\"\nmetric = \"pixel_auroc\"\nseen_anomalies = 10\n";
+        sandbox.write("results/judged/experiment.toml", format!("{copy}\n[[claim]]\ntext = \"par\"\n{sides}{rest}"));
+        sandbox.dmad(&["report", "results/judged", "--format", "json"])
+    };
+    let answer = |rest: &str| {
+        let out = claim(rest);
+        let json: serde_json::Value =
+            serde_json::from_str(&out.stdout).unwrap_or_else(|f| panic!("{f}: {}", out.stderr));
+        let claims = json["claims"].as_array().expect("claims").clone();
+        claims.into_iter().find(|own| own["text"] == "par").expect("the claim")
+    };
+    let plain = answer("");
+    let ends = ["low", "high"].map(|end| plain[end].as_f64().unwrap_or_else(|| panic!("{plain}")).abs());
+    let widest = ends[0].max(ends[1]) + 0.1;
+    assert_eq!(answer(&format!("within = {widest}\n"))["standing"], "supported");
+    assert_eq!(
+        answer("within = 0.0\n")["standing"],
+        if plain["low"].as_f64() > Some(0.0) { "not supported" } else { "undecided" }
+    );
+    let table = std::fs::read_to_string(sandbox.path("results/judged/tables/claims.csv")).expect("a file");
+    assert!(table.contains("\"within 0\""), "{table}");
+    claim("within = 1.0\ngain = 0.5\n").says(2, &["`gain`, or of being as good `within` a margin"]);
+}
+
+#[test]
 fn a_claim_means_swept_variants_by_their_name_and_pairs_them_with_the_same_sweep() {
     let sandbox = Sandbox::new();
     let study = |claims: &str| {

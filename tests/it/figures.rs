@@ -326,3 +326,29 @@ fn no_kind_declares_a_key_that_all_kinds_share() {
         }
     }
 }
+
+#[test]
+fn the_bank_figure_shows_what_is_kept_of_each_class_and_a_table_says_it() {
+    let sandbox = crate::program::Sandbox::new();
+    let figure = "\n[[figure]]\nkind = \"bank\"\ntitle = \"kept\"\n\n[[variant]]\nname = \"even\"\nmethod.bank.normal.scope = \"per_class\"\n";
+    sandbox.write("experiment.toml", crate::program::EXPERIMENT.to_string() + figure);
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &["2 runs done"]);
+    let read = |name: &str| std::fs::read_to_string(sandbox.path("results/experiment").join(name)).expect("a file");
+    let csv = read("tables/bank.csv");
+    assert_eq!(csv, read("figures/figure1.csv"));
+    let rows: Vec<Vec<&str>> = csv.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    let number = |row: usize, column: usize| rows[row][column].parse::<f64>().expect("a number");
+    assert_eq!(rows.iter().map(|row| row[2]).collect::<Vec<_>>(), ["\"disc\"", "\"plate\"", "\"disc\"", "\"plate\""]);
+    for row in 0..4 {
+        // Four images of 8 × 8 patches, of which a twentieth is kept of both together, or of each.
+        assert_eq!(number(row, 4), 256.0, "{csv}");
+        assert!((number(row, 6) - 100.0 * number(row, 5) / 256.0).abs() < 1e-9, "{csv}");
+    }
+    assert_eq!(number(0, 5) + number(1, 5), 25.0, "{csv}");
+    assert!((number(2, 6) - 5.0).abs() < 0.5 && (number(3, 6) - 5.0).abs() < 0.5, "{csv}");
+    let svg = read("figures/figure1.svg");
+    for words in ["patches of the class in the bank (%)", "even, 1 seen: ", "disc"] {
+        assert!(svg.contains(words), "{words} is not drawn");
+    }
+    assert!(read("report.html").contains("rows in the bank"), "the page has the table");
+}

@@ -136,6 +136,7 @@ fn mean(name: &str, classes: &[ClassResult]) -> MetricRow {
 fn provenance() -> Provenance {
     Provenance {
         labels: Vec::new(),
+        whole_dataset_digest: String::new(),
         dataset_digest: blake3::hash(b"MVTec-AD as the paper has it").to_hex().to_string(),
         weights_digest: blake3::hash(b"wide_resnet50_2-95faca4d").to_hex().to_string(),
         device: "cpu".into(),

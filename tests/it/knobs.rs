@@ -70,6 +70,7 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
             .within(&[("evaluation.size", "24")]),
     ),
     ("patchcore", Knob::new("evaluation.pro", &["\"exact\"", "\"simplenet\"", "\"ader\""], Metrics)),
+    ("patchcore", Knob::new("evaluation.pro_limit", &["0.3", "0.05", "1.0"], Metrics)),
     ("patchcore", Knob::new("evaluation.ap", &["\"step\"", "\"trapezoid\""], Metrics)),
 ];
 

@@ -51,7 +51,7 @@ textures = 2
 pub const BASE: &str = r#"
 dataset = "tiny"
 image.size = 64
-backbone = { name = "efficientnet_lite0", weights = "imagenet" }
+backbone = { name = "efficientnet_lite0", layers = [], weights = "imagenet" }
 features = { aggregation = "patchcore", dim = 24 }
 evaluation.size = 64
 "#;

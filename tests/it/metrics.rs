@@ -427,7 +427,7 @@ fn every_registered_metric_is_computed_and_has_a_definition_that_follows_the_opt
     let pixel = measure(&[worked_example()]);
     let computed: Vec<MetricName> = image.iter().chain(&pixel.metrics).map(|metric| metric.name).collect();
     assert_eq!(computed, MetricName::ALL);
-    let other = Definitions { ap: Ap::Trapezoid, pro: Pro::Ader };
+    let other = Definitions { ap: Ap::Trapezoid, pro: Pro::Ader, ..Definitions::default() };
     for (metric, kind) in MetricName::ALL.into_iter().zip(REGISTRY) {
         assert_eq!(serde_json::to_value(metric).expect("a name"), kind.name);
         assert_eq!(metric.definition(&Definitions::default()), kind.sentence);

@@ -115,6 +115,11 @@ fn options_reach_the_numbers_and_the_table_says_which_definition_was_used() {
         assert_ne!(plain[name], other[name], "{name}");
     }
     assert_eq!(plain["pixel_auroc"], other["pixel_auroc"]);
+    let far = json_of(&[&maps, &masks, &"--pro-limit", &"0.6"]);
+    let [limited, whole] = [&plain, &far].map(|own| own["pixel_pro"].as_f64().expect("a number"));
+    assert!(whole > limited, "a rising curve is higher on the average, the further it goes: {whole} and {limited}");
+    let table = render_line(&[&maps, &masks, &"--pro-limit", &"0.6"]).expect("a table");
+    assert!(table.contains("AUPRO@0.6") && !table.contains("@0.3: mean"), "{table}");
     let table = render_line(&[&maps, &masks, &"--pro", &"ader"]).expect("a table");
     assert!(table.contains("63 anomalous, 20 normal") && table.contains("ADer's PRO"), "{table}");
     assert_eq!(table.lines().filter(|line| line.contains(" %  ")).count(), dmad::metrics::REGISTRY.len(), "{table}");

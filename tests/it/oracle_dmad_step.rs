@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use crate::generator;
-use crate::util::{check_description, json as read_json, numbers, reference};
+use crate::util::{check_description, gather, json as read_json, numbers, reference};
 
 const DIM: usize = 64;
 const HIDDEN: usize = 128;
@@ -57,7 +57,7 @@ impl Features {
         let neighbour = |bank: Rows| {
             let found = nearest(queries, &[bank], None).expect("neighbours");
             let indices: Vec<usize> = found.index.iter().map(|&index| index as usize).collect();
-            on(bank.gather(&indices).view(), device)
+            on(gather(bank, &indices).view(), device)
         };
         PatchRows {
             patch: on(queries, device),

@@ -33,7 +33,8 @@ fn the_papers_tables_are_read_whole_and_found_by_key() {
     };
     let cell = published.find(&key("macaroni1", MetricName::ImageAuroc)).expect("a printed value");
     assert_eq!(cell.value.text(), "97.3");
-    assert_eq!(EMBEDDED.lines().nth(cell.line - 1), Some("table1,visa,macaroni1,dmad,full,10,image_auroc,97.3"));
+    let line = "table1,visa,macaroni1,dmad,full,10,image_auroc,97.3,DMAD,2cls_fewshot,unified,48";
+    assert_eq!(EMBEDDED.lines().nth(cell.line - 1), Some(line));
     assert_eq!(published.find(&key("macaroni3", MetricName::ImageAuroc)), None);
     assert_eq!(published.find(&key("macaroni1", MetricName::PixelPro)), None);
     assert_eq!(published.table("table2").count(), 15);

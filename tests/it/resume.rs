@@ -160,6 +160,8 @@ fn timeless_record(text: &str) -> String {
     let mut table: toml::Table = text.parse().expect("TOML");
     // The log is compared by itself.
     table["files"].as_table_mut().expect("a table").remove("log.jsonl");
+    // When it was, and what was typed.
+    table["environment"].as_table_mut().expect("a table").retain(|key, _| !["date", "command"].contains(&key));
     let provenance = table["provenance"].as_table_mut().expect("a table");
     provenance["cost"].as_table_mut().expect("a table").retain(|key, _| !TIMES.contains(&key));
     for stage in provenance["stages"].as_array_mut().expect("an array") {

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use dmad::bank::distance::squared_distance;
+use dmad::matrix::{Matrix, Rows};
+
 /// Folder named by the environment variable `name`. Tests that ask for one are ignored where the build did not see it.
 fn folder(name: &str) -> PathBuf {
     let found = std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_dir());
@@ -63,4 +66,18 @@ pub fn check_description(what: &str, values: &[f32], description: &serde_json::V
             "{what}[{index}]: {got}, expected {sample}"
         );
     }
+}
+
+/// Copies the rows named by `indices` into a matrix, in that order.
+pub fn gather(rows: Rows, indices: &[usize]) -> Matrix {
+    let picked: Vec<&[f32]> = indices.iter().map(|&index| rows.row(index)).collect();
+    Matrix::new(picked.concat(), rows.cols())
+}
+
+/// The largest distance of a row of the `parts` to its nearest picked row; picks are numbered through the parts.
+pub fn covering_radius(parts: &[Rows], picks: &[usize]) -> f64 {
+    let all: Vec<&[f32]> = parts.iter().flat_map(|part| (0..part.len()).map(|index| part.row(index))).collect();
+    let nearest =
+        |row: &&[f32]| picks.iter().map(|&pick| squared_distance(row, all[pick])).fold(f64::INFINITY, f64::min).sqrt();
+    all.iter().map(nearest).fold(0.0, f64::max)
 }

@@ -13,6 +13,7 @@ use dmad::paper::verdict::{
 use dmad::paper::{PrintedValue, Published};
 use dmad::record::{Recorded, read_experiment};
 use dmad::report::verdicts::Paper;
+use dmad::spec::Said;
 
 use crate::program::{EXPERIMENT, Sandbox};
 
@@ -144,18 +145,35 @@ fn a_claim_stands_or_falls_only_with_its_whole_interval() {
         (0.1, 0.9, 0.5, Answer::Undecided(Why::Straddles)),
         (0.6, 0.9, 0.5, Answer::Supported),
     ] {
-        assert_eq!(decide(&evidence(low, high, 3), gain), expected, "[{low}, {high}] against {gain}");
+        assert_eq!(decide(&evidence(low, high, 3), Said::MoreThan(gain)), expected, "[{low}, {high}] against {gain}");
     }
 }
 
 #[test]
+fn on_par_is_an_interval_within_the_margin() {
+    for (low, high, margin, expected) in [
+        (-0.4, 0.3, 0.5, Answer::Supported),
+        (-0.6, 0.3, 0.5, Answer::Undecided(Why::Straddles)),
+        (0.2, 0.7, 0.5, Answer::Undecided(Why::Straddles)),
+        (0.6, 0.9, 0.5, Answer::NotSupported),
+        (-2.0, -0.6, 0.5, Answer::NotSupported),
+    ] {
+        assert_eq!(decide(&evidence(low, high, 3), Said::Within(margin)), expected, "[{low}, {high}] within {margin}");
+    }
+    assert_eq!(decide(&evidence(-0.1, 0.1, 1), Said::Within(0.5)), Answer::Undecided(Why::OneSeed));
+}
+
+#[test]
 fn one_seed_missing_classes_and_nothing_in_common_leave_a_claim_undecided() {
-    assert_eq!(decide(&evidence(1.0, 2.0, 1), 0.0), Answer::Undecided(Why::OneSeed));
-    assert_eq!(decide(&Evidence { interval: None, ..evidence(0.0, 0.0, 1) }, 0.0), Answer::Undecided(Why::NoSpread));
+    assert_eq!(decide(&evidence(1.0, 2.0, 1), Said::MoreThan(0.0)), Answer::Undecided(Why::OneSeed));
+    assert_eq!(
+        decide(&Evidence { interval: None, ..evidence(0.0, 0.0, 1) }, Said::MoreThan(0.0)),
+        Answer::Undecided(Why::NoSpread)
+    );
     let missing = Evidence { missing: vec!["class b is not there for both".into()], ..evidence(1.0, 2.0, 3) };
-    let Answer::Undecided(why) = decide(&missing, 0.0) else { panic!("decided") };
+    let Answer::Undecided(why) = decide(&missing, Said::MoreThan(0.0)) else { panic!("decided") };
     assert_eq!(why.to_string(), "missing: class b is not there for both");
-    assert_eq!(decide(&Evidence::default(), 0.0), Answer::Undecided(Why::NothingInCommon));
+    assert_eq!(decide(&Evidence::default(), Said::MoreThan(0.0)), Answer::Undecided(Why::NothingInCommon));
 }
 
 /// Every class and seed with a value.
@@ -173,20 +191,22 @@ fn pixel_evidence_compares_what_both_have_and_names_the_rest() {
     let interval = whole.interval.expect("an interval");
     assert!((interval.low - 2.0).abs() < 1e-9 && (interval.high - 2.0).abs() < 1e-9, "{interval:?}");
     assert_eq!((whole.seeds, whole.missing.len()), (2, 0));
-    assert_eq!(decide(&whole, 0.0), Answer::Supported);
-    assert_eq!(decide(&whole, 2.5), Answer::NotSupported);
+    assert_eq!(decide(&whole, Said::MoreThan(0.0)), Answer::Supported);
+    assert_eq!(decide(&whole, Said::MoreThan(2.5)), Answer::NotSupported);
     // Classes that the claim is not about are left out silently.
     let narrow = class_evidence(&["a"], &values(0.02, &["a", "b"], &[0, 1]), &values(0.0, &["a"], &[0, 1]), sampling);
-    assert_eq!(decide(&narrow.expect("evidence"), 0.0), Answer::Supported);
+    assert_eq!(decide(&narrow.expect("evidence"), Said::MoreThan(0.0)), Answer::Supported);
     let gaps =
         class_evidence(&["a", "b"], &values(0.02, &["a", "b"], &[0, 1, 2]), &values(0.0, &["a"], &[0, 1]), sampling)
             .expect("evidence");
     assert_eq!(gaps.missing, ["class b is not there for both", "seed 2 is not there for both in every class"]);
-    assert!(gaps.interval.is_some() && matches!(decide(&gaps, 0.0), Answer::Undecided(Why::Missing(_))));
+    assert!(
+        gaps.interval.is_some() && matches!(decide(&gaps, Said::MoreThan(0.0)), Answer::Undecided(Why::Missing(_)))
+    );
     let nothing = class_evidence(&["a"], &values(0.0, &["a"], &[0]), &values(0.0, &["a"], &[1]), sampling);
-    assert_eq!(decide(&nothing.expect("evidence"), 0.0), Answer::Undecided(Why::NothingInCommon));
+    assert_eq!(decide(&nothing.expect("evidence"), Said::MoreThan(0.0)), Answer::Undecided(Why::NothingInCommon));
     let single = class_evidence(&["a"], &values(0.1, &["a"], &[0]), &values(0.0, &["a"], &[0]), sampling);
-    assert_eq!(decide(&single.expect("evidence"), 0.0), Answer::Undecided(Why::NoSpread));
+    assert_eq!(decide(&single.expect("evidence"), Said::MoreThan(0.0)), Answer::Undecided(Why::NoSpread));
 }
 
 #[test]
@@ -204,8 +224,8 @@ fn image_evidence_is_in_percent_and_counts_images_left_out() {
     let found = image_evidence(&["a"], &runs(0, true), &runs(4, false), auroc, sampling).expect("evidence");
     let interval = found.interval.expect("an interval");
     assert_eq!((interval.estimate, interval.n, found.left_out, found.seeds), (25.0, 36, 8, 2));
-    assert_eq!(decide(&found, 0.0), Answer::Supported);
-    assert_eq!(decide(&found, 25.0), Answer::Undecided(Why::Straddles));
+    assert_eq!(decide(&found, Said::MoreThan(0.0)), Answer::Supported);
+    assert_eq!(decide(&found, Said::MoreThan(25.0)), Answer::Undecided(Why::Straddles));
     let gone = image_evidence(&["a", "b"], &runs(0, true), &[], auroc, sampling).expect("evidence");
     assert_eq!((gone.interval, gone.missing.len()), (None, 2));
 }

@@ -62,6 +62,11 @@ pub trait Layout: Debug + Send + Sync {
         ""
     }
 
+    /// Which of several official splits it reads; empty = there is one, or it is none of them.
+    fn split(&self) -> &'static str {
+        ""
+    }
+
     /// Reads the wanted classes. Faults go to `findings`, and what is left is read on; an error when that is nothing.
     fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>>;
 }

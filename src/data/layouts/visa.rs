@@ -30,12 +30,11 @@ enum OfficialSplit {
 }
 
 impl OfficialSplit {
-    /// The official file.
-    fn file(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
-            OfficialSplit::OneClass => "split_csv/1cls.csv",
-            OfficialSplit::FewShot => "split_csv/2cls_fewshot.csv",
-            OfficialSplit::HighShot => "split_csv/2cls_highshot.csv",
+            OfficialSplit::OneClass => "1cls",
+            OfficialSplit::FewShot => "2cls_fewshot",
+            OfficialSplit::HighShot => "2cls_highshot",
         }
     }
 }
@@ -56,14 +55,18 @@ pub struct Visa {
 
 impl Visa {
     fn csv(&self, data: &Path) -> PathBuf {
-        let name = if self.split_csv.is_empty() { self.split.file() } else { &self.split_csv };
-        below(&data.join(&self.root), name)
+        let official = format!("split_csv/{}.csv", self.split.name());
+        below(&data.join(&self.root), if self.split_csv.is_empty() { &official } else { &self.split_csv })
     }
 }
 
 impl Layout for Visa {
     fn folders(&self) -> Option<[&str; 2]> {
         Some([&self.root, &self.images])
+    }
+
+    fn split(&self) -> &'static str {
+        if self.split_csv.is_empty() { self.split.name() } else { "" }
     }
 
     fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>> {

@@ -4,12 +4,11 @@ use burn::tensor::Device;
 
 use super::flow::Flow;
 use super::params::{FlowParams, LevelMask};
-use crate::backbone::network::Network;
-use crate::backbone::{Architecture, normalise};
+use crate::backbone::Backbone;
 use crate::data::decode::Pixels;
 use crate::error::Result;
 use crate::plan::NetworkInput;
-use crate::train::{Parameters, download, upload};
+use crate::train::{Parameters, download};
 
 /// Feature vectors of an image: for each layer, places (row by row) × channels.
 pub type Levels = Vec<Vec<f32>>;
@@ -46,36 +45,17 @@ pub fn declared(flows: &[Flow], device: &Device) -> Parameters {
     parameters
 }
 
-/// The frozen backbone on a device.
-pub struct Encoder {
-    network: Network,
-    architecture: &'static Architecture,
-    device: Device,
-}
-
-impl Encoder {
-    /// The network with the weights that it starts from.
-    ///
-    /// # Errors
-    /// Whatever can be wrong with a weights file.
-    pub fn open(input: &NetworkInput, device: &Device) -> Result<Encoder> {
-        let architecture = input.architecture();
-        let taps: Vec<usize> = input.taps().iter().map(|tap| tap.block).collect();
-        let network = Network::new(&(architecture.plan)(), &taps, &input.weights()?, device);
-        Ok(Encoder { network, architecture, device: device.clone() })
-    }
-
-    /// Vectors of an image. Each image passes alone, so that they depend on nothing else.
-    pub fn vectors(&self, image: &Pixels) -> Levels {
-        let mut planes = Vec::with_capacity(image.data.len());
-        normalise(&image.data, self.architecture, &mut planes);
-        let maps = self.network.forward(upload(planes, [1, 3, image.height, image.width], &self.device));
-        let rows = maps.into_iter().map(|map| {
-            let [_, channels, height, width] = map.dims();
-            download(map.reshape([channels, height * width]).transpose())
-        });
-        rows.collect()
-    }
+/// Vectors of an image. Each image passes alone, so that they depend on nothing else.
+///
+/// # Errors
+/// An image that is too small for the network.
+pub fn vectors(backbone: &Backbone, image: &Pixels) -> Result<Levels> {
+    let maps = backbone.forward(&[&image.data], image.width)?.into_iter();
+    let rows = maps.map(|map| {
+        let [_, channels, height, width] = map.dims();
+        download(map.reshape([channels, height * width]).transpose())
+    });
+    Ok(rows.collect())
 }
 
 /// A mask of `side` × `side` pixels at the places of a layer with maps of `level` × `level`.

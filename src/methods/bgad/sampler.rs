@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::levels::{Encoder, Level, Levels, level_mask};
+use super::levels::{Level, Levels, level_mask, vectors};
 use super::params::{Params, PastedChanges, Sampling};
 use crate::augment::{ALL_CHANGES, EIGHT_CHANGES, paste_masked, three_changes};
+use crate::backbone::Backbone;
 use crate::data::decode::Pixels;
 use crate::error::Result;
 use crate::random::{Purpose, Stream, stream};
@@ -31,7 +32,7 @@ pub struct Pool<'a> {
     /// Layers.
     pub levels: Vec<Level>,
     /// From images to vectors.
-    pub encoder: Encoder,
+    pub backbone: Backbone,
     /// Normal images, one list for each class.
     pub normals: Shelf,
     /// Class and number of each normal image.
@@ -166,7 +167,7 @@ impl Pool<'_> {
             }
             Source::Pasted(image) => {
                 let (image, mask) = self.pasted(image, draws)?;
-                Ok((Arc::new(self.encoder.vectors(&image)), Some(self.level_masks(&mask))))
+                Ok((Arc::new(vectors(&self.backbone, &image)?), Some(self.level_masks(&mask))))
             }
         }
     }
@@ -205,7 +206,7 @@ impl Pool<'_> {
         if let Some(known) = kept.and_then(OnceLock::get) {
             return Ok(Arc::clone(known));
         }
-        let vectors = Arc::new(self.encoder.vectors(&*image()?));
+        let vectors = Arc::new(vectors(&self.backbone, &*image()?)?);
         Ok(kept.map_or(Arc::clone(&vectors), |kept| Arc::clone(kept.get_or_init(|| vectors))))
     }
 }

@@ -6,8 +6,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::flow::{Flow, position_code};
-use super::levels::{Encoder, Level, declared, flows, levels};
+use super::levels::{Level, declared, flows, levels, vectors};
 use super::params::{FlowParams, Params};
+use crate::backbone::Backbone;
 use crate::data::decode::Pixels;
 use crate::device::Chosen;
 use crate::error::Result;
@@ -39,7 +40,7 @@ type Likelihoods = Vec<(usize, Vec<f32>)>;
 
 /// Everything that makes likelihoods, on a device.
 struct Open<'a> {
-    encoder: Encoder,
+    backbone: Backbone,
     levels: Vec<Level>,
     flows: Vec<Flow>,
     /// Codes of the places of each layer.
@@ -71,7 +72,7 @@ impl Frozen<'_> {
         let levels = levels(&self.network, self.shape.side)?;
         let code = |level: &Level| position_code(self.flow.position, level.side, level.side);
         Ok(Open {
-            encoder: Encoder::open(&self.network, device)?,
+            backbone: self.network.frozen(device)?,
             codes: levels.iter().map(code).collect(),
             levels,
             flows: self.flows(),
@@ -82,7 +83,7 @@ impl Frozen<'_> {
 }
 
 impl Open<'_> {
-    fn likelihoods(&self, image: &Pixels) -> Likelihoods {
+    fn likelihoods(&self, image: &Pixels) -> Result<Likelihoods> {
         let of_level = |(number, vectors): (usize, Vec<f32>)| {
             let (level, code) = (self.levels[number], &self.codes[number]);
             let places = level.side.pow(2);
@@ -90,7 +91,7 @@ impl Open<'_> {
             let condition = upload(code.clone(), [places, code.len() / places], self.device);
             (level.side, download(self.flows[number].likelihood(self.parameters, vectors, condition)))
         };
-        self.encoder.vectors(image).into_iter().enumerate().map(of_level).collect()
+        Ok(vectors(&self.backbone, image)?.into_iter().enumerate().map(of_level).collect())
     }
 }
 
@@ -134,7 +135,7 @@ impl Compute for FindMaxima<'_> {
             parameters.read(model, &epoch_prefix(number))?;
             let open = self.frozen.open(&parameters, &device)?;
             let largest = |&(list, image): &(&Pictures, usize)| -> Result<Vec<f32>> {
-                let likelihoods = open.likelihoods(&list.load(image)?);
+                let likelihoods = open.likelihoods(&list.load(image)?)?;
                 Ok(likelihoods.into_iter().map(|(_, lp)| lp.into_iter().fold(f32::NEG_INFINITY, f32::max)).collect())
             };
             let found = images.par_iter().map(largest).collect::<Result<Vec<_>>>()?;
@@ -191,7 +192,7 @@ impl Judge for Score<'_> {
         };
         Ok(Box::new(move |pictures: &Pictures, images: &[usize]| {
             let judge = |&image: &usize| {
-                let likelihoods = open.likelihoods(&pictures.load(image)?);
+                let likelihoods = open.likelihoods(&pictures.load(image)?)?;
                 let maps: Vec<(usize, &[f32])> = likelihoods.iter().map(|(side, lp)| (*side, lp.as_slice())).collect();
                 let image = scores(&maps, (side, side)).into_iter().fold(f32::NEG_INFINITY, f32::max);
                 Ok(Judged { image, patches: scores(&maps, grid), others: Vec::new() })

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::flow::{Flow, position_code};
-use super::levels::{Encoder, Level, flows, levels};
+use super::levels::{Level, flows, levels};
 use super::params::Params;
 use super::sampler::{Draft, Pass, Pool};
 use super::trainer::{Chunk, Trainer};
@@ -83,7 +83,7 @@ impl Train<'_> {
             params: &self.settings,
             seed: self.seed,
             levels: self.levels(),
-            encoder: Encoder::open(&self.network, &self.device.get()?)?,
+            backbone: self.network.frozen(&self.device.get()?)?,
             normals: Shelf::new(self.normals.clone(), memory_bytes / 4),
             images,
             seen: Shelf::new(vec![self.pictures.clone()], memory_bytes / 4),
@@ -185,9 +185,9 @@ impl Learner for Training<'_> {
 /// The places of a step, on the device, with the codes of the places of each layer.
 fn uploaded(draft: Draft, codes: &[Matrix], device: &Device) -> Chunk {
     let Draft { level, vectors, places, anomalous } = draft;
-    let (count, codes) = (places.len(), &codes[level]);
+    let (count, codes) = (places.len(), codes[level].view());
     let channels = vectors.len() / count.max(1);
-    let own = codes.view().gather(&places).view().data().to_vec();
+    let own = places.iter().flat_map(|&place| codes.row(place)).copied().collect();
     Chunk {
         level,
         condition: upload(own, [count, codes.cols()], device),

@@ -38,8 +38,10 @@ impl Parameters for Params {
     const PUBLISHED: &'static [&'static str] = &[
         "network.scales",
         "network.frozen_blocks",
+        "network.top_k",
         "references.count",
         "pseudo.source",
+        "augment.rotation",
         "augment.flip",
         "augment.colour",
         "train.epochs",

@@ -91,7 +91,9 @@ impl Compute for Train<'_> {
         let (side, images) = (material.shape.side, train.batch + groups * references.count);
         let operations = 3.0 * (images * train.epochs * material.steps()) as f64 * network.operations(side);
         let pixels: usize = network.sides(side).into_iter().map(|side| 3 * 4 * side * side).sum();
-        let memory = images * (network.image_bytes(side).0 + BATCHES_AT_ONCE * pixels) + 20 * network.size();
+        // Images stay in memory where there is room; parameters have a gradient and two moments.
+        let kept = 3 * side * side * material.shape.images;
+        let memory = images * (network.image_bytes(side).0 + BATCHES_AT_ONCE * pixels) + 20 * network.size() + kept;
         Work::matrix(Keep::Last.count(train.epochs), network.size(), operations).with_memory(memory)
     }
 

@@ -15,7 +15,7 @@ use crate::random::{Purpose, name_index, stream};
 const MOST_REDRAWS: usize = 1000;
 
 /// An image metric that can be resampled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ImageStatistic {
     metric: MetricName,
     definitions: Definitions,

@@ -73,13 +73,14 @@ impl Exporter for Csv {
 
     fn claims(&self, checked: &[Checked]) -> String {
         let head =
-            "text,better,than,dataset,better_seen,than_seen,metric,gain,difference,low,high,seeds,answer,because\n";
+            "text,better,than,dataset,better_seen,than_seen,metric,claimed,difference,low,high,seeds,answer,because\n";
         let row = |Checked { claim, arms: [better, than], evidence, answer }: &Checked| {
             let texts =
                 [&claim.text, &better.variant, &than.variant, &better.dataset].map(|text| quoted(text)).join(",");
             let seen = format!("{},{}", better.seen, than.seen);
             let (metric, said) = (claim.metric.as_str().into(), answer.as_str().into());
-            let numbers = format!("{},{},{}", claim.gain, ends(evidence.interval), evidence.seeds);
+            let numbers =
+                format!("{},{},{}", quoted(&claim.said().to_string()), ends(evidence.interval), evidence.seeds);
             line([texts, seen, metric, numbers, said, quoted(&answer.because())])
         };
         head.to_string() + &checked.iter().map(row).collect::<String>()

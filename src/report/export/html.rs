@@ -25,9 +25,9 @@ impl Exporter for Html {
     }
 
     fn claims(&self, checked: &[Checked]) -> String {
-        let head = ["claim", "compared", "metric", "gain", "difference [95 %]", "seeds", "answer", "because"];
+        let head = ["claim", "compared", "metric", "claimed", "difference [95 %]", "seeds", "answer", "because"];
         let row = |item: &Checked| {
-            let [claim, compared, metric, _, difference, _, answer, because] = item.row();
+            let [claim, compared, metric, claimed, difference, _, answer, because] = item.row();
             let class = match answer.as_str() {
                 "supported" => "supported",
                 "not supported" => "not-supported",
@@ -38,7 +38,7 @@ impl Exporter for Html {
                 Field::long(claim),
                 Field::long(compared),
                 Field::text(metric),
-                Field::number(item.claim.gain.to_string(), Some(item.claim.gain)),
+                Field::text(claimed),
                 Field::number(difference, estimate),
                 Field::count(item.evidence.seeds as u64),
                 Field { class, ..Field::text(answer) },

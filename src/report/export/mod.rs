@@ -11,7 +11,8 @@ mod text;
 use std::path::PathBuf;
 
 use super::claims::Checked;
-use super::{Rendered, costs, remove_others};
+use super::frame::Wanted;
+use super::{Rendered, balance, costs, remove_others};
 use crate::error::Result;
 use crate::record::Recorded;
 use crate::store::write_atomically;
@@ -62,6 +63,10 @@ pub const EXPORTERS: [&dyn Exporter; 5] = [&Text { width: None }, &markdown::Mar
 pub fn write(recorded: &Recorded, tables: &[Rendered], claims: &[Checked]) -> Result<Vec<PathBuf>> {
     let folder = recorded.folder.join("tables");
     let mut files: Vec<(String, String)> = vec![("costs.csv".into(), costs::csv(recorded))];
+    let held = balance::held(recorded, Wanted::default());
+    if !held.is_empty() {
+        files.push(("bank.csv".into(), balance::csv(&held)));
+    }
     for exporter in EXPORTERS {
         let Some(ending) = exporter.ending() else { continue };
         for (number, table) in tables.iter().enumerate() {

@@ -46,7 +46,8 @@ impl Kind for Bars {
         let Some(panels) = Panels::of(recorded, selection, &query, notes) else { return Ok(None) };
         let mut scene = titled(selection);
         grid(&mut scene, &panels.parts, (selection.width_cm / 7.5) as usize, |scene, part| {
-            panel(scene, part, &bars(&panels, part), self.from, panels.title(part));
+            let (title, axis, bars) = (panels.title(part), part.metric.kind().axis, bars(&panels, part));
+            chart(scene, &Chart { title, axis, from: self.from, to: 100.0, bars });
         });
         footnote(&mut scene, &panels.spread_note().replace("Bars:", "Whiskers:").replace("Bands:", "Pale ends:"));
         if self.from > 0.0 {
@@ -60,8 +61,22 @@ fn bars<'a>(panels: &'a Panels, part: &'a Part) -> Vec<(&'a str, &'a Point)> {
     part.series.iter().map(|(number, points)| (panels.labels[*number].as_str(), &points[0].1)).collect()
 }
 
-fn panel(scene: &mut Scene, part: &Part, bars: &[(&str, &Point)], from: f64, title: &str) {
-    heading(scene, title, GAP);
+/// Labelled bars on one axis.
+pub(super) struct Chart<'a> {
+    pub title: &'a str,
+    /// What the axis is called.
+    pub axis: &'a str,
+    /// Where it begins.
+    pub from: f64,
+    /// Where it ends, or soon after.
+    pub to: f64,
+    pub bars: Vec<(&'a str, &'a Point)>,
+}
+
+/// Draws a chart below what is there.
+pub(super) fn chart(scene: &mut Scene, chart: &Chart) {
+    let (bars, from) = (&chart.bars, chart.from);
+    heading(scene, chart.title, GAP);
     let room = scene.width * 0.4;
     let labels: Vec<Vec<String>> = bars.iter().map(|(label, _)| fit(label, room, SMALL)).collect();
     let widest = labels.iter().flatten().map(|row| text_width(row, SMALL)).fold(0.0, f64::max);
@@ -71,12 +86,13 @@ fn panel(scene: &mut Scene, part: &Part, bars: &[(&str, &Point)], from: f64, tit
     };
     let beside = bars.iter().map(|(_, point)| text_width(&value(point), SMALL)).fold(0.0, f64::max);
     let (left, right) = (GAP + widest + GAP, scene.width - GAP - beside - 2.0 * GAP);
-    let axis = Axis::round(from, 100.0, ((right - left) / 90.0) as usize);
-    let at = |value: f64| left + ((value - from) / (100.0 - from)).clamp(0.0, 1.0) * (right - left);
+    let axis = Axis::round(from, chart.to, ((right - left) / 90.0) as usize);
+    let to = axis.high.min(100.0);
+    let at = |value: f64| left + ((value - from) / (to - from)).clamp(0.0, 1.0) * (right - left);
     let top = scene.height + GAP;
     let heights: Vec<f64> = labels.iter().map(|rows| (rows.len() as f64 * SMALL).max(BAR) + GAP).collect();
     let bottom = top + heights.iter().sum::<f64>();
-    for (tick, label) in axis.ticks.iter().filter(|(tick, _)| *tick >= from && *tick <= 100.0) {
+    for (tick, label) in axis.ticks.iter().filter(|(tick, _)| *tick >= from && *tick <= to) {
         scene.line(vec![(at(*tick), top), (at(*tick), bottom)], PALE, HAIR, Dash::SOLID);
         scene.text(label, (at(*tick), bottom + GAP + SMALL * 0.4), SMALL, Align::Center, BLACK);
     }
@@ -109,6 +125,6 @@ fn panel(scene: &mut Scene, part: &Part, bars: &[(&str, &Point)], from: f64, tit
     }
     scene.line(vec![(left, top), (left, bottom), (right, bottom)], BLACK, HAIR, Dash::SOLID);
     let below = bottom + GAP + SMALL + TEXT * 0.6;
-    scene.text(part.metric.kind().axis, ((left + right) / 2.0, below), TEXT, Align::Center, BLACK);
+    scene.text(chart.axis, ((left + right) / 2.0, below), TEXT, Align::Center, BLACK);
     scene.height = below + TEXT * 0.6 + GAP;
 }

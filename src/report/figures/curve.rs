@@ -65,7 +65,7 @@ impl Kind for Curve {
 
 /// Where a value of the horizontal dimension lies: a number at itself, a name at its number.
 fn position(x: Dimension, places: &[String], value: &str) -> f64 {
-    let number = x.is_number().then(|| value.parse().ok()).flatten();
+    let number = x.is_scale(places).then(|| value.parse().ok()).flatten();
     number.unwrap_or_else(|| places.iter().position(|place| place == value).unwrap_or_default() as f64)
 }
 
@@ -106,12 +106,12 @@ fn panel(scene: &mut Scene, part: &Part, x: Dimension, places: &[String], title:
 
 /// Numbers to scale, with labels where there is room; names side by side.
 fn axis(x: Dimension, places: &[String], width: f64) -> Axis {
-    if !x.is_number() {
+    if !x.is_scale(places) {
         return Axis::labels(places);
     }
     let values: Vec<f64> = places.iter().map(|place| position(x, places, place)).collect();
     let (low, high) = extent(values.iter().copied());
-    let span = (high - low).max(1.0);
+    let span = if high > low { high - low } else { 1.0 };
     let mut end = f64::NEG_INFINITY;
     let mut ticks = Vec::new();
     for (value, place) in values.iter().zip(places) {

@@ -3,6 +3,7 @@
 //! Owns: what each kind shows and how it looks. Does not own: numbers, embeddings and pictures, which `run` has recorded;
 //! what is missing of them is said in words and not drawn.
 
+mod bank;
 mod bars;
 mod canvas;
 mod curve;
@@ -45,6 +46,7 @@ pub struct Entry {
 pub const FIGURES: &[Entry] = &[
     Entry::of::<curve::Curve>(),
     Entry::of::<bars::Bars>(),
+    Entry::of::<bank::Bank>(),
     Entry::of::<learning::Learning>(),
     Entry::of::<histogram::Histogram>(),
     Entry::of::<maps::Maps>(),

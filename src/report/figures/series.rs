@@ -139,6 +139,7 @@ fn select<'a>(recorded: &'a Recorded, wanted: Wanted, query: &Query, shown: &[Di
         recorded.runs.iter().map(|run| (run.id.as_str(), frame::sampling(&run.spec))).collect();
     let item = |(place, row): (Place, &'a MetricRecord)| {
         let sampling = samplings.get(row.run.as_str()).copied().unwrap_or_default();
+        let place = place.showing(shown, recorded.run(&row.run).map(|run| &run.spec));
         Item { place, label: String::new(), sampling, row }
     };
     wanted.rows(recorded).filter(|(_, row)| class(row)).map(item).collect()

@@ -210,8 +210,10 @@ fn a_fault_of_one_variant_alone_names_the_variant() {
 #[test]
 fn a_run_that_is_declared_twice_is_refused() {
     let sandbox = Sandbox::new();
-    sandbox.edit(&[("seeds = [0]", "seeds = [3, 3]")]);
+    sandbox.edit(&[("dataset = \"parts\"", "dataset = [\"parts\", \"parts\"]")]);
     sandbox
         .dmad(&["run", "experiment.toml"])
-        .refuses(&sandbox, &["experiment.toml", "declares one run twice", "seed 3"]);
+        .refuses(&sandbox, &["experiment.toml", "declares one run twice", "seed 0"]);
+    sandbox.edit(&[("seeds = [0]", "seeds = [3, 3]")]);
+    sandbox.dmad(&["run", "experiment.toml"]).refuses(&sandbox, &["experiment.toml:4:9", "seed 3 is there twice"]);
 }

@@ -1,0 +1,47 @@
+//! What a bank of normal patches holds of each class, as bars.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::bars::{Chart, chart};
+use super::panel::footnote;
+use super::{Drawing, Kind, Notes, Shared, grid, titled};
+use crate::error::Result;
+use crate::record::Recorded;
+use crate::report::balance::{self, Held};
+use crate::report::frame::{Point, Wanted};
+use crate::spec::{Arm, Selection};
+
+/// What the bank holds of each class: one panel per dataset, variant and number of seen anomalies.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bank {}
+
+impl Kind for Bank {
+    const NAME: &'static str = "bank";
+    const ABOUT: &'static str = "How much of each class's patches the bank of normal patches holds, as bars.";
+
+    const SHARED: Shared = &[("seen_anomalies", "Numbers of seen anomalies; [] = all.")];
+
+    fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
+        notes.say_missing();
+        let held = balance::held(recorded, Wanted::shown(selection));
+        if held.is_empty() {
+            notes.say("no recorded run shown has a bank of normal patches by class");
+            return Ok(None);
+        }
+        let mut scene = titled(selection);
+        grid(&mut scene, &held, (selection.width_cm / 7.5) as usize, |scene, (arm, held): &(Arm, Vec<Held>)| {
+            let bars: Vec<(&str, &Point)> = held.iter().map(|own| (own.class.as_str(), &own.share)).collect();
+            let highest = bars.iter().map(|(_, own)| own.mean + own.deviation.unwrap_or(0.0)).fold(0.0, f64::max);
+            let title = &format!("{}, {}, {} seen", arm.dataset, arm.variant, arm.seen);
+            chart(scene, &Chart { title, axis: "patches of the class in the bank (%)", from: 0.0, to: highest, bars });
+        });
+        for (arm, held) in &held {
+            let sum = |of: fn(&Held) -> f64| held.iter().map(of).sum::<f64>();
+            let share = 100.0 * sum(|own| own.rows) / sum(|own| own.patches);
+            footnote(&mut scene, &format!("{}, {} seen: {share:.1} % of all patches.", arm.variant, arm.seen));
+        }
+        Ok(Some(Drawing::new(scene, balance::csv(&held))))
+    }
+}
