@@ -210,3 +210,127 @@ impl Pool<'_> {
         Ok(kept.map_or(Arc::clone(&vectors), |kept| Arc::clone(kept.get_or_init(|| vectors))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::data::layouts::synthetic::SyntheticSpec;
+    use crate::data::{self, Image, index::Drawing};
+    use crate::plan::Pictures;
+    use crate::spec::{self, Geometry};
+
+    const SIDE: usize = 32;
+    const NORMALS: usize = 6;
+    const SEEN: usize = 2;
+
+    fn pictures(defect: &'static str, count: usize) -> Pictures {
+        let of_number = |index: usize| {
+            let (class, split) = ("wood".to_string(), if defect == "good" { "train" } else { "test" });
+            let drawing = Drawing { spec: SyntheticSpec { seed: 0, side: 64 }, class, split, defect, index };
+            Image { path: String::new(), source: data::Source::Synthetic(drawing) }
+        };
+        let geometry = Geometry { size: SIDE, resize: 0 };
+        Pictures::new(&(0..count).map(of_number).collect::<Vec<_>>(), String::new(), geometry)
+    }
+
+    fn pool(params: &Params) -> Pool<'_> {
+        let name = "efficientnet_lite0".to_string();
+        let spec = spec::Backbone { name, layers: vec!["stride8".into(), "stride16".into()], weights: "random".into() };
+        let mask = |_| {
+            let data = (0..SIDE * SIDE).map(|place| if place % SIDE < 9 { u8::MAX } else { 0 }).collect();
+            Pixels { width: SIDE, height: SIDE, channels: 1, data }
+        };
+        Pool {
+            params,
+            seed: 0,
+            levels: vec![Level { side: 4, channels: 40 }, Level { side: 2, channels: 112 }],
+            backbone: Backbone::load(&spec, Path::new("none"), 0, &Device::flex()).expect("random weights"),
+            normals: Shelf::new(vec![pictures("good", NORMALS)], 1 << 20),
+            images: (0..NORMALS).map(|image| (0, image)).collect(),
+            seen: Shelf::new(vec![pictures("hole", SEEN)], 1 << 20),
+            seen_classes: vec![0; SEEN],
+            masks: (0..SEEN).map(mask).collect(),
+            kept: (0..3).map(|_| OnceLock::new()).collect(),
+        }
+    }
+
+    const FIRST: Pass = Pass { number: 0, first_epoch: true };
+    const LATER: Pass = Pass { number: 9, first_epoch: false };
+
+    #[test]
+    fn a_pass_has_every_normal_image_once_and_every_anomaly_ten_times_half_of_them_pasted() {
+        let mut params = Params::default();
+        (params.train.batch, params.train.drop_last) = (4, false);
+        let pool = pool(&params);
+        let sources = |pass: Pass| -> Vec<Source> {
+            (0..pool.batches(pass)).flat_map(|batch| pool.sources(pass, batch)).collect()
+        };
+        let count = |sources: &[Source], wanted: Source| sources.iter().filter(|&&source| source == wanted).count();
+        let later = sources(LATER);
+        assert_eq!(later.len(), NORMALS + 10 * SEEN);
+        assert!((0..NORMALS).all(|image| count(&later, Source::Normal(image)) == 1));
+        for image in 0..SEEN {
+            assert_eq!([Source::Seen(image), Source::Pasted(image)].map(|source| count(&later, source)), [5, 5]);
+        }
+        let first = sources(FIRST);
+        assert!(first.len() == NORMALS && first.iter().all(|source| matches!(source, Source::Normal(_))));
+        params.train.drop_last = true;
+        assert_eq!([FIRST, LATER].map(|pass| self::pool(&params).batches(pass)), [1, 6]);
+    }
+
+    #[test]
+    fn a_third_of_a_balanced_batch_is_anomalies() {
+        let mut params = Params::default();
+        (params.train.batch, params.train.sampling) = (6, Sampling::Balanced);
+        let pool = pool(&params);
+        assert_eq!(pool.batches(LATER), params.train.steps);
+        for batch in 0..pool.batches(LATER) {
+            let sources = pool.sources(LATER, batch);
+            let normal = sources.iter().filter(|source| matches!(source, Source::Normal(_))).count();
+            assert_eq!((sources.len(), normal), (6, 4));
+        }
+    }
+
+    #[test]
+    fn steps_have_every_place_once_and_are_the_same_whenever_they_are_made() {
+        let mut params = Params::default();
+        (params.train.batch, params.train.chunk) = (4, 16);
+        let pool = pool(&params);
+        let drafts = pool.drafts(LATER, 1).expect("images");
+        assert_eq!(
+            drafts.iter().map(|draft| (draft.level, draft.places.len())).collect::<Vec<_>>(),
+            [(0, 16), (0, 16), (0, 16), (0, 16), (1, 16)]
+        );
+        for (level, side) in [(0, 4), (1, 2)] {
+            let own = drafts.iter().filter(|draft| draft.level == level);
+            let places: Vec<usize> = own.flat_map(|draft| draft.places.iter().copied()).collect();
+            let often = |place| places.iter().filter(|&&other| other == place).count();
+            assert!((0..side * side).all(|place| often(place) == 4), "each place of each of four images");
+        }
+        let again = pool.drafts(LATER, 1).expect("images");
+        assert!(drafts.iter().zip(&again).all(|(a, b)| a.vectors == b.vectors && a.anomalous == b.anomalous));
+        let other = pool.drafts(Pass { number: 10, ..LATER }, 1).expect("images");
+        assert!(drafts.iter().zip(&other).any(|(a, b)| a.vectors != b.vectors));
+    }
+
+    #[test]
+    fn a_pasted_defect_leaves_the_normal_image_outside_its_mask() {
+        let mut params = Params::default();
+        params.anomalies.changes = PastedChanges::None;
+        let pool = pool(&params);
+        let mut draws = stream(0, Purpose::Augmentation, 3);
+        let (image, mask) = pool.pasted(1, &mut draws).expect("images");
+        let anomaly = pool.seen.get(0, 1).expect("an image");
+        let normals: Vec<_> = (0..NORMALS).map(|image| pool.normals.get(0, image).expect("an image")).collect();
+        let like = |other: &Pixels, inside: bool| {
+            let pixels = image.data.chunks(3).zip(other.data.chunks(3)).zip(&mask.data);
+            pixels.filter(|(_, mask)| (**mask == u8::MAX) == inside).all(|((a, b), _)| a == b)
+        };
+        assert!(like(&anomaly, true));
+        assert_eq!(normals.iter().filter(|normal| like(normal, false)).count(), 1);
+    }
+}
