@@ -58,6 +58,8 @@ pub enum Purpose {
     TestReferences = 23,
     /// Prior scores of a deviation loss; index = step · heads + head.
     DeviationPrior = 24,
+    /// Fixed rotations between the blocks of flows; index = level · blocks + block.
+    FlowRotation = 30,
 }
 
 /// One independent stream of random numbers.

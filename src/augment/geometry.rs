@@ -29,6 +29,68 @@ pub fn flip_rows(image: &Pixels) -> Pixels {
     moved(image, image.width, image.height, |row, column| Some((image.height - 1 - row, column)))
 }
 
+/// Rows become columns.
+pub fn transpose(image: &Pixels) -> Pixels {
+    moved(image, image.height, image.width, |row, column| Some((column, row)))
+}
+
+/// A shift, a change of size and a turn about the centre, in one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    /// Degrees counter-clockwise.
+    pub degrees: f64,
+    /// Factor of the size.
+    pub scale: f64,
+    /// Shift to the right and down, as shares of the sides.
+    pub shift: [f64; 2],
+}
+
+impl Affine {
+    /// The changed image, of the same size; see [`warped`].
+    pub fn apply(&self, image: &Pixels, nearest: bool) -> Pixels {
+        let (width, height) = (image.width as f64, image.height as f64);
+        let (sin, cos) = self.degrees.to_radians().sin_cos();
+        let centre = [(width - 1.0) / 2.0, (height - 1.0) / 2.0];
+        warped(image, nearest, |[x, y]| {
+            let (x, y) = (x - centre[0] - self.shift[0] * width, y - centre[1] - self.shift[1] * height);
+            [(cos * x - sin * y) / self.scale + centre[0], (sin * x + cos * y) / self.scale + centre[1]]
+        })
+    }
+}
+
+/// An image of the same size whose pixel at [column, row] is that of `image` at `source` of it; beyond the border the image is
+/// mirrored. Between pixels the values are bilinear, or those of the nearest pixel.
+pub fn warped(image: &Pixels, nearest: bool, source: impl Fn([f64; 2]) -> [f64; 2]) -> Pixels {
+    let Pixels { width, height, channels, .. } = *image;
+    let mut data = Vec::with_capacity(image.data.len());
+    for place in 0..width * height {
+        let [x, y] = source([(place % width) as f64, (place / width) as f64]);
+        for channel in 0..channels {
+            let at = |row: f64, column: f64| {
+                let (row, column) = (mirrored(row as i64, height), mirrored(column as i64, width));
+                f64::from(image.data[(row * width + column) * channels + channel])
+            };
+            let value = if nearest {
+                at(y.round(), x.round())
+            } else {
+                let (top, left) = (y.floor(), x.floor());
+                let (down, across) = (y - top, x - left);
+                let line = |row: f64| at(row, left) * (1.0 - across) + at(row, left + 1.0) * across;
+                line(top) * (1.0 - down) + line(top + 1.0) * down
+            };
+            data.push(value.round() as u8);
+        }
+    }
+    Pixels { width, height, channels, data }
+}
+
+/// Where a place beyond `0..length` falls when the row is mirrored about its outermost pixels.
+fn mirrored(place: i64, length: usize) -> usize {
+    let period = (2 * length as i64 - 2).max(1);
+    let folded = place.rem_euclid(period);
+    (if folded < length as i64 { folded } else { period - folded }) as usize
+}
+
 /// Turned counter-clockwise by so many quarters of a circle.
 pub fn quarter_turns(image: &Pixels, quarters: usize) -> Pixels {
     let Pixels { width, height, .. } = *image;
@@ -90,5 +152,19 @@ mod tests {
         assert_eq!(rotate(&image, 0.0), image);
         assert_eq!(rotate(&image, 90.0), quarter_turns(&image, 1));
         assert_eq!(rotate(&image, -180.0), quarter_turns(&image, 2));
+    }
+
+    #[test]
+    fn an_affine_change_by_a_right_angle_or_by_nothing_is_exact() {
+        let image = image(6, 6);
+        let turn = |degrees: f64| Affine { degrees, scale: 1.0, shift: [0.0; 2] };
+        for nearest in [true, false] {
+            assert_eq!(turn(0.0).apply(&image, nearest), image);
+            assert_eq!(turn(90.0).apply(&image, nearest), quarter_turns(&image, 1));
+        }
+        let shifted = Affine { degrees: 0.0, scale: 1.0, shift: [1.0 / 6.0, 0.0] }.apply(&image, true);
+        assert_eq!(shifted.data[3..6], image.data[..3], "one pixel to the right");
+        assert_eq!(shifted.data[..3], image.data[3..6], "mirrored about the outermost pixel");
+        assert_eq!(transpose(&transpose(&image)), image);
     }
 }

@@ -10,13 +10,15 @@
 mod colour;
 mod geometry;
 mod paste;
+mod tamper;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use colour::{Colour, Jitter};
-pub use geometry::{flip_columns, flip_rows, quarter_turns, rotate};
-pub use paste::{Cut, Cutting};
+pub use geometry::{Affine, flip_columns, flip_rows, quarter_turns, rotate, transpose, warped};
+pub use paste::{Cut, Cutting, paste_masked};
+pub use tamper::{ALL_CHANGES, Change, EIGHT_CHANGES, three_changes};
 
 use crate::data::decode::Pixels;
 use crate::random::Stream;

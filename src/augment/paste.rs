@@ -96,3 +96,13 @@ impl Cut {
         onto
     }
 }
+
+/// `onto` with the pixels of `source`, an image of the same size and channels, where `mask` is 255.
+pub fn paste_masked(source: &Pixels, mask: &Pixels, mut onto: Pixels) -> Pixels {
+    let channels = onto.channels;
+    let pixels = onto.data.chunks_exact_mut(channels).zip(source.data.chunks_exact(channels));
+    for ((pixel, own), _) in pixels.zip(&mask.data).filter(|(_, mask)| **mask == u8::MAX) {
+        pixel.copy_from_slice(own);
+    }
+    onto
+}

@@ -1,6 +1,6 @@
-//! EfficientNets (Tan and Le 2019): Lite0 and B4, made of inverted bottlenecks.
+//! EfficientNets (Tan and Le 2019): Lite0, B4 and B6, made of inverted bottlenecks.
 //!
-//! Owns: their rows of the registry, with the two namings of weights files that exist. Taps are the linear block outputs,
+//! Owns: their rows of the registry, with the three namings of weights files that exist. Taps are the linear block outputs,
 //! shortcut included, before any activation.
 
 use super::plan::{Activation, BlockSpec, ConvSpec, GateSpec, Padding, Plan, Shortcut, Tap};
@@ -70,6 +70,31 @@ pub const B4_TORCHVISION: Architecture = Architecture {
     ..B4
 };
 
+/// EfficientNet-B6 as timm ports it from TensorFlow (`tf_efficientnet_b6`), AutoAugment weights. The three default taps are
+/// BGAD's: those that `features_only` with `out_indices` 1, 2, 3 gives.
+pub const B6: Architecture = Architecture {
+    name: "tf_efficientnet_b6",
+    default_layers: &["stride4", "stride8", "stride16"],
+    taps: &[
+        Tap { name: "stride2", block: 2, channels: 32 },
+        Tap { name: "stride4", block: 8, channels: 40 },
+        Tap { name: "stride8", block: 14, channels: 72 },
+        Tap { name: "stride16", block: 30, channels: 200 },
+        Tap { name: "stride32", block: 44, channels: 576 },
+    ],
+    mean: IMAGENET_MEAN,
+    std: IMAGENET_STD,
+    plan: || build(Naming::Timm, Pads::Same, Activation::Silu, 56, B6_STAGES, 1e-3),
+    published: Some(PublishedFile {
+        file: "tf_efficientnet_b6_aa-80ba17e4.pth",
+        url: "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_b6_aa-80ba17e4.pth",
+        sha256: "80ba17e4",
+        licence: "Apache-2.0",
+        source: "timm, converted from TensorFlow, AutoAugment, ImageNet-1k",
+    }),
+    embedded: None,
+};
+
 /// One stage of equal blocks: depth, kernel, stride of the first block, expansion, output channels.
 type Stage = (usize, usize, usize, usize, usize);
 
@@ -92,6 +117,17 @@ const B4_STAGES: &[Stage] = &[
     (2, 3, 1, 6, 448),
 ];
 
+/// Widths of B0 times 1.8 to the next multiple of eight, depths times 2.6 rounded up.
+const B6_STAGES: &[Stage] = &[
+    (3, 3, 1, 1, 32),
+    (6, 3, 2, 6, 40),
+    (6, 5, 2, 6, 72),
+    (8, 3, 2, 6, 144),
+    (8, 5, 1, 6, 200),
+    (11, 5, 2, 6, 344),
+    (3, 3, 1, 6, 576),
+];
+
 /// Which program wrote the weights file, hence how its tensors are called.
 #[derive(Clone, Copy, PartialEq)]
 enum Naming {
@@ -99,6 +135,8 @@ enum Naming {
     Flat,
     /// `features.S.N.block.K.0.weight` …, as in torchvision.
     Torchvision,
+    /// `blocks.S.N.conv_pw.weight` …, as in timm.
+    Timm,
 }
 
 /// How zeros are put around strided convolutions.
@@ -134,6 +172,7 @@ fn build(
     let (weight, norm) = match naming {
         Naming::Flat => ("_conv_stem.weight", "_bn0"),
         Naming::Torchvision => ("features.0.0.weight", "features.0.1"),
+        Naming::Timm => ("conv_stem.weight", "bn1"),
     };
     let stem = builder.conv(weight.into(), norm.into(), [3, stem_channels], 3, 2, 1, activation);
     let mut blocks = Vec::new();
@@ -143,6 +182,7 @@ fn build(
             let prefix = match naming {
                 Naming::Flat => format!("_blocks.{}.", blocks.len()),
                 Naming::Torchvision => format!("features.{}.{index}.block.", number + 1),
+                Naming::Timm => format!("blocks.{number}.{index}."),
             };
             let stride = if index == 0 { stride } else { 1 };
             blocks.push(builder.block(&prefix, kernel, stride, expansion, [inputs, outputs]));
@@ -168,12 +208,24 @@ impl Builder {
         let keys = |part: &str, norm: usize, position: usize| match self.naming {
             Naming::Flat => (format!("{prefix}_{part}.weight"), format!("{prefix}_bn{norm}")),
             Naming::Torchvision => (format!("{prefix}{position}.0.weight"), format!("{prefix}{position}.1")),
+            // Normalisations are numbered from 1 among those that are there; without an expansion the last convolution of a
+            // block has the name of the first.
+            Naming::Timm => {
+                let name = match part {
+                    "expand_conv" => "conv_pw",
+                    "depthwise_conv" => "conv_dw",
+                    _ if expands => "conv_pwl",
+                    _ => "conv_pw",
+                };
+                (format!("{prefix}{name}.weight"), format!("{prefix}bn{}", norm + first))
+            }
         };
         let (expand, depthwise) = (keys("expand_conv", 0, 0), keys("depthwise_conv", 1, first));
         let project = keys("project_conv", 2, first + 1 + usize::from(self.gated));
         let (reduce, restore) = match self.naming {
             Naming::Flat => (format!("{prefix}_se_reduce"), format!("{prefix}_se_expand")),
             Naming::Torchvision => (format!("{prefix}{}.fc1", first + 1), format!("{prefix}{}.fc2", first + 1)),
+            Naming::Timm => (format!("{prefix}se.conv_reduce"), format!("{prefix}se.conv_expand")),
         };
         let mut convs = Vec::with_capacity(3);
         if expands {

@@ -48,8 +48,14 @@ const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// Every architecture there is.
-pub const ARCHITECTURES: &[Architecture] =
-    &[resnet::WIDE_RESNET50_2, resnet::RESNET18, efficientnet::LITE0, efficientnet::B4, efficientnet::B4_TORCHVISION];
+pub const ARCHITECTURES: &[Architecture] = &[
+    resnet::WIDE_RESNET50_2,
+    resnet::RESNET18,
+    efficientnet::LITE0,
+    efficientnet::B4,
+    efficientnet::B4_TORCHVISION,
+    efficientnet::B6,
+];
 
 impl Architecture {
     /// The architecture called `name`.

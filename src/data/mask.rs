@@ -64,6 +64,15 @@ pub fn training_mask(image: &Image, source: &Source, geometry: &spec::Geometry) 
     Ok(image::resize(&mask, window, geometry.size, geometry.size).data)
 }
 
+/// The same by the nearest pixel: true where the defect is.
+///
+/// # Errors
+/// Those of [`load`].
+pub fn nearest_training_mask(image: &Image, source: &Source, geometry: &spec::Geometry) -> Result<Vec<bool>> {
+    let mask = load(image, source)?;
+    Ok(nearest(&mask, Window::of(mask.width, mask.height, geometry)?, geometry.size))
+}
+
 /// Loads the mask of an anomalous image: 0 or 255 at the original size. Any colour or depth; every pixel with a channel
 /// other than 0 is defect (VisA's masks hold class numbers), alpha does not count.
 ///

@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod tables;
+pub mod bgad;
 pub mod dmad;
 pub mod dra;
 #[cfg(test)]
@@ -222,6 +223,7 @@ pub const NOT_AS_PUBLISHED: &str = "not as published: ";
 
 /// All methods.
 pub const METHODS: &[Entry] = &[
+    Entry::of::<bgad::Params>(),
     Entry::of::<dmad::Params>(),
     Entry::of::<dra::Params>(),
     Entry::of::<patchcore::Params>(),

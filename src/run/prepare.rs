@@ -237,7 +237,7 @@ impl RunEnvironment<'_> {
                     place(&class.pool).map_or((&own_stage, place(&own)), |place| (&pool, Some(place)));
                 let Some(image) = place else { unreachable!("own images are those outside the pool") };
                 let digests = self.session.digests().of([&anomaly.image, &mask_image(&anomaly.mask)])?;
-                let digest = digests.iter().map(|digest| hex(digest)).collect();
+                let digest = digests.iter().map(hex).collect();
                 seen.push(SeenInput { features: features.clone(), image, anomaly: anomaly.clone(), digest });
             }
             let (name, train_images, pictures) = (class.name.clone(), class.train.len(), self.pictures(&class.train)?);

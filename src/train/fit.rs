@@ -52,12 +52,12 @@ pub fn patches_per_step(wanted: usize, patches: usize) -> usize {
 }
 
 /// In front of the names of the kept parameters `number`.
-pub(super) fn epoch_prefix(number: usize) -> String {
+pub fn epoch_prefix(number: usize) -> String {
     format!("{number:05}/")
 }
 
 /// How many epochs' parameters a model holds.
-pub(super) fn kept_epochs(model: &Artifact) -> usize {
+pub fn kept_epochs(model: &Artifact) -> usize {
     let last = model.tensors().keys().next_back().and_then(|name| name.split_once('/')?.0.parse::<usize>().ok());
     last.map_or(0, |number| number + 1)
 }

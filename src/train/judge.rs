@@ -31,11 +31,20 @@ pub trait Judge: Serialize + Send + Sync {
     /// Of the model's names and shapes; their values are never used.
     fn parameters(&self, device: &Device) -> Parameters;
 
-    /// Gets ready to judge images with a model.
+    /// Gets ready to judge images with the parameters of a kept epoch.
     ///
     /// # Errors
     /// Whatever it reads and cannot.
-    fn open<'a>(&'a self, parameters: &'a Parameters, device: &'a Device) -> Result<Sentence<'a>>;
+    fn open<'a>(&'a self, job: &'a Job, kept: Kept<'a>, device: &'a Device) -> Result<Sentence<'a>>;
+}
+
+/// An epoch whose parameters the model keeps.
+#[derive(Clone, Copy)]
+pub struct Kept<'a> {
+    /// Its number among those that are kept.
+    pub number: usize,
+    /// The parameters.
+    pub parameters: &'a Parameters,
 }
 
 /// From images, with their numbers among those to be scored, to what is said of each.
@@ -117,7 +126,7 @@ impl<J: Judge> Compute for JudgeImages<'_, J> {
         for number in 0..kept {
             (job.progress)(number, kept);
             parameters.read(model, &epoch_prefix(number))?;
-            let sentence = self.judge.open(&parameters, &device)?;
+            let sentence = self.judge.open(job, Kept { number, parameters: &parameters }, &device)?;
             let chunks = numbers.par_chunks(SCORE_CHUNK_IMAGES).map(|images| sentence(self.pictures, images));
             let judged = chunks.collect::<Result<Vec<_>>>()?.concat();
             if judged.len() != images || judged.iter().any(|judged| judged.patches.len() != self.patches) {

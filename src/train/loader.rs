@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use crate::data::decode::Pixels;
 use crate::error::{Error, Result};
 use crate::plan::Pictures;
+use crate::random::{Purpose, stream};
 
 /// Lists of images that are looked at again and again. The first of them stay in memory, as many as may.
 pub struct Shelf {
@@ -86,6 +87,21 @@ pub fn ahead<B: Send>(
             use_batch(number, receiver.recv().map_err(died)??)?;
         }
         Ok(())
+    })
+}
+
+/// The numbers `step · count …` of an endless row of permutations of `0..images`; none where there is no image.
+pub fn rounds(seed: u64, purpose: Purpose, images: usize, step: u64, count: usize) -> impl Iterator<Item = usize> {
+    let mut round: Option<(u64, Vec<usize>)> = None;
+    let first = step * count as u64;
+    let numbers = if images == 0 { first..first } else { first..first + count as u64 };
+    numbers.map(move |number| {
+        let (now, place) = (number / images as u64, (number % images as u64) as usize);
+        let known = round.take().filter(|(known, _)| *known == now);
+        let order = known.map_or_else(|| stream(seed, purpose, now).permutation(images), |(_, order)| order);
+        let image = order[place];
+        round = Some((now, order));
+        image
     })
 }
 

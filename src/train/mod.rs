@@ -19,11 +19,11 @@ mod parameters;
 mod score;
 mod trunk;
 
-pub use fit::{EpochLosses, Keep, Learner, class_images, fit, patches_per_step};
+pub use fit::{EpochLosses, Keep, Learner, class_images, epoch_prefix, fit, kept_epochs, patches_per_step};
 pub use gradients::{add_gradients, clip_gradients};
-pub use judge::{Judge, JudgeImages, Judged, Sentence};
+pub use judge::{Judge, JudgeImages, Judged, Kept, Sentence};
 pub use layers::{BATCH_NORM_EPSILON, BatchNormMode, Mlp, batch_norm, layer_norm, linear};
-pub use loader::{BATCHES_AT_ONCE, Shelf, ahead};
+pub use loader::{BATCHES_AT_ONCE, Shelf, ahead, rounds};
 pub use maps::{batch_norm_maps, convolution};
 pub use optimizer::{Group, Optimizer, OptimizerKind};
 pub use parameters::{Parameters, download, upload, upload_images};

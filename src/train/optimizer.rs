@@ -112,6 +112,17 @@ impl Optimizer {
             parameters.update(&name, updated);
         }
     }
+
+    /// One step with gradients of zero for all parameters that have had one: moments fade, and move parameters once more.
+    /// Before the first step it is none.
+    pub fn idle_step(&mut self, parameters: &mut Parameters) {
+        self.step += i32::from(!self.moments.is_empty());
+        for name in self.moments.keys().cloned().collect::<Vec<_>>() {
+            let value = parameters.get(&name).inner();
+            let moments = self.moments.entry(name.clone());
+            parameters.update(&name, update(&self.group, self.step, value.clone(), value.zeros_like(), moments));
+        }
+    }
 }
 
 fn update(

@@ -291,3 +291,32 @@ fn processes_that_write_one_weights_file_at_once_leave_a_whole_one() {
     let spec = lite0(&path.display().to_string(), &["stride8"]);
     assert_eq!(weights::weights_digest(&spec, folder.path(), 0).expect("whole"), weights::digest(&state));
 }
+
+#[test]
+fn efficientnet_b6_has_the_parameters_names_and_maps_of_timms() {
+    let architecture = Architecture::find("tf_efficientnet_b6").expect("known");
+    let whole = architecture.tensors(&architecture.taps(&["stride32".into()]).expect("a tap"));
+    let learned = whole.iter().filter(|spec| !spec.name.contains(".running_"));
+    // 43,040,704 without the last convolution, its normalisation and the classifier.
+    let count: usize = learned.map(|spec| spec.shape.iter().product::<usize>()).sum();
+    assert_eq!(count, 43_040_704 - 576 * 2304 - 2 * 2304 - 1000 * 2305);
+    for (name, shape) in [
+        ("conv_stem.weight", vec![56, 3, 3, 3]),
+        ("bn1.weight", vec![56]),
+        ("blocks.0.0.conv_dw.weight", vec![56, 1, 3, 3]),
+        ("blocks.0.0.bn1.bias", vec![56]),
+        ("blocks.0.0.se.conv_reduce.weight", vec![14, 56, 1, 1]),
+        ("blocks.0.0.conv_pw.weight", vec![32, 56, 1, 1]),
+        ("blocks.0.2.bn2.running_var", vec![32]),
+        ("blocks.1.0.conv_pw.weight", vec![192, 32, 1, 1]),
+        ("blocks.1.0.se.conv_expand.bias", vec![192]),
+        ("blocks.4.7.conv_pwl.weight", vec![200, 1200, 1, 1]),
+        ("blocks.4.7.bn3.running_mean", vec![200]),
+    ] {
+        let spec = whole.iter().find(|spec| spec.name == name).unwrap_or_else(|| panic!("{name} is not there"));
+        assert_eq!(spec.shape, shape, "{name}");
+    }
+    let taps = architecture.taps(&[]).expect("defaults");
+    assert_eq!(taps.iter().map(|tap| tap.channels).collect::<Vec<_>>(), [40, 72, 200]);
+    assert_eq!(architecture.map_sides(&taps, 256).expect("large enough"), [64, 32, 16]);
+}

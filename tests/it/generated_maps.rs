@@ -58,6 +58,13 @@ pub fn bottle(side: usize) -> Memory<f32> {
 }
 
 /// Score map and mask of image `k`.
+/// The mask of a generated anomalous map alone.
+pub fn one_mask(seed: u64, k: u64, side: usize) -> Vec<bool> {
+    let blobs = blobs(seed, k * 8 + 2, side as u64, true);
+    let covered = |index: usize| blobs.iter().any(|blob| blob.covers((index % side) as i64, (index / side) as i64));
+    (0..side * side).map(covered).collect()
+}
+
 fn one_map(seed: u64, k: u64, side: usize, anomalous: bool) -> Held<f32> {
     let noise = uniforms(seed, k * 8 + 1, 0, side * side);
     let blobs = blobs(seed, k * 8 + 2, side as u64, anomalous);

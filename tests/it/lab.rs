@@ -72,9 +72,12 @@ pub fn train_default(method: &str, key: &str) -> Option<serde_json::Value> {
     (entry.kind.defaults)().get("train")?.get(key).cloned()
 }
 
-/// A row of an experiment with another method: `method` is a `[method]` table.
+/// A row of an experiment with another method: `method` is a `[method]` table, with `[protocol]` where it has its own.
 pub fn variant(name: &str, method: &str) -> String {
-    format!("\n[[variant]]\nname = \"{name}\"\n{}", method.replace("[method", "[variant.method"))
+    format!(
+        "\n[[variant]]\nname = \"{name}\"\n{}",
+        method.replace("[method", "[variant.method").replace("[protocol", "[variant.protocol")
+    )
 }
 
 /// Sets dotted keys of a TOML document to TOML values.

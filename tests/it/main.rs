@@ -3,6 +3,7 @@
 mod audit;
 mod backbone;
 mod bank;
+mod bgad;
 mod bootstrap;
 mod claims;
 mod clock;
@@ -30,6 +31,7 @@ mod metrics;
 mod metrics_cli;
 mod mini_reference;
 mod oracle_backbones;
+mod oracle_bgad_step;
 mod oracle_coreset;
 mod oracle_dmad_step;
 mod oracle_dra_step;

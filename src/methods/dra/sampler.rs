@@ -11,7 +11,7 @@ use crate::backbone::{Architecture, normalise};
 use crate::data::decode::Pixels;
 use crate::error::Result;
 use crate::random::{Purpose, Stream, stream};
-use crate::train::Shelf;
+use crate::train::{Shelf, rounds};
 
 /// All images that a training may draw from.
 pub struct Pool<'a> {
@@ -195,21 +195,6 @@ impl Pool<'_> {
         let smaller: Planes = smaller.collect();
         std::iter::once(full).chain(smaller).collect()
     }
-}
-
-/// The numbers `step · count …` of an endless row of permutations of `0..images`; none where there is no image.
-fn rounds(seed: u64, purpose: Purpose, images: usize, step: u64, count: usize) -> impl Iterator<Item = usize> {
-    let mut round: Option<(u64, Vec<usize>)> = None;
-    let first = step * count as u64;
-    let numbers = if images == 0 { first..first } else { first..first + count as u64 };
-    numbers.map(move |number| {
-        let (now, place) = (number / images as u64, (number % images as u64) as usize);
-        let known = round.take().filter(|(known, _)| *known == now);
-        let order = known.map_or_else(|| stream(seed, purpose, now).permutation(images), |(_, order)| order);
-        let image = order[place];
-        round = Some((now, order));
-        image
-    })
 }
 
 /// Three square planes brought from `from` to `to` pixels.

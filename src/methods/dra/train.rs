@@ -16,8 +16,8 @@ use crate::methods::Parameters as _;
 use crate::plan::{Compute, Computed, Job, Model, NetworkInput, Pictures, Shape, Work};
 use crate::spec::Settings;
 use crate::train::{
-    BATCHES_AT_ONCE, BatchNormMode, EpochLosses, Judge, Judged, Keep, Learner, Optimizer, Parameters, Sentence, Shelf,
-    ahead, download, fit, upload,
+    BATCHES_AT_ONCE, BatchNormMode, EpochLosses, Judge, Judged, Keep, Kept, Learner, Optimizer, Parameters, Sentence,
+    Shelf, ahead, download, fit, upload,
 };
 
 /// The images that a model learns from, and the network that it starts from: a part of both stages.
@@ -287,7 +287,8 @@ impl Judge for Score<'_> {
         self.material.network().initial(None, 0, device)
     }
 
-    fn open<'a>(&'a self, parameters: &'a Parameters, device: &'a Device) -> Result<Sentence<'a>> {
+    fn open<'a>(&'a self, _job: &'a Job, kept: Kept<'a>, device: &'a Device) -> Result<Sentence<'a>> {
+        let parameters = kept.parameters;
         let pool = self.material.pool(&[], &[], 0);
         let drawn = self.material.settings.references.test == TestReferences::RandomMixed;
         let batch = self.material.settings.train.batch;
