@@ -66,6 +66,10 @@ fn every_method_of_the_papers_studies_has_its_own_settings_outside_its_table() {
             let (side, dim, (network, layers, aggregation, patch)) = match name {
                 "dmad" | "simplenet" => (256, 0, wide),
                 "patchcore" => (256, 1024, wide),
+                "bgad" => {
+                    let layers = &["stride4", "stride8", "stride16"][..];
+                    (256, 0, ("tf_efficientnet_b6", layers, Aggregation::Concat, 1))
+                }
                 "dra" => (448, 0, ("resnet18", &["layer4"][..], Aggregation::Concat, 1)),
                 "uniad" => (224, 0, ("efficientnet_b4", &[][..], Aggregation::ConcatDeepest, 1)),
                 other => panic!("{other} in {}", file.display()),
@@ -81,5 +85,5 @@ fn every_method_of_the_papers_studies_has_its_own_settings_outside_its_table() {
             seen.insert(name.to_string());
         }
     }
-    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["dmad", "dra", "patchcore", "simplenet", "uniad"]);
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["bgad", "dmad", "dra", "patchcore", "simplenet", "uniad"]);
 }
