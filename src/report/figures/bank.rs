@@ -9,10 +9,10 @@ use super::{Drawing, Kind, Notes, Shared, grid, titled};
 use crate::error::Result;
 use crate::record::Recorded;
 use crate::report::balance::{self, Held};
-use crate::report::frame::{Point, Wanted};
+use crate::report::frame::{Point, Wanted, distinct, groups};
 use crate::spec::{Arm, Selection};
 
-/// What the bank holds of each class: one panel per dataset, variant and number of seen anomalies.
+/// What the bank holds of each class: one panel per dataset and bank.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Bank {}
@@ -30,18 +30,26 @@ impl Kind for Bank {
             notes.say("no recorded run shown has a bank of normal patches by class");
             return Ok(None);
         }
+        let csv = balance::csv(&held);
+        // Variants and numbers of seen anomalies share a bank more often than not: each is shown once.
+        let banks = groups(held.into_iter().map(|(arm, held)| ((arm.dataset.clone(), held), arm)));
         let mut scene = titled(selection);
-        grid(&mut scene, &held, (selection.width_cm / 7.5) as usize, |scene, (arm, held): &(Arm, Vec<Held>)| {
+        grid(&mut scene, &banks, (selection.width_cm / 7.5) as usize, |scene, ((dataset, held), arms)| {
             let bars: Vec<(&str, &Point)> = held.iter().map(|own| (own.class.as_str(), &own.share)).collect();
             let highest = bars.iter().map(|(_, own)| own.mean + own.deviation.unwrap_or(0.0)).fold(0.0, f64::max);
-            let title = &format!("{}, {}, {} seen", arm.dataset, arm.variant, arm.seen);
-            chart(scene, &Chart { title, axis: "patches of the class in the bank (%)", from: 0.0, to: highest, bars });
+            let title = if banks.len() > 1 { format!("{dataset}: {}", names(arms)) } else { String::new() };
+            let axis = "patches of the class in the bank (%)";
+            chart(scene, &Chart { title: &title, axis, from: 0.0, to: highest, bars });
         });
-        for (arm, held) in &held {
+        for ((_, held), arms) in &banks {
             let sum = |of: fn(&Held) -> f64| held.iter().map(of).sum::<f64>();
             let share = 100.0 * sum(|own| own.rows) / sum(|own| own.patches);
-            footnote(&mut scene, &format!("{}, {} seen: {share:.1} % of all patches.", arm.variant, arm.seen));
+            footnote(&mut scene, &format!("{}: {share:.1} % of all patches.", names(arms)));
         }
-        Ok(Some(Drawing::new(scene, balance::csv(&held))))
+        Ok(Some(Drawing::new(scene, csv)))
     }
+}
+
+fn names(arms: &[Arm]) -> String {
+    distinct(arms.iter().map(|arm| arm.variant.as_str())).join(", ")
 }
