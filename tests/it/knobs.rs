@@ -35,7 +35,14 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
     ("dmad", Knob::new("protocol.seen.count", &["0", "1", "2"], Patches)),
     (
         "dmad",
-        Knob::new("protocol.seen.budget", &["\"class\"", "\"class_even\"", "\"defect\""], Patches).within(&[SEEN]),
+        // Of four kinds of defect.
+        Knob::new("protocol.seen.budget", &["\"class\"", "\"class_even\""], Patches)
+            .within(&[("protocol.seen.count", "4"), ("protocol.seen.sampler", "\"python\"")]),
+    ),
+    (
+        "dmad",
+        Knob::new("protocol.seen.budget", &["\"class\"", "\"defect\""], Patches)
+            .within(&[("protocol.seen.count", "1")]),
     ),
     ("dmad", Knob::new("protocol.seen.sampler", &["\"chacha\"", "\"python\""], Patches).within(&[SEEN])),
     (
