@@ -40,7 +40,7 @@ fn of_hundreds_of_flipped_bits_none_changes_a_record_silently_and_none_panics() 
     for name in ["run.toml", "metrics.parquet", "images.parquet", "scores.safetensors", "log.jsonl"] {
         let path = own.join(name);
         let whole = std::fs::read(&path).expect("a file");
-        for _ in 0..150 {
+        for _ in 0..250 {
             let (byte, bit) = (draws.below(whole.len()), draws.below(8));
             let mut bytes = whole.clone();
             bytes[byte] ^= 1 << bit;
