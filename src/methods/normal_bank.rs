@@ -177,10 +177,6 @@ impl Compute for SelectNormal {
     const KIND: &'static str = "normal_bank";
     const VERSION: u32 = 1;
 
-    fn label(&self) -> String {
-        "normal bank".into()
-    }
-
     fn work(&self) -> Work {
         self.settings.work(self.rows, self.settings.ratio, self.dim)
     }

@@ -31,7 +31,9 @@ pub trait Compute: Serialize + Send + Sync {
     const VERSION: u32;
 
     /// What progress lines call it.
-    fn label(&self) -> String;
+    fn label(&self) -> String {
+        Self::KIND.replace('_', " ")
+    }
 
     /// What it is expected to cost.
     fn work(&self) -> Work;

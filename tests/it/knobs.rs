@@ -309,14 +309,16 @@ fn words(schema: &Json) -> Vec<&str> {
 fn check_listed(leaves: &[(String, &Json)], knobs: &[&Knob]) {
     let mut faults = Vec::new();
     for (key, schema) in leaves {
-        match knobs.iter().find(|knob| knob.key == key.as_str()) {
-            None => faults.push(format!("{key} has no row: say in which context which values must change the numbers")),
-            Some(knob) => {
-                let lacks = |word: &&str| !knob.values.contains(&format!("\"{word}\"").as_str());
-                let missing = words(schema).into_iter().filter(lacks);
-                faults.extend(missing.map(|word| format!("{key}: \"{word}\" is not among the values")));
-            }
+        // Words that differ in different contexts have a row for each.
+        let values: Vec<&str> =
+            knobs.iter().filter(|knob| knob.key == key.as_str()).flat_map(|knob| knob.values.iter().copied()).collect();
+        if values.is_empty() {
+            faults.push(format!("{key} has no row: say in which context which values must change the numbers"));
+            continue;
         }
+        let lacks = |word: &&str| !values.contains(&format!("\"{word}\"").as_str());
+        let missing = words(schema).into_iter().filter(lacks);
+        faults.extend(missing.map(|word| format!("{key}: \"{word}\" is not among the values")));
     }
     for knob in knobs {
         if !leaves.iter().any(|(known, _)| known.as_str() == knob.key) {

@@ -100,10 +100,6 @@ impl Compute for Train<'_> {
     const METHOD: &'static str = Params::NAME;
     const VERSION: u32 = 1;
 
-    fn label(&self) -> String {
-        "training".into()
-    }
-
     /// Every place of every image passes its flow forward and, which is twice the work, backward; the backbone runs once for
     /// each image, and again where images are changed.
     fn work(&self) -> Work {

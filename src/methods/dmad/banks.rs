@@ -74,10 +74,6 @@ impl Compute for OutlierBank {
     const METHOD: &'static str = params::Params::NAME;
     const VERSION: u32 = 1;
 
-    fn label(&self) -> String {
-        "outlier bank".into()
-    }
-
     fn work(&self) -> Work {
         let mixed = self.images * self.patches;
         let work = self.coreset.work(mixed, self.settings.ratio, self.dim);

@@ -117,10 +117,6 @@ impl Compute for SeenBank {
     const METHOD: &'static str = params::Params::NAME;
     const VERSION: u32 = 1;
 
-    fn label(&self) -> String {
-        "seen bank".into()
-    }
-
     fn work(&self) -> Work {
         let seen = self.seen.work.rows;
         let scattered = self.center.as_ref().map_or(0, |(center, _)| (seen as f64 * center.count_ratio) as usize);

@@ -41,10 +41,6 @@ impl Compute for Train {
     const METHOD: &'static str = Params::NAME;
     const VERSION: u32 = 1;
 
-    fn label(&self) -> String {
-        "training".into()
-    }
-
     /// Every patch of a step passes forward and backward, once as it is and once with noise.
     fn work(&self) -> Work {
         let Params { train, mlp, .. } = &*self.settings;

@@ -79,10 +79,6 @@ impl Compute for Train<'_> {
     const METHOD: &'static str = Params::NAME;
     const VERSION: u32 = 1;
 
-    fn label(&self) -> String {
-        "training".into()
-    }
-
     /// Every image passes forward once and backward once, which is twice the work, at every scale.
     fn work(&self) -> Work {
         let (material, network) = (&self.material, self.material.network());

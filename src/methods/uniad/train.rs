@@ -41,10 +41,6 @@ impl Compute for Train {
     const METHOD: &'static str = Params::NAME;
     const VERSION: u32 = 1;
 
-    fn label(&self) -> String {
-        "training".into()
-    }
-
     /// Every image passes forward once and backward once, which is twice the work, in every epoch.
     fn work(&self) -> Work {
         let (train, network) = (&self.settings.train, Network::new(&self.settings, self.shape.grid, self.shape.dim));
