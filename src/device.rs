@@ -1,8 +1,9 @@
 //! Which device computes. Chosen once, passed down.
 //!
-//! Owns: finding devices without touching ones that are not there, the numeric class that stage keys carry, and the check
+//! Owns: finding devices without touching ones that are not there, the way of values to and from them, the numeric class that stage keys carry, and the check
 //! that a device computes what the CPU computes. The CPU (burn's flex backend) is always there.
 
+use std::cell::Cell;
 use std::sync::{Arc, OnceLock};
 
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
@@ -12,6 +13,42 @@ use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::random::{Purpose, stream};
+
+/// What this thread has moved between host and device since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes to the device.
+    pub up_bytes: u64,
+    /// Bytes from the device.
+    pub down_bytes: u64,
+    /// How often it waited for the device: once per reading.
+    pub waits: u64,
+}
+
+thread_local! {
+    static TRAFFIC: Cell<Traffic> = const { Cell::new(Traffic { up_bytes: 0, down_bytes: 0, waits: 0 }) };
+}
+
+/// What this thread has moved so far. Tests hold training to it: no step may wait.
+pub fn traffic() -> Traffic {
+    TRAFFIC.get()
+}
+
+/// Host values to a device.
+pub fn upload<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+    let now = TRAFFIC.get();
+    TRAFFIC.set(Traffic { up_bytes: now.up_bytes + 4 * values.len() as u64, ..now });
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Device values to the host, which waits for them.
+pub fn download<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    let data = tensor.inner().into_data();
+    let values = data.try_to_vec::<f32>().unwrap_or_else(|fault| unreachable!("our tensors are f32: {fault:?}"));
+    let now = TRAFFIC.get();
+    TRAFFIC.set(Traffic { down_bytes: now.down_bytes + 4 * values.len() as u64, waits: now.waits + 1, ..now });
+    values
+}
 
 /// Kinds of device that `--device` names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

@@ -164,30 +164,3 @@ fn epoch_log(epoch: usize, losses: &[(&'static str, f64)]) -> Result<Json> {
     losses.iter().for_each(|&(name, value)| entry[name] = value.into());
     Ok(entry)
 }
-
-/// Means over the steps of an epoch, term by term.
-#[derive(Debug, Default)]
-pub struct EpochLosses {
-    sums: Vec<(&'static str, f64)>,
-    steps: usize,
-}
-
-impl EpochLosses {
-    /// Adds the terms of a step, always the same ones in the same order.
-    pub fn add(&mut self, terms: &[(&'static str, f64)]) {
-        if self.sums.is_empty() {
-            self.sums = terms.iter().map(|&(name, _)| (name, 0.0)).collect();
-        }
-        for (sum, term) in self.sums.iter_mut().zip(terms) {
-            debug_assert_eq!(sum.0, term.0);
-            sum.1 += term.1;
-        }
-        self.steps += 1;
-    }
-
-    /// The means.
-    pub fn means(self) -> Vec<(&'static str, f64)> {
-        let steps = self.steps.max(1) as f64;
-        self.sums.into_iter().map(|(name, sum)| (name, sum / steps)).collect()
-    }
-}

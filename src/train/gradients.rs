@@ -2,14 +2,15 @@
 
 use burn::tensor::{Gradients, Tensor};
 
-use super::parameters::{Parameters, download};
+use super::parameters::Parameters;
 
 /// Beside the norm, so that a norm of zero divides.
 const EPSILON: f64 = 1e-6;
 
-/// The Euclidean norm of the gradients of all parameters together; where it exceeds `limit`, every gradient is scaled by
-/// the same factor, limit / (norm + 1e-6). A `limit` of 0 leaves them alone.
-pub fn clip_gradients(parameters: &Parameters, gradients: &mut Gradients, limit: f64) -> f64 {
+/// The Euclidean norm of the gradients of all parameters together (1 × 1, on their device); where it exceeds `limit`, every
+/// gradient is scaled by the same factor, limit / (norm + 1e-6). A `limit` of 0 leaves them alone. Without a gradient there
+/// is no norm.
+pub fn clip_gradients(parameters: &Parameters, gradients: &mut Gradients, limit: f64) -> Option<Tensor<2>> {
     let found: Vec<(Tensor<2>, Tensor<2>)> = parameters
         .learned_names()
         .filter_map(|name| {
@@ -18,19 +19,18 @@ pub fn clip_gradients(parameters: &Parameters, gradients: &mut Gradients, limit:
         })
         .collect();
     if found.is_empty() {
-        return 0.0;
+        return None;
     }
-    // One transfer for all tensors. By dimension: a whole sum of a large tensor is not ordered.
+    // By dimension: a whole sum of a large tensor is not ordered.
     let squares = found.iter().map(|(_, gradient)| (gradient.clone() * gradient.clone()).sum_dim(1).sum_dim(0));
-    let squares = download(Tensor::cat(squares.collect(), 0));
-    let norm = squares.iter().map(|&square| f64::from(square)).sum::<f64>().sqrt();
-    let factor = limit / (norm + EPSILON);
-    if limit > 0.0 && factor < 1.0 {
+    let norm = Tensor::cat(squares.collect(), 0).sum_dim(0).sqrt();
+    if limit > 0.0 {
+        let factor = ((norm.clone() + EPSILON).recip() * limit).clamp_max(1.0);
         for (value, gradient) in found {
-            value.grad_replace(gradients, gradient * factor);
+            value.grad_replace(gradients, gradient * factor.clone());
         }
     }
-    norm
+    Some(norm)
 }
 
 /// Adds `more`, the gradients of the same parameters as leaves of another graph (`others`), to `sum`.

@@ -7,7 +7,8 @@ use burn::tensor::{Gradients, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::parameters::{Parameters, download, upload};
+use super::parameters::Parameters;
+use crate::device::{download, upload};
 use crate::error::Result;
 use crate::store::{Artifact, TensorDecl, Writer};
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
+use crate::device::{download, upload};
 use crate::error::{Error, Result};
 use crate::matrix::Rows;
 use crate::random::{Purpose, stream};
@@ -158,20 +159,9 @@ impl Parameters {
     }
 }
 
-/// Host values to a device.
-pub fn upload<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values, shape), device)
-}
-
 /// The patches of some images, one image below the other, to a device.
 pub fn upload_images<'a>(images: impl Iterator<Item = Rows<'a>>, dim: usize, device: &Device) -> Tensor<2> {
     let values = images.map(|rows| rows.data()).collect::<Vec<_>>().concat();
     let rows = values.len() / dim;
     upload(values, [rows, dim], device)
-}
-
-/// Device values to the host.
-pub fn download<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    let data = tensor.inner().into_data();
-    data.try_to_vec::<f32>().unwrap_or_else(|fault| unreachable!("our tensors are f32: {fault:?}"))
 }

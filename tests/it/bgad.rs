@@ -180,8 +180,8 @@ fn idle_flows_move_with_one_optimiser_for_all_and_stay_with_one_each() {
 fn steps_lower_the_loss_and_anomalies_are_pushed_down() {
     let (mut trainer, [first, _]) = training(Adam::PerLevel);
     trainer.set_learning_rate(1e-2);
-    let start = trainer.step(&first, false).total;
-    let end = (0..30).map(|_| trainer.step(&first, false).total).last().expect("steps");
+    let start = trainer.step(&first, false).value("loss");
+    let end = (0..30).map(|_| trainer.step(&first, false).value("loss")).last().expect("steps");
     assert!(end < start, "{start} to {end}");
     let lp = |trainer: &Trainer, chunk: &Chunk| {
         let mut params = params(8, ClampStyle::Pinned);

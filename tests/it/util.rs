@@ -81,3 +81,11 @@ pub fn covering_radius(parts: &[Rows], picks: &[usize]) -> f64 {
         |row: &&[f32]| picks.iter().map(|&pick| squared_distance(row, all[pick])).fold(f64::INFINITY, f64::min).sqrt();
     all.iter().map(nearest).fold(0.0, f64::max)
 }
+
+/// What `step` gives; it may not read anything from the device.
+pub fn without_waiting<T>(step: impl FnOnce() -> T) -> T {
+    let before = dmad::device::traffic().waits;
+    let done = step();
+    assert_eq!(dmad::device::traffic().waits, before, "a training step waits for the device");
+    done
+}

@@ -15,7 +15,7 @@ mod trial;
 
 pub use flow::{Flow, position_code, rotation};
 pub use levels::level_mask;
-pub use loss::{Boundary, StepLoss, abnormal_weight, normal_weight, step_loss};
+pub use loss::{Boundary, StepLoss, abnormal_weights, normal_weights, step_loss};
 pub use params::{
     Adam, Anomalies, ClampStyle, Engine, FlowParams, LevelMask, Loss, Params, PastedChanges, Reference, Sampling,
     Score, Train, Warmup,

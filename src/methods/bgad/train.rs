@@ -98,7 +98,7 @@ impl Compute for Train<'_> {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     /// Every place of every image passes its flow forward and, which is twice the work, backward; the backbone runs once for
     /// each image, and again where images are changed.
@@ -162,9 +162,7 @@ impl Learner for Training<'_> {
             let learn = |batch: usize, drafts: Vec<Draft>| {
                 trainer.set_learning_rate(train.learning_rate(epoch, sub_epoch, batch, count));
                 for draft in drafts {
-                    let loss = trainer.step(&uploaded(draft, codes, device), pass.first_epoch);
-                    let terms = [("likelihood", loss.likelihood), ("normal", loss.normal), ("abnormal", loss.abnormal)];
-                    losses.add(&[&[("loss", loss.total)][..], &terms].concat());
+                    losses.add(trainer.step(&uploaded(draft, codes, device), pass.first_epoch));
                 }
                 Ok(())
             };

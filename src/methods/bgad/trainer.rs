@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::flow::Flow;
 use super::loss::{StepLoss, step_loss};
 use super::params::{Adam, Params};
-use crate::train::{Group, Optimizer, OptimizerKind, Parameters, download, upload};
+use crate::train::{Group, Optimizer, OptimizerKind, Parameters, Terms};
 
 /// The places of a step.
 pub struct Chunk {
@@ -58,13 +58,13 @@ impl Trainer {
     pub fn loss(&self, chunk: &Chunk, first_epoch: bool) -> (StepLoss, Tensor<2>) {
         let flow = &self.flows[chunk.level];
         let lp = flow.likelihood(&self.parameters, chunk.vectors.clone(), chunk.condition.clone());
-        let loss = step_loss(&download(lp.clone()), &chunk.anomalous, first_epoch, &self.params.loss);
-        let shares = upload(loss.gradient.clone(), lp.dims(), &lp.device());
+        let loss = step_loss(lp.clone(), &chunk.anomalous, first_epoch, &self.params.loss);
+        let shares = Tensor::from_inner(loss.gradient.clone());
         (loss, (lp * shares).sum_dim(0))
     }
 
-    /// One step; returns the loss before it.
-    pub fn step(&mut self, chunk: &Chunk, first_epoch: bool) -> StepLoss {
+    /// One step; returns the loss before it and its terms.
+    pub fn step(&mut self, chunk: &Chunk, first_epoch: bool) -> Terms {
         let (loss, graph) = self.loss(chunk, first_epoch);
         let gradients = graph.backward();
         for (level, optimizer) in self.optimizers.iter_mut().enumerate() {
@@ -74,6 +74,6 @@ impl Trainer {
                 optimizer.idle_step(&mut self.parameters);
             }
         }
-        loss
+        loss.terms
     }
 }

@@ -16,7 +16,7 @@ mod trial;
 
 pub use network::{Network, PatchRows};
 pub use params::{AttentionMode, AutoNumber, Params, Switch};
-pub use trainer::{StepLosses, Trainer};
+pub use trainer::Trainer;
 
 use self::banks::OutlierBank;
 use self::memory::{Memory, Own};

@@ -8,7 +8,7 @@ use super::memory::{Banks, HostRows, OpenBanks, OpenQueries, Queries};
 use super::network::{Network, PatchRows};
 use super::params::Params;
 use super::seen::{SeenRows, standard_deviation};
-use super::trainer::{StepLosses, Trainer};
+use super::trainer::Trainer;
 use crate::device::Chosen;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
@@ -164,9 +164,7 @@ impl Learner for Training<'_> {
             turn = turns.end;
             let anomalous = self.anomalous_rows(turns, &mut draws);
             let noise = self.noise(normal.len(), step);
-            let StepLosses { normal, noise, anomaly, total } =
-                self.trainer.step(&normal.upload(&self.device), noise, anomalous.as_ref());
-            losses.add(&[("loss", total), ("normal", normal), ("noise", noise), ("anomaly", anomaly)]);
+            losses.add(self.trainer.step(&normal.upload(&self.device), noise, anomalous.as_ref()));
         }
         Ok(losses.means())
     }

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, activation};
 
 use super::network::{Network, PatchRows};
 use super::params::{AttentionMode, Params};
-use crate::train::{BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, download};
+use crate::train::{BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, Terms};
 
 /// One model in training.
 pub struct Trainer {
@@ -14,19 +14,6 @@ pub struct Trainer {
     pub(super) optimizers: Vec<Optimizer>,
     zero_gradient: Vec<String>,
     params: Params,
-}
-
-/// The three hinge terms of a step, before their weights, and their weighted sum.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StepLosses {
-    /// mean relu(m − Ψ) over normals.
-    pub normal: f64,
-    /// mean relu(m + Ψ) over pseudo-anomalies.
-    pub noise: f64,
-    /// mean relu(m + Ψ) over seen anomalies.
-    pub anomaly: f64,
-    /// normal + λ1·noise + λ2·anomaly.
-    pub total: f64,
 }
 
 impl Trainer {
@@ -54,7 +41,7 @@ impl Trainer {
     }
 
     /// One step; returns the losses before it.
-    pub fn step(&mut self, normal: &PatchRows, noise: Tensor<2>, anomalous: Option<&PatchRows>) -> StepLosses {
+    pub fn step(&mut self, normal: &PatchRows, noise: Tensor<2>, anomalous: Option<&PatchRows>) -> Terms {
         let (loss, losses) = self.loss(normal, noise, anomalous);
         let gradients = loss.backward();
         for optimizer in &mut self.optimizers {
@@ -64,13 +51,9 @@ impl Trainer {
     }
 
     /// The loss (1 × 1) on all three groups of rows together, so that batch statistics see them all (Eq. 12), and its
-    /// terms. Running statistics move; nothing else does.
-    pub fn loss(
-        &mut self,
-        normal: &PatchRows,
-        noise: Tensor<2>,
-        anomalous: Option<&PatchRows>,
-    ) -> (Tensor<2>, StepLosses) {
+    /// terms before their weights: "normal", mean relu(m − Ψ) over normals, "noise" and "anomaly", mean relu(m + Ψ) over
+    /// pseudo-anomalies and over seen anomalies (none = 0). Running statistics move; nothing else does.
+    pub fn loss(&mut self, normal: &PatchRows, noise: Tensor<2>, anomalous: Option<&PatchRows>) -> (Tensor<2>, Terms) {
         let network = &self.network;
         let disturbed = network.disturbed_patches(normal, &noise);
         let described_rows: Vec<&PatchRows> =
@@ -89,17 +72,12 @@ impl Trainer {
         let normal_term = hinge(0..rows, -1.0);
         let noise_term = hinge(rows..2 * rows, 1.0);
         let mut loss = normal_term.clone() + noise_term.clone() * self.params.loss.lambda1.number();
-        let mut losses = StepLosses { normal: value(&normal_term), noise: value(&noise_term), ..StepLosses::default() };
+        let mut anomaly_term = loss.zeros_like();
         if total_rows > 2 * rows {
-            let term = hinge(2 * rows..total_rows, 1.0);
-            losses.anomaly = value(&term);
-            loss = loss + term * self.params.loss.lambda2.number();
+            anomaly_term = hinge(2 * rows..total_rows, 1.0);
+            loss = loss + anomaly_term.clone() * self.params.loss.lambda2.number();
         }
-        losses.total = value(&loss);
-        (loss, losses)
+        let terms = [("loss", loss.clone()), ("normal", normal_term), ("noise", noise_term), ("anomaly", anomaly_term)];
+        (loss, Terms::new(terms.into()))
     }
-}
-
-fn value(tensor: &Tensor<2>) -> f64 {
-    download(tensor.clone())[0] as f64
 }

@@ -18,7 +18,7 @@ pub use params::{
     SeenHead, TestReferences, Train, TrainReferences,
 };
 pub use sampler::{Draft, Planes, Pool};
-pub use trainer::{Batch, Label, StepReport, Trainer};
+pub use trainer::{Batch, Label, Trainer};
 
 use serde_json::{Value as Json, json};
 

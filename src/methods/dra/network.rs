@@ -7,7 +7,7 @@ use crate::backbone::network::Window;
 use crate::backbone::plan::{Padding, Tap};
 use crate::backbone::{Architecture, weights::StateDict};
 use crate::train::{
-    BATCH_NORM_EPSILON, BatchNormMode, Parameters, Trunk, batch_norm_maps, convolution, download, linear, upload,
+    BATCH_NORM_EPSILON, BatchNormMode, Parameters, Trunk, batch_norm_maps, convolution, linear, top_mean,
 };
 
 /// The heads in the order of all lists of four.
@@ -108,7 +108,10 @@ impl Network {
             let [weight, bias] = ["weight", "bias"].map(|part| format!("{head}.scoring.{part}"));
             convolution(parameters, &weight, Some(&bias), (1, Window::POINT), x).abs()
         });
-        let [seen, pseudo, composite] = maps.clone().map(|map| top_mean(map, self.params.top_k));
+        let [seen, pseudo, composite] = maps.clone().map(|map| {
+            let [images, _, rows, columns] = map.dims();
+            top_mean(map.reshape([images, rows * columns]), top_count(self.params.top_k, rows * columns))
+        });
         Heads { scores: [holistic, seen, pseudo, composite], maps }
     }
 }
@@ -116,20 +119,4 @@ impl Network {
 /// How many of `positions` a share of them is: at least one.
 pub fn top_count(share: f64, positions: usize) -> usize {
     ((share * positions as f64) as usize).clamp(1, positions)
-}
-
-/// The mean of the largest values of each image's map (images × 1 × rows × columns), of equal ones the first. Which they are
-/// is found on the host: sorting on devices is young, and its ties are nobody's.
-fn top_mean(map: Tensor<4>, share: f64) -> Tensor<2> {
-    let [images, _, rows, columns] = map.dims();
-    let (positions, device) = (rows * columns, map.device());
-    let values = map.reshape([images, positions]);
-    let count = top_count(share, positions);
-    let mut weights = vec![0.0; images * positions];
-    for (row, weights) in download(values.clone()).chunks(positions).zip(weights.chunks_mut(positions)) {
-        let mut order: Vec<usize> = (0..positions).collect();
-        order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
-        order[..count].iter().for_each(|&place| weights[place] = 1.0 / count as f32);
-    }
-    (values * upload(weights, [images, positions], &device)).sum_dim(1)
 }

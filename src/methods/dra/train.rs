@@ -77,7 +77,7 @@ impl Compute for Train<'_> {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     /// Every image passes forward once and backward once, which is twice the work, at every scale.
     fn work(&self) -> Work {
@@ -132,11 +132,7 @@ impl Learner for Training<'_> {
             |step, draft| {
                 let number = (first + step as u64) * 4;
                 let prior = |head: usize| Prior::draw(params.loss.prior_samples, pool.seed, number + head as u64);
-                let report = trainer.step(&uploaded(draft, &pool.sides, device), std::array::from_fn(prior));
-                let [holistic, seen, pseudo, composite] = report.terms;
-                let terms = [("holistic", holistic), ("seen", seen), ("pseudo", pseudo), ("composite", composite)];
-                let total = [("loss", report.terms.iter().sum())];
-                losses.add(&[&total[..], &terms, &[("gradient_norm", report.gradient_norm)]].concat());
+                losses.add(trainer.step(&uploaded(draft, &pool.sides, device), std::array::from_fn(prior)));
                 Ok(())
             },
         )?;

@@ -3,9 +3,9 @@
 use burn::tensor::Tensor;
 
 use super::loss::{Prior, deviation_loss};
-use super::network::{Heads, Network};
+use super::network::{HEADS, Heads, Network};
 use super::params::Params;
-use crate::train::{BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, clip_gradients, download};
+use crate::train::{BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, Terms, clip_gradients};
 
 /// What an image of a batch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,15 +26,6 @@ pub struct Batch {
     pub labels: Vec<Label>,
     /// Weights of the references for each labelled image (labelled × references); those of an image sum up to one.
     pub average: Tensor<2>,
-}
-
-/// What a step found before it changed anything.
-#[derive(Clone, Copy, Debug)]
-pub struct StepReport {
-    /// Losses of the heads.
-    pub terms: [f64; 4],
-    /// Norm of all gradients together, before clipping.
-    pub gradient_norm: f64,
 }
 
 /// One model in training.
@@ -84,8 +75,8 @@ impl Trainer {
         batch.scales.iter().map(of_scale).collect()
     }
 
-    /// The loss (1 × 1), and its four terms in one column.
-    pub fn loss(&self, heads: &[Heads], labels: &[Label], priors: [Prior; 4]) -> (Tensor<2>, Tensor<2>) {
+    /// The losses of the heads (1 × 1 each), of which the sum is the step's.
+    pub fn losses(&self, heads: &[Heads], labels: &[Label], priors: [Prior; 4]) -> [Tensor<2>; 4] {
         let average = |head: usize| {
             let sum = heads.iter().map(|heads| heads.scores[head].clone()).reduce(|a, b| a + b);
             sum.unwrap_or_else(|| unreachable!("there is a scale")) / heads.len() as f64
@@ -95,19 +86,20 @@ impl Trainer {
             let targets: Vec<Option<bool>> = labels.iter().map(asked).collect();
             deviation_loss(average(head), &targets, priors[head], self.params.loss.margin)
         };
-        let terms = Tensor::cat((0..4).map(term).collect(), 0);
-        (terms.clone().sum_dim(0), terms)
+        std::array::from_fn(term)
     }
 
-    /// One step.
-    pub fn step(&mut self, batch: &Batch, priors: [Prior; 4]) -> StepReport {
+    /// One step: its loss before it, that of each head, and the norm of all gradients together before clipping.
+    pub fn step(&mut self, batch: &Batch, priors: [Prior; 4]) -> Terms {
         let heads = self.heads(batch);
-        let (loss, terms) = self.loss(&heads, &batch.labels, priors);
+        let losses = self.losses(&heads, &batch.labels, priors);
+        let loss = Tensor::cat(losses.to_vec(), 0).sum_dim(0);
         let mut gradients = loss.backward();
-        let gradient_norm = clip_gradients(&self.parameters, &mut gradients, self.params.train.clip);
+        let norm = clip_gradients(&self.parameters, &mut gradients, self.params.train.clip);
         self.optimizer.step(&mut self.parameters, &gradients, &self.network.zero_gradient());
-        let terms = download(terms);
-        StepReport { terms: std::array::from_fn(|head| f64::from(terms[head])), gradient_norm }
+        let norm = norm.unwrap_or_else(|| loss.zeros_like());
+        let ends = ([("loss", loss)], [("gradient_norm", norm)]);
+        Terms::new(ends.0.into_iter().chain(HEADS.into_iter().zip(losses)).chain(ends.1).collect())
     }
 }
 

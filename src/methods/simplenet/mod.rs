@@ -9,7 +9,7 @@ mod trial;
 
 pub use network::Network;
 pub use params::{Params, Schedule, Train};
-pub use train::{StepLosses, Trainer};
+pub use train::Trainer;
 
 use self::train::{Score, Train as TrainStage};
 use super::trial::Trial;

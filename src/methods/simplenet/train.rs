@@ -15,8 +15,8 @@ use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, Stream, stream};
 use crate::spec::Settings;
 use crate::train::{
-    BatchNormMode, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, class_images,
-    download, fit, patches_per_step, upload, upload_images,
+    BatchNormMode, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, Terms,
+    class_images, download, fit, patches_per_step, upload, upload_images,
 };
 
 /// Ratio between two neighbouring strengths of mixed noise.
@@ -37,7 +37,7 @@ impl Compute for Train {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     /// Every patch of a step passes forward and backward, once as it is and once with noise.
     fn work(&self) -> Work {
@@ -80,17 +80,6 @@ pub struct Trainer {
     margin: f64,
 }
 
-/// The two terms of a step's loss, and their sum.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StepLosses {
-    /// mean relu(m − D) over real rows.
-    pub real: f64,
-    /// mean relu(m + D) over fake rows.
-    pub fake: f64,
-    /// real + fake.
-    pub total: f64,
-}
-
 impl Trainer {
     /// A trainer that starts from given parameters (on an autodiff device).
     pub fn new(params: &Params, network: Network, parameters: Parameters) -> Self {
@@ -114,7 +103,7 @@ impl Trainer {
     }
 
     /// One step on the patches of some images (rows × C) and the noise for them; returns the losses before it.
-    pub fn step(&mut self, patches: Tensor<2>, noise: Tensor<2>) -> StepLosses {
+    pub fn step(&mut self, patches: Tensor<2>, noise: Tensor<2>) -> Terms {
         let (loss, losses) = self.loss(patches, noise);
         let gradients = loss.backward();
         for optimizer in [&mut self.adaptor, &mut self.discriminator] {
@@ -123,9 +112,9 @@ impl Trainer {
         losses
     }
 
-    /// The loss (1 × 1) and its terms. Real and fake rows pass the discriminator together, so that batch statistics see
+    /// The loss (1 × 1) and its terms: "real", mean relu(m − D) over real rows, and "fake", mean relu(m + D) over fake ones. Real and fake rows pass the discriminator together, so that batch statistics see
     /// both, and gradients reach the adaptor through both. Running statistics move; nothing else does.
-    pub fn loss(&mut self, patches: Tensor<2>, noise: Tensor<2>) -> (Tensor<2>, StepLosses) {
+    pub fn loss(&mut self, patches: Tensor<2>, noise: Tensor<2>) -> (Tensor<2>, Terms) {
         let rows = patches.dims()[0];
         let real = self.network.adapt(&self.parameters, patches);
         let both = Tensor::cat(vec![real.clone(), real + noise], 0);
@@ -134,10 +123,8 @@ impl Trainer {
             activation::relu(scores.clone().slice([range]) * sign + self.margin).mean_dim(0)
         };
         let (real, fake) = (hinge(0..rows, -1.0), hinge(rows..2 * rows, 1.0));
-        // One transfer for both: a device is waited for once per step.
-        let terms = download(Tensor::cat(vec![real.clone(), fake.clone()], 0));
-        let [real_term, fake_term] = [f64::from(terms[0]), f64::from(terms[1])];
-        (real + fake, StepLosses { real: real_term, fake: fake_term, total: real_term + fake_term })
+        let loss = real.clone() + fake.clone();
+        (loss.clone(), Terms::new(vec![("loss", loss), ("real", real), ("fake", fake)]))
     }
 }
 
@@ -197,8 +184,7 @@ impl Learner for Training<'_> {
         let train = &params.train;
         for images in order.chunks(train.batch).filter(|images| !train.drop_last || images.len() == train.batch) {
             let (patches, noise) = self.batch(images, first);
-            let StepLosses { real, fake, total } = self.trainer.step(patches, noise);
-            losses.add(&[("loss", total), ("real", real), ("fake", fake)]);
+            losses.add(self.trainer.step(patches, noise));
             first += images.len() as u64;
         }
         Ok(losses.means())

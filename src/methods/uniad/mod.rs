@@ -10,7 +10,7 @@ mod trial;
 
 pub use network::{Dropout, Network, Pass};
 pub use params::{ImageScore, Jitter, Mask, NetworkParams, Params, Score, Train};
-pub use train::{StepReport, Trainer, image_score, token_scores};
+pub use train::{Trainer, image_score, token_scores};
 
 use serde_json::{Value as Json, json};
 

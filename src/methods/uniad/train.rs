@@ -16,7 +16,7 @@ use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, stream};
 use crate::spec::Settings;
 use crate::train::{
-    EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, SCORE_CHUNK_IMAGES,
+    EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, SCORE_CHUNK_IMAGES, Terms,
     add_gradients, class_images, clip_gradients, download, fit, upload, upload_images,
 };
 
@@ -39,7 +39,7 @@ impl Compute for Train {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     /// Every image passes forward once and backward once, which is twice the work, in every epoch.
     fn work(&self) -> Work {
@@ -110,8 +110,7 @@ impl Learner for Training<'_> {
             let noise = self.noise(tokens.dims()[0], step);
             let of_image = |image: usize| stream(seed, Purpose::Dropout, step * train.batch as u64 + image as u64);
             let dropout = Dropout::new(self.stage.settings.network.dropout, (0..batch.len()).map(of_image).collect());
-            let done = self.trainer.step(tokens, noise, dropout);
-            losses.add(&[("loss", done.loss), ("gradient_norm", done.gradient_norm)]);
+            losses.add(self.trainer.step(tokens, noise, dropout));
         }
         Ok(losses.means())
     }
@@ -119,15 +118,6 @@ impl Learner for Training<'_> {
     fn state(&mut self) -> (&mut Parameters, Vec<&mut Optimizer>) {
         (&mut self.trainer.parameters, vec![&mut self.trainer.optimizer])
     }
-}
-
-/// What a step found before it changed anything.
-#[derive(Clone, Copy, Debug)]
-pub struct StepReport {
-    /// Mean squared error over all values.
-    pub loss: f64,
-    /// Norm of all gradients together, before clipping.
-    pub gradient_norm: f64,
 }
 
 /// One model in training.
@@ -174,8 +164,8 @@ impl Trainer {
         (difference.clone() * difference).mean_dim(1).mean_dim(0) * share
     }
 
-    /// One step.
-    pub fn step(&mut self, tokens: Tensor<2>, noise: Option<Tensor<2>>, mut dropout: Dropout) -> StepReport {
+    /// One step: its loss before it, and the norm of all gradients together before clipping.
+    pub fn step(&mut self, tokens: Tensor<2>, noise: Option<Tensor<2>>, mut dropout: Dropout) -> Terms {
         let positions = self.network.positions();
         let images = tokens.dims()[0] / positions;
         let on_cpu = tokens.clone().inner().device() == Device::flex();
@@ -193,14 +183,15 @@ impl Trainer {
         };
         let parts: Vec<Part> = (0..images).step_by(size).map(part).collect();
         let (loss, mut gradients) = self.differentiate(parts);
-        let gradient_norm = clip_gradients(&self.parameters, &mut gradients, self.params.train.clip);
+        let norm = clip_gradients(&self.parameters, &mut gradients, self.params.train.clip);
         self.optimizer.step(&mut self.parameters, &gradients, &self.zero_gradient);
-        StepReport { loss, gradient_norm }
+        let norm = norm.unwrap_or_else(|| loss.zeros_like());
+        Terms::new(vec![("loss", loss), ("gradient_norm", norm)])
     }
 
     /// The sum of the losses of all parts, and its gradients with respect to the parameters (leaves of another graph after).
-    fn differentiate(&mut self, parts: Vec<Part>) -> (f64, Gradients) {
-        let mut sum: Option<(f64, Parameters, Gradients)> = None;
+    fn differentiate(&mut self, parts: Vec<Part>) -> (Tensor<2>, Gradients) {
+        let mut sum: Option<(Tensor<2>, Parameters, Gradients)> = None;
         let mut parts = parts.into_iter().peekable();
         while parts.peek().is_some() {
             // No more at once than there are threads: each holds gradients of its own.
@@ -209,14 +200,14 @@ impl Trainer {
                 let parameters = self.parameters.leaves();
                 let loss = self.loss_of(&parameters, part);
                 let gradients = loss.backward();
-                (f64::from(download(loss)[0]), parameters, gradients)
+                (loss.inner(), parameters, gradients)
             };
-            let done: Vec<(f64, Parameters, Gradients)> = group.into_par_iter().map(of_part).collect();
+            let done: Vec<(Tensor<2>, Parameters, Gradients)> = group.into_par_iter().map(of_part).collect();
             for (loss, parameters, gradients) in done {
                 match &mut sum {
                     None => sum = Some((loss, parameters, gradients)),
                     Some((total, first, all)) => {
-                        *total += loss;
+                        *total = total.clone() + loss;
                         add_gradients(first, all, &parameters, &gradients);
                     }
                 }
