@@ -139,6 +139,7 @@ fn a_curve_has_the_recorded_means_and_spreads() {
 fn variants_that_are_further_samplings_are_a_band_of_one_line() {
     let lab = Lab::new();
     let more = "[[variant]]\nname = \"again\"\nprotocol.seen.seed = 5\nsweep.\"protocol.seen.count\" = [2]\n\
+                [[variant]]\nname = \"other\"\nmethod.name = \"patchcore\"\nsweep.\"protocol.seen.count\" = [0]\n\
                 [[figure]]\nkind = \"curve\"\nlines = \"method\"\n[[figure]]\nkind = \"curve\"\nlines = \"variant\"\n\
                 [[figure]]\nkind = \"maps\"\nvariants = [\"again\", \"full\"]";
     let more = more.replace("protocol.seen.seed = 5", "protocol.seen.seed = 5\nprotocol.seen.sampler = \"python\"");
@@ -155,6 +156,7 @@ fn variants_that_are_further_samplings_are_a_band_of_one_line() {
         csv(3).lines().skip(1).take(2).map(|l| l.split(',').nth(3).unwrap_or("").into()).collect();
     assert_eq!(columns, ["\"again\"", "\"full\""], "as the figure lists them");
     assert!(!csv(1).contains("again") && csv(2).contains("\"again\",\"2\""), "{}{}", csv(1), csv(2));
+    assert!(csv(1).contains("\"patchcore\",\"0\""), "another method is a line of its own: {}", csv(1));
 }
 
 #[test]

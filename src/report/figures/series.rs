@@ -62,7 +62,7 @@ impl Panels {
     fn new(recorded: &Recorded, wanted: Wanted, query: &Query) -> Self {
         let shown: Vec<Dimension> = query.x.into_iter().chain([query.series]).collect();
         let mut items = select(recorded, wanted, query, &shown);
-        let named = [&[query.series], &varying(recorded, &items, &shown)[..]].concat();
+        let named = [&[query.series], &varying(recorded, &items, query.series, &shown)[..]].concat();
         items.iter_mut().for_each(|item| item.label = label(&item.place, &named));
         let labels = distinct(items.iter().map(|item| item.label.clone()));
         let values = |dimension| frame::values(items.iter().map(|item| &item.place), dimension);
@@ -148,18 +148,19 @@ fn select<'a>(recorded: &'a Recorded, wanted: Wanted, query: &Query, shown: &[Di
 /// Dimensions besides the shown ones, dataset and seed that vary among rows: what they are is added to the labels, since
 /// different things must not be averaged. Variants that are further samplings of the seen anomalies are no different
 /// thing.
-fn varying(recorded: &Recorded, items: &[Item], shown: &[Dimension]) -> Vec<Dimension> {
+fn varying(recorded: &Recorded, items: &[Item], series: Dimension, shown: &[Dimension]) -> Vec<Dimension> {
     let varies = |dimension| frame::values(items.iter().map(|item| &item.place), dimension).len() > 1;
     // A variant says more than its method.
     [Dimension::Variant, Dimension::SeenAnomalies]
         .into_iter()
         .filter(|dimension| !shown.contains(dimension) && varies(*dimension))
-        .filter(|dimension| *dimension != Dimension::Variant || !are_samplings(recorded, items))
+        .filter(|dimension| *dimension != Dimension::Variant || !are_samplings(recorded, items, series))
         .collect()
 }
 
-/// Whether the runs behind rows differ in the sampling of seen anomalies alone, besides what figures tell apart.
-fn are_samplings(recorded: &Recorded, items: &[Item]) -> bool {
+/// Whether the runs behind the rows of each series differ in the sampling of seen anomalies alone, besides what figures tell
+/// apart.
+fn are_samplings(recorded: &Recorded, items: &[Item], series: Dimension) -> bool {
     let kept = |row: &MetricRecord| {
         let mut spec = recorded.run(&row.run)?.spec.clone();
         (spec.id, spec.variant, spec.dataset, spec.seed) = (String::new(), String::new(), String::new(), 0);
@@ -168,9 +169,9 @@ fn are_samplings(recorded: &Recorded, items: &[Item]) -> bool {
     };
     // What is "auto" in a method depends on whether anomalies are seen.
     let mut known = BTreeMap::new();
-    items.iter().all(|Item { row, .. }| {
+    items.iter().all(|Item { row, place, .. }| {
         let spec = kept(row);
-        *known.entry(row.seen_anomalies).or_insert_with(|| spec.clone()) == spec
+        *known.entry((place.get(series), row.seen_anomalies)).or_insert_with(|| spec.clone()) == spec
     })
 }
 
