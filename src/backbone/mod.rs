@@ -4,6 +4,7 @@
 //! made of and which weights it has (its row, in a file of its own), decoding and resizing of images (`data`), and what
 //! becomes of the maps (`features`).
 
+mod convolve;
 mod efficientnet;
 pub mod network;
 pub mod plan;

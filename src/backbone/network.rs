@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::activation::{relu, sigmoid};
-use burn::tensor::module::{conv2d, max_pool2d};
+use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::convolve::convolve;
 use super::plan::{Activation, BlockSpec, ConvSpec, GateSpec, Padding, Plan, Shortcut};
 use super::weights::StateDict;
 
@@ -101,7 +102,7 @@ impl Window {
     pub fn convolve(&self, x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
         let ([_, _, height, width], kernel) = (x.dims(), weight.dims()[3]);
         let padding = [height, width].map(|side| self.padding.around(side, kernel, self.stride));
-        conv2d(x, weight, bias, ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], self.groups))
+        convolve(x, weight, bias, ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], self.groups))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Block products of rows: the only place that calls the matrix-product crate, and the bound on its rounding.
+//! Block products of rows for searches, and the bound on their rounding.
 //!
 //! Owns: f32 products of a block of rows with another block, and how wrong they can be. Does not own: decisions made
 //! with them; nothing that is recorded may depend on their last bits.
