@@ -40,6 +40,7 @@ mod oracle_map;
 mod oracle_patch_features;
 mod oracle_resize;
 mod oracle_simplenet_step;
+mod oracle_synthesis;
 mod oracle_uniad_step;
 mod paper;
 mod pipes;
