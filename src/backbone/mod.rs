@@ -7,7 +7,7 @@
 mod efficientnet;
 pub mod network;
 pub mod plan;
-mod resnet;
+pub mod resnet;
 pub mod weights;
 
 use std::path::Path;

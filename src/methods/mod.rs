@@ -6,6 +6,7 @@
 #[macro_use]
 mod tables;
 pub mod bgad;
+pub mod distillation;
 pub mod dmad;
 pub mod dra;
 #[cfg(test)]

@@ -38,6 +38,7 @@ mod oracle_dra_step;
 mod oracle_lite0;
 mod oracle_map;
 mod oracle_patch_features;
+mod oracle_rd4ad_step;
 mod oracle_resize;
 mod oracle_simplenet_step;
 mod oracle_synthesis;

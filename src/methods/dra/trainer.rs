@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::loss::{Prior, deviation_loss};
 use super::network::{Heads, Network};
 use super::params::Params;
-use crate::train::{BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, clip_gradients, download};
+use crate::train::{BETAS, BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, clip_gradients, download};
 
 /// What an image of a batch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,7 @@ impl Trainer {
             kind: OptimizerKind::Adam,
             learning_rate: params.train.lr,
             weight_decay: params.train.weight_decay,
+            betas: BETAS,
         };
         Trainer { network, parameters, optimizer: Optimizer::new(group), params: params.clone(), asks_seen }
     }
