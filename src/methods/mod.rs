@@ -7,6 +7,7 @@
 mod tables;
 pub mod bgad;
 pub mod distillation;
+pub mod dm_grd;
 pub mod dmad;
 pub mod dra;
 #[cfg(test)]
@@ -225,6 +226,7 @@ pub const NOT_AS_PUBLISHED: &str = "not as published: ";
 /// All methods.
 pub const METHODS: &[Entry] = &[
     Entry::of::<bgad::Params>(),
+    Entry::of::<dm_grd::Params>(),
     Entry::of::<dmad::Params>(),
     Entry::of::<dra::Params>(),
     Entry::of::<patchcore::Params>(),

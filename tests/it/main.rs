@@ -33,6 +33,7 @@ mod mini_reference;
 mod oracle_backbones;
 mod oracle_bgad_step;
 mod oracle_coreset;
+mod oracle_dm_grd_step;
 mod oracle_dmad_step;
 mod oracle_dra_step;
 mod oracle_lite0;
