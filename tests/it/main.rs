@@ -9,6 +9,7 @@ mod claims;
 mod clock;
 mod data;
 mod declared;
+mod dm_grd;
 mod dmad_values;
 mod docs;
 mod dra;

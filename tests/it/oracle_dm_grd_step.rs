@@ -9,8 +9,8 @@ use dmad::maps::{enlarged_sum, gaussian};
 use dmad::methods::Scoring;
 use dmad::methods::distillation::{Design, cosine_maps, flat_distance};
 use dmad::methods::dm_grd::{
-    Batch, FusionKind, MemoryView, Network, Params, Selected, Selection, Trainer, Transport, Triplet, compared,
-    contrast, memory_triplet, select, transport, whole_cosines,
+    Batch, FusionParams, MemoryView, Network, Params, Selected, Selection, Trainer, Transport, Triplet, contrast,
+    memory_triplet, select, transport, whole_cosines,
 };
 use dmad::plan::Level;
 use dmad::train::{BatchNormMode, Parameters, download, upload};
@@ -36,7 +36,7 @@ fn levels() -> Vec<Level> {
 
 fn network() -> Network {
     let design = Design { kind: Residual::Basic, levels: levels(), activation: Activation::Relu };
-    Network::new(FusionKind::Msff, design)
+    Network::new(&FusionParams::default(), design)
 }
 
 /// max(0, 2u − 0.8) · scale.
@@ -182,7 +182,7 @@ fn parameters_are_as_many_as_the_released_fusion_has() {
     let sides = [64, 32, 16].into_iter().zip([256, 512, 1024]);
     let levels = sides.map(|(side, channels)| Level { side, channels }).collect();
     let published = Design { kind: Residual::WideBottleneck, levels, activation: Activation::Relu };
-    let published = Network::new(FusionKind::Msff, published);
+    let published = Network::new(&FusionParams::default(), published);
     let told = &oracle["published"]["n_parameters"];
     assert_eq!(published.fusion.size(), count(told, "msff"));
     let all = ["msff", "ocbe", "student"].map(|part| count(told, part)).iter().sum::<usize>();
@@ -205,7 +205,7 @@ fn the_released_rule_selects_by_level_and_rank_and_the_nearest_image_is_memsegs(
             let top: Vec<f64> = selected.top().into_iter().map(|column| column as f64).collect();
             assert_eq!(top, numbers(told));
         }
-        let compared = compared(&uploaded(&Device::flex()), Some(&bank.found(&Device::flex())));
+        let compared = network().compared(&uploaded(&Device::flex()), Some(&bank.found(&Device::flex())));
         for (level, maps) in compared.into_iter().enumerate() {
             let told = &told["tensors"][format!("C_{name}_level{level}")];
             check_description("compared", &download(maps), told, 1e-6);
@@ -227,7 +227,7 @@ fn fusion_student_maps_and_scores_agree() {
     let (oracle, device) = (oracle(), Device::flex());
     let (eval, network, mut parameters) = (&oracle["eval"], network(), parameters(&oracle, &device));
     let maps = uploaded(&device);
-    let compared = compared(&maps, Some(&normal().found(&device)));
+    let compared = network.compared(&maps, Some(&normal().found(&device)));
     for (number, x) in compared.iter().enumerate() {
         let attended = network.fusion.attended(&mut parameters, number + 1, x.clone(), BatchNormMode::Evaluate);
         check_description("attended", &download(attended), &eval[format!("nonlocal{}_out", number + 1)], 3e-5);

@@ -19,15 +19,17 @@ fn flat(maps: Tensor<4>) -> Tensor<2> {
     maps.reshape([images, channels * rows * columns])
 }
 
+/// Lengths of rows, at least ε: rows × 1.
 fn norm(rows: Tensor<2>) -> Tensor<2> {
-    (rows.clone() * rows).sum_dim(1).sqrt()
+    // Clamped before the root, whose slope at zero is none: spatial attention can drive a whole map to zero.
+    (rows.clone() * rows).sum_dim(1).clamp_min(EPSILON * EPSILON).sqrt()
 }
 
 /// Cosines of the maps of each image, taken whole: images × 1.
 pub fn whole_cosines(a: Tensor<4>, b: Tensor<4>) -> Tensor<2> {
     let (a, b) = (flat(a), flat(b));
-    let norms = norm(a.clone()).clamp_min(EPSILON) * norm(b.clone()).clamp_min(EPSILON);
-    (a * b).sum_dim(1) / norms
+    let [unit_a, unit_b] = [a, b].map(|rows| rows.clone() / norm(rows));
+    (unit_a * unit_b).sum_dim(1)
 }
 
 /// How far cosines exceed the margin, the mean over images: 1 × 1.
@@ -41,7 +43,7 @@ pub fn fused_triplet(normal: Tensor<4>, abnormal: Tensor<4>, margin: f64) -> Ten
     let unit = |maps: Tensor<4>| {
         let [images, channels, _, _] = maps.dims();
         let means = maps.mean_dim(3).mean_dim(2).reshape([images, channels]);
-        means.clone() / norm(means).clamp_min(EPSILON)
+        means.clone() / norm(means)
     };
     let (anchor, negative) = (unit(normal), unit(abnormal));
     let images = anchor.dims()[0];

@@ -69,6 +69,11 @@ impl<'a> MemoryView<'a> {
         &values[image * size..(image + 1) * size]
     }
 
+    /// Maps of an image at all levels.
+    pub fn image(&self, image: usize) -> Maps {
+        (0..self.levels.len()).map(|level| self.maps(level, image).to_vec()).collect()
+    }
+
     /// Means over positions at a level, images × channels.
     pub fn keys(&self, level: usize) -> Vec<f32> {
         let channels = self.channels(level);

@@ -18,7 +18,7 @@ mod trial;
 pub use fusion::Fusion;
 pub use loss::{contrast, fused_triplet, memory_triplet, transport, whole_cosines};
 pub use memory::MemoryView;
-pub use network::{Network, compared};
+pub use network::Network;
 pub use params::{
     FusionKind, FusionParams, Loss, MemoryParams, Order, Params, Score, Selection, SynthesisParams, Target, Train,
     Transport, Triplet,
@@ -52,6 +52,7 @@ impl Parameters for Params {
         "memory.normal",
         "memory.abnormal",
         "fusion.kind",
+        "fusion.scale",
         "loss.kd_target",
         "train.epochs",
         "train.steps",

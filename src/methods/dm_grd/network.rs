@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::fusion::Fusion;
-use super::params::FusionKind;
+use super::params::FusionParams;
 use crate::methods::distillation::{Bottleneck, Design, Student};
 use crate::train::{BatchNormMode, Parameters};
 
@@ -15,13 +15,15 @@ pub struct Network {
     pub fusion: Fusion,
     bottleneck: Bottleneck,
     student: Student,
+    scale: f64,
 }
 
 impl Network {
     /// Those after a teacher.
-    pub fn new(kind: FusionKind, design: Design) -> Network {
+    pub fn new(params: &FusionParams, design: Design) -> Network {
         Network {
-            fusion: Fusion::new(kind, design.levels.clone()),
+            fusion: Fusion::new(params.kind, design.levels.clone()),
+            scale: params.scale,
             bottleneck: Bottleneck::new(&design),
             student: Student::new(&design),
             design,
@@ -52,19 +54,20 @@ impl Network {
         let code = self.bottleneck.forward(parameters, fused, mode);
         self.student.forward(parameters, code, mode)
     }
-}
 
-/// Maps beside their squared differences from others; without others the differences are 0.
-pub fn compared(maps: &[Tensor<4>], others: Option<&[Tensor<4>]>) -> Vec<Tensor<4>> {
-    let of_level = |(level, own): (usize, &Tensor<4>)| {
-        let square = match others {
-            Some(others) => {
-                let difference = others[level].clone() - own.clone();
-                difference.clone() * difference
-            }
-            None => own.zeros_like(),
+    /// Maps beside their squared differences from others; without others the differences are 0.
+    pub fn compared(&self, maps: &[Tensor<4>], others: Option<&[Tensor<4>]>) -> Vec<Tensor<4>> {
+        let of_level = |(level, own): (usize, &Tensor<4>)| {
+            let own = own.clone() / self.scale;
+            let square = match others {
+                Some(others) => {
+                    let difference = others[level].clone() / self.scale - own.clone();
+                    difference.clone() * difference
+                }
+                None => own.zeros_like(),
+            };
+            Tensor::cat(vec![own, square], 1)
         };
-        Tensor::cat(vec![own.clone(), square], 1)
-    };
-    maps.iter().enumerate().map(of_level).collect()
+        maps.iter().enumerate().map(of_level).collect()
+    }
 }

@@ -94,6 +94,9 @@ tables! {
     FusionParams {
         /// How.
         kind: FusionKind = FusionKind::Msff,
+        /// Maps are divided by this before they are compared; ours, for teachers whose maps are wider than WideResNet50-2's.
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        scale: f64 = 1.0,
     }
 }
 

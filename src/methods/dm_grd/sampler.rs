@@ -121,9 +121,9 @@ pub struct Memories<'a> {
 /// Everything that is known of an image before the student sees it.
 pub struct Prepared {
     /// What the teacher says of it.
-    pub maps: Maps,
+    pub maps: Arc<Maps>,
     /// What the student is to say, where that is something else.
-    pub target: Option<Maps>,
+    pub target: Option<Arc<Maps>>,
     /// What it is compared with.
     pub normal: Option<Selected>,
     /// The anomaly that it is compared with.
@@ -132,7 +132,7 @@ pub struct Prepared {
 
 impl Memories<'_> {
     /// Looks an image up in both memories.
-    pub fn look_up(&self, params: &Params, maps: Maps, device: &Device) -> Prepared {
+    pub fn look_up(&self, params: &Params, maps: Arc<Maps>, device: &Device) -> Prepared {
         let found = |memory: &Option<MemoryView>| {
             memory.as_ref().map(|memory| select(params.memory.select, memory, &maps, device))
         };

@@ -1,20 +1,21 @@
 //! From images to scores (docs/methods/dm_grd.md, Scores): how far the student is from the teacher.
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 use serde::Serialize;
 
 use super::memory::{Memory, MemoryView};
-use super::network::{Network, compared};
+use super::network::Network;
 use super::params::Params;
 use super::sampler::teacher_maps;
 use super::select::select;
-use super::train::uploaded_maps;
 use crate::backbone::normalise;
 use crate::data::decode::Pixels;
 use crate::error::Result;
 use crate::maps::{enlarged_sum, gaussian};
 use crate::methods::Parameters as _;
-use crate::methods::distillation::{Design, Maps, cosine_maps};
+use crate::methods::distillation::{Design, Maps, cosine_maps, stack};
 use crate::methods::scoring::Scoring;
 use crate::plan::{Handle, Job, NetworkInput, Pictures, Shape};
 use crate::spec::Settings;
@@ -35,7 +36,7 @@ pub struct Score<'a> {
 
 impl Score<'_> {
     fn networks(&self) -> Network {
-        Network::new(self.settings.fusion.kind, self.design.clone())
+        Network::new(&self.settings.fusion, self.design.clone())
     }
 
     /// The score of an image: the mean of the largest pixels of its smoothed map at the size of the network's input.
@@ -43,6 +44,28 @@ impl Score<'_> {
         let (score, side) = (&self.settings.score, (self.shape.side, self.shape.side));
         let map = gaussian(&enlarged_sum(distances, side, true), side, score.sigma);
         Scoring { top_k: score.top_k, ..Scoring::default() }.image_score(&map) as f32
+    }
+
+    /// Cosine distances of an image at every level, with the side of each. Each image passes alone.
+    fn distances(
+        &self,
+        networks: &Network,
+        parameters: &Parameters,
+        memory: Option<&MemoryView>,
+        maps: &Arc<Maps>,
+        device: &Device,
+    ) -> Vec<(usize, Vec<f32>)> {
+        let (levels, mut parameters) = (&self.design.levels, parameters.clone());
+        let own = stack(std::slice::from_ref(maps), levels, device);
+        let others = memory.map(|memory| {
+            let image = select(self.settings.memory.select, memory, maps, device).image;
+            stack(&[Arc::new(memory.image(image))], levels, device)
+        });
+        let compared = networks.compared(&own, others.as_deref());
+        let fused = networks.fusion.forward(&mut parameters, &compared, BatchNormMode::Evaluate);
+        let rebuilt = networks.rebuild(&mut parameters, &fused, BatchNormMode::Evaluate);
+        let distance = own.into_iter().zip(rebuilt).map(|(teacher, student)| download(cosine_maps(teacher, student)));
+        levels.iter().map(|level| level.side).zip(distance).collect()
     }
 }
 
@@ -67,7 +90,7 @@ impl Judge for Score<'_> {
         let judge = move |image: &Pixels| {
             let mut planes = Vec::with_capacity(image.data.len());
             normalise(&image.data, backbone.architecture, &mut planes);
-            let maps = teacher_maps(&backbone, planes, image.width)?;
+            let maps = Arc::new(teacher_maps(&backbone, planes, image.width)?);
             let distances = self.distances(&networks, kept.parameters, memory.as_ref(), &maps, device);
             let patches = enlarged_sum(&distances, self.shape.grid, true);
             Ok(Judged { image: self.image_score(&distances), patches, others: Vec::new() })
@@ -75,30 +98,5 @@ impl Judge for Score<'_> {
         Ok(Box::new(move |pictures: &Pictures, images: &[usize]| {
             images.iter().map(|&image| judge(&pictures.load(image)?)).collect()
         }))
-    }
-}
-
-impl Score<'_> {
-    /// Cosine distances of an image at every level, with the side of each. Each image passes alone.
-    fn distances(
-        &self,
-        networks: &Network,
-        parameters: &Parameters,
-        memory: Option<&MemoryView>,
-        maps: &Maps,
-        device: &Device,
-    ) -> Vec<(usize, Vec<f32>)> {
-        let (levels, mut parameters) = (&self.design.levels, parameters.clone());
-        let own = uploaded_maps(maps, levels, device);
-        let others = memory.map(|memory| {
-            let image = select(self.settings.memory.select, memory, maps, device).image;
-            let found = (0..levels.len()).map(|level| memory.maps(level, image).to_vec()).collect();
-            uploaded_maps(&found, levels, device)
-        });
-        let compared = compared(&own, others.as_deref());
-        let fused = networks.fusion.forward(&mut parameters, &compared, BatchNormMode::Evaluate);
-        let rebuilt = networks.rebuild(&mut parameters, &fused, BatchNormMode::Evaluate);
-        let distance = own.into_iter().zip(rebuilt).map(|(teacher, student)| download(cosine_maps(teacher, student)));
-        levels.iter().map(|level| level.side).zip(distance).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! DM-GRD's training stage (docs/methods/dm_grd.md, Computation).
 
+use std::sync::Arc;
+
 use burn::tensor::Device;
 use rayon::prelude::*;
 use serde::Serialize;
@@ -9,18 +11,18 @@ use super::loss::memory_triplet;
 use super::memory::{Memory, MemoryView};
 use super::network::Network;
 use super::params::{Params, Triplet};
-use super::sampler::{Memories, Pool, Prepared, teacher_maps};
+use super::sampler::{Drawn, Memories, Pool, Prepared, teacher_maps};
 use super::select::Selected;
 use super::trainer::{Batch, Trainer};
 use crate::backbone::Backbone;
 use crate::device::Chosen;
 use crate::error::{Error, Result};
 use crate::methods::Parameters as _;
-use crate::methods::distillation::{Design, Maps};
+use crate::methods::distillation::{Design, Maps, stack};
 use crate::plan::{Compute, Computed, Handle, Job, Level, Model, NetworkInput, Pictures, Shape, Work};
 use crate::random::{Purpose, stream};
 use crate::spec::Settings;
-use crate::train::{BATCHES_AT_ONCE, EpochLosses, Learner, Optimizer, Parameters, Shelf, ahead, fit, upload};
+use crate::train::{BATCHES_AT_ONCE, EpochLosses, Learner, Optimizer, Parameters, Shelf, ahead, fit};
 
 /// Trains on the images of all classes; the artifact holds the parameters of the last epoch, or of each.
 #[derive(Serialize)]
@@ -44,7 +46,7 @@ pub struct Train<'a> {
 
 impl Train<'_> {
     fn networks(&self) -> Network {
-        Network::new(self.settings.fusion.kind, self.design.clone())
+        Network::new(&self.settings.fusion, self.design.clone())
     }
 }
 
@@ -118,8 +120,8 @@ impl Source<'_> {
     /// The images of a step, with what the teacher says of them and what they are compared with.
     fn prepared(&self, step: u64) -> Result<Vec<Prepared>> {
         let drawn = self.pool.draw(step, self.backbone.architecture)?;
-        let of_image = |image: super::sampler::Drawn| {
-            let look = |planes: Vec<f32>| teacher_maps(&self.backbone, planes, self.side);
+        let of_image = |image: Drawn| {
+            let look = |planes: Vec<f32>| teacher_maps(&self.backbone, planes, self.side).map(Arc::new);
             let target = image.clean.map(look).transpose()?;
             let prepared = self.memories.look_up(self.pool.params, look(image.planes)?, &self.plain);
             Ok(Prepared { target, ..prepared })
@@ -129,26 +131,17 @@ impl Source<'_> {
 
     /// The same on a device.
     fn uploaded(&self, step: u64, images: &[Prepared], device: &Device) -> Result<Batch> {
-        let maps = |of: &dyn Fn(usize, usize) -> Vec<f32>| {
-            let of_level = |(number, level): (usize, &Level)| {
-                let values = (0..images.len()).flat_map(|image| of(image, number)).collect();
-                upload(values, [images.len(), level.channels, level.side, level.side], device)
-            };
-            self.levels.iter().enumerate().map(of_level).collect::<Vec<_>>()
+        let maps = |of: &dyn Fn(&Prepared) -> Arc<Maps>| {
+            stack(&images.iter().map(of).collect::<Vec<_>>(), &self.levels, device)
         };
         let found = |memory: &Option<MemoryView>, selected: fn(&Prepared) -> Option<&Selected>| {
-            memory.as_ref().map(|memory| {
-                maps(&|image, level| {
-                    let number = selected(&images[image]).map_or(0, |selected| selected.image);
-                    memory.maps(level, number).to_vec()
-                })
-            })
+            let number = |image: &Prepared| selected(image).map_or(0, |selected| selected.image);
+            memory.as_ref().map(|memory| maps(&|image| Arc::new(memory.image(number(image)))))
         };
-        let target = |image: &Prepared, level: usize| image.target.as_ref().unwrap_or(&image.maps)[level].clone();
         let changed = images.iter().any(|image| image.target.is_some());
         Ok(Batch {
-            maps: maps(&|image, level| images[image].maps[level].clone()),
-            targets: changed.then(|| maps(&|image, level| target(&images[image], level))),
+            maps: maps(&|image| Arc::clone(&image.maps)),
+            targets: changed.then(|| maps(&|image| Arc::clone(image.target.as_ref().unwrap_or(&image.maps)))),
             normal: found(&self.memories.normal, |image| image.normal.as_ref()),
             abnormal: found(&self.memories.abnormal, |image| image.abnormal.as_ref()),
             triplet: self.triplet(images)?,
@@ -195,10 +188,4 @@ impl Learner for Training<'_> {
     fn state(&mut self) -> (&mut Parameters, Vec<&mut Optimizer>) {
         self.trainer.state()
     }
-}
-
-/// Maps of one image on a device: 1 × channels × rows × columns each.
-pub fn uploaded_maps(maps: &Maps, levels: &[Level], device: &Device) -> Vec<burn::tensor::Tensor<4>> {
-    let levels = maps.iter().zip(levels);
-    levels.map(|(map, level)| upload(map.clone(), [1, level.channels, level.side, level.side], device)).collect()
 }

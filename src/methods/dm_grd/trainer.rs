@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::loss::{contrast, fused_triplet, transport, whole_cosines};
-use super::network::{Network, compared};
+use super::network::Network;
 use super::params::{Params, Transport, Triplet};
 use crate::methods::distillation::flat_distance;
 use crate::train::{BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, download};
@@ -82,7 +82,8 @@ impl Trainer {
     pub fn fused(&mut self, batch: &Batch) -> (Vec<Tensor<4>>, Option<Vec<Tensor<4>>>) {
         let Trainer { network, parameters, .. } = self;
         let mut fuse = |others: Option<&[Tensor<4>]>| {
-            network.fusion.forward(parameters, &compared(&batch.maps, others), BatchNormMode::Train)
+            let compared = network.compared(&batch.maps, others);
+            network.fusion.forward(parameters, &compared, BatchNormMode::Train)
         };
         let normal = fuse(batch.normal.as_deref());
         (normal, batch.abnormal.as_deref().map(|others| fuse(Some(others))))

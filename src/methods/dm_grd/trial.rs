@@ -10,6 +10,7 @@ const STUDY: &str = r#"
 [method]
 name = "dm_grd"
 synthesis.dataset = "textures"
+fusion.scale = 10.0
 memory.size = 4
 train = { epochs = 2, steps = 2, batch = 4, warmup_steps = 2 }
 score.top_k = 10
@@ -42,6 +43,7 @@ const KNOBS: &[Knob] = &[
     Knob::new("memory.normal", &["true", "false"], Patches),
     Knob::new("memory.abnormal", &["true", "false"], Patches),
     Knob::new("fusion.kind", &["\"pointwise\"", "\"msff\""], Patches).promises(&[MoreParameters]),
+    Knob::new("fusion.scale", &["10.0", "20.0"], Patches),
     Knob::new("loss.kd_target", &["\"same\"", "\"clean\""], Patches),
     Knob::new("loss.separation", &["0.2", "2.0"], Patches).within(CONTRAST),
     Knob::new("loss.contrast", &["0.1", "1.0"], Patches).within(CONTRAST),
