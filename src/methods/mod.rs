@@ -16,6 +16,7 @@ mod example; // the README's example of a new method: kept compiling
 mod neighbours;
 mod normal_bank;
 mod patchcore;
+pub mod rd4ad;
 mod scoring;
 pub mod simplenet;
 pub mod trial;
@@ -230,6 +231,7 @@ pub const METHODS: &[Entry] = &[
     Entry::of::<dmad::Params>(),
     Entry::of::<dra::Params>(),
     Entry::of::<patchcore::Params>(),
+    Entry::of::<rd4ad::Params>(),
     Entry::of::<simplenet::Params>(),
     Entry::of::<uniad::Params>(),
 ];

@@ -80,7 +80,7 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
         Knob::new("evaluation.mask_resize", &["\"bilinear05\"", "\"nearest\"", "\"area05\"", "\"int_trunc\""], Metrics)
             .within(&[("evaluation.size", "24")]),
     ),
-    ("patchcore", Knob::new("evaluation.pro", &["\"exact\"", "\"simplenet\"", "\"ader\""], Metrics)),
+    ("patchcore", Knob::new("evaluation.pro", &["\"exact\"", "\"simplenet\"", "\"ader\"", "\"rd4ad\""], Metrics)),
     ("patchcore", Knob::new("evaluation.pro_limit", &["0.3", "0.05", "1.0"], Metrics)),
     ("patchcore", Knob::new("evaluation.ap", &["\"step\"", "\"trapezoid\""], Metrics)),
 ];

@@ -52,6 +52,7 @@ mod predict;
 mod program;
 mod published;
 mod random;
+mod rd4ad;
 mod record;
 mod report;
 mod resume;

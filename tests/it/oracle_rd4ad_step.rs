@@ -5,6 +5,7 @@ use dmad::backbone::plan::Activation;
 use dmad::backbone::resnet::Residual;
 use dmad::maps::{enlarged_sum, gaussian};
 use dmad::methods::distillation::{Bottleneck, Design, Student, cosine_maps, flat_distance, place_distance};
+use dmad::methods::rd4ad::{Params, Trainer};
 use dmad::plan::Level;
 use dmad::train::{BatchNormMode, Parameters, download, upload};
 use serde_json::Value as Json;
@@ -192,4 +193,83 @@ fn networks_have_as_many_parameters_as_the_released_ones() {
     }
     let wide = Case::new("wide_resnet50_2").design;
     assert_eq!((Bottleneck::new(&wide).size(), Student::new(&wide).size()), (58_885_120, 24_917_504));
+}
+
+/// The oracle's name of a parameter as ours; `None` for what nothing passes through.
+fn own_name(key: &str) -> Option<String> {
+    let own = match key.strip_prefix("bn.") {
+        Some(rest) => format!("bottleneck.{rest}"),
+        None => key.replacen("decoder.", "student.", 1),
+    };
+    (!own.starts_with("bottleneck.conv4.") && !own.starts_with("bottleneck.bn4.")).then_some(own)
+}
+
+/// Samples of `told` (`indices`, `values`) that are farther than `tolerance` from what stands there.
+fn far(values: &[f32], told: &Json, tolerance: f64) -> Vec<f64> {
+    let samples = numbers(&told["indices"]).into_iter().zip(numbers(&told["values"]));
+    let distances = samples.map(|(index, value)| (f64::from(values[index as usize]) - value).abs());
+    distances.filter(|distance| *distance > tolerance).collect()
+}
+
+fn check_gradients(train: &Json, trainer: &mut Trainer, teacher: &[Tensor<4>]) {
+    let (loss, _) = trainer.loss(teacher);
+    let gradients = loss.backward();
+    let told = train["grad_l2_step1"].as_object().expect("norms");
+    assert_eq!(told.len(), trainer.parameters.learned_names().count(), "every parameter learns");
+    for (key, expected) in told {
+        let name = own_name(key).expect("a parameter that learns");
+        let gradient = trainer.parameters.get(&name).grad(&gradients).unwrap_or_else(|| panic!("{name}: no gradient"));
+        let values = download(Tensor::<2>::from_inner(gradient));
+        let norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+        let expected = expected.as_f64().expect("a norm");
+        close(&format!("gradient of {name}"), norm, expected, 5e-4 * expected);
+        let root = expected / (values.len() as f64).sqrt();
+        let wrong = far(&values, &train["grad_samples_step1"][key], 2e-3 * root);
+        assert!(wrong.is_empty(), "gradient of {name}: {wrong:?} beside a root mean square of {root}");
+    }
+}
+
+/// After one step: a step of Adam is a sign, which a gradient near zero may have either way.
+fn check_state(train: &Json, trainer: &Trainer) {
+    let (mut samples, mut wrong) = (0, Vec::new());
+    for (key, told) in train["params_after_1_step"].as_object().expect("parameters") {
+        let Some(name) = own_name(key) else { continue };
+        samples += numbers(&told["indices"]).len();
+        wrong.extend(far(&download(trainer.parameters.get(&name)), told, 1e-5).into_iter().map(|d| (name.clone(), d)));
+    }
+    assert!(wrong.len() * 50 <= samples, "{} of {samples}: {wrong:?}", wrong.len());
+    assert!(wrong.iter().all(|(_, distance)| *distance <= 0.0101), "{wrong:?}");
+    for (key, told) in train["bn_buffers_after_1_step"].as_object().expect("buffers") {
+        let Some(name) = own_name(key) else { continue };
+        let wrong = far(&download(trainer.parameters.get(&name)), told, 1e-5);
+        assert!(wrong.is_empty(), "{name}: {wrong:?}");
+    }
+}
+
+#[test]
+fn losses_gradients_and_steps_beside_resnet18_follow_the_reference() {
+    let (case, device) = (Case::new("resnet18"), Device::flex().autodiff());
+    let (train, teacher) = (&case.told["train"], case.teacher(&device));
+    let start = || Trainer::new(&Params::default(), &case.design, case.parameters(&device));
+    check_gradients(train, &mut start(), &teacher);
+    let mut trainer = start();
+    for (step, tolerance) in [1e-6, 1e-4, 1e-4].into_iter().enumerate() {
+        let terms = trainer.step(&teacher);
+        let told = numbers(&train["loss_terms_per_step_f64"][step]);
+        for (found, expected) in terms.iter().zip(&told) {
+            close(&format!("term of step {step}"), *found, *expected, tolerance);
+        }
+        close("loss", terms.iter().sum(), numbers(&train["loss_per_step_f64"])[step], tolerance);
+        if step == 0 {
+            check_state(train, &trainer);
+        }
+    }
+    let plain = Device::flex();
+    let (_, student) = case.forward(&mut trainer.parameters.to_device(&plain), BatchNormMode::Evaluate);
+    check_description(
+        "map after three steps",
+        &case.scored(&student, 4.0),
+        &train["map_gauss4_eval_after_3_steps"],
+        1e-2,
+    );
 }
