@@ -11,7 +11,7 @@
 //! | [`spec`] | experiment files: TOML in, typed and resolved runs out, faults that point at the line |
 //! | [`store`] | artifacts on disk: atomic, checksummed, mapped |
 //! | [`data`] | datasets: catalog, layouts, decoding, masks, splits, seen anomalies |
-//! | [`augment`] | changes of training images: flips, turns, colours, pasted pieces |
+//! | [`augment`] | changes of training images: flips, turns, colours, pasted pieces, synthetic anomalies |
 //! | [`maps`] | from patch scores to maps |
 //! | [`paper`] | what the paper printed, whether it agrees with itself, and what a comparison with it comes to |
 //! | [`device`] | which device computes, opened when something is computed |

@@ -28,6 +28,17 @@ pub fn upsample_corners(scores: &[f32], (rows, cols): (usize, usize), (height, w
     stretch(scores, (rows, cols), &taps(rows, height), &taps(cols, width))
 }
 
+/// The sum of square maps (with their sides), each enlarged to `size`, with aligned corners or between the centres of patches.
+pub fn enlarged_sum(maps: &[(usize, Vec<f32>)], size: (usize, usize), align_corners: bool) -> Vec<f32> {
+    let enlarge = if align_corners { upsample_corners } else { upsample };
+    let mut sums = vec![0.0; size.0 * size.1];
+    for (side, map) in maps {
+        let map = enlarge(map, (*side, *side), size);
+        sums.iter_mut().zip(map).for_each(|(sum, value)| *sum += value);
+    }
+    sums
+}
+
 fn stretch(scores: &[f32], (rows, cols): (usize, usize), down: &[Tap], across: &[Tap]) -> Vec<f32> {
     assert_eq!(scores.len(), rows * cols, "a {rows} × {cols} grid of scores");
     assert!(rows > 0 && cols > 0, "an empty grid has no map");

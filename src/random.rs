@@ -58,6 +58,12 @@ pub enum Purpose {
     TestReferences = 23,
     /// Prior scores of a deviation loss; index = step · heads + head.
     DeviationPrior = 24,
+    /// Which images fill a memory; index = 2 · class + memory.
+    MemoryImages = 25,
+    /// What becomes of the images of a memory of anomalies; index = place in the memory.
+    MemorySynthesis = 26,
+    /// In which other order the images of a batch are compared with themselves; index = step.
+    BatchOrder = 27,
     /// Fixed rotations between the blocks of flows; index = level · blocks + block.
     FlowRotation = 30,
 }

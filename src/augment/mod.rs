@@ -1,4 +1,4 @@
-//! Changes of training images: flips, turns, colours, pieces cut out and pasted.
+//! Changes of training images: flips, turns, colours, pieces cut out and pasted, synthetic anomalies.
 //!
 //! Owns: what each change does to the bytes of an image, and which draws it takes. Does not own: which images are changed, how
 //! often, and from which stream the draws come (the methods): a change is a function of the image and of a
@@ -8,16 +8,22 @@
 //! The arithmetic is Pillow's on bytes, which released codes use; masks are images of one channel.
 
 mod colour;
+mod fourier;
 mod geometry;
 mod paste;
+mod perlin;
+mod synthesis;
 mod tamper;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use colour::{Colour, Jitter};
+pub use fourier::AmplitudeMix;
 pub use geometry::{Affine, flip_columns, flip_rows, quarter_turns, rotate, transpose, warped};
 pub use paste::{Cut, Cutting, paste_masked};
+pub use perlin::{Lattice, turned};
+pub use synthesis::{Anomaly, Blend, Recipe, Synthesis};
 pub use tamper::{ALL_CHANGES, Change, EIGHT_CHANGES, three_changes};
 
 use crate::data::decode::Pixels;

@@ -258,6 +258,6 @@ impl Builder {
             }
         };
         self.nominal_side = self.nominal_side.div_ceil(stride);
-        ConvSpec { weight, norm, inputs, outputs, kernel, stride, groups, padding, activation }
+        ConvSpec { weight, norm, inputs, outputs, kernel, stride, groups, padding, transposed: false, activation }
     }
 }

@@ -8,7 +8,7 @@ mod convolve;
 mod efficientnet;
 pub mod network;
 pub mod plan;
-mod resnet;
+pub mod resnet;
 pub mod weights;
 
 use std::path::Path;
@@ -160,13 +160,22 @@ impl Backbone {
     /// Maps of a batch of square RGB images (`side` × `side` × 3 bytes each): one tensor per tap, images × channels ×
     /// height × width.
     pub fn forward(&self, batch: &[&[u8]], side: usize) -> Result<Vec<Tensor<4>>> {
-        self.architecture.map_sides(&self.taps, side)?;
-        let mut pixels = Vec::with_capacity(batch.len() * 3 * side * side);
+        let mut planes = Vec::with_capacity(batch.len() * 3 * side * side);
         for image in batch {
             assert_eq!(image.len(), side * side * 3, "an image of another size than {side} × {side} RGB");
-            normalise(image, self.architecture, &mut pixels);
+            normalise(image, self.architecture, &mut planes);
         }
-        let data = TensorData::new(pixels, [batch.len(), 3, side, side]);
+        self.maps(planes, side)
+    }
+
+    /// The same of normalised planes, three of `side` × `side` values for each image.
+    ///
+    /// # Errors
+    /// Images that are too small for the network.
+    pub fn maps(&self, planes: Vec<f32>, side: usize) -> Result<Vec<Tensor<4>>> {
+        self.architecture.map_sides(&self.taps, side)?;
+        let images = planes.len() / (3 * side * side);
+        let data = TensorData::new(planes, [images, 3, side, side]);
         Ok(self.network.forward(Tensor::from_data(data, &self.device)))
     }
 }

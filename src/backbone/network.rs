@@ -42,7 +42,8 @@ pub fn forward(plan: &Plan, taps: &[usize], images: Tensor<4>, layers: &mut impl
     maps
 }
 
-fn through(block: &BlockSpec, input: Tensor<4>, layers: &mut impl Layers) -> Tensor<4> {
+/// A map through a block.
+pub fn through(block: &BlockSpec, input: Tensor<4>, layers: &mut impl Layers) -> Tensor<4> {
     let shortcut = match &block.shortcut {
         Shortcut::None => None,
         Shortcut::Identity => Some(input.clone()),
@@ -63,7 +64,8 @@ fn through(block: &BlockSpec, input: Tensor<4>, layers: &mut impl Layers) -> Ten
     activate(x, block.activation)
 }
 
-fn activated(conv: &ConvSpec, x: Tensor<4>, layers: &mut impl Layers) -> Tensor<4> {
+/// A map through a convolution, its normalisation and its activation.
+pub fn activated(conv: &ConvSpec, x: Tensor<4>, layers: &mut impl Layers) -> Tensor<4> {
     activate(layers.convolution(conv, x), conv.activation)
 }
 
@@ -87,22 +89,43 @@ pub struct Window {
     pub groups: usize,
     /// Zeros around the input.
     pub padding: Padding,
+    /// Every place becomes a square as wide as the kernel, side by side; the other fields do not count.
+    pub transposed: bool,
 }
 
 impl Window {
     /// One pixel, every pixel.
-    pub const POINT: Window = Window { stride: 1, groups: 1, padding: Padding::Fixed(0, 0) };
+    pub const POINT: Window = Window { stride: 1, groups: 1, padding: Padding::Fixed(0, 0), transposed: false };
 
     /// That of a convolution of a plan.
     pub fn of(spec: &ConvSpec) -> Window {
-        Window { stride: spec.stride, groups: spec.groups, padding: spec.padding }
+        let &ConvSpec { stride, groups, padding, transposed, .. } = spec;
+        Window { stride, groups, padding, transposed }
     }
 
-    /// The convolution of `x` with `weight`, outputs × inputs / groups × side × side.
+    /// The convolution of `x` with `weight`, outputs × inputs / groups × side × side; transposed: inputs × outputs × side × side.
     pub fn convolve(&self, x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+        if self.transposed {
+            return spread(x, weight, bias);
+        }
         let ([_, _, height, width], kernel) = (x.dims(), weight.dims()[3]);
         let padding = [height, width].map(|side| self.padding.around(side, kernel, self.stride));
         convolve(x, weight, bias, ConvOptions::new_with_padding([self.stride; 2], padding, [1, 1], self.groups))
+    }
+}
+
+/// The transposed convolution whose squares lie side by side: a convolution of single places, whose outputs are then laid out
+/// as squares.
+fn spread(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    let ([images, _, rows, columns], [inputs, outputs, side, _]) = (x.dims(), weight.dims());
+    let values = outputs * side * side;
+    let points = weight.reshape([inputs, values]).transpose().reshape([values, inputs, 1, 1]);
+    let flat = convolve(x, points, None, ConvOptions::new([1, 1], [0, 0], [1, 1], 1));
+    let squares: Tensor<6> = flat.reshape([images, outputs, side, side, rows, columns]);
+    let y = squares.permute([0, 1, 4, 2, 5, 3]).reshape([images, outputs, rows * side, columns * side]);
+    match bias {
+        Some(bias) => y + bias.reshape([1, outputs, 1, 1]),
+        None => y,
     }
 }
 
@@ -171,11 +194,8 @@ struct Fold<'a> {
 
 impl Fold<'_> {
     fn block(&mut self, spec: &BlockSpec) {
-        spec.convs.iter().for_each(|conv| self.conv(conv));
+        spec.convolutions().for_each(|conv| self.conv(conv));
         spec.gate.iter().for_each(|gate| self.gate(gate));
-        if let Shortcut::Projection(conv) = &spec.shortcut {
-            self.conv(conv);
-        }
     }
 
     /// Convolution and batch normalisation as one convolution with bias, multiplied out in f64.
@@ -183,17 +203,18 @@ impl Fold<'_> {
         let norm = |part: &str| self.values(&format!("{}.{part}", spec.norm));
         let (gamma, beta, mean, variance) = (norm("weight"), norm("bias"), norm("running_mean"), norm("running_var"));
         let kernel = self.values(&spec.weight);
-        let per_output = kernel.len() / spec.outputs;
-        let mut weight = Vec::with_capacity(kernel.len());
-        let mut bias = Vec::with_capacity(spec.outputs);
-        for output in 0..spec.outputs {
-            let scale = gamma[output] as f64 / (variance[output] as f64 + self.epsilon).sqrt();
-            let values = &kernel[output * per_output..(output + 1) * per_output];
-            weight.extend(values.iter().map(|&value| (value as f64 * scale) as f32));
-            bias.push((beta[output] as f64 - mean[output] as f64 * scale) as f32);
-        }
-        let shape = [spec.outputs, spec.inputs / spec.groups, spec.kernel, spec.kernel];
-        self.add(&spec.weight, weight, shape, bias, Window::of(spec));
+        let scale = |output: usize| gamma[output] as f64 / (variance[output] as f64 + self.epsilon).sqrt();
+        let scales: Vec<f64> = (0..spec.outputs).map(scale).collect();
+        // Values in a row that belong to one output.
+        let run = if spec.transposed { spec.kernel * spec.kernel } else { kernel.len() / spec.outputs };
+        let scaled = |(run, values): (usize, &[f32])| {
+            let scale = scales[run % spec.outputs];
+            values.iter().map(|&value| (value as f64 * scale) as f32).collect::<Vec<f32>>()
+        };
+        let weight = kernel.chunks(run).enumerate().flat_map(scaled).collect();
+        let shift = |(output, scale): (usize, &f64)| (beta[output] as f64 - mean[output] as f64 * scale) as f32;
+        let bias = scales.iter().enumerate().map(shift).collect();
+        self.add(&spec.weight, weight, spec.shape(), bias, Window::of(spec));
     }
 
     fn gate(&mut self, spec: &GateSpec) {
@@ -207,9 +228,10 @@ impl Fold<'_> {
     }
 
     fn add(&mut self, key: &str, weight: Vec<f32>, shape: [usize; 4], bias: Vec<f32>, window: Window) {
+        let outputs = bias.len();
         let conv = Conv {
             weight: Tensor::from_data(TensorData::new(weight, shape), self.device),
-            bias: Tensor::from_data(TensorData::new(bias, [shape[0]]), self.device),
+            bias: Tensor::from_data(TensorData::new(bias, [outputs]), self.device),
             window,
         };
         self.made.insert(key.into(), conv);

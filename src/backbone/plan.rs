@@ -67,6 +67,9 @@ pub struct ConvSpec {
     pub groups: usize,
     /// Zeros around the input.
     pub padding: Padding,
+    /// Every place becomes a square of `kernel` × `kernel` places, side by side: a transposed convolution without padding whose
+    /// stride is its kernel.
+    pub transposed: bool,
     /// What follows.
     pub activation: Activation,
 }
@@ -74,13 +77,33 @@ pub struct ConvSpec {
 impl ConvSpec {
     /// Side of the output map for an input of `side`; 0 when the input is too small.
     pub fn output_side(&self, side: usize) -> usize {
+        if self.transposed {
+            return side * self.stride;
+        }
         let (before, after) = self.padding.around(side.max(1), self.kernel, self.stride);
         (side + before + after).checked_sub(self.kernel).map_or(0, |room| room / self.stride + 1)
     }
 
+    /// Sizes of the kernel: outputs first, or inputs where it is transposed.
+    pub fn shape(&self) -> [usize; 4] {
+        let (first, second) =
+            if self.transposed { (self.inputs, self.outputs) } else { (self.outputs, self.inputs / self.groups) };
+        [first, second, self.kernel, self.kernel]
+    }
+
+    /// Floating-point operations for an input of `side`.
+    pub fn operations(&self, side: usize) -> f64 {
+        let places = if self.transposed { side } else { self.output_side(side) };
+        2.0 * self.shape().iter().product::<usize>() as f64 * (places as f64).powi(2)
+    }
+
+    /// Values of the output map for an input of `side`.
+    pub fn map_values(&self, side: usize) -> usize {
+        self.outputs * self.output_side(side).pow(2)
+    }
+
     fn tensors(&self, out: &mut Vec<TensorSpec>) {
-        let kernel = vec![self.outputs, self.inputs / self.groups, self.kernel, self.kernel];
-        out.push(TensorSpec { name: self.weight.clone(), shape: kernel });
+        out.push(TensorSpec { name: self.weight.clone(), shape: self.shape().to_vec() });
         for part in ["weight", "bias", "running_mean", "running_var"] {
             out.push(TensorSpec { name: format!("{}.{part}", self.norm), shape: vec![self.outputs] });
         }
@@ -135,6 +158,30 @@ pub struct BlockSpec {
     pub activation: Activation,
 }
 
+impl BlockSpec {
+    /// Its convolutions, that of the shortcut last.
+    pub fn convolutions(&self) -> impl Iterator<Item = &ConvSpec> {
+        let shortcut = if let Shortcut::Projection(conv) = &self.shortcut { Some(conv) } else { None };
+        self.convs.iter().chain(shortcut)
+    }
+}
+
+/// The convolutions of blocks in a row, each with the side of the map that it gets, where the first block gets one of `side`.
+pub fn walk(blocks: &[BlockSpec], mut side: usize) -> Vec<(&ConvSpec, usize)> {
+    let mut all = Vec::new();
+    for block in blocks {
+        let start = side;
+        for conv in &block.convs {
+            all.push((conv, side));
+            side = conv.output_side(side);
+        }
+        if let Shortcut::Projection(conv) = &block.shortcut {
+            all.push((conv, start));
+        }
+    }
+    all
+}
+
 /// A point where a map leaves the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tap {
@@ -176,27 +223,13 @@ impl Plan {
 
     /// Floating-point operations of the convolutions up to block `block` for one square image of `side` pixels.
     pub fn operations(&self, block: usize, side: usize) -> f64 {
-        let of = |conv: &ConvSpec, side: usize| {
-            let kernel = conv.outputs * (conv.inputs / conv.groups) * conv.kernel * conv.kernel;
-            2.0 * kernel as f64 * (conv.output_side(side) as f64).powi(2)
-        };
-        let mut total = of(&self.stem, side);
-        let mut side = self.start_side(side);
-        for block in &self.blocks[..=block] {
-            if let Shortcut::Projection(conv) = &block.shortcut {
-                total += of(conv, side);
-            }
-            for conv in &block.convs {
-                total += of(conv, side);
-                side = conv.output_side(side);
-            }
-        }
-        total
+        let convs = walk(&self.blocks[..=block], self.start_side(side)).into_iter();
+        self.stem.operations(side) + convs.map(|(conv, side)| conv.operations(side)).sum::<f64>()
     }
 
     /// Bytes that the forward pass of one such image holds at once, roughly: three maps of the largest size.
     pub fn memory_bytes(&self, block: usize, side: usize) -> usize {
-        let mut largest = self.stem.outputs * self.stem.output_side(side).pow(2);
+        let mut largest = self.stem.map_values(side);
         let mut side = self.start_side(side);
         for conv in self.blocks[..=block].iter().flat_map(|block| &block.convs) {
             side = conv.output_side(side);
@@ -208,18 +241,8 @@ impl Plan {
     /// Values of all maps that the convolutions up to block `block` give for one such image: what training keeps of them, once
     /// for the convolution, once for the normalisation and once for the activation.
     pub fn map_values(&self, block: usize, side: usize) -> usize {
-        let mut total = self.stem.outputs * self.stem.output_side(side).pow(2);
-        let mut side = self.start_side(side);
-        for block in &self.blocks[..=block] {
-            if let Shortcut::Projection(conv) = &block.shortcut {
-                total += conv.outputs * conv.output_side(side).pow(2);
-            }
-            for conv in &block.convs {
-                side = conv.output_side(side);
-                total += conv.outputs * side * side;
-            }
-        }
-        total
+        let convs = walk(&self.blocks[..=block], self.start_side(side)).into_iter();
+        self.stem.map_values(side) + convs.map(|(conv, side)| conv.map_values(side)).sum::<usize>()
     }
 
     /// Side of the map that the first block gets.

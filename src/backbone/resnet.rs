@@ -49,29 +49,83 @@ const fn taps(channels: [usize; 4], depths: [usize; 4]) -> [Tap; 4] {
     ]
 }
 
+/// What a block does to the sides of its map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// Nothing.
+    Keep,
+    /// Halves them, by a stride.
+    Halve,
+    /// Doubles them, by a transposed convolution of 2 × 2 in place of the 3 × 3 one.
+    Double,
+}
+
+/// The two kinds of residual blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residual {
+    /// Two convolutions of 3 × 3.
+    Basic,
+    /// One of 1 × 1, one of 3 × 3, one of 1 × 1; the inner values are half as many as the outer ones.
+    WideBottleneck,
+}
+
+impl Residual {
+    /// A block between maps of so many channels, its tensors called `prefix` and what torchvision calls them; those of a
+    /// shortcut that doubles sides `upsample`.
+    pub fn block(self, prefix: &str, [inputs, outputs]: [usize; 2], resize: Resize) -> BlockSpec {
+        let convs = match self {
+            Residual::Basic => vec![
+                square(prefix, 1, [inputs, outputs], resize, Activation::Relu),
+                conv(prefix, 2, [outputs, outputs], 3, 1, Activation::None),
+            ],
+            Residual::WideBottleneck => vec![
+                conv(prefix, 1, [inputs, outputs / 2], 1, 1, Activation::Relu),
+                square(prefix, 2, [outputs / 2, outputs / 2], resize, Activation::Relu),
+                conv(prefix, 3, [outputs / 2, outputs], 1, 1, Activation::None),
+            ],
+        };
+        let shortcut = match resize {
+            Resize::Keep if inputs == outputs => Shortcut::Identity,
+            _ => Shortcut::Projection(projection(prefix, [inputs, outputs], resize)),
+        };
+        BlockSpec { convs, gate: None, shortcut, activation: Activation::Relu }
+    }
+}
+
+/// The 3 × 3 convolution that changes sides, or what stands in its place.
+fn square(prefix: &str, number: usize, channels: [usize; 2], resize: Resize, activation: Activation) -> ConvSpec {
+    match resize {
+        Resize::Keep => conv(prefix, number, channels, 3, 1, activation),
+        Resize::Halve => conv(prefix, number, channels, 3, 2, activation),
+        Resize::Double => doubling(conv(prefix, number, channels, 2, 2, activation)),
+    }
+}
+
+fn doubling(conv: ConvSpec) -> ConvSpec {
+    ConvSpec { padding: Padding::Fixed(0, 0), transposed: true, ..conv }
+}
+
+/// The convolution of a shortcut.
+fn projection(prefix: &str, channels: [usize; 2], resize: Resize) -> ConvSpec {
+    let name = if resize == Resize::Double { "upsample" } else { "downsample" };
+    let own = match resize {
+        Resize::Keep => conv(prefix, 0, channels, 1, 1, Activation::None),
+        Resize::Halve => conv(prefix, 0, channels, 1, 2, Activation::None),
+        Resize::Double => doubling(conv(prefix, 0, channels, 2, 2, Activation::None)),
+    };
+    ConvSpec { weight: format!("{prefix}{name}.0.weight"), norm: format!("{prefix}{name}.1"), ..own }
+}
+
 fn resnet18() -> Plan {
-    plan([2, 2, 2, 2], |prefix, inputs, planes, stride| {
-        let convs = vec![
-            conv(prefix, 1, [inputs, planes], 3, stride, Activation::Relu),
-            conv(prefix, 2, [planes, planes], 3, 1, Activation::None),
-        ];
-        (convs, planes)
-    })
+    plan([2, 2, 2, 2], Residual::Basic, 64)
 }
 
 fn wide_resnet50_2() -> Plan {
-    plan([3, 4, 6, 3], |prefix, inputs, planes, stride| {
-        let (width, outputs) = (2 * planes, 4 * planes);
-        let convs = vec![
-            conv(prefix, 1, [inputs, width], 1, 1, Activation::Relu),
-            conv(prefix, 2, [width, width], 3, stride, Activation::Relu),
-            conv(prefix, 3, [width, outputs], 1, 1, Activation::None),
-        ];
-        (convs, outputs)
-    })
+    plan([3, 4, 6, 3], Residual::WideBottleneck, 256)
 }
 
-fn plan(depths: [usize; 4], convs: impl Fn(&str, usize, usize, usize) -> (Vec<ConvSpec>, usize)) -> Plan {
+/// A network whose first layer has maps of `channels`, and every further one twice as many.
+fn plan(depths: [usize; 4], kind: Residual, channels: usize) -> Plan {
     let stem =
         ConvSpec { weight: "conv1.weight".into(), norm: "bn1".into(), ..conv("", 1, [3, 64], 7, 2, Activation::Relu) };
     let mut blocks = Vec::new();
@@ -79,25 +133,16 @@ fn plan(depths: [usize; 4], convs: impl Fn(&str, usize, usize, usize) -> (Vec<Co
     for (layer, &depth) in depths.iter().enumerate() {
         for index in 0..depth {
             let prefix = format!("layer{}.{index}.", layer + 1);
-            let stride = if index == 0 && layer > 0 { 2 } else { 1 };
-            let (convs, outputs) = convs(&prefix, inputs, 64 << layer, stride);
-            let shortcut = if stride == 1 && inputs == outputs {
-                Shortcut::Identity
-            } else {
-                Shortcut::Projection(ConvSpec {
-                    weight: format!("{prefix}downsample.0.weight"),
-                    norm: format!("{prefix}downsample.1"),
-                    ..conv(&prefix, 0, [inputs, outputs], 1, stride, Activation::None)
-                })
-            };
-            blocks.push(BlockSpec { convs, gate: None, shortcut, activation: Activation::Relu });
-            inputs = outputs;
+            let resize = if index == 0 && layer > 0 { Resize::Halve } else { Resize::Keep };
+            blocks.push(kind.block(&prefix, [inputs, channels << layer], resize));
+            inputs = channels << layer;
         }
     }
     Plan { stem, pool: true, blocks, norm_epsilon: 1e-5 }
 }
 
-fn conv(
+/// A convolution `convN` with the normalisation `bnN`, zeros around it where its kernel is odd and wider than a place.
+pub fn conv(
     prefix: &str,
     number: usize,
     [inputs, outputs]: [usize; 2],
@@ -114,6 +159,7 @@ fn conv(
         stride,
         groups: 1,
         padding: Padding::Fixed(kernel / 2, kernel / 2),
+        transposed: false,
         activation,
     }
 }

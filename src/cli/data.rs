@@ -42,6 +42,10 @@ pub enum DataCommand {
         #[arg(long, default_value = "synthetic")]
         dataset: String,
     },
+    /// Draw a sheet of synthetic anomalies: image, texture, mask, mixed image, what a method learns from.
+    #[command(after_help = "Examples:\n  dmad data anomalies sheet.png\n  \
+                            dmad data anomalies sheet.png --dataset mini --class screw --textures dtd_mini")]
+    Anomalies(super::anomalies::Anomalies),
 }
 
 /// Runs the command; true = all is well.
@@ -62,6 +66,7 @@ pub fn run(command: &DataCommand, catalog: &Catalog, data_root: &Path, json: boo
             }
             Ok(true)
         }
+        DataCommand::Anomalies(wanted) => super::anomalies::run(wanted, catalog, data_root, json).map(|()| true),
     }
 }
 

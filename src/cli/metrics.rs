@@ -41,7 +41,7 @@ pub struct Args {
     #[arg(long, default_value = "step", value_parser = PossibleValuesParser::new(["step", "trapezoid"]).map(|name| named::<Ap>(&name)))]
     pub ap: Ap,
     /// Per-region overlap: AUPRO, or the form of another code base.
-    #[arg(long, default_value = "exact", value_parser = PossibleValuesParser::new(["exact", "simplenet", "ader"]).map(|name| named::<Pro>(&name)))]
+    #[arg(long, default_value = "exact", value_parser = PossibleValuesParser::new(["exact", "simplenet", "ader", "rd4ad"]).map(|name| named::<Pro>(&name)))]
     pub pro: Pro,
     /// False positive rate up to which it is integrated.
     #[arg(long, default_value_t = 0.3, value_name = "RATE", value_parser = rate)]

@@ -4,6 +4,7 @@
 //!
 //! Exit codes: 0 done; 1 some runs failed, a report could not be made or a check found something; 2 nothing could start.
 
+pub mod anomalies;
 pub mod audit;
 mod bases;
 mod choice;

@@ -6,6 +6,8 @@
 #[macro_use]
 mod tables;
 pub mod bgad;
+pub mod distillation;
+pub mod dm_grd;
 pub mod dmad;
 pub mod dra;
 #[cfg(test)]
@@ -14,6 +16,7 @@ mod example; // the README's example of a new method: kept compiling
 mod neighbours;
 mod normal_bank;
 mod patchcore;
+pub mod rd4ad;
 mod scoring;
 pub mod simplenet;
 pub mod trial;
@@ -224,9 +227,11 @@ pub const NOT_AS_PUBLISHED: &str = "not as published: ";
 /// All methods.
 pub const METHODS: &[Entry] = &[
     Entry::of::<bgad::Params>(),
+    Entry::of::<dm_grd::Params>(),
     Entry::of::<dmad::Params>(),
     Entry::of::<dra::Params>(),
     Entry::of::<patchcore::Params>(),
+    Entry::of::<rd4ad::Params>(),
     Entry::of::<simplenet::Params>(),
     Entry::of::<uniad::Params>(),
 ];

@@ -44,6 +44,8 @@ pub enum Differs {
     Metrics,
     /// What is recorded of the epochs.
     Curve,
+    /// What is recorded of the losses: which there are, and their values.
+    Losses,
 }
 
 /// What a key says of its direction; held from each of a knob's values to the next.

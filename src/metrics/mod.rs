@@ -42,6 +42,9 @@ pub enum Pro {
     Simplenet,
     /// ADer's: 100 equal-width thresholds, FPR below the limit rescaled to [0, 1].
     Ader,
+    /// RD4AD's: the mean over anomalous images of a PRO of each, 200 equal-width thresholds, FPR below the limit rescaled by its
+    /// maximum.
+    Rd4ad,
 }
 
 /// Area under the precision-recall curve.

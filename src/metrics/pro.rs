@@ -64,6 +64,9 @@ pub(super) fn sentence(definitions: &Definitions) -> Option<String> {
         Pro::Ader => {
             format!("ADer's PRO: 100 equal-width thresholds, false positive rates below {limit} stretched to [0, 1].")
         }
+        Pro::Rd4ad => format!(
+            "RD4AD's PRO: the mean over anomalous images of a PRO of each, 200 equal-width thresholds, rates below {limit} divided by their maximum."
+        ),
     };
     Some(form + " Not comparable with AUPRO@0.3.")
 }

@@ -1,7 +1,7 @@
-//! The two forms of PRO that published tables of SimpleNet and ADer hold. Kept to check such tables, not to compare
-//! methods: both take few equal-width thresholds and stretch the false positive rate instead of stopping at a limit.
+//! The forms of PRO that published tables of SimpleNet, ADer and RD4AD hold. Kept to check such tables, not to compare
+//! methods: all take few equal-width thresholds and stretch the false positive rate instead of stopping at a limit.
 //!
-//! Owns: both forms (docs/metrics.md, What other code computes). Does not own: regions, and AUPRO proper.
+//! Owns: these forms (docs/metrics.md, What other code computes). Does not own: regions, and AUPRO proper.
 
 use rayon::prelude::*;
 
@@ -18,15 +18,10 @@ const NO_CURVE: &str = "fewer than two false positive rates below the limit amon
 pub(super) fn pro<P: PixelSource>(source: &P, facts: &[ImageFacts], definitions: &Definitions) -> Result<Value> {
     let (steps, radius) = match definitions.pro {
         Pro::Simplenet => (200, 2),
+        Pro::Rd4ad => return mean_of_images(source, facts, definitions),
         Pro::Ader | Pro::Exact => (100, 0),
     };
-    let lowest = facts.iter().map(|image| image.lowest).fold(f64::INFINITY, f64::min);
-    let highest = facts.iter().map(|image| image.highest).fold(f64::NEG_INFINITY, f64::max);
-    let width = (highest - lowest) / f64::from(steps);
-    if width <= 0.0 {
-        return Ok(Err(CONSTANT));
-    }
-    let thresholds: Vec<f64> = (0..steps).map(|step| lowest + f64::from(step) * width).collect();
+    let Some(thresholds) = thresholds(facts, steps) else { return Ok(Err(CONSTANT)) };
     let parts: Vec<Result<Tally>> =
         (0..source.len()).into_par_iter().map(|image| tally(source, image, &thresholds, radius)).collect();
     let mut total = Tally::new(thresholds.len());
@@ -34,6 +29,29 @@ pub(super) fn pro<P: PixelSource>(source: &P, facts: &[ImageFacts], definitions:
         total.add(&part?);
     }
     Ok(total.area(definitions))
+}
+
+/// So many thresholds from the lowest score of some images up, equally far apart; none where all scores are equal.
+fn thresholds(facts: &[ImageFacts], steps: u32) -> Option<Vec<f64>> {
+    let lowest = facts.iter().map(|image| image.lowest).fold(f64::INFINITY, f64::min);
+    let highest = facts.iter().map(|image| image.highest).fold(f64::NEG_INFINITY, f64::max);
+    let width = (highest - lowest) / f64::from(steps);
+    (width > 0.0).then(|| (0..steps).map(|step| lowest + f64::from(step) * width).collect())
+}
+
+/// RD4AD's form: each anomalous image has thresholds and a curve of its own. One without a curve leaves the mean without a
+/// value.
+fn mean_of_images<P: PixelSource>(source: &P, facts: &[ImageFacts], definitions: &Definitions) -> Result<Value> {
+    let of_image = |image: usize| -> Result<Option<Value>> {
+        let Some(thresholds) = thresholds(&facts[image..=image], 200) else {
+            return Ok((facts[image].defect_pixels > 0).then_some(Err(CONSTANT)));
+        };
+        let tally = tally(source, image, &thresholds, 0)?;
+        Ok((tally.regions > 0).then(|| tally.area(definitions)))
+    };
+    let found: Vec<Option<Value>> = (0..source.len()).into_par_iter().map(of_image).collect::<Result<_>>()?;
+    let values: std::result::Result<Vec<f64>, _> = found.into_iter().flatten().collect();
+    Ok(values.map(|values| super::mean(&values)))
 }
 
 /// What lies above each threshold.
@@ -73,7 +91,7 @@ impl Tally {
             _ => return Err(NO_CURVE),
         };
         let stretch = match definitions.pro {
-            Pro::Simplenet => most,
+            Pro::Simplenet | Pro::Rd4ad => most,
             Pro::Ader | Pro::Exact => most - least,
         };
         let doubled: f64 = points.windows(2).map(|pair| (pair[0].0 - pair[1].0) * (pair[0].1 + pair[1].1)).sum();

@@ -17,4 +17,4 @@ pub use contents::{
 };
 pub use graph::{Graph, Stage, StageKind};
 pub use inputs::{ClassInputs, Environment, Inputs, OutlierCategory, SeenInput, Shape, Tested};
-pub use pictures::{NetworkInput, Pictures};
+pub use pictures::{Level, NetworkInput, Pictures};

@@ -103,6 +103,15 @@ impl<'a> NetworkInput<'a> {
         &self.found
     }
 
+    /// Its maps of square images of `side` pixels, shallow first.
+    ///
+    /// # Errors
+    /// Images that are too small for it.
+    pub fn levels(&self, side: usize) -> Result<Vec<Level>> {
+        let sides = self.architecture.map_sides(&self.found, side)?.into_iter();
+        Ok(sides.zip(&self.found).map(|(side, tap)| Level { side, channels: tap.channels }).collect())
+    }
+
     /// The weights that it starts from, by the names of its plan.
     ///
     /// # Errors
@@ -117,5 +126,21 @@ impl<'a> NetworkInput<'a> {
     /// Whatever can be wrong with a weights file.
     pub fn frozen(&self, device: &Device) -> Result<Backbone> {
         Ok(Backbone::new(self.architecture, self.found.clone(), &self.environment.weights()?, device))
+    }
+}
+
+/// The maps of one tap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Their side: they are square.
+    pub side: usize,
+    /// Channels.
+    pub channels: usize,
+}
+
+impl Level {
+    /// Values of a map.
+    pub fn values(&self) -> usize {
+        self.channels * self.side.pow(2)
     }
 }

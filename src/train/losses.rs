@@ -1,6 +1,8 @@
 //! Losses of steps and epochs. They stay on the device until an epoch is over: a step that read its loss would make the host
 //! wait for everything before it.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Tensor;
 
 use crate::device::download;
@@ -20,12 +22,14 @@ impl Terms {
         Terms { names, values: Tensor::cat(terms.into_iter().map(|(_, value)| value.inner()).collect(), 0) }
     }
 
-    /// A term's value; asking for one that was never found is a bug. The host waits for it.
+    /// All terms by name. The host waits for them.
+    pub fn read(&self) -> BTreeMap<&'static str, f64> {
+        self.names.iter().copied().zip(download(self.values.clone()).into_iter().map(f64::from)).collect()
+    }
+
+    /// A term's value; asking for one that was never found is a bug.
     pub fn value(&self, name: &str) -> f64 {
-        match self.names.iter().position(|known| *known == name) {
-            Some(row) => f64::from(download(self.values.clone())[row]),
-            None => panic!("no term `{name}` among {:?}", self.names),
-        }
+        *self.read().get(name).unwrap_or_else(|| panic!("no term `{name}` among {:?}", self.names))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What trained methods share: named parameters, layers, AdamW and Adam as plain functions over burn tensors, and the
-//! loops of training and scoring. Methods that train on images find here backbones that learn, and batches made ahead of the
-//! device.
+//! loops of training and scoring. Methods that train on images find here backbones that learn, blocks to put behind them, and
+//! batches made ahead of the device.
 //!
 //! Owns: parameter storage, initialisation from host streams, optimiser arithmetic, the loop over epochs with its
 //! checkpoints, and that over the images of a kept epoch. Does not own: any method's network, loss or schedule.
@@ -8,6 +8,7 @@
 //! burn's own modules are not used here for two reasons that the reference numbers make visible: its BatchNorm keeps the
 //! biased variance where PyTorch keeps the unbiased one, and checkpoints have to hold optimiser state in plain tensors.
 
+mod blocks;
 mod fit;
 mod gradients;
 mod judge;
@@ -22,6 +23,7 @@ mod score;
 mod trunk;
 
 pub use crate::device::{download, upload};
+pub use blocks::{add_convolution, convolve, pass_block};
 pub use fit::{Keep, Learner, class_images, epoch_prefix, fit, kept_epochs, patches_per_step};
 pub use gradients::{add_gradients, clip_gradients};
 pub use judge::{Judge, JudgeImages, Judged, Kept, Sentence};
@@ -29,7 +31,7 @@ pub use layers::{BATCH_NORM_EPSILON, BatchNormMode, Mlp, batch_norm, layer_norm,
 pub use loader::{BATCHES_AT_ONCE, Shelf, ahead, rounds};
 pub use losses::{EpochLosses, Terms};
 pub use maps::{batch_norm_maps, convolution};
-pub use optimizer::{Group, Optimizer, OptimizerKind};
+pub use optimizer::{BETAS, Group, Optimizer, OptimizerKind};
 pub use parameters::{Parameters, upload_images};
 pub use ranks::{ranks, smallest, top_mean};
 pub use score::{Forward, ImageScore, Pass, SCORE_CHUNK_IMAGES, ScoreImages};

@@ -12,8 +12,8 @@ use crate::device::{download, upload};
 use crate::error::Result;
 use crate::store::{Artifact, TensorDecl, Writer};
 
-const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.999;
+/// How much of the moments stays from step to step: the libraries' default.
+pub const BETAS: (f64, f64) = (0.9, 0.999);
 const EPSILON: f64 = 1e-8;
 const FIRST: &str = "first";
 const SECOND: &str = "second";
@@ -39,6 +39,8 @@ pub struct Group {
     pub learning_rate: f64,
     /// Weight decay.
     pub weight_decay: f64,
+    /// How much of the first and of the second moment stays from step to step.
+    pub betas: (f64, f64),
 }
 
 /// Moments of every parameter that has had a gradient.
@@ -138,9 +140,10 @@ fn update(
         OptimizerKind::Adam => (value.clone(), gradient + value * group.weight_decay),
     };
     let (first, second) = moments.or_insert_with(|| (gradient.zeros_like(), gradient.zeros_like()));
-    *first = first.clone() * BETA1 + gradient.clone() * (1.0 - BETA1);
-    *second = second.clone() * BETA2 + gradient.clone() * gradient * (1.0 - BETA2);
-    let first_corrected = first.clone() / (1.0 - BETA1.powi(step));
-    let root = (second.clone() / (1.0 - BETA2.powi(step))).sqrt() + EPSILON;
+    let (beta1, beta2) = group.betas;
+    *first = first.clone() * beta1 + gradient.clone() * (1.0 - beta1);
+    *second = second.clone() * beta2 + gradient.clone() * gradient * (1.0 - beta2);
+    let first_corrected = first.clone() / (1.0 - beta1.powi(step));
+    let root = (second.clone() / (1.0 - beta2.powi(step))).sqrt() + EPSILON;
     value - first_corrected / root * group.learning_rate
 }

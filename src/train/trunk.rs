@@ -96,28 +96,30 @@ impl Trunk {
     /// statistics whatever the mode.
     pub fn forward(&self, parameters: &mut Parameters, images: Tensor<4>, mode: BatchNormMode) -> Vec<Tensor<4>> {
         let taps: Vec<usize> = self.taps.iter().map(|tap| tap.block).collect();
-        let mut layers = Learned { parameters, mode, epsilon: self.plan.norm_epsilon };
+        let mut layers = Learned { parameters, prefix: PREFIX, mode, epsilon: self.plan.norm_epsilon };
         forward(&self.plan, &taps, images, &mut layers)
     }
 }
 
 /// Convolutions and batch normalisations on parameters.
-struct Learned<'a> {
-    parameters: &'a mut Parameters,
-    mode: BatchNormMode,
-    epsilon: f64,
+pub(super) struct Learned<'a> {
+    pub parameters: &'a mut Parameters,
+    /// In front of what the network calls its tensors.
+    pub prefix: &'a str,
+    pub mode: BatchNormMode,
+    pub epsilon: f64,
 }
 
 impl Layers for Learned<'_> {
     fn convolution(&mut self, spec: &ConvSpec, x: Tensor<4>) -> Tensor<4> {
-        let (weight, norm) = (format!("{PREFIX}{}", spec.weight), format!("{PREFIX}{}", spec.norm));
+        let [weight, norm] = [&spec.weight, &spec.norm].map(|name| format!("{}{name}", self.prefix));
         let mode = if self.parameters.learns(&weight) { self.mode } else { BatchNormMode::Evaluate };
         let x = convolution(self.parameters, &weight, None, (spec.kernel, Window::of(spec)), x);
         batch_norm_maps(self.parameters, &norm, x, mode, self.epsilon)
     }
 
     fn pointwise(&mut self, prefix: &str, x: Tensor<4>) -> Tensor<4> {
-        let [weight, bias] = ["weight", "bias"].map(|part| format!("{PREFIX}{prefix}.{part}"));
+        let [weight, bias] = ["weight", "bias"].map(|part| format!("{}{prefix}.{part}", self.prefix));
         convolution(self.parameters, &weight, Some(&bias), (1, Window::POINT), x)
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 
 use crate::lab::{Lab, study, with};
 
-use Differs::{Curve, Images, Metrics, Patches};
+use Differs::{Curve, Images, Losses, Metrics, Patches};
 use Promise::LargerBanks;
 
 /// How far scores must move as a share of their standard deviation, and metrics in all. A setting that changes by the last
@@ -80,7 +80,7 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
         Knob::new("evaluation.mask_resize", &["\"bilinear05\"", "\"nearest\"", "\"area05\"", "\"int_trunc\""], Metrics)
             .within(&[("evaluation.size", "24")]),
     ),
-    ("patchcore", Knob::new("evaluation.pro", &["\"exact\"", "\"simplenet\"", "\"ader\""], Metrics)),
+    ("patchcore", Knob::new("evaluation.pro", &["\"exact\"", "\"simplenet\"", "\"ader\"", "\"rd4ad\""], Metrics)),
     ("patchcore", Knob::new("evaluation.pro_limit", &["0.3", "0.05", "1.0"], Metrics)),
     ("patchcore", Knob::new("evaluation.ap", &["\"step\"", "\"trapezoid\""], Metrics)),
 ];
@@ -125,6 +125,8 @@ struct Numbers {
     metric_names: Vec<String>,
     metrics: Vec<f64>,
     curve: Vec<f64>,
+    /// Losses of every epoch, with their names.
+    losses: Vec<(String, f64)>,
     bank_bytes: u64,
     parameters: u64,
     /// Mean difference of neighbouring pixels of the maps.
@@ -142,6 +144,7 @@ impl Numbers {
         let mut numbers = Numbers {
             images: images.iter().map(|image| image.score).collect(),
             curve: run.curve(),
+            losses: losses(run),
             bank_bytes: cost.bank_bytes,
             parameters: cost.parameters,
             ..Numbers::default()
@@ -174,6 +177,11 @@ impl Numbers {
             Patches => distance(&self.patches, &other.patches),
             Images => distance(&self.images, &other.images),
             Curve => distance(&self.curve, &other.curve),
+            Losses => {
+                let names = |numbers: &Numbers| numbers.losses.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+                let values = |numbers: &Numbers| numbers.losses.iter().map(|(_, value)| *value).collect::<Vec<_>>();
+                if names(self) == names(other) { distance(&values(self), &values(other)) } else { f64::INFINITY }
+            }
             Metrics if self.metric_names != other.metric_names => f64::INFINITY,
             Metrics => {
                 // Undefined in both is no difference; in one of them it is.
@@ -201,6 +209,13 @@ impl Numbers {
             Promise::MoreParameters => next.parameters > self.parameters,
         }
     }
+}
+
+/// Losses of every epoch of a run's trainings, with their names.
+fn losses(run: &RecordedRun) -> Vec<(String, f64)> {
+    let epochs = run.stages.iter().flat_map(|stage| stage.note["epochs"].as_array().into_iter().flatten());
+    let terms = epochs.flat_map(|epoch| epoch.as_object().into_iter().flatten());
+    terms.map(|(name, value)| (name.clone(), value.as_f64().unwrap_or(f64::NAN))).collect()
 }
 
 fn variance(values: &[f64]) -> f64 {

@@ -72,12 +72,13 @@ pub fn train_default(method: &str, key: &str) -> Option<serde_json::Value> {
     (entry.kind.defaults)().get("train")?.get(key).cloned()
 }
 
-/// A row of an experiment with another method: `method` is a `[method]` table, with `[protocol]` where it has its own.
+/// A row of an experiment with another method: `method` is a `[method]` table, with other tables that the method has of its own.
 pub fn variant(name: &str, method: &str) -> String {
-    format!(
-        "\n[[variant]]\nname = \"{name}\"\n{}",
-        method.replace("[method", "[variant.method").replace("[protocol", "[variant.protocol")
-    )
+    let line = |line: &str| match line.strip_prefix('[') {
+        Some(table) => format!("[variant.{table}\n"),
+        None => format!("{line}\n"),
+    };
+    format!("\n[[variant]]\nname = \"{name}\"\n{}", method.lines().map(line).collect::<String>())
 }
 
 /// Sets dotted keys of a TOML document to TOML values.

@@ -3,6 +3,7 @@
 //! Owns: what a layout must offer, the registry, and the sorted, checked folder listing that layouts share. Does not own:
 //! the keys that every dataset has (`catalog`), the checks common to all layouts (`index`).
 
+pub mod btad;
 pub mod folder;
 pub mod generated;
 pub mod mvtec;
@@ -36,6 +37,7 @@ pub struct Row {
 pub const LAYOUTS: &[Row] = &[
     Row::of::<mvtec::Mvtec>("mvtec", "CLASS/train/good, CLASS/test/DEFECT, CLASS/ground_truth/DEFECT/NNN_mask.png"),
     Row::of::<visa::Visa>("visa", "CLASS/Data/Images, CLASS/Data/Masks, split_csv/SPLIT.csv"),
+    Row::of::<btad::Btad>("btad", "CLASS/train/ok, CLASS/test/{ok,ko}, CLASS/ground_truth/ko"),
     Row::of::<folder::Folder>("folder", "CATEGORY/*.jpg"),
     Row::of::<generated::Synthetic>("synthetic", "none, its images are drawn by this program"),
 ];

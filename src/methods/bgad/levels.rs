@@ -13,25 +13,6 @@ use crate::train::{Parameters, download};
 /// Feature vectors of an image: for each layer, places (row by row) × channels.
 pub type Levels = Vec<Vec<f32>>;
 
-/// A layer that vectors are taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Level {
-    /// Side of its square maps.
-    pub side: usize,
-    /// Channels.
-    pub channels: usize,
-}
-
-/// The layers of a network for square images of `side` pixels, fine to coarse.
-///
-/// # Errors
-/// Images that are too small for it.
-pub fn levels(network: &NetworkInput, side: usize) -> Result<Vec<Level>> {
-    let (architecture, taps) = (network.architecture(), network.taps());
-    let sides = architecture.map_sides(taps, side)?.into_iter();
-    Ok(sides.zip(taps).map(|(side, tap)| Level { side, channels: tap.channels }).collect())
-}
-
 /// The flows of all layers of a network.
 pub fn flows(params: &FlowParams, network: &NetworkInput) -> Vec<Flow> {
     let taps = network.taps().iter().enumerate();

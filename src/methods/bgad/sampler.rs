@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
-use super::levels::{Level, Levels, level_mask, vectors};
+use super::levels::{Levels, level_mask, vectors};
 use super::params::{Params, PastedChanges, Sampling};
 use crate::augment::{ALL_CHANGES, EIGHT_CHANGES, paste_masked, three_changes};
 use crate::backbone::Backbone;
 use crate::data::decode::Pixels;
 use crate::error::Result;
+use crate::plan::Level;
 use crate::random::{Purpose, Stream, stream};
 use crate::train::{Shelf, rounds};
 

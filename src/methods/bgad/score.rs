@@ -6,15 +6,17 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::flow::{Flow, position_code};
-use super::levels::{Level, declared, flows, levels, vectors};
+use super::levels::{declared, flows, vectors};
 use super::params::{FlowParams, Params};
 use crate::backbone::Backbone;
 use crate::data::decode::Pixels;
 use crate::device::Chosen;
 use crate::error::Result;
-use crate::maps::upsample_corners;
+use crate::maps::enlarged_sum;
 use crate::methods::Parameters as _;
-use crate::plan::{Compute, Computed, Content, Handle, Job, Model, NetworkInput, Pictures, Shape, Work, content};
+use crate::plan::{
+    Compute, Computed, Content, Handle, Job, Level, Model, NetworkInput, Pictures, Shape, Work, content,
+};
 use crate::spec::Settings;
 use crate::store::{Artifact, TensorDecl};
 use crate::train::{
@@ -61,7 +63,7 @@ impl Frozen<'_> {
     /// Operations for one image, and bytes for one that is worked on.
     fn work(&self) -> (f64, usize) {
         let (network, taps, side) = (self.network.architecture(), self.network.taps(), self.shape.side);
-        let levels = levels(&self.network, side).unwrap_or_default();
+        let levels = self.network.levels(side).unwrap_or_default();
         let flow = |(flow, level): (&Flow, &Level)| 2.0 * (level.side.pow(2) * flow.size()) as f64;
         let of_flows: f64 = self.flows().iter().zip(&levels).map(flow).sum();
         let widest = levels.iter().map(|level| level.side.pow(2) * (5 * level.channels + 4 * self.flow.position)).max();
@@ -69,7 +71,7 @@ impl Frozen<'_> {
     }
 
     fn open<'a>(&self, parameters: &'a Parameters, device: &'a Device) -> Result<Open<'a>> {
-        let levels = levels(&self.network, self.shape.side)?;
+        let levels = self.network.levels(self.shape.side)?;
         let code = |level: &Level| position_code(self.flow.position, level.side, level.side);
         Ok(Open {
             backbone: self.network.frozen(device)?,
@@ -152,13 +154,11 @@ impl Compute for FindMaxima<'_> {
 /// The sum over layers of the likelihoods of an image (square maps with these sides) relative to the largest ones, at most 1
 /// each, every map brought to `size` with aligned corners.
 pub fn fused(likelihoods: &[(usize, &[f32])], maxima: &[f32], size: (usize, usize)) -> Vec<f32> {
-    let mut sums = vec![0.0; size.0 * size.1];
-    for ((side, lp), largest) in likelihoods.iter().zip(maxima) {
-        let relative: Vec<f32> = lp.iter().map(|lp| (lp - largest).min(0.0).exp()).collect();
-        let map = upsample_corners(&relative, (*side, *side), size);
-        sums.iter_mut().zip(map).for_each(|(sum, value)| *sum += value);
-    }
-    sums
+    let relative = |((side, lp), largest): (&(usize, &[f32]), &f32)| {
+        (*side, lp.iter().map(|lp| (lp - largest).min(0.0).exp()).collect())
+    };
+    let maps: Vec<(usize, Vec<f32>)> = likelihoods.iter().zip(maxima).map(relative).collect();
+    enlarged_sum(&maps, size, true)
 }
 
 /// From images to scores: the negative sums of relative likelihoods. An image's score is the largest one at the size of the

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::flow::{Flow, position_code};
-use super::levels::{Level, flows, levels};
+use super::levels::flows;
 use super::params::Params;
 use super::sampler::{Draft, Pass, Pool};
 use super::trainer::{Chunk, Trainer};
@@ -17,7 +17,7 @@ use crate::device::Chosen;
 use crate::error::{Error, Result};
 use crate::matrix::Matrix;
 use crate::methods::Parameters as _;
-use crate::plan::{Compute, Computed, Job, Model, NetworkInput, Pictures, Shape, Work};
+use crate::plan::{Compute, Computed, Job, Level, Model, NetworkInput, Pictures, Shape, Work};
 use crate::spec::{Geometry, Settings};
 use crate::train::{BATCHES_AT_ONCE, EpochLosses, Learner, Optimizer, Parameters, Shelf, ahead, fit, upload};
 
@@ -54,7 +54,7 @@ pub struct Train<'a> {
 impl Train<'_> {
     /// Layers; those of an impossible size were refused with the experiment.
     fn levels(&self) -> Vec<Level> {
-        levels(&self.network, self.geometry.size).unwrap_or_default()
+        self.network.levels(self.geometry.size).unwrap_or_default()
     }
 
     fn flows(&self) -> Vec<Flow> {
@@ -63,7 +63,7 @@ impl Train<'_> {
 
     /// Bytes of an image's vectors.
     fn image_bytes(&self) -> usize {
-        self.levels().iter().map(|level| 4 * level.side.pow(2) * level.channels).sum()
+        self.levels().iter().map(|level| 4 * level.values()).sum()
     }
 
     /// Everything that can be drawn. Images and vectors stay in so much memory, vectors first.

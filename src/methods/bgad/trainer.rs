@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::flow::Flow;
 use super::loss::{StepLoss, step_loss};
 use super::params::{Adam, Params};
-use crate::train::{Group, Optimizer, OptimizerKind, Parameters, Terms};
+use crate::train::{BETAS, Group, Optimizer, OptimizerKind, Parameters, Terms};
 
 /// The places of a step.
 pub struct Chunk {
@@ -38,6 +38,7 @@ impl Trainer {
                 kind: OptimizerKind::Adam,
                 learning_rate: params.train.lr,
                 weight_decay: 0.0,
+                betas: BETAS,
             })
         };
         let optimizers = flows.iter().map(optimizer).collect();

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, activation};
 
 use super::network::{Network, PatchRows};
 use super::params::{AttentionMode, Params};
-use crate::train::{BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, Terms};
+use crate::train::{BETAS, BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, Terms};
 
 /// One model in training.
 pub struct Trainer {
@@ -29,7 +29,7 @@ impl Trainer {
             front.push("bn_k".into());
         }
         let optimizer = |prefixes, kind, learning_rate, weight_decay| {
-            Optimizer::new(Group { prefixes, kind, learning_rate, weight_decay })
+            Optimizer::new(Group { prefixes, kind, learning_rate, weight_decay, betas: BETAS })
         };
         let adamw = OptimizerKind::Adamw;
         let optimizers = vec![

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::loss::{Prior, deviation_loss};
 use super::network::{HEADS, Heads, Network};
 use super::params::Params;
-use crate::train::{BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, Terms, clip_gradients};
+use crate::train::{BETAS, BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, Terms, clip_gradients};
 
 /// What an image of a batch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,7 @@ impl Trainer {
             kind: OptimizerKind::Adam,
             learning_rate: params.train.lr,
             weight_decay: params.train.weight_decay,
+            betas: BETAS,
         };
         Trainer { network, parameters, optimizer: Optimizer::new(group), params: params.clone(), asks_seen }
     }

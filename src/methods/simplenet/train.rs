@@ -15,7 +15,7 @@ use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, Stream, stream};
 use crate::spec::Settings;
 use crate::train::{
-    BatchNormMode, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, Terms,
+    BETAS, BatchNormMode, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, Terms,
     class_images, download, fit, patches_per_step, upload, upload_images,
 };
 
@@ -85,7 +85,7 @@ impl Trainer {
     pub fn new(params: &Params, network: Network, parameters: Parameters) -> Self {
         let train = &params.train;
         let optimizer = |prefix: &str, kind, learning_rate, weight_decay| {
-            Optimizer::new(Group { prefixes: vec![prefix.into()], kind, learning_rate, weight_decay })
+            Optimizer::new(Group { prefixes: vec![prefix.into()], kind, learning_rate, weight_decay, betas: BETAS })
         };
         Trainer {
             network,

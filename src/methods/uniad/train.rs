@@ -16,7 +16,7 @@ use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, stream};
 use crate::spec::Settings;
 use crate::train::{
-    EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, SCORE_CHUNK_IMAGES, Terms,
+    BETAS, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, SCORE_CHUNK_IMAGES, Terms,
     add_gradients, class_images, clip_gradients, download, fit, upload, upload_images,
 };
 
@@ -138,6 +138,7 @@ impl Trainer {
             kind: OptimizerKind::Adamw,
             learning_rate: params.train.lr,
             weight_decay: params.train.weight_decay,
+            betas: BETAS,
         };
         let zero_gradient = network.zero_gradient();
         Trainer { network, parameters, optimizer: Optimizer::new(group), zero_gradient, params: params.clone() }

@@ -35,7 +35,7 @@ fn a_key_of_another_layout_a_wrong_word_and_broken_toml_are_refused() {
             "4:1: unknown key `dataset.a.images` (it is a key of `layout` visa, folder)",
         ),
         ("layout = \"synthetic\"\nroot = \"a\"\nside = 64", "3:1: unknown key `dataset.a.root`"),
-        ("layout = \"mvtek\"\nroot = \"a\"", "did you mean `mvtec`? known: mvtec, visa, folder, synthetic"),
+        ("layout = \"mvtek\"\nroot = \"a\"", "did you mean `mvtec`? known: mvtec, visa, btad, folder, synthetic"),
         ("layout = \"visa\"\nroot = \"a\"\nsplit = \"3cls\"", "4:9: `dataset.a.split` cannot be \"3cls\""),
         ("layout = \"synthetic\"\nside = \"64\"", "3:8: `dataset.a.side` must be an integer"),
         ("root = \"a\"", "`dataset.a` lacks `layout`"),

@@ -228,3 +228,58 @@ fn the_synthetic_set_has_the_images_its_entry_asks_for() {
     let textures = index::index(&super::entry("synthetic_textures"), Path::new("/nowhere"), None).unwrap();
     assert!(textures.classes.iter().all(|c| c.train.len() == 5 && c.test.is_empty()) && !textures.classes.is_empty());
 }
+
+/// A dataset in BTAD's layout with one training image, two normal and two anomalous test images in each class; endings as in the
+/// original.
+fn btad() -> (tempfile::TempDir, DatasetEntry) {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (class, image, mask) in [("01", "bmp", "png"), ("02", "png", "png"), ("03", "bmp", "bmp")] {
+        let lists =
+            [("train/ok", image, 1), ("test/ok", image, 2), ("test/ko", image, 2), ("ground_truth/ko", mask, 2)];
+        for (list, ending, count) in lists {
+            let list = folder.path().join("btad").join(class).join(list);
+            fs::create_dir_all(&list).unwrap();
+            for number in 0..count {
+                let file = list.join(format!("{number:04}.{ending}"));
+                image::RgbImage::from_pixel(16, 16, image::Rgb([200, number, 0])).save(file).unwrap();
+            }
+        }
+    }
+    (folder, entry("btad"))
+}
+
+#[test]
+fn btads_masks_are_found_whatever_the_ending_of_the_class() {
+    let (folder, entry) = btad();
+    let found = index::index(&entry, folder.path(), None).unwrap();
+    assert_eq!(total(&found), [3, 0, 6, 6]);
+    let keys: Vec<String> = found.classes[0].test.iter().map(|labelled| labelled.sort_key()).collect();
+    assert_eq!(keys, ["good/0000.bmp", "good/0001.bmp", "ko/0000.bmp", "ko/0001.bmp"]);
+    for (class, ending) in found.classes.iter().zip(["png", "png", "bmp"]) {
+        for labelled in class.test.iter().filter(|labelled| labelled.anomalous) {
+            let Some(Source::File(path)) = &labelled.mask else { panic!("no mask") };
+            let stem = labelled.image.file_name().rsplit_once('.').unwrap().0;
+            assert!(path.ends_with(format!("{}/ground_truth/ko/{stem}.{ending}", class.name)), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn btads_missing_foreign_and_doubled_masks_are_faults_that_name_the_path() {
+    let check = |path: &str, word: &str, breaking: &dyn Fn(&Path)| {
+        let (folder, entry) = btad();
+        let root = folder.path().join("btad");
+        breaking(&root);
+        let (found, what, _) = data_error(index::index(&entry, folder.path(), None).unwrap_err());
+        assert_eq!(found.strip_prefix(&root).unwrap().to_str().unwrap(), path, "{what}");
+        assert!(what.contains(word), "{what}");
+    };
+    check("02", "class `02` is missing", &|root| fs::remove_dir_all(root.join("02")).unwrap());
+    check("01/test/ko/0001.bmp", "no mask", &|root| fs::remove_file(root.join("01/ground_truth/ko/0001.png")).unwrap());
+    check("03/ground_truth/ko/0000.bmp", "has no image", &|root| {
+        fs::remove_file(root.join("03/test/ko/0000.bmp")).unwrap();
+    });
+    check("01/ground_truth/ko/0000.png", "a mask of the same image", &|root| {
+        fs::copy(root.join("01/ground_truth/ko/0000.png"), root.join("01/ground_truth/ko/0000.bmp")).unwrap();
+    });
+}

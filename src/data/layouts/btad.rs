@@ -1,0 +1,89 @@
+//! BTAD's arrangement: `CLASS/train/ok`, `CLASS/test/{ok,ko}`, `CLASS/ground_truth/ko`, a mask being called as its image but for
+//! the ending, which differs from class to class.
+
+use super::{Layout, Wanted, file, folders, image_names};
+use crate::data::index::{ClassIndex, Findings, GOOD, Image, Labelled, Source};
+use crate::error::Result;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The folder of normal images.
+const NORMAL: &str = "ok";
+/// The folder of anomalies and of their masks, which is also the one kind of defect.
+const ANOMALY: &str = "ko";
+
+/// A dataset in this layout.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Btad {
+    /// Folder, relative to the data folder.
+    root: String,
+}
+
+impl Layout for Btad {
+    fn folders(&self) -> Option<[&str; 2]> {
+        Some([&self.root, ""])
+    }
+
+    fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>> {
+        let root = data.join(&self.root);
+        let names = wanted.of(|| folders(&root, findings))?;
+        Ok(names.iter().filter_map(|name| read(&root, name, findings)).collect())
+    }
+}
+
+/// One class, or `None` with a fault when its folder is missing.
+fn read(root: &Path, class: &str, findings: &mut Findings) -> Option<ClassIndex> {
+    let folder = root.join(class);
+    if !folder.is_dir() {
+        findings.fault(&folder, format!("class `{class}` is missing"), "restore it, or narrow `classes`");
+        return None;
+    }
+    let train = images(root, &format!("{class}/train/{NORMAL}"), findings);
+    let good = images(root, &format!("{class}/test/{NORMAL}"), findings).into_iter().map(|image| Labelled {
+        image,
+        defect: GOOD.into(),
+        anomalous: false,
+        mask: None,
+    });
+    let mut test: Vec<Labelled> = good.collect();
+    test.extend(anomalies(root, class, findings));
+    test.sort_by_cached_key(Labelled::sort_key);
+    Some(ClassIndex { name: class.into(), train, train_anomalies: Vec::new(), test })
+}
+
+fn images(root: &Path, folder: &str, findings: &mut Findings) -> Vec<Image> {
+    let names = image_names(&root.join(folder), findings);
+    names.into_iter().map(|name| file(root, format!("{folder}/{name}"))).collect()
+}
+
+/// Anomalies with the masks of the same stem. An image without one, and a mask without one, is a fault.
+fn anomalies(root: &Path, class: &str, findings: &mut Findings) -> Vec<Labelled> {
+    let truth = root.join(class).join("ground_truth").join(ANOMALY);
+    let mut masks: BTreeMap<String, String> = BTreeMap::new();
+    for name in image_names(&truth, findings) {
+        if let Some(other) = masks.insert(stem(&name).into(), name.clone()) {
+            findings.fault(truth.join(&name), format!("{other} is a mask of the same image"), "remove one of them");
+        }
+    }
+    let mut test = Vec::new();
+    for image in images(root, &format!("{class}/test/{ANOMALY}"), findings) {
+        let mask = masks.remove(stem(image.file_name())).map(|name| Source::File(truth.join(name)));
+        if mask.is_none() {
+            let what = format!("no mask in {} is called like this image", truth.display());
+            findings.fault(image.place(), what, "restore the mask, or remove the image");
+        }
+        test.push(Labelled { image, defect: ANOMALY.into(), anomalous: true, mask });
+    }
+    for name in masks.into_values() {
+        findings.fault(truth.join(name), "this mask has no image", "restore its test image, or remove the mask");
+    }
+    test
+}
+
+/// A file's name without its ending.
+fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}
