@@ -18,12 +18,8 @@ score.sigma = 1.0
 "#;
 
 /// One step whose compared maps, 208 images of 80 channels at 16 × 16 places, are 4 million values.
-const LARGE: &[Assignment] = &[
-    ("image.size", "128"),
-    ("method.train.batch", "208"),
-    ("method.train.steps", "1"),
-    ("method.train.epochs", "1"),
-];
+const LARGE: &[Assignment] =
+    &[("image.size", "128"), ("method.train.batch", "208"), ("method.train.steps", "1"), ("method.train.epochs", "1")];
 
 const CODE: &[Assignment] = &[("method.memory.select", "\"code\"")];
 const PLAIN: &[Assignment] =
