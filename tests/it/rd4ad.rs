@@ -166,7 +166,7 @@ fn maps_keep_corners_and_what_is_the_same_everywhere() {
 
 /// Why a study is not begun, with what to do.
 fn refusal(lab: &Lab, text: &str) -> String {
-    let error = lab.try_run("refused", text).err().expect("it is refused");
+    let Err(error) = lab.try_run("refused", text) else { panic!("it is done") };
     format!("{error} {}", error.help().unwrap_or_default())
 }
 

@@ -244,3 +244,26 @@ fn an_audit_finds_what_another_source_contradicts_beyond_the_tolerance_within_on
     let same = audited(&second(&[&visa.replace("1cls", "2cls_fewshot")]));
     assert_eq!((same.findings.len(), same.apart.len()), (12, 0));
 }
+
+#[test]
+fn rd4ad_in_aders_setting_stands_beside_aders_numbers() {
+    let (sandbox, file) = (Sandbox::new(), "ader_rd4ad.toml");
+    let declared = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/ader/rd4ad.toml");
+    let declared = std::fs::read_to_string(declared).expect("an experiment");
+    sandbox.write(file, declared.replace("\"mvtec_ad\", \"visa_1cls\"", "\"mvtec_ad\""));
+    fixture::make(&sandbox.path("results"), &sandbox.path(file));
+    let out = sandbox.dmad(&["verdict", "results/ader_rd4ad", "--sources", "--format", "json"]);
+    let rows: Vec<Json> = serde_json::from_str(&out.stdout).unwrap_or_else(|_| panic!("{}", out.stderr));
+    let own = |row: &&Json| row["method"] == "rd4ad" && row["class"] == "mean" && row["metric"] == "image_auroc";
+    let values: BTreeMap<&str, &Json> = rows
+        .iter()
+        .filter(own)
+        .flat_map(|row| row["sources"].as_array().expect("sources"))
+        .map(|source| (source["value"].as_str().expect("a value"), source))
+        .collect();
+    assert_eq!(values.keys().copied().collect::<Vec<_>>(), ["90.5", "93.6"], "{values:?}");
+    let reasons = because(values["93.6"]);
+    let apart = |reason: &&str| ["epochs", "setting", "image size", "split"].iter().any(|word| reason.contains(word));
+    assert!(!reasons.iter().any(apart), "{reasons:?}");
+    assert!(because(values["90.5"]).contains(&"epochs 300, ours 100"));
+}

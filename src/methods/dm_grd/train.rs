@@ -87,7 +87,7 @@ impl Compute for Train<'_> {
             return Err(Error::method("there is no training image", "choose classes with normal training images"));
         }
         let open = |memory: &Option<Handle<Memory>>| -> Result<Option<MemoryView>> {
-            memory.as_ref().map(|memory| Ok(job.open(memory)?)).transpose()
+            memory.as_ref().map(|memory| job.open(memory)).transpose()
         };
         let memories = Memories { normal: open(&self.normal)?, abnormal: open(&self.abnormal)? };
         let plain = self.device.get()?;

@@ -17,13 +17,13 @@ score.top_k = 10
 score.sigma = 1.0
 "#;
 
-/// Fused maps of 96 × 96 pixels at 80 channels for 32 images are a few million values.
-const LARGE: &[Assignment] = &[("method.train.batch", "32"), ("method.train.epochs", "1"), ("image.size", "128")];
+/// One step whose compared maps, 208 images of 80 channels at 16 × 16 places, are 4 million values.
+const LARGE: &[Assignment] =
+    &[("image.size", "128"), ("method.train.batch", "208"), ("method.train.steps", "1"), ("method.train.epochs", "1")];
 
 const CODE: &[Assignment] = &[("method.memory.select", "\"code\"")];
 const PLAIN: &[Assignment] =
     &[("method.synthesis.anomaly.mix", "false"), ("method.synthesis.anomaly.blend", "\"draem\"")];
-/// Other mixtures leave the range of images where the texture is far from them.
 const CONTRAST: &[Assignment] = &[("method.loss.separation", "10.0"), ("method.loss.contrast_margin", "-0.5")];
 const MARGIN: &[Assignment] = &[("method.loss.triplet", "\"on_msff\"")];
 const LONGER: &[Assignment] = &[("method.train.epochs", "8"), ("method.train.lr", "0.05")];
