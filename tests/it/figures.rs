@@ -139,7 +139,7 @@ fn a_curve_has_the_recorded_means_and_spreads() {
 fn variants_that_are_further_samplings_are_a_band_of_one_line() {
     let lab = Lab::new();
     let more = "[[variant]]\nname = \"again\"\nprotocol.seen.seed = 5\nsweep.\"protocol.seen.count\" = [2]\n\
-                [[variant]]\nname = \"other\"\nmethod.name = \"patchcore\"\nsweep.\"protocol.seen.count\" = [0]\n\
+                [[variant]]\nname = \"other\"\nmethod.name = \"patchcore\"\nmethod.bank.normal.projection = 0\nsweep.\"protocol.seen.count\" = [0]\n\
                 [[figure]]\nkind = \"curve\"\nlines = \"method\"\n[[figure]]\nkind = \"curve\"\nlines = \"variant\"\n\
                 [[figure]]\nkind = \"maps\"\nvariants = [\"again\", \"full\"]";
     let more = more.replace("protocol.seen.seed = 5", "protocol.seen.seed = 5\nprotocol.seen.sampler = \"python\"");
@@ -279,7 +279,7 @@ fn faults_in_figures_point_at_their_line() {
         ("kind = \"tsne\"\nparts = [\"centre\"]", "`figure[0].parts[0]` cannot be \"centre\""),
         (
             "kind = \"tsne\"\nparts = [\"seen\", \"normals\"]",
-            "did you mean `normal`? known: normal, outlier, seen, center",
+            "did you mean `normal`? known: normal_memory, abnormal_memory, normal, outlier, seen, center",
         ),
         ("kind = \"curve\"\nseed = 1", "unknown key `figure[0].seed`"),
         ("kind = \"learning\"\nseed = 1", "unknown key `figure[0].seed`"),

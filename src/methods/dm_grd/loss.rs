@@ -143,7 +143,7 @@ fn soft_minimum_mean(temperature: f64, costs: Tensor<2>, potentials: &[f64]) -> 
 }
 
 /// Sinkhorn's divergence (Feydy et al. 2019) between the softmaxes of the maps of a batch and the same in another order, with
-/// equal weights: 1 × 1. Potentials are found in f64 on the host; as in the released code's library only the last step has
+/// equal weights: 1 × 1. Potentials are found in f64 on the host, which waits for the costs; as in the released code's library only the last step has
 /// a gradient.
 pub fn transport(maps: Tensor<4>, order: &[usize]) -> Tensor<2> {
     let rows = activation::softmax(flat(maps), 1);
