@@ -33,6 +33,6 @@ pub use losses::{EpochLosses, Terms};
 pub use maps::{batch_norm_maps, convolution};
 pub use optimizer::{BETAS, Group, Optimizer, OptimizerKind};
 pub use parameters::{Parameters, upload_images};
-pub use ranks::{ranks, smallest, top_mean};
+pub use ranks::{smallest, top_mean};
 pub use score::{Forward, ImageScore, Pass, SCORE_CHUNK_IMAGES, ScoreImages};
 pub use trunk::Trunk;

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 /// Place of every value of a row when the row is sorted from the largest on; equal ones keep their order. By comparing each
 /// with all others of its row: fit for some thousand of them.
-pub fn ranks(values: Tensor<2>) -> Tensor<2> {
+fn ranks(values: Tensor<2>) -> Tensor<2> {
     let [rows, count] = values.dims();
     let device = values.device();
     let numbers = Tensor::<1, burn::tensor::Int>::arange(0..count as i64, &device).reshape([1, count]);
