@@ -89,6 +89,22 @@ pub fn name_index(name: &str) -> u64 {
 }
 
 impl Stream {
+    /// The key that all draws come from, as ChaCha has it: for kernels that draw for themselves.
+    pub fn key(&self) -> [u32; 8] {
+        let seed = self.0.get_seed();
+        std::array::from_fn(|word| u32::from_le_bytes(std::array::from_fn(|byte| seed[4 * word + byte])))
+    }
+
+    /// How many draws of 64 bits were made so far.
+    pub fn position(&self) -> u64 {
+        (self.0.get_word_pos() / 2) as u64
+    }
+
+    /// Passes over so many draws of 64 bits.
+    pub fn skip(&mut self, draws: u64) {
+        self.0.set_word_pos(self.0.get_word_pos() + 2 * u128::from(draws));
+    }
+
     /// 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0.next_u64()

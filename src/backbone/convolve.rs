@@ -16,12 +16,25 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
+#[cfg(feature = "gpu")]
+use super::unfold;
+
 /// A convolution without bias, and the gradient of its kernel.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff)]
 trait Convolve: Backend {
     /// x: images × channels × rows × columns; kernel: outputs × channels / groups × rows × columns.
     fn convolve(x: FloatTensor<Self>, kernel: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
         Self::conv2d(x, kernel, None, options)
+    }
+
+    /// The gradient of the input where the outputs have the gradient `grad`.
+    fn input_gradient(
+        x: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_x_backward(x, kernel, grad, options)
     }
 
     /// The gradient of the kernel where the outputs have the gradient `grad`.
@@ -31,6 +44,38 @@ trait Convolve: Backend {
         grad: FloatTensor<Self>,
         options: ConvOptions<2>,
     ) -> FloatTensor<Self> {
+        Self::conv2d_weight_backward(x, kernel, grad, options)
+    }
+}
+
+#[cfg(feature = "gpu")]
+impl Convolve for burn::backend::Cube {
+    fn convolve(x: FloatTensor<Self>, kernel: FloatTensor<Self>, options: ConvOptions<2>) -> FloatTensor<Self> {
+        unfold::convolve(x, kernel, options)
+    }
+
+    fn input_gradient(
+        x: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        if unfold::unfolds(&options) {
+            return unfold::input_gradient(x.meta.shape().dims(), kernel, grad, &options);
+        }
+        Self::conv2d_x_backward(x, kernel, grad, options)
+    }
+
+    fn kernel_gradient(
+        x: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        let shape = kernel.meta.shape().dims::<4>();
+        if unfold::unfolds(&options) {
+            return unfold::kernel_gradient(x, grad, shape, &options);
+        }
         Self::conv2d_weight_backward(x, kernel, grad, options)
     }
 }
@@ -261,7 +306,7 @@ impl<B: Convolve, C: CheckpointStrategy> Convolve for Autodiff<B, C> {
                 let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
                 let kernel = checkpointer.retrieve_node_output::<FloatTensor<B>>(kernel);
                 if let Some(node) = of_x {
-                    let own = B::conv2d_x_backward(x.clone(), kernel.clone(), grad.clone(), options.clone());
+                    let own = B::input_gradient(x.clone(), kernel.clone(), grad.clone(), options.clone());
                     grads.register::<B>(node.id, own);
                 }
                 if let Some(node) = of_kernel {
@@ -283,7 +328,8 @@ impl<B: Convolve, C: CheckpointStrategy> Convolve for Autodiff<B, C> {
 /// The convolution of `x` (images × channels × rows × columns) with a kernel (outputs × channels / groups × rows × columns),
 /// plus `bias`. Where gradients are wanted on the processor, that of the kernel is ours.
 pub fn convolve(x: Tensor<4>, kernel: Tensor<4>, bias: Option<Tensor<1>>, options: ConvOptions<2>) -> Tensor<4> {
-    if x.device() != Device::flex().autodiff() {
+    // Frozen networks on the processor have the library's own.
+    if x.device() == Device::flex() {
         return conv2d(x, kernel, bias, options);
     }
     let outputs = kernel.dims()[0];

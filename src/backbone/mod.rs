@@ -4,13 +4,17 @@
 //! made of and which weights it has (its row, in a file of its own), decoding and resizing of images (`data`), and what
 //! becomes of the maps (`features`).
 
+mod check;
 mod convolve;
 mod efficientnet;
 pub mod network;
 pub mod plan;
 pub mod resnet;
+#[cfg(feature = "gpu")]
+mod unfold;
 pub mod weights;
 
+pub use check::CHECKS;
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};

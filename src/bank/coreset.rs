@@ -9,13 +9,24 @@
 //! one blocked product (docs/methods/patchcore.md, Coreset).
 
 use super::distance::{narrow_error, narrow_squared_distance, squared_distance};
+#[cfg(feature = "gpu")]
+use super::filter::{Asked, Resident};
 use super::parts::Parts;
 use super::search::{Bank, Best, QUERY_BLOCK_ROWS, Scratch, search, squared_norms};
+#[cfg(feature = "gpu")]
+use crate::device::is_cpu;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
+use burn::tensor::Device;
 use rayon::prelude::*;
 use std::cmp::Ordering;
 
+/// Rows that a GPU looks at together.
+#[cfg(feature = "gpu")]
+const DEVICE_ROWS: usize = 16_384;
+/// Picks that a GPU may note for a row before the row is left to the host.
+#[cfg(feature = "gpu")]
+const SLOTS: usize = 4;
 /// Rows of a pool that one thread updates at a time.
 const POOL_BLOCK_ROWS: usize = 256;
 /// Smallest pool.
@@ -51,9 +62,17 @@ pub fn coreset_size(rows: usize, ratio: f64) -> usize {
 /// Errors: no rows, more rows wanted than there are, a start row that does not exist, no start row, and a row that is
 /// not finite.
 pub fn greedy(parts: &[Rows], count: usize, start: &Start) -> Result<Vec<usize>> {
+    greedy_on(&Device::flex(), parts, count, start)
+}
+
+/// The same with the updates of all rows on `device`. A GPU finds which rows may come nearer (`filter`) and decides nothing, so
+/// the picks do not depend on it. The rows stay there until all picks are made.
+///
+/// Errors: those of [`greedy`].
+pub fn greedy_on(device: &Device, parts: &[Rows], count: usize, start: &Start) -> Result<Vec<usize>> {
     let rows: usize = parts.iter().map(Rows::len).sum();
     check(rows, count, start)?;
-    let mut farness = Farness::new(parts)?;
+    let mut farness = Farness::new(parts, device)?;
     let mut picks = Vec::with_capacity(count);
     if count == 0 {
         return Ok(picks);
@@ -134,18 +153,26 @@ struct Farness<'a> {
     rows: Parts<'a>,
     squared_norms: Vec<f64>,
     distances: Vec<f64>,
+    /// Consecutive rows on a GPU.
+    #[cfg(feature = "gpu")]
+    on_device: Vec<Asked>,
 }
 
 impl<'a> Farness<'a> {
     /// m = ∞. There must be a part.
-    fn new(parts: &[Rows<'a>]) -> Result<Self> {
+    fn new(parts: &[Rows<'a>], device: &Device) -> Result<Self> {
         let rows = Parts::new(parts, parts[0].cols());
         if rows.len() >= u32::MAX as usize {
             let what = format!("{} rows are too many to select from", rows.len());
             return Err(Error::method(what, "select within each class, or subsample the patches"));
         }
+        let squared_norms = squared_norms(parts, "features")?;
+        #[cfg(not(feature = "gpu"))]
+        let _ = device;
         Ok(Farness {
-            squared_norms: squared_norms(parts, "features")?,
+            #[cfg(feature = "gpu")]
+            on_device: if is_cpu(device) { Vec::new() } else { bring(&rows, &squared_norms, device) },
+            squared_norms,
             distances: vec![f64::INFINITY; rows.len()],
             rows,
         })
@@ -167,10 +194,12 @@ impl<'a> Farness<'a> {
     /// m = min(m, distance to the nearest of `picks`).
     fn shrink(&mut self, picks: &[usize]) -> Result<()> {
         let centres = self.rows.gather(picks);
+        #[cfg(feature = "gpu")]
+        if !self.on_device.is_empty() {
+            return self.shrink_on_device(centres.view());
+        }
         let bank = Bank::new(&[centres.view()], centres.cols())?;
         self.blocks().into_par_iter().for_each_init(Scratch::default, |scratch, block| {
-            // The square is rounded, so a little is added to lose nothing.
-            let limit = |distance: f64| distance * distance * (1.0 + 1e-12);
             let mut best: Vec<Best> = block.distances.iter().map(|&distance| Best::new(1, limit(distance))).collect();
             search(block.rows, block.squared_norms, &bank, None, &mut best, scratch);
             for (distance, best) in block.distances.iter_mut().zip(&best) {
@@ -179,6 +208,35 @@ impl<'a> Farness<'a> {
                 }
             }
         });
+        Ok(())
+    }
+
+    /// The same, where a GPU holds the rows and finds which of them may come nearer.
+    #[cfg(feature = "gpu")]
+    fn shrink_on_device(&mut self, centres: Rows) -> Result<()> {
+        let Farness { rows, distances, on_device, .. } = self;
+        let resident = Resident::new(&[centres], None, &on_device[0].device())?;
+        let mut blocks = on_device.iter().zip(distances.chunks_mut(DEVICE_ROWS)).enumerate();
+        let mut start = || {
+            let (block, (asked, distances)) = blocks.next()?;
+            let limits: Vec<f64> = distances.iter().map(|&distance| limit(distance)).collect();
+            Some((block, resident.search(asked, Some(&limits), SLOTS), distances))
+        };
+        // It works on the next rows while the host decides about these.
+        let mut running = start();
+        while let Some((block, searched, distances)) = running {
+            running = start();
+            let candidates = searched.read();
+            distances.par_iter_mut().enumerate().for_each(|(number, distance)| {
+                let row = rows.row(block * DEVICE_ROWS + number);
+                let to = |centre: usize| squared_distance(row, centres.row(centre));
+                let nearest = match candidates.of(number) {
+                    Some(candidates) => candidates.map(|centre| to(centre as usize)).reduce(f64::min),
+                    None => (0..centres.len()).map(to).reduce(f64::min),
+                };
+                *distance = nearest.map_or(*distance, |squared| distance.min(squared.sqrt()));
+            });
+        }
         Ok(())
     }
 
@@ -192,6 +250,23 @@ impl<'a> Farness<'a> {
         });
         blocks.collect()
     }
+}
+
+/// The square of a distance; it is rounded, so a little is added to lose nothing.
+fn limit(distance: f64) -> f64 {
+    distance * distance * (1.0 + 1e-12)
+}
+
+/// Brings all rows to a GPU.
+#[cfg(feature = "gpu")]
+fn bring(rows: &Parts, squared_norms: &[f64], device: &Device) -> Vec<Asked> {
+    let starts = (0..rows.len()).step_by(DEVICE_ROWS);
+    let block = |from: usize| {
+        let range = from..rows.len().min(from + DEVICE_ROWS);
+        let own = rows.gather(&range.clone().collect::<Vec<_>>());
+        Asked::new(own.view(), &squared_norms[range], None, device)
+    };
+    starts.map(block).collect()
 }
 
 /// m of some rows of one part.

@@ -5,6 +5,8 @@
 
 pub mod coreset;
 pub mod distance;
+#[cfg(feature = "gpu")]
+pub mod filter;
 pub mod neighbours;
 mod parts;
 pub mod project;

@@ -4,9 +4,45 @@
 //! what a distance is (`distance`). Neither queries nor bank are copied, so both may be memory-mapped.
 
 use super::search::{Bank, Best, Groups, QUERY_BLOCK_ROWS, Scratch, search, squared_norms};
+#[cfg(feature = "gpu")]
+use super::{
+    distance::squared_distance,
+    filter::{Asked, Resident},
+    parts::Parts,
+    search::check_widths,
+};
+use crate::device::check::Family;
+#[cfg(feature = "gpu")]
+use crate::device::is_cpu;
 use crate::error::{Error, Result};
-use crate::matrix::Rows;
+use crate::matrix::{Matrix, Rows};
+use crate::random::{Purpose, stream};
+use burn::tensor::Device;
 use rayon::prelude::*;
+#[cfg(feature = "gpu")]
+use std::ops::Range;
+
+/// Queries that a GPU looks at together.
+#[cfg(feature = "gpu")]
+const DEVICE_QUERIES: usize = 16_384;
+/// Rows that a GPU may note for a query before the query is left to the host.
+#[cfg(feature = "gpu")]
+const SLOTS: usize = 16;
+
+/// What a search takes of a GPU besides the bank, for rows of 1,536 values: two blocks of queries and a tile of products.
+pub const DEVICE_BYTES: usize = 4 * (2 * 16_384 * 1536 + 16_384 * 1024);
+
+/// What a device must get right before it searches: the nearest of rows among which are equal ones and ones of a group.
+pub const CHECKS: &[Family] = &[Family { name: "nearest neighbours", run: check, tolerance: 0.0 }];
+
+fn check(device: &Device) -> Vec<f32> {
+    let mut values = vec![0.0; 300 * 24];
+    stream(0, Purpose::InitialWeights, 0).fill_normal(&mut values, 1.0);
+    values.copy_within(0..24 * 20, 24 * 150); // twice there
+    let (rows, groups) = (Matrix::new(values, 24), (0..300).map(|row| row % 7).collect::<Vec<u32>>());
+    let found = nearest_on(device, rows.view(), &[rows.view()], Some((&groups, &groups)));
+    found.map_or_else(|_| Vec::new(), |found| found.index.iter().map(|&row| row as f32).chain(found.distance).collect())
+}
 
 /// The bank row of a query that has none (every row belongs to its own group).
 pub const NO_ROW: u32 = u32::MAX;
@@ -38,6 +74,95 @@ pub fn nearest(queries: Rows, parts: &[Rows], groups: Option<(&[u32], &[u32])>) 
         assert_eq!(bank_groups.len(), bank.len(), "one group for each bank row");
     }
     run(queries, &bank, 1, groups)
+}
+
+/// [`nearest`] with the work on `device`. A GPU finds candidates and decides nothing (`filter`), so the answer does not depend
+/// on it.
+///
+/// Errors: those of [`nearest`].
+pub fn nearest_on(device: &Device, queries: Rows, parts: &[Rows], groups: Option<(&[u32], &[u32])>) -> Result<Nearest> {
+    Searcher::new(device, parts, groups.map(|(_, bank)| bank))?.nearest(queries, groups.map(|(queries, _)| queries))
+}
+
+/// A bank that is asked several times; on a GPU it stays there in between.
+pub struct Searcher<'a> {
+    parts: &'a [Rows<'a>],
+    /// Group of each bank row.
+    groups: Option<&'a [u32]>,
+    #[cfg(feature = "gpu")]
+    resident: Option<(Resident, Device)>,
+}
+
+impl<'a> Searcher<'a> {
+    /// The bank that the `parts` would make if they stood one below the other; with `groups`, one for each row.
+    ///
+    /// # Errors
+    /// A row that is not finite.
+    pub fn new(device: &Device, parts: &'a [Rows<'a>], groups: Option<&'a [u32]>) -> Result<Self> {
+        #[cfg(not(feature = "gpu"))]
+        let _ = device;
+        #[cfg(feature = "gpu")]
+        let resident = match is_cpu(device) || parts.iter().all(Rows::is_empty) {
+            true => None,
+            false => Some((Resident::new(parts, groups, device)?, device.clone())),
+        };
+        Ok(Searcher {
+            parts,
+            groups,
+            #[cfg(feature = "gpu")]
+            resident,
+        })
+    }
+
+    /// As [`nearest`]; `groups` of the queries where the bank has groups.
+    ///
+    /// # Errors
+    /// Those of [`nearest`].
+    pub fn nearest(&self, queries: Rows, groups: Option<&[u32]>) -> Result<Nearest> {
+        #[cfg(feature = "gpu")]
+        if let Some((resident, device)) = &self.resident {
+            return self.filtered(resident, device, queries, groups);
+        }
+        nearest(queries, self.parts, groups.zip(self.groups))
+    }
+
+    /// The search where a GPU finds the candidates; it works on the next queries while the host decides about these.
+    #[cfg(feature = "gpu")]
+    fn filtered(&self, resident: &Resident, device: &Device, queries: Rows, groups: Option<&[u32]>) -> Result<Nearest> {
+        let bank = Parts::new(self.parts, check_widths(self.parts, queries.cols())?);
+        let norms = squared_norms(&[queries], "queries")?;
+        let start = |range: Range<usize>| {
+            let own = groups.map(|own| &own[range.clone()]);
+            let asked = Asked::new(queries.slice(range.clone()), &norms[range.clone()], own, device);
+            (range, resident.search(&asked, None, SLOTS))
+        };
+        let plainly = |query: usize| {
+            let own = groups.map(|own| &own[query..query + 1]);
+            let found = nearest(queries.slice(query..query + 1), self.parts, own.zip(self.groups))?;
+            Ok((found.index[0], found.distance[0]))
+        };
+        let among = |query: usize, candidates: &mut dyn Iterator<Item = u32>| {
+            let exact = candidates.map(|row| (squared_distance(queries.row(query), bank.row(row as usize)), row));
+            let best = exact.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            best.map_or((NO_ROW, f32::INFINITY), |(squared, row)| (row, squared.sqrt() as f32))
+        };
+        let count = queries.len();
+        let ranges = (0..count).step_by(DEVICE_QUERIES).map(|from| from..count.min(from + DEVICE_QUERIES));
+        let (mut found, mut running) = (Nearest::default(), None);
+        for range in ranges.map(Some).chain([None]) {
+            let before = std::mem::replace(&mut running, range.map(start));
+            let Some((range, searched)) = before else { continue };
+            let candidates = searched.read();
+            let of_query = |query: usize| match candidates.of(query - range.start) {
+                Some(mut rows) => Ok(among(query, &mut rows)),
+                None => plainly(query),
+            };
+            let answers: Vec<(u32, f32)> = range.clone().into_par_iter().map(of_query).collect::<Result<_>>()?;
+            found.index.extend(answers.iter().map(|(row, _)| row));
+            found.distance.extend(answers.iter().map(|(_, distance)| distance));
+        }
+        Ok(found)
+    }
 }
 
 /// The `k` nearest bank rows of each query, `queries.len()` × `k`, by distance, then by row.

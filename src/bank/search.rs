@@ -44,6 +44,13 @@ pub(super) fn squared_norms(parts: &[Rows], what: &str) -> Result<Vec<f64>> {
     }
 }
 
+/// The width of queries, when it is that of all parts.
+pub(super) fn check_widths(parts: &[Rows], cols: usize) -> Result<usize> {
+    let Some(part) = parts.iter().find(|part| part.cols() != cols) else { return Ok(cols) };
+    let what = format!("the queries have {cols} dimensions but the bank has {}", part.cols());
+    Err(Error::method(what, "bank and queries must come from the same backbone and the same feature settings"))
+}
+
 /// A bank in blocks, its parts (if several) numbered through as if they stood one below the other.
 pub(super) struct Bank<'a> {
     parts: Parts<'a>,
@@ -66,11 +73,7 @@ struct Block<'a> {
 impl<'a> Bank<'a> {
     /// Cuts `parts` (all of `cols` columns) into blocks and computes what each needs, once.
     pub(super) fn new(parts: &[Rows<'a>], cols: usize) -> Result<Self> {
-        if let Some(part) = parts.iter().find(|part| part.cols() != cols) {
-            let what = format!("the queries have {cols} dimensions but the bank has {}", part.cols());
-            let help = "bank and queries must come from the same backbone and the same feature settings";
-            return Err(Error::method(what, help));
-        }
+        check_widths(parts, cols)?;
         let norms = squared_norms(parts, "bank")?;
         let parts = Parts::new(parts, cols);
         if parts.len() >= u32::MAX as usize {

@@ -227,7 +227,9 @@ fn write_drawing(image: &Image, out: &Path) -> Result<usize> {
     let rendered = images::render(drawing)?;
     save(&out.join(&image.path), |path| rendered.rgb.save(path))?;
     let Some(mask) = rendered.mask else { return Ok(1) };
-    let path = format!("{}/ground_truth/{}/{:03}_mask.png", drawing.class, drawing.defect, drawing.index);
+    // Of the class as the dataset calls it, which may be one of several that look alike.
+    let class = image.path.split('/').next().unwrap_or_default();
+    let path = format!("{class}/ground_truth/{}/{:03}_mask.png", drawing.defect, drawing.index);
     save(&out.join(path), |path| mask.save(path))?;
     Ok(2)
 }

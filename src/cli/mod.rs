@@ -9,6 +9,7 @@ pub mod audit;
 mod bases;
 mod choice;
 pub mod data;
+mod devices;
 pub mod metrics;
 mod plan;
 mod predict;
@@ -29,7 +30,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::console::{plain, say};
 use crate::data::Catalog;
-use crate::device::DeviceKind;
+use crate::device::{DeviceKind, DeviceName, Precision};
 use crate::error::{Error, Result};
 use crate::run::{Progress, Resources};
 
@@ -82,6 +83,8 @@ enum Command {
     Verdict(verdict::Args),
     /// Whether a paper's printed numbers agree with each other.
     Audit(audit::Args),
+    /// List the devices that can compute here.
+    Devices,
     /// Print the JSON Schema of experiment files, for editors.
     Schema,
 }
@@ -108,9 +111,15 @@ struct Common {
     /// Catalog of datasets [default: ./datasets.toml, else the built-in one]
     #[arg(long, global = true, value_name = "FILE")]
     datasets: Option<PathBuf>,
-    /// What computes
+    /// What computes: cpu, cuda, wgpu, or cuda:1 for the second of several (`dmad devices` lists them)
+    #[arg(long, global = true, value_name = "DEVICE", default_value_t)]
+    device: DeviceName,
+    /// How exactly networks multiply on a GPU: tf32 is faster on NVIDIA's and leaves other numbers, which are kept apart
     #[arg(long, global = true, value_enum, default_value_t)]
-    device: DeviceKind,
+    precision: Precision,
+    /// Memory of a GPU that may be used, such as 20GB; results do not depend on it [default: four fifths of what it has]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = bytes)]
+    device_memory: Option<u64>,
     /// Threads; results do not depend on it [default: all processors]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
@@ -144,6 +153,8 @@ impl Common {
             results: self.results.clone(),
             store: self.store.clone(),
             device: self.device,
+            precision: self.precision,
+            device_memory_bytes: self.device_memory,
             memory_bytes: self.memory.unwrap_or_else(crate::clock::default_memory_bytes),
         }
     }
@@ -164,7 +175,7 @@ impl Common {
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
         let other =
             |path: &PathBuf, default: &str| (path.as_os_str() != default).then(|| path.to_string_lossy().into());
-        let device = (self.device != DeviceKind::default()).then(|| self.device.name().to_string());
+        let device = (self.device != DeviceName::default()).then(|| self.device.to_string());
         let options = [
             ("data", self.data.as_ref().map(path)),
             ("weights", self.weights.as_ref().map(path)),
@@ -172,6 +183,8 @@ impl Common {
             ("store", other(&self.store, STORE)),
             ("datasets", self.datasets.as_ref().map(path)),
             ("device", device),
+            ("precision", (self.precision != Precision::default()).then(|| self.precision.name().to_string())),
+            ("device-memory", self.device_memory.map(|bytes| format!("{bytes}B"))),
             ("threads", self.threads.map(|threads| threads.to_string())),
             ("memory", self.memory.map(|bytes| format!("{bytes}B"))),
         ];
@@ -237,6 +250,10 @@ pub fn main() -> ExitCode {
         say!("error: cannot start {threads} threads: {fault}");
         return ExitCode::from(2);
     }
+    if cli.common.precision != Precision::default() && cli.common.device.kind == DeviceKind::Cpu {
+        say!("error: --precision tf32 is for a GPU; the processor computes in f32\n  help: name one with --device");
+        return ExitCode::from(2);
+    }
     match dispatch(&cli) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
@@ -262,6 +279,7 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         Command::Metrics(args) => metrics::run(args, json).map(|()| true),
         Command::Verdict(args) => verdict::run(args, common, json),
         Command::Audit(args) => audit::run(args, json),
+        Command::Devices => devices::run(json).map(|()| true),
         Command::Schema => schema::run().map(|()| true),
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Common, choice::Choice};
+use crate::device::DeviceKind;
 use crate::error::Result;
 use crate::record::Standing;
 use crate::report::{self, frame::distinct};
@@ -119,6 +120,17 @@ fn sums(session: &Session, forecast: &Forecast, kind: &'static str) -> Vec<Strin
     ]
 }
 
+/// What a GPU must hold.
+fn on_device(session: &Session, forecast: &Forecast) -> String {
+    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+    match (session.resources.device.kind, forecast.device_bytes()) {
+        (DeviceKind::Cpu, _) => String::new(),
+        (_, (needed, resident)) => {
+            format!(", {:.2} GB there, and {:.2} GB more where rows can stay", gigabytes(needed), gigabytes(resident))
+        }
+    }
+}
+
 /// Totals, and what is missing.
 fn closing(session: &Session, forecast: &Forecast) -> String {
     let count = forecast.to_do().count();
@@ -131,13 +143,14 @@ fn closing(session: &Session, forecast: &Forecast) -> String {
         let free = fs4::available_space(session.store.root()).ok();
         let free = free.map(|free| format!(" of {:.1} GB free", free as f64 / 1e9));
         format!(
-            "To do: {count} stages, about {}, {:.2} GB of disk{}, at most {:.2} GB of memory in a stage ({:.2} GB allowed) on {}.\n",
+            "To do: {count} stages, about {}, {:.2} GB of disk{}, at most {:.2} GB of memory in a stage ({:.2} GB allowed) on {}{}.\n",
             duration(forecast.seconds()),
             forecast.bytes() as f64 / 1e9,
             free.unwrap_or_default(),
             forecast.memory_bytes() as f64 / 1e9,
             session.resources.memory_bytes as f64 / 1e9,
-            session.resources.device.name(),
+            session.resources.device,
+            on_device(session, forecast),
         )
     };
     let mut missing: Vec<String> = forecast.runs.iter().filter_map(fault).collect();
@@ -167,6 +180,7 @@ fn as_json_text(experiment: &Experiment, forecast: &Forecast) -> String {
     json!({
         "experiment": experiment.name, "runs": runs, "stages": stages, "seconds": forecast.seconds(),
         "bytes": forecast.bytes(), "memory_bytes": forecast.memory_bytes(),
+        "device_bytes": forecast.device_bytes().0, "resident_bytes": forecast.device_bytes().1,
     })
     .to_string()
 }

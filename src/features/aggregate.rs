@@ -98,6 +98,39 @@ impl Recipe {
         out
     }
 
+    /// For each layer what its features are made of, as kernels read it: the first of each feature's stretches, then one
+    /// number more; first entry, number of entries and weight of each stretch.
+    #[cfg(feature = "gpu")]
+    pub fn tables(&self, layers: usize) -> Vec<LayerTable> {
+        let of_layer = |layer: usize| {
+            let mut table = LayerTable::default();
+            for stretches in &self.outputs {
+                table.firsts.push(table.weights.len() as u32);
+                for stretch in stretches.iter().filter(|stretch| stretch.layer == layer) {
+                    table.entries.push(stretch.entries.start as u32);
+                    table.counts.push(stretch.entries.len() as u32);
+                    table.weights.push(stretch.weight);
+                }
+            }
+            table.firsts.push(table.weights.len() as u32);
+            table
+        };
+        (0..layers).map(of_layer).collect()
+    }
+
+    /// Pixels on a side of the square whose mean is a patch.
+    #[cfg(feature = "gpu")]
+    pub fn patch(&self) -> usize {
+        self.patch
+    }
+
+    /// For each target index of the interpolation between two sides: the lower neighbour, the upper one, and the share of the
+    /// upper one.
+    #[cfg(feature = "gpu")]
+    pub fn places(&self, from: usize, to: usize) -> Vec<(usize, usize, f32)> {
+        Grid::new(from, to, self.deepest).places
+    }
+
     /// Adds one feature, for all positions of the grid, to `plane`.
     fn feature(
         &self,
@@ -120,6 +153,17 @@ impl Recipe {
             grids[layer].add(&scratch.sum, &mut scratch.rows, plane);
         }
     }
+}
+
+/// What the features of one layer are made of.
+#[cfg(feature = "gpu")]
+#[derive(Default)]
+#[expect(missing_docs, reason = "said where it is made")]
+pub struct LayerTable {
+    pub firsts: Vec<u32>,
+    pub entries: Vec<u32>,
+    pub counts: Vec<u32>,
+    pub weights: Vec<f32>,
 }
 
 /// Buffers that are used again for each feature.

@@ -4,18 +4,40 @@
 //! go (the caller's sink).
 
 pub mod aggregate;
+#[cfg(feature = "gpu")]
+mod on_device;
 
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::backbone::{Architecture, Backbone, plan::Tap};
+use crate::device::check::{self, Family};
+#[cfg(feature = "gpu")]
+use crate::device::is_cpu;
 use crate::error::{Error, Result};
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, Rows};
 use crate::spec;
 use aggregate::{FeatureMap, Recipe};
 
 /// Version of what this module computes; raised when its output changes, because it is part of stage keys.
 pub const CODE_VERSION: u32 = 1;
+
+/// What a device must get right before it makes patch features.
+pub const CHECKS: &[Family] = &[Family { name: "patch features", run: checked, tolerance: 1e-5 }];
+
+/// Binned features of drawn maps of two layers.
+fn checked(device: &Device) -> Vec<f32> {
+    let features = spec::Features { dim: 11, pretrain_dim: 13, ..Default::default() };
+    let (recipe, sides) = (Recipe::new(&features, &[4, 6]), [8, 4]);
+    let maps = [check::drawn(0, [1, 4, 8, 8], 1.0, device), check::drawn(1, [1, 6, 4, 4], 1.0, device)];
+    #[cfg(feature = "gpu")]
+    if !is_cpu(device) {
+        return check::values(on_device::Aggregator::new(&recipe, &sides, device).apply(&maps));
+    }
+    let values = maps.map(check::values);
+    let maps: Vec<FeatureMap> = values.iter().zip(sides).map(|(values, side)| FeatureMap { values, side }).collect();
+    recipe.apply(&maps).into_data()
+}
 
 /// Images per forward pass on a GPU. A constant of the stage: threads, memory and device never change it. On the CPU each
 /// image runs alone, which was faster for Lite0 and no different for WideResNet50-2.
@@ -94,7 +116,12 @@ pub fn extract(
 ) -> Result<Shape> {
     check(features)?;
     let (recipe, shape) = recipe(features, backbone.architecture, &backbone.taps, side)?;
-    let in_flight = if on_cpu(backbone) { in_flight.max(1) } else { CHUNK_IMAGES };
+    #[cfg(feature = "gpu")]
+    if !is_cpu(&backbone.device) {
+        on_device::extract(backbone, &recipe, side, count, image, sink)?;
+        return Ok(shape);
+    }
+    let in_flight = in_flight.max(1);
     for start in (0..count).step_by(in_flight) {
         let images = start..(start + in_flight).min(count);
         chunk_rows(backbone, &recipe, side, images, &image)?.into_iter().try_for_each(&mut sink)?;
@@ -117,44 +144,42 @@ fn chunk_rows(
     images: std::ops::Range<usize>,
     image: &(impl Fn(usize) -> Result<Vec<u8>> + Sync),
 ) -> Result<Vec<Matrix>> {
-    let decoded: Vec<Result<Vec<u8>>> = images.clone().into_par_iter().map(image).collect();
-    let decoded: Vec<Vec<u8>> = decoded.into_iter().collect::<Result<_>>()?;
-    let batch: Vec<&[u8]> = decoded.iter().map(Vec::as_slice).collect();
-    let per_pass = if on_cpu(backbone) { 1 } else { CHUNK_IMAGES };
-    let passes: Vec<Result<Vec<Matrix>>> =
-        batch.par_chunks(per_pass).map(|batch| pass_rows(backbone, recipe, side, batch)).collect();
-    let rows = passes.into_iter().collect::<Result<Vec<_>>>()?.concat();
-    match rows.iter().position(|rows| !rows.view().data().iter().all(|value| value.is_finite())) {
-        None => Ok(rows),
-        Some(index) => Err(Error::method(
-            format!("the features of image {} are not finite", images.start + index),
+    let decoded = decode(images.clone(), image)?;
+    let passes: Vec<Result<Matrix>> =
+        decoded.par_iter().map(|image| image_rows(backbone, recipe, side, image)).collect();
+    let rows = passes.into_iter().collect::<Result<Vec<_>>>()?;
+    rows.iter().enumerate().try_for_each(|(index, rows)| finite(rows.view(), images.start + index))?;
+    Ok(rows)
+}
+
+/// Some images, decoded on all cores.
+fn decode(images: std::ops::Range<usize>, image: &(impl Fn(usize) -> Result<Vec<u8>> + Sync)) -> Result<Vec<Vec<u8>>> {
+    let decoded: Vec<Result<Vec<u8>>> = images.into_par_iter().map(image).collect();
+    decoded.into_iter().collect()
+}
+
+fn finite(rows: Rows, image: usize) -> Result<()> {
+    match rows.data().iter().all(|value| value.is_finite()) {
+        true => Ok(()),
+        false => Err(Error::method(
+            format!("the features of image {image} are not finite"),
             "look at that image and at the backbone's weights; on a GPU, see whether --device cpu agrees",
         )),
     }
 }
 
-fn on_cpu(backbone: &Backbone) -> bool {
-    backbone.device == Device::flex()
-}
-
-/// Features of the images of one forward pass.
-fn pass_rows(backbone: &Backbone, recipe: &Recipe, side: usize, batch: &[&[u8]]) -> Result<Vec<Matrix>> {
+/// Features of one image.
+fn image_rows(backbone: &Backbone, recipe: &Recipe, side: usize, image: &[u8]) -> Result<Matrix> {
     let mut layers = Vec::new();
-    for tensor in backbone.forward(batch, side)? {
+    for tensor in backbone.forward(&[image], side)? {
         layers.push((tensor.dims()[3], read_back(tensor)?));
     }
-    let aggregate = |index: usize| {
-        let maps = layers.iter().map(|(side, values)| {
-            let length = values.len() / batch.len();
-            FeatureMap { values: &values[index * length..][..length], side: *side }
-        });
-        recipe.apply(&maps.collect::<Vec<FeatureMap>>())
-    };
-    Ok((0..batch.len()).into_par_iter().map(aggregate).collect())
+    let maps = layers.iter().map(|(side, values)| FeatureMap { values, side: *side });
+    Ok(recipe.apply(&maps.collect::<Vec<FeatureMap>>()))
 }
 
 /// Values of a tensor on the host, row-major.
-fn read_back(tensor: Tensor<4>) -> Result<Vec<f32>> {
+fn read_back<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     let failed = |error: String| Error::device(format!("cannot read maps back: {error}"), "try --device cpu");
     let data = tensor.try_into_data().map_err(|error| failed(error.to_string()))?;
     data.try_into_vec::<f32>().map_err(|error| failed(error.to_string()))

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::bank::neighbours::nearest;
+use crate::bank::neighbours::{DEVICE_BYTES, nearest_on};
 use crate::error::Result;
 use crate::plan::{Compute, Computed, Handle, HasImages, HasRows, IsBank, Job, Neighbours, OriginRows, RowsOf, Work};
 use crate::store::TensorDecl;
@@ -69,7 +69,9 @@ impl Compute for Search {
         let (asked, known) = (self.queries.stage.work, self.bank.stage.work);
         let operations = 2.0 * asked.rows as f64 * (known.rows * known.cols) as f64;
         // Bank rows are packed for the search, and each query has a norm and an answer.
-        Work::matrix(asked.rows, 2, operations).with_memory(16 * asked.rows + 4 * known.rows * known.cols)
+        Work::matrix(asked.rows, 2, operations)
+            .with_memory(16 * asked.rows + 4 * known.rows * known.cols)
+            .on_device(4 * known.rows * known.cols + DEVICE_BYTES, 0)
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
@@ -83,7 +85,7 @@ impl Compute for Search {
             }
             Exclude::SameImage => Some((job.images(&self.queries)?, job.images(&self.bank)?)),
         };
-        let found = nearest(rows, &[bank], groups)?;
+        let found = nearest_on(&job.device()?, rows, &[bank], groups)?;
         let count = found.index.len();
         let mut writer = job.create(vec![TensorDecl::u32("index", &[count]), TensorDecl::f32("distance", &[count])])?;
         writer.u32(&found.index)?;

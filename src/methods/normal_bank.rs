@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{BankPart, Given};
-use crate::bank::coreset::{Start, coreset_size, greedy};
+use crate::bank::coreset::{Start, coreset_size, greedy_on};
 use crate::bank::project::{Projection, ProjectionKind};
 use crate::error::Result;
 use crate::matrix::Rows;
@@ -123,6 +123,7 @@ impl NormalBank {
         // Two f64 per row, and copies of the rows in the pool.
         Work::matrix(picks, dim, projecting + 2.0 * (rows * width) as f64 * picks as f64)
             .with_memory(16 * rows + 8 * picks * width)
+            .on_device(4 * rows * width, 0)
     }
 
     /// Selects a share of the rows of all parts; numbers count through the parts. Draws come from (`seed`, `index`).
@@ -144,7 +145,7 @@ impl NormalBank {
         // One draw for all parts: the projection must be the same matrix for every row.
         let mut weights = stream(seed, Purpose::CoresetProjection, index);
         let projection = Projection::draw(parts[0].cols(), self.projection, self.projection_kind, &mut weights)?;
-        let Some(projection) = projection else { return greedy(parts, count, &start) };
+        let Some(projection) = projection else { return greedy_on(&job.device()?, parts, count, &start) };
         let mut projected: Vec<Scratch> = Vec::new();
         for part in parts {
             let mut room = job.scratch(part.len(), projection.dims())?;
@@ -152,7 +153,7 @@ impl NormalBank {
             projected.push(room);
         }
         let rows: Vec<Rows> = projected.iter().map(Scratch::view).collect();
-        greedy(&rows, count, &start)
+        greedy_on(&job.device()?, &rows, count, &start)
     }
 }
 

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use burn::tensor::Device;
 use serde::{Serialize, Serializer};
 use serde_json::{Value as Json, json};
 
 use super::contents::{Content, HasRows};
+use crate::device::Chosen;
 use crate::error::Result;
 use crate::matrix::Rows;
 use crate::store::{Artifact, CHECKPOINTS, Lookup, Scratch, Spent, Store, TensorDecl, Writer, checkpoint_key};
@@ -119,6 +121,7 @@ pub struct Job<'a> {
     /// Bytes of ordinary memory a stage may fill with what grows with the data.
     pub memory_bytes: u64,
     pub(crate) store: &'a Store,
+    pub(crate) device: &'a Chosen,
     pub(crate) kind: &'static str,
     pub(crate) key: &'a str,
 }
@@ -146,6 +149,14 @@ impl Job<'_> {
     /// An artifact that does not tell.
     pub fn images(&self, of: &RowsOf) -> Result<&[u32]> {
         self.artifact(of.stage.id).u32("image")
+    }
+
+    /// The device to compute on what does not depend on it; a stage whose output does holds a `device::Chosen` of its own.
+    ///
+    /// # Errors
+    /// One that is not there, or that disagrees with the CPU.
+    pub fn device(&self) -> Result<Device> {
+        self.device.get()
     }
 
     /// The artifact of an input.
@@ -208,16 +219,25 @@ pub struct Work {
     pub bytes: u64,
     /// Bytes of ordinary memory while it works; mapped files do not count.
     pub memory_bytes: u64,
+    /// Bytes that it needs on a GPU while it works there.
+    pub device_bytes: u64,
+    /// Bytes that stay there on top of that, where there is room.
+    pub resident_bytes: u64,
 }
 
 impl Work {
     /// The work of a stage that leaves an f32 matrix.
     pub fn matrix(rows: usize, cols: usize, operations: f64) -> Self {
-        Work { rows, cols, operations, bytes: (rows * cols * 4) as u64, memory_bytes: 0 }
+        Work { rows, cols, operations, bytes: (rows * cols * 4) as u64, ..Work::default() }
     }
 
     /// The same, with this much ordinary memory.
     pub fn with_memory(self, bytes: usize) -> Self {
         Work { memory_bytes: bytes as u64, ..self }
+    }
+
+    /// The same, with this many bytes on a GPU, and so many more where there is room.
+    pub fn on_device(self, bytes: usize, resident: usize) -> Self {
+        Work { device_bytes: bytes as u64, resident_bytes: resident as u64, ..self }
     }
 }

@@ -85,6 +85,11 @@ impl Shape {
     pub fn patches(&self) -> usize {
         self.grid.0 * self.grid.1
     }
+
+    /// Normal patches of all classes.
+    pub fn rows(&self) -> usize {
+        self.images * self.patches()
+    }
 }
 
 /// One class.

@@ -14,6 +14,9 @@ pub struct Provenance {
     pub whole_dataset_digest: String,
     pub weights_digest: String,
     pub device: String,
+    /// What it calls itself.
+    #[serde(default)]
+    pub device_name: String,
     pub threads: usize,
     /// Seconds on the clock for this run, stages found in the store not counted.
     pub wall_seconds: f64,

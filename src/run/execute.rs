@@ -101,6 +101,7 @@ impl<'s, 'g> Executor<'s, 'g> {
             notice: &notice,
             memory_bytes: session.resources.memory_bytes,
             store: &session.store,
+            device: &session.device,
             kind: stage.kind,
             key,
         };

@@ -46,7 +46,8 @@ impl<'a> Extract<'a> {
         let operations = architecture.operations(&taps, spec.image.size) * list.len() as f64;
         let per_image = architecture.memory_bytes(&taps, spec.image.size) + 4 * shape.patches() * shape.dim;
         let work = Work::matrix(list.len() * shape.patches(), shape.dim, operations)
-            .with_memory(per_image * features::images_in_flight(u64::MAX, per_image));
+            .with_memory(per_image * features::images_in_flight(u64::MAX, per_image))
+            .on_device(2 * per_image * features::CHUNK_IMAGES, 0);
         Ok(Extract {
             images,
             geometry: spec.image.clone().into(),

@@ -72,6 +72,12 @@ impl Forecast {
         self.to_do().map(|stage| stage.work.memory_bytes).max().unwrap_or(0)
     }
 
+    /// The most that any stage to do is expected to take of a GPU, and the most that stays there on top where there is room.
+    pub fn device_bytes(&self) -> (u64, u64) {
+        let most = |of: fn(&Work) -> u64| self.to_do().map(|stage| of(&stage.work)).max().unwrap_or(0);
+        (most(|work| work.device_bytes), most(|work| work.resident_bytes))
+    }
+
     /// Counts the stages of a run, of which it needs those that are `wanted`; their keys.
     fn add(&mut self, session: &Session, built: &Built, wanted: &BTreeSet<StageId>) -> Vec<String> {
         let mut keys = Vec::new();

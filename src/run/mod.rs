@@ -20,11 +20,12 @@ pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
 pub use isolate::Isolate;
 pub use predict::{Prediction, Request, predict};
 pub use progress::{Event, Expected, Progress, duration};
-pub use session::{Resources, Session};
+pub use session::{CHECKS, Resources, Session};
 
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::device;
 use crate::error::{Error, Result};
 use crate::methods;
 use crate::plan::StageKind;
@@ -267,7 +268,8 @@ fn provenance(
         dataset_digest: prepared.dataset_digest.clone(),
         whole_dataset_digest: prepared.whole_digest.clone(),
         weights_digest: prepared.weights_digest.clone(),
-        device: session.resources.device.name().into(),
+        device: session.resources.device.kind.name().into(),
+        device_name: session.device.get().map(|device| device::describe(&device)).unwrap_or_default(),
         threads: rayon::current_num_threads(),
         wall_seconds: clock.wall_seconds(),
         cpu_seconds: clock.cpu_seconds(),
@@ -284,7 +286,13 @@ fn isolated<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text =
             payload.downcast_ref::<String>().cloned().or_else(|| payload.downcast_ref::<&str>().map(|t| t.to_string()));
-        let what = format!("the program panicked: {}", text.unwrap_or_else(|| "without a message".into()));
+        let text = text.unwrap_or_else(|| "without a message".into());
+        // The tensor library gives up where a GPU has no room.
+        if ["out of memory", "OutOfMemory", "BufferTooBig"].iter().any(|word| text.contains(word)) {
+            let help = "say with --device-memory how much of the GPU's memory may be used, or use --device cpu";
+            return Err(Error::device(format!("the device has no room: {text}"), help));
+        }
+        let what = format!("the program panicked: {text}");
         Err(Error::method(what, "this is a fault of the program; please report it with the run's run.toml"))
     })
 }

@@ -6,12 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::progress::{Event, Progress};
 use super::rates::Rates;
-use crate::backbone::Backbone;
+use crate::backbone::{self, Backbone};
+use crate::bank::neighbours;
 use crate::data::{Catalog, Digests, Index, first_fault, index, verify};
-use crate::device::{Chosen, DeviceKind};
+use crate::device::check::Family;
+use crate::device::{Chosen, DeviceName, Precision};
 use crate::error::{Error, Result};
+use crate::features;
 use crate::spec::{self, Experiment};
 use crate::store::{Artifact, Lock, Store};
+
+/// What a GPU must get right before its first use, besides what `device` asks of it.
+pub const CHECKS: &[&[Family]] = &[backbone::CHECKS, features::CHECKS, neighbours::CHECKS];
 
 /// Where things are and what computes.
 #[derive(Clone, Debug)]
@@ -21,7 +27,10 @@ pub struct Resources {
     pub weights: PathBuf,
     pub results: PathBuf,
     pub store: PathBuf,
-    pub device: DeviceKind,
+    pub device: DeviceName,
+    pub precision: Precision,
+    /// Bytes of a GPU's memory that may be used; none = most of it.
+    pub device_memory_bytes: Option<u64>,
     /// Bytes of ordinary memory that stages may fill with what grows with the data.
     pub memory_bytes: u64,
 }
@@ -63,7 +72,7 @@ impl Session {
         writable(&resources.store, "store", "--store")?;
         let store = Store::open(&resources.store)?;
         Ok(Session {
-            device: Chosen::new(resources.device),
+            device: Chosen::new(resources.device, resources.precision, resources.device_memory_bytes, CHECKS),
             digests: Mutex::new(Digests::open(Some(&resources.store.join("digests.txt")))),
             resources,
             catalog,

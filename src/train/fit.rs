@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use super::optimizer::Optimizer;
 use super::parameters::Parameters;
 use crate::clock::Clock;
+use crate::device::{Traffic, traffic};
 use crate::error::{Error, Result};
 use crate::plan::{Computed, Job, Notice};
 use crate::store::{Artifact, Spent};
@@ -63,17 +64,21 @@ pub fn kept_epochs(model: &Artifact) -> usize {
 }
 
 /// Runs the epochs with progress and a checkpoint after each, from the newest whole checkpoint if there is one. The
-/// artifact holds parameters under [`epoch_prefix`]; its note holds `note` (an object), the number of parameters and the
-/// losses of every epoch. With no epochs the initial parameters are kept.
+/// artifact holds parameters under [`epoch_prefix`]; its note holds `note` (an object), the number of parameters, the losses of
+/// every epoch, and on a GPU what the last epoch moved between host and
+/// device. With no epochs the initial parameters are kept.
 ///
 /// # Errors
 /// A loss that is not finite (with the epoch and all its terms), and whatever the learner or the disk report.
 pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, mut note: Json) -> Result<Computed> {
     let clock = Clock::start();
     let (mut log, earlier) = resume(job, learner, epochs, keep)?;
+    let mut moved = Traffic::default();
     for epoch in log.len()..epochs {
         (job.progress)(epoch, epochs);
+        let before = traffic();
         log.push(epoch_log(epoch, &learner.epoch(epoch)?)?);
+        moved = traffic() - before;
         if keep == Keep::Every || epoch + 1 < epochs {
             let spent = Spent {
                 wall_seconds: earlier.wall_seconds + clock.wall_seconds(),
@@ -85,6 +90,10 @@ pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, mut 
                 job.remove_checkpoint(before)?;
             }
         }
+    }
+    if !learner.state().0.are_on_cpu() {
+        let Traffic { up_bytes, down_bytes, waits } = moved;
+        note["epoch_traffic"] = json!({ "up_bytes": up_bytes, "down_bytes": down_bytes, "waits": waits });
     }
     note["parameters"] = learner.state().0.count().into();
     note["epochs"] = log.into();

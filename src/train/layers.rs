@@ -1,8 +1,9 @@
 //! Layers as functions of named parameters.
 
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 
 use super::parameters::Parameters;
+use crate::device::{Normalised, is_cpu, leaky_relu, normalise, plus_row, product, times_row};
 
 /// ε of every batch normalisation (PyTorch's default).
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -21,17 +22,26 @@ pub enum BatchNormMode {
 
 /// x·Wᵀ + b; x is rows × inputs.
 pub fn linear(parameters: &Parameters, name: &str, x: Tensor<2>) -> Tensor<2> {
-    linear_bias_free(parameters, name, x) + parameters.get(&format!("{name}.bias"))
+    plus_row(linear_bias_free(parameters, name, x), parameters.get(&format!("{name}.bias")))
 }
 
 /// x·Wᵀ.
 pub fn linear_bias_free(parameters: &Parameters, name: &str, x: Tensor<2>) -> Tensor<2> {
-    x.matmul(parameters.get(&format!("{name}.weight")).transpose())
+    product(x, parameters.get(&format!("{name}.weight")).transpose())
 }
 
 /// Batch normalisation over rows as PyTorch defines it: biased variance to normalise, unbiased variance remembered.
 pub fn batch_norm(parameters: &mut Parameters, name: &str, x: Tensor<2>, mode: BatchNormMode) -> Tensor<2> {
     let key = |part: &str| format!("{name}.{part}");
+    if mode != BatchNormMode::Evaluate && !is_cpu(&x.device()) {
+        let (rows, [weight, bias]) = (x.dims()[0] as f64, ["weight", "bias"].map(|part| parameters.get(&key(part))));
+        let Normalised { rows: normal, mean, variance } = normalise(x, weight, bias, BATCH_NORM_EPSILON);
+        if mode == BatchNormMode::Train {
+            remember(parameters, &key("running_mean"), mean);
+            remember(parameters, &key("running_var"), variance * (rows / (rows - 1.0).max(1.0)));
+        }
+        return normal;
+    }
     let (mean, variance) = match mode {
         BatchNormMode::Evaluate => (parameters.get(&key("running_mean")), parameters.get(&key("running_var"))),
         BatchNormMode::Train | BatchNormMode::Batch => {
@@ -49,7 +59,7 @@ pub fn batch_norm(parameters: &mut Parameters, name: &str, x: Tensor<2>, mode: B
     };
     let scale = (variance + BATCH_NORM_EPSILON).sqrt().recip() * parameters.get(&key("weight"));
     let shift = parameters.get(&key("bias")) - mean * scale.clone();
-    x * scale + shift
+    plus_row(times_row(x, scale), shift)
 }
 
 /// ε of every layer normalisation (PyTorch's default).
@@ -60,7 +70,8 @@ pub fn layer_norm(parameters: &Parameters, name: &str, x: Tensor<2>) -> Tensor<2
     let centred = x.clone() - x.mean_dim(1);
     let variance = (centred.clone() * centred.clone()).mean_dim(1);
     let normal = centred * (variance + LAYER_NORM_EPSILON).sqrt().recip();
-    normal * parameters.get(&format!("{name}.weight")) + parameters.get(&format!("{name}.bias"))
+    let scaled = times_row(normal, parameters.get(&format!("{name}.weight")));
+    plus_row(scaled, parameters.get(&format!("{name}.bias")))
 }
 
 /// Moves a running statistic towards the value of a batch.
@@ -112,7 +123,7 @@ impl Mlp {
         let mut hidden = rows;
         for block in 1..=self.blocks {
             let inner = linear(parameters, &self.name(block, "linear"), hidden.clone());
-            let out = activation::leaky_relu(batch_norm(parameters, &self.name(block, "bn"), inner, mode), 0.2);
+            let out = leaky_relu(batch_norm(parameters, &self.name(block, "bn"), inner, mode), 0.2);
             hidden = if self.skips && block > 1 { hidden + out } else { out };
         }
         linear_bias_free(parameters, &format!("{}.out", self.prefix), hidden)

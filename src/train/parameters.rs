@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::device::{download, upload};
+use crate::device::{download, is_cpu, upload};
 use crate::error::{Error, Result};
 use crate::matrix::Rows;
 use crate::random::{Purpose, stream};
@@ -97,6 +97,11 @@ impl Parameters {
     /// Names of the learned parameters, sorted.
     pub fn learned_names(&self) -> impl Iterator<Item = &str> {
         self.learned.keys().map(String::as_str)
+    }
+
+    /// Whether the processor holds them.
+    pub fn are_on_cpu(&self) -> bool {
+        self.all().next().is_none_or(|(_, tensor)| is_cpu(&tensor.device()))
     }
 
     /// How many numbers are learned.

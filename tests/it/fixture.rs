@@ -140,6 +140,7 @@ fn provenance() -> Provenance {
         dataset_digest: blake3::hash(b"MVTec-AD as the paper has it").to_hex().to_string(),
         weights_digest: blake3::hash(b"wide_resnet50_2-95faca4d").to_hex().to_string(),
         device: "cpu".into(),
+        device_name: "a processor".into(),
         threads: 1,
         wall_seconds: 1.0,
         cpu_seconds: 1.0,

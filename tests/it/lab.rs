@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use dmad::data::{Catalog, Split, split};
-use dmad::device::DeviceKind;
+use dmad::device::DeviceName;
 use dmad::error::Result;
 use dmad::methods::METHODS;
 use dmad::methods::trial::Trial;
@@ -111,22 +111,36 @@ impl Lab {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("datasets.toml"), DATASETS).expect("written");
-        Lab::within(folder.into())
+        Lab::within(folder.into(), (DeviceName::default(), None))
+    }
+
+    /// An empty one that computes on a device.
+    #[cfg(feature = "wgpu")]
+    pub fn on(device: &str) -> Self {
+        Lab::within_memory(device, None)
+    }
+
+    /// One that computes on a device and may use so many bytes of it.
+    #[cfg(feature = "wgpu")]
+    pub fn within_memory(device: &str, bytes: Option<u64>) -> Self {
+        Lab::within(Lab::new().folder, (device.parse().expect("a device"), bytes))
     }
 
     /// Another session in the same folder, as a process started later would be: it has nothing open yet.
     pub fn again(&self) -> Self {
-        Lab::within(self.folder.clone())
+        Lab::within(self.folder.clone(), (self.session.resources.device, self.session.resources.device_memory_bytes))
     }
 
-    fn within(folder: Arc<tempfile::TempDir>) -> Self {
+    fn within(folder: Arc<tempfile::TempDir>, (device, device_memory_bytes): (DeviceName, Option<u64>)) -> Self {
         let below = |name: &str| folder.path().join(name);
         let resources = Resources {
             data: below("data"),
             weights: below("weights"),
             results: below("results"),
             store: below("store"),
-            device: DeviceKind::Cpu,
+            device,
+            precision: dmad::device::Precision::F32,
+            device_memory_bytes,
             memory_bytes: 1 << 30,
         };
         let catalog = Catalog::load(Some(&below("datasets.toml"))).expect("a catalog");

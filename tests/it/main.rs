@@ -23,6 +23,8 @@ mod generated_maps;
 mod generator;
 mod golden;
 mod golden_defaults;
+#[cfg(feature = "wgpu")]
+mod gpu;
 mod history;
 mod knobs;
 mod lab;

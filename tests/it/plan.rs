@@ -145,8 +145,14 @@ fn run_stops_before_the_first_stage_at_whatever_plan_calls_wrong() {
     let run = sandbox.dmad(&["run", "experiment.toml"]);
     run.says(2, &["experiment.toml:", "hides all", "larger images"]);
     assert!(!sandbox.path(".dmad-store/features").exists(), "nothing was computed");
-    // The forecast looks for no device; only what computes does.
-    assert_eq!(Sandbox::new().dmad(&["plan", "experiment.toml", "--device", "cuda"]).code, 0);
+    // The forecast looks for no device; only what computes does. It says what one must hold.
+    let planned = Sandbox::new().dmad(&["plan", "experiment.toml", "--device", "cuda"]);
+    assert!(planned.code == 0 && planned.stdout.contains("on cuda, 0."), "{}", planned.stdout);
+    let json = Sandbox::new().dmad(&["plan", "experiment.toml", "--device", "cuda", "--format", "json"]).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    // The eight training images have 8 × 8 patches of 152 values each; the banks come on top.
+    assert!(json["device_bytes"].as_u64() > Some(1_000_000), "{json}");
+    assert!(json["resident_bytes"].as_u64() > Some(8 * 64 * 152 * 4), "{json}");
 }
 
 #[test]

@@ -225,7 +225,7 @@ const EPOCHS: usize = 36;
 
 /// Kills the training of the only run of a study three times, each somewhere in or after a drawn epoch; then lets it end.
 /// Every process but the first must have gone on where the one before was killed.
-fn kill_in_training(place: &Place, attempt: &str, draws: &mut Stream) {
+fn kill_in_training(place: &Place, attempt: &str, draws: &mut Stream, more: &[&str]) {
     let mut before = None;
     let check = |events: &[Event], before: Option<usize>| {
         let expected: Vec<(usize, usize)> = before.map(|epoch| (epoch + 1, EPOCHS)).into_iter().collect();
@@ -233,7 +233,7 @@ fn kill_in_training(place: &Place, attempt: &str, draws: &mut Stream) {
     };
     for kill in 0..3 {
         let target = kill * EPOCHS / 6 + draws.below(EPOCHS / 6);
-        let mut process = place.start(attempt, &[]);
+        let mut process = place.start(attempt, more);
         while place.newest_checkpoint(attempt).is_none_or(|epoch| epoch < target) {
             assert!(!process.has_ended(), "it ended before epoch {target} was seen");
             std::thread::sleep(Duration::from_micros(200));
@@ -243,7 +243,7 @@ fn kill_in_training(place: &Place, attempt: &str, draws: &mut Stream) {
         before = place.newest_checkpoint(attempt);
         assert!(before.is_some_and(|epoch| epoch + 1 < EPOCHS), "killed too late: {before:?}");
     }
-    check(&place.finish(attempt, &[]), before);
+    check(&place.finish(attempt, more), before);
 }
 
 #[test]
@@ -258,12 +258,25 @@ fn the_killed_training_of_every_method_goes_on_from_its_last_checkpoint_and_ends
             let settings: Vec<(&str, &str)> = settings.iter().map(|(key, value)| (*key, value.as_str())).collect();
             let place = Place::of(&with(&small(name), &settings));
             place.finish("undisturbed", &[]);
-            kill_in_training(&place, "killed", &mut draws);
+            kill_in_training(&place, "killed", &mut draws, &[]);
             let (found, expected) = (place.recorded("killed"), place.recorded("undisturbed"));
             assert!(found == expected, "{name}, {select}: {}", difference(&found, &expected));
             assert_eq!(place.stage_keys("killed"), place.stage_keys("undisturbed"), "{name}: checkpoints stay");
         }
     }
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_training_that_is_killed_on_a_gpu_ends_with_the_same_bytes() {
+    let mut draws = stream(0, Purpose::Bootstrap, 2);
+    let epochs = EPOCHS.to_string();
+    let settings = [("method.train.epochs", epochs.as_str()), ("protocol.seen.count", "2")];
+    let (place, device) = (Place::of(&with(&small("dmad"), &settings)), ["--device", "wgpu"]);
+    place.finish("undisturbed", &device);
+    kill_in_training(&place, "killed", &mut draws, &device);
+    let (found, expected) = (place.recorded("killed"), place.recorded("undisturbed"));
+    assert!(found == expected, "{}", difference(&found, &expected));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use dmad::backbone::Backbone;
 use dmad::data::layouts::synthetic::{Rendered, SyntheticSpec, categories, classes, defects, render, twin};
+use dmad::data::{Catalog, Source, index};
 use dmad::error::Error;
 use dmad::features::extract;
 use dmad::matrix::Matrix;
@@ -214,4 +215,36 @@ fn the_set_is_neither_too_easy_nor_too_hard_for_nearest_neighbours_and_random_we
     println!("mean image AUROC: trained {trained:.4}, random {random:.4}");
     assert!((0.75..0.97).contains(&trained), "trained weights give {trained:.4}");
     assert!(random <= trained - 0.05, "random weights give {random:.4}, trained ones {trained:.4}");
+}
+
+#[test]
+fn the_set_of_the_papers_size_has_mvtec_ads_counts_and_classes_of_one_look_differ() {
+    let catalog = Catalog::load(Some(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/datasets.toml"))));
+    let entry = catalog.expect("a catalog").get("paper_size").expect("an entry").clone();
+    let found = index(&entry, std::path::Path::new("nowhere"), None).unwrap_or_else(|e| panic!("{e}"));
+    let counts = found.counts();
+    assert_eq!((found.classes.len(), counts.train, counts.test_good, counts.test_bad), (15, 3629, 467, 1258));
+    let first = |class: &str| {
+        let class = found.classes.iter().find(|known| known.name == class).expect("a class");
+        assert!(class.train[0].path.starts_with(&format!("{}/", class.name)));
+        match &class.train[0].source {
+            Source::Synthetic(drawing) => (drawing.class.clone(), drawing.spec.seed),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((first("wood_1"), first("wood_2")), (("wood".into(), 1), ("wood".into(), 2)));
+    let [one, two] =
+        [1, 2].map(|seed| render(&SyntheticSpec { seed, side: 64 }, "wood", "train", "good", 0).expect("drawn"));
+    assert_ne!(one.rgb, two.rgb);
+    let bare = "layout = \"synthetic\"\nclasses = [\"wood_3\"]\nseed = 0\nside = 64\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused = |counts: &str| {
+        let path = folder.path().join("datasets.toml");
+        std::fs::write(&path, format!("[dataset.bare]\n{bare}{counts}")).expect("written");
+        let told =
+            Catalog::load(Some(&path)).and_then(|catalog| index(catalog.get("bare")?, folder.path(), None).map(|_| ()));
+        told.expect_err("refused").to_string()
+    };
+    assert!(refused("").contains("does not say how many images of `wood_3`"), "{}", refused(""));
+    assert!(refused("train = 3\n").contains("above 0"), "{}", refused("train = 3\n"));
 }

@@ -132,8 +132,9 @@ fn begins_function(line: &str) -> bool {
 
 #[test]
 fn heavy_crates_have_one_home() {
-    let homes: [(&str, &[&str]); 9] = [
-        ("burn::", &["backbone", "features", "embed", "train", "methods", "plan", "run", "device"]),
+    let homes: [(&str, &[&str]); 10] = [
+        ("cubecl::", &["device", "bank", "backbone", "features"]),
+        ("burn::", &["backbone", "bank", "features", "embed", "train", "methods", "plan", "run", "device"]),
         ("polars::", &["record"]),
         ("clap::", &["cli", "device"]),
         ("rand_chacha::", &["random"]),

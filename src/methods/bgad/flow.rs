@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, activation};
 
 use super::params::{ClampStyle, FlowParams};
 use crate::random::{Purpose, stream};
-use crate::train::{Parameters, linear};
+use crate::train::{Parameters, linear, product};
 
 /// ½·ln 2π.
 const HALF_LOG_TAU: f64 = 0.918_938_533_204_672_7;
@@ -132,14 +132,14 @@ impl Flow {
         let second = second * scale.clone().exp() + shift;
         let global = self.global_scale(parameters, block);
         let both = Tensor::cat(vec![first, second], 1) * global.clone() + parameters.get(&self.name(block, "offset"));
-        let turned = both.matmul(parameters.get(&self.name(block, "rotation")).transpose());
+        let turned = product(both, parameters.get(&self.name(block, "rotation")).transpose());
         (turned, scale.sum_dim(1) + global.log().sum_dim(1))
     }
 
     /// The inverse of [`Flow::block`].
     fn block_back(&self, parameters: &Parameters, block: usize, y: Tensor<2>, condition: Tensor<2>) -> Tensor<2> {
         let (kept, changed) = self.halves();
-        let both = y.matmul(parameters.get(&self.name(block, "rotation")));
+        let both = product(y, parameters.get(&self.name(block, "rotation")));
         let both = (both - parameters.get(&self.name(block, "offset"))) / self.global_scale(parameters, block);
         let (first, second) = (both.clone().narrow(1, 0, kept), both.narrow(1, kept, changed));
         let (scale, shift) = self.coupling(parameters, block, first.clone(), condition);

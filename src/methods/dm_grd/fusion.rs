@@ -9,7 +9,7 @@ use super::params::FusionKind;
 use crate::backbone::network::Window;
 use crate::backbone::plan::Padding;
 use crate::plan::Level;
-use crate::train::{BATCH_NORM_EPSILON, BatchNormMode, Parameters, batch_norm_maps, convolution, upload};
+use crate::train::{BATCH_NORM_EPSILON, BatchNormMode, Parameters, batch_norm_maps, convolution, product, upload};
 
 /// In front of its parameters' names, which are the released code's.
 const PREFIX: &str = "msff.";
@@ -198,8 +198,8 @@ impl Fusion {
         let phi = flat(pooled(convolve(parameters, &convs[1], x.clone())));
         let values = flat(pooled(convolve(parameters, &convs[2], x.clone())));
         let [_, channels, keys] = phi.dims();
-        let products = theta.swap_dims(1, 2).matmul(phi) / keys as f64;
-        let mixed = values.matmul(products.swap_dims(1, 2)).reshape([images, channels, rows, columns]);
+        let products = product(theta.swap_dims(1, 2), phi) / keys as f64;
+        let mixed = product(values, products.swap_dims(1, 2)).reshape([images, channels, rows, columns]);
         let mixed = convolve(parameters, &convs[3], mixed);
         let norm = format!("{PREFIX}blk{number}.attn.W.1");
         x + batch_norm_maps(parameters, &norm, mixed, mode, BATCH_NORM_EPSILON)
@@ -232,8 +232,8 @@ fn enlarged(maps: Tensor<4>, side: usize) -> Tensor<4> {
         matrix[(low + 1).min(from - 1) * side + target] += share as f32;
     }
     let matrix = upload(matrix, [from, side], &maps.device());
-    let wide = maps.reshape([images * channels * from, from]).matmul(matrix.clone());
+    let wide = product(maps.reshape([images * channels * from, from]), matrix.clone());
     let turned = wide.reshape([images * channels, from, side]).swap_dims(1, 2);
-    let tall = turned.reshape([images * channels * side, from]).matmul(matrix);
+    let tall = product(turned.reshape([images * channels * side, from]), matrix);
     tall.reshape([images * channels, side, side]).swap_dims(1, 2).reshape([images, channels, side, side])
 }

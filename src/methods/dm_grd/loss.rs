@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, activation};
 use super::memory::MemoryView;
 use super::select::Selected;
 use crate::error::{Error, Result};
-use crate::train::{download, upload};
+use crate::train::{download, product, upload};
 
 /// Beside norms of cosines.
 const EPSILON: f64 = 1e-8;
@@ -118,7 +118,7 @@ fn temperatures() -> Vec<f64> {
 /// Half squared distances of rows, a × b.
 fn costs(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     let square = |rows: &Tensor<2>| (rows.clone() * rows.clone()).sum_dim(1);
-    let products = a.clone().matmul(b.clone().transpose());
+    let products = product(a.clone(), b.clone().transpose());
     (square(&a) + square(&b).transpose() - products * 2.0).clamp_min(0.0) * 0.5
 }
 

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::memory::MemoryView;
 use super::params::Selection;
 use crate::methods::distillation::Maps;
-use crate::train::{download, upload};
+use crate::train::{download, product, upload};
 
 /// Columns whose numbers the released triplet loss takes for channels.
 const TOP: usize = 3;
@@ -91,8 +91,8 @@ fn code_table(memory: &MemoryView, maps: &Maps, device: &Device) -> Vec<f32> {
         let own = upload(own.clone(), [channels, positions], device);
         let keys = upload(memory.keys(level), [images, channels], device);
         let norm = |x: Tensor<2>, dim: usize| (x.clone() * x).sum_dim(dim).sqrt().clamp_min(EPSILON);
-        let cosines = (keys.clone() / norm(keys.clone(), 1)).matmul(own.clone() / norm(own, 0));
-        let mixture = keys.transpose().matmul(activation::softmax(cosines, 0));
+        let cosines = product(keys.clone() / norm(keys.clone(), 1), own.clone() / norm(own, 0));
+        let mixture = product(keys.transpose(), activation::softmax(cosines, 0));
         table.extend(ranked_means(&download(mixture.transpose()), channels, ranks));
     }
     table

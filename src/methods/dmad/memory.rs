@@ -1,17 +1,20 @@
 //! DMAD's memory: the banks there are, how patches find their neighbours in them, and both as a computation sees them.
 
-use burn::tensor::Device;
+use std::ops::Range;
+
+use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 
 use super::banks::OutlierBank;
 use super::network::PatchRows;
 use super::params::{self, Params};
 use super::seen::{SeenBank, SeenPatches, SeenRows};
+use crate::bank::neighbours::NO_ROW;
 use crate::error::Result;
 use crate::matrix::Rows;
 use crate::methods::Search;
 use crate::plan::{Bank, Graph, Handle, HasRows, ImageRows, Inputs, Job, Neighbours, OriginRows, RowsOf};
-use crate::train::upload;
+use crate::train::{Choice, Resident, ResidentNumbers, upload};
 
 /// The banks that a patch is held against.
 #[derive(Clone, Debug, Serialize)]
@@ -145,12 +148,127 @@ impl Banks {
 }
 
 impl<'a> OpenBanks<'a> {
-    /// The nearest row over all parts of the abnormal bank; the earlier part wins ties. None when every part excludes
-    /// the query.
+    /// The nearest row over all parts of the abnormal bank, as part and number there; the earlier part wins ties. None when
+    /// every part excludes the query.
+    fn nearest_abnormal(&self, queries: &OpenQueries, query: usize) -> Option<(usize, usize)> {
+        let found = queries.abnormal.iter().enumerate().filter(|(_, (index, _))| index[query] != NO_ROW);
+        let best = found.min_by(|(_, (_, a)), (_, (_, b))| a[query].total_cmp(&b[query]))?;
+        Some((best.0, best.1.0[query] as usize))
+    }
+
+    /// The nearest row over all parts of the abnormal bank.
     fn abnormal_row(&self, queries: &OpenQueries, query: usize) -> Option<&'a [f32]> {
-        let found = queries.abnormal.iter().zip(&self.abnormal).filter(|((index, _), _)| index[query] != u32::MAX);
-        let best = found.min_by(|((_, a), _), ((_, b), _)| a[query].total_cmp(&b[query]))?;
-        Some(best.1.row(best.0.0[query] as usize))
+        self.nearest_abnormal(queries, query).map(|(part, row)| self.abnormal[part].row(row))
+    }
+
+    /// Its number when all parts stand one below the other.
+    fn abnormal_number(&self, queries: &OpenQueries, query: usize) -> Option<u32> {
+        let (part, row) = self.nearest_abnormal(queries, query)?;
+        Some((self.abnormal[..part].iter().map(Rows::len).sum::<usize>() + row) as u32)
+    }
+
+    /// Bytes of all banks.
+    pub fn bytes(&self) -> u64 {
+        self.abnormal.iter().chain([&self.normal]).map(|rows| 4 * rows.data().len() as u64).sum()
+    }
+}
+
+/// Queries that stay on a device.
+struct ResidentQueries {
+    rows: Resident,
+    normal: ResidentNumbers,
+    /// Numbers in all parts of the abnormal bank, one below the other.
+    abnormal: Option<ResidentNumbers>,
+}
+
+/// Banks and queries that stay on a device through a training.
+pub struct ResidentMemory {
+    normal: Tensor<2>,
+    abnormal: Option<Tensor<2>>,
+    normals: ResidentQueries,
+    seen: Option<ResidentQueries>,
+}
+
+/// Whose patches are wanted.
+#[derive(Clone, Copy)]
+pub enum Whose {
+    /// Normal images, numbered through all classes.
+    Normals,
+    /// Seen anomalies.
+    Seen,
+}
+
+impl ResidentMemory {
+    /// Brings everything to `device`; `seen` has the rows of each image. None where a patch has no neighbour that may be its
+    /// own: those are few settings, and the host knows what to do about them.
+    pub fn new(
+        banks: &OpenBanks,
+        normals: &[OpenQueries],
+        patches: usize,
+        seen: Option<(&OpenQueries, &[Range<usize>])>,
+        device: &Device,
+    ) -> Option<ResidentMemory> {
+        let of_class = |queries: &OpenQueries| {
+            (0..queries.rows.len() / patches).map(|image| image * patches..(image + 1) * patches).collect()
+        };
+        let of_class: Vec<Vec<Range<usize>>> = normals.iter().map(of_class).collect();
+        let images: Vec<_> =
+            normals.iter().zip(&of_class).map(|(queries, images)| (queries, images.as_slice())).collect();
+        let bring = |rows: &[Rows]| {
+            let values: Vec<f32> = rows.iter().flat_map(|rows| rows.data()).copied().collect();
+            let cols = banks.normal.cols();
+            let count = values.len() / cols;
+            upload(values, [count, cols], device)
+        };
+        Some(ResidentMemory {
+            normals: ResidentQueries::new(banks, &images, device)?,
+            seen: match seen {
+                Some(seen) => Some(ResidentQueries::new(banks, &[seen], device)?),
+                None => None,
+            },
+            normal: bring(&[banks.normal]),
+            abnormal: (!banks.abnormal.is_empty()).then(|| bring(&banks.abnormal)),
+        })
+    }
+
+    /// The chosen patches with their neighbours; `rows_per_image` has how many each image has.
+    pub fn gather(&self, whose: Whose, choice: &Choice, rows_per_image: Vec<usize>) -> Option<PatchRows> {
+        let queries = match whose {
+            Whose::Normals => &self.normals,
+            Whose::Seen => self.seen.as_ref()?,
+        };
+        let abnormal = self.abnormal.as_ref().zip(queries.abnormal.as_ref());
+        Some(PatchRows {
+            patch: queries.rows.gather(choice),
+            normal: self.normal.clone().select(0, queries.normal.gather(choice)),
+            abnormal: abnormal.map(|(bank, numbers)| bank.clone().select(0, numbers.gather(choice))),
+            rows_per_image,
+        })
+    }
+}
+
+impl ResidentQueries {
+    /// Queries of several artifacts, each with the rows of its images.
+    fn new(banks: &OpenBanks, queries: &[(&OpenQueries, &[Range<usize>])], device: &Device) -> Option<ResidentQueries> {
+        let mut abnormal: Vec<Vec<u32>> = Vec::new();
+        for (queries, images) in queries {
+            if images.iter().any(|rows| queries.normal[rows.clone()].contains(&NO_ROW)) {
+                return None;
+            }
+            if !banks.abnormal.is_empty() {
+                let of_image =
+                    |rows: &Range<usize>| rows.clone().map(|row| banks.abnormal_number(queries, row)).collect();
+                abnormal.extend(images.iter().map(of_image).collect::<Option<Vec<_>>>()?);
+            }
+        }
+        let images =
+            || queries.iter().flat_map(|(queries, images)| images.iter().map(move |rows| (queries, rows.clone())));
+        Some(ResidentQueries {
+            rows: Resident::new(images().map(|(queries, rows)| queries.rows.slice(rows)), device),
+            normal: ResidentNumbers::new(images().map(|(queries, rows)| &queries.normal[rows]), device),
+            abnormal: (!banks.abnormal.is_empty())
+                .then(|| ResidentNumbers::new(abnormal.iter().map(Vec::as_slice), device)),
+        })
     }
 }
 
@@ -179,7 +297,7 @@ impl HostRows {
             let patch = queries.rows.row(row);
             self.patch.extend_from_slice(patch);
             self.normal.extend_from_slice(match queries.normal[row] {
-                u32::MAX => patch,
+                NO_ROW => patch,
                 index => banks.normal.row(index as usize),
             });
             if !banks.abnormal.is_empty() {

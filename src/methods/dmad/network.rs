@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, activation};
 use super::params::{
     self, AttentionMode, BatchNormLayers, BatchNormRows, BatchNormTest, MissingBank, NoiseWhere, Params, Scale,
 };
-use crate::train::{BatchNormMode, Mlp, Parameters, batch_norm, download, linear};
+use crate::train::{BatchNormMode, Mlp, Parameters, batch_norm, download, linear, product};
 
 /// The three inputs of a set of patches: the patch itself and its nearest neighbour in each bank, rows × C. Rows come image
 /// by image (attention over an image needs that).
@@ -169,8 +169,10 @@ impl Network {
             let part = |tensor: &Tensor<2>| tensor.clone().slice([range.clone()]);
             let (query, key, value) = (part(&neighbour), part(&key), part(&value));
             match self.params.attention.mode {
-                AttentionMode::Literal => activation::softmax(query.matmul(key.transpose().matmul(value)) * scale, 1),
-                _ => activation::softmax(query.matmul(key.transpose()) * scale, 1).matmul(value),
+                AttentionMode::Literal => {
+                    activation::softmax(product(query, product(key.transpose(), value)) * scale, 1)
+                }
+                _ => product(activation::softmax(product(query, key.transpose()) * scale, 1), value),
             }
         });
         Tensor::cat(images.collect(), 0)

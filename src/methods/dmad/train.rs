@@ -1,22 +1,23 @@
 //! DMAD's training stage (paper §3.3–3.4, Eq. 9–12; docs/methods/dmad.md, Computation).
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 use serde_json::json;
 
-use super::memory::{Banks, HostRows, OpenBanks, OpenQueries, Queries};
+use super::memory::{Banks, HostRows, OpenBanks, OpenQueries, Queries, ResidentMemory, Whose};
 use super::network::{Network, PatchRows};
 use super::params::Params;
 use super::seen::{SeenRows, standard_deviation};
 use super::trainer::Trainer;
-use crate::device::Chosen;
+use crate::device::{Chosen, draws};
 use crate::error::{Error, Result};
-use crate::matrix::Matrix;
 use crate::methods::Parameters as _;
 use crate::plan::{Compute, Computed, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, Stream, stream};
 use crate::spec::Settings;
-use crate::train::{EpochLosses, Learner, Optimizer, Parameters, class_images, fit, patches_per_step, upload};
+use crate::train::{Choice, EpochLosses, Learner, Optimizer, Parameters, class_images, fit, patches_per_step};
 
 /// Trains; the artifact holds the parameters after the last epoch (`select = "last"`) or after each.
 #[derive(Serialize)]
@@ -51,7 +52,11 @@ impl Compute for Train {
         let kept = train.keep().count(train.epochs);
         let step_rows = (2 * train.batch + train.anomaly_batch) * per_image;
         let activations = 4 * step_rows * (10 * self.shape.dim + 6 * mlp.blocks * mlp.hidden);
-        Work::matrix(kept, learned, 6.0 * rows * learned as f64).with_memory(activations + 16 * learned)
+        let parts = self.memory.abnormal.iter().map(|bank| bank.stage.work).chain([self.memory.normal.work]);
+        let banks: usize = parts.map(|bank| 4 * bank.rows * bank.cols).sum();
+        Work::matrix(kept, learned, 6.0 * rows * learned as f64)
+            .with_memory(activations + 16 * learned)
+            .on_device(activations + 16 * learned, 4 * self.shape.rows() * self.shape.dim + banks)
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
@@ -73,7 +78,9 @@ struct Training<'a> {
     /// Normal images: class, number.
     images: Vec<(usize, usize)>,
     seen: Option<OpenQueries<'a>>,
-    seen_images: Vec<std::ops::Range<usize>>,
+    seen_images: Vec<Range<usize>>,
+    /// Everything that steps are made of, where a GPU has room for it.
+    resident: Option<ResidentMemory>,
     /// Order in which seen anomalies take their turns, over and over.
     anomalies: Vec<usize>,
     noise_std: f64,
@@ -97,11 +104,21 @@ impl<'a> Training<'a> {
         let parameters = network.initial(stage.seed, &device);
         let mut anomalies: Vec<usize> = (0..seen_images.len()).collect();
         stream(stage.seed, Purpose::AnomalyOrder, 0).shuffle(&mut anomalies);
+        let seen = stage.seen.as_ref().map(|q| q.open(job)).transpose()?;
+        let patches = normals.iter().chain(&seen).map(|queries| 4 * queries.rows.data().len() as u64).sum::<u64>();
+        let resident = match stage.device.keeps(patches + banks.bytes()) {
+            true => {
+                let seen = seen.as_ref().map(|seen| (seen, seen_images.as_slice()));
+                ResidentMemory::new(&banks, &normals, stage.shape.patches(), seen, &device)
+            }
+            false => None,
+        };
         Ok(Training {
             trainer: Trainer::new(params, network, parameters),
             images: class_images(normals.iter().map(|queries| queries.rows.len()), stage.shape.patches()),
             noise_std: params.noise.std * unit,
-            seen: stage.seen.as_ref().map(|q| q.open(job)).transpose()?,
+            seen,
+            resident,
             stage,
             device,
             banks,
@@ -118,34 +135,64 @@ impl<'a> Training<'a> {
     }
 
     /// Patches of a batch of normal images.
-    fn normal_rows(&self, batch: &[usize], draws: &mut Stream) -> HostRows {
-        let (patches, wanted) = (self.stage.shape.patches(), self.stage.settings.train.patches_per_image);
+    fn normal_rows(&self, batch: &[usize], draws: &mut Stream) -> PatchRows {
+        let patches = self.stage.shape.patches();
+        let chosen: Vec<Vec<usize>> = batch.iter().map(|_| self.choose(draws, patches)).collect();
+        if let Some(rows) = self.gather(Whose::Normals, batch.to_vec(), &chosen, |_| patches) {
+            return rows;
+        }
         let mut rows = HostRows::new(self.stage.shape.dim);
-        for &number in batch {
+        for (&number, chosen) in batch.iter().zip(chosen) {
             let (class, image) = self.images[number];
-            let chosen = choose(draws, patches, wanted).into_iter().map(|patch| image * patches + patch);
+            let chosen = chosen.into_iter().map(|patch| image * patches + patch);
             rows.push_image(&self.normals[class], &self.banks, chosen);
         }
-        rows
+        rows.upload(&self.device)
     }
 
     /// Patches of the seen anomalies whose turns these are.
-    fn anomalous_rows(&self, turns: std::ops::Range<usize>, draws: &mut Stream) -> Option<PatchRows> {
-        let mut rows = HostRows::new(self.stage.shape.dim);
-        for turn in turns {
-            let range = &self.seen_images[self.anomalies[turn % self.anomalies.len()]];
-            let chosen = choose(draws, range.len(), self.stage.settings.train.patches_per_image);
-            rows.push_image(self.seen.as_ref()?, &self.banks, chosen.into_iter().map(|patch| range.start + patch));
+    fn anomalous_rows(&self, turns: Range<usize>, draws: &mut Stream) -> Option<PatchRows> {
+        let images: Vec<usize> = turns.map(|turn| self.anomalies[turn % self.anomalies.len()]).collect();
+        let count = |image: usize| self.seen_images[image].len();
+        let chosen: Vec<Vec<usize>> = images.iter().map(|&image| self.choose(draws, count(image))).collect();
+        if chosen.iter().all(Vec::is_empty) {
+            return None;
         }
-        (rows.len() > 0).then(|| rows.upload(&self.device))
+        if let Some(rows) = self.gather(Whose::Seen, images.clone(), &chosen, count) {
+            return Some(rows);
+        }
+        let mut rows = HostRows::new(self.stage.shape.dim);
+        for (image, chosen) in images.into_iter().zip(chosen) {
+            let start = self.seen_images[image].start;
+            rows.push_image(self.seen.as_ref()?, &self.banks, chosen.into_iter().map(|patch| start + patch));
+        }
+        Some(rows.upload(&self.device))
+    }
+
+    /// The chosen patches of images, each of which has `count` of them, where they are on the device.
+    fn gather(
+        &self,
+        whose: Whose,
+        images: Vec<usize>,
+        chosen: &[Vec<usize>],
+        count: impl Fn(usize) -> usize,
+    ) -> Option<PatchRows> {
+        let resident = self.resident.as_ref()?;
+        let all = images.iter().zip(chosen).all(|(&image, chosen)| chosen.len() == count(image));
+        let choice = if all { Choice::all(images) } else { Choice::some(images, chosen, &self.device) };
+        resident.gather(whose, &choice, chosen.iter().map(Vec::len).collect())
+    }
+
+    /// Which of `patches` of an image enter a step.
+    fn choose(&self, draws: &mut Stream, patches: usize) -> Vec<usize> {
+        let wanted = self.stage.settings.train.patches_per_image;
+        if wanted == 0 || wanted >= patches { (0..patches).collect() } else { draws.choose(patches, wanted) }
     }
 
     /// Gaussian noise for `rows` patches.
     fn noise(&self, rows: usize, step: u64) -> Tensor<2> {
-        let width = self.trainer.network.noise_width();
-        let mut noise = Matrix::zeros(rows, width);
-        stream(self.stage.seed, Purpose::FeatureNoise, step).fill_normal(noise.data_mut(), self.noise_std);
-        upload(noise.into_data(), [rows, width], &self.device)
+        let mut stream = stream(self.stage.seed, Purpose::FeatureNoise, step);
+        draws::normals(&mut stream, [rows, self.trainer.network.noise_width()], self.noise_std, &self.device)
     }
 }
 
@@ -163,8 +210,8 @@ impl Learner for Training<'_> {
             let turns = turn..turn + self.anomalies_with(batch.len());
             turn = turns.end;
             let anomalous = self.anomalous_rows(turns, &mut draws);
-            let noise = self.noise(normal.len(), step);
-            losses.add(self.trainer.step(&normal.upload(&self.device), noise, anomalous.as_ref()));
+            let noise = self.noise(normal.patch.dims()[0], step);
+            losses.add(self.trainer.step(&normal, noise, anomalous.as_ref()));
         }
         Ok(losses.means())
     }
@@ -174,13 +221,8 @@ impl Learner for Training<'_> {
     }
 }
 
-/// Which patches of an image enter a step; 0 = all.
-fn choose(draws: &mut Stream, patches: usize, wanted: usize) -> Vec<usize> {
-    if wanted == 0 || wanted >= patches { (0..patches).collect() } else { draws.choose(patches, wanted) }
-}
-
 /// Row ranges of runs of equal image numbers.
-fn image_ranges(images: &[u32]) -> Vec<std::ops::Range<usize>> {
+fn image_ranges(images: &[u32]) -> Vec<Range<usize>> {
     let mut end = 0;
     let range = |run: &[u32]| {
         end += run.len();

@@ -4,6 +4,7 @@ use burn::tensor::{Tensor, activation};
 
 use super::network::{Network, PatchRows};
 use super::params::{AttentionMode, Params};
+use crate::device::column_means;
 use crate::train::{BETAS, BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, Terms};
 
 /// One model in training.
@@ -67,7 +68,7 @@ impl Trainer {
         let scores = network.judge(&mut self.parameters, Tensor::cat(groups, 0), BatchNormMode::Train);
         let margin = self.params.loss.margin;
         let hinge = |range: std::ops::Range<usize>, sign: f64| {
-            activation::relu(scores.clone().slice([range]) * sign + margin).mean_dim(0)
+            column_means(activation::relu(scores.clone().slice([range]) * sign + margin))
         };
         let normal_term = hinge(0..rows, -1.0);
         let noise_term = hinge(rows..2 * rows, 1.0);

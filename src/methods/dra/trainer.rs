@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::loss::{Prior, deviation_loss};
 use super::network::{HEADS, Heads, Network};
 use super::params::Params;
-use crate::train::{BETAS, BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, Terms, clip_gradients};
+use crate::train::{BETAS, BatchNormMode, Group, Optimizer, OptimizerKind, Parameters, Terms, clip_gradients, product};
 
 /// What an image of a batch is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Trainer {
             let [_, channels, rows, columns] = features.dims();
             let own = features.clone().narrow(0, references, labelled);
             let values = channels * rows * columns;
-            let means = batch.average.clone().matmul(features.narrow(0, 0, references).reshape([references, values]));
+            let means = product(batch.average.clone(), features.narrow(0, 0, references).reshape([references, values]));
             network.heads(parameters, own, means.reshape([labelled, channels, rows, columns]), BatchNormMode::Train)
         };
         batch.scales.iter().map(of_scale).collect()

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::trial::Trial;
 use super::{BankPart, Given, Method, NORMAL_PART, NormalBank, Outputs, Parameters, Scoring, Select};
-use crate::bank::neighbours::k_nearest;
+use crate::bank::neighbours::{Searcher, k_nearest};
 use crate::error::Result;
 use crate::matrix::Rows;
 use crate::plan::{self, Compute, Computed, Features, Graph, Handle, Inputs, Job, RowsOf, Scores, StageKind, Work};
@@ -146,12 +146,17 @@ impl Compute for ScorePatches<'_> {
         if score.reweight > 0 {
             tensors.push(TensorDecl::f32("image_scores", &[1, self.test.len()]));
         }
+        let parts = [bank];
+        let searcher = Searcher::new(&job.device()?, &parts, None)?;
         let mut writer = job.create(tensors)?;
         let mut image_scores = Vec::new();
         for (number, &image) in self.test.iter().enumerate() {
             (job.progress)(number, self.test.len());
             let rows = features.slice(image * patches..(image + 1) * patches);
-            let found = k_nearest(rows, bank, score.neighbours)?;
+            let found = match score.neighbours {
+                1 => searcher.nearest(rows, None)?,
+                several => k_nearest(rows, bank, several)?,
+            };
             let power = |distance: f32| if score.squared { distance * distance } else { distance };
             let mean = |near: &[f32]| near.iter().map(|&d| power(d) as f64).sum::<f64>() / near.len() as f64;
             let patch_scores: Vec<f32> = found.distance.chunks(score.neighbours).map(|d| mean(d) as f32).collect();

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::network::Network;
 use super::params::{Noise, Params};
-use crate::device::Chosen;
+use crate::device::{Chosen, column_means, draws, is_cpu};
 use crate::error::{Error, Result};
 use crate::matrix::Rows;
 use crate::methods::Parameters as _;
@@ -15,8 +15,8 @@ use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, Stream, stream};
 use crate::spec::Settings;
 use crate::train::{
-    BETAS, BatchNormMode, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, Terms,
-    class_images, download, fit, patches_per_step, upload, upload_images,
+    BETAS, BatchNormMode, Choice, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass,
+    Resident, Terms, class_images, download, fit, patches_per_step, upload, upload_images,
 };
 
 /// Ratio between two neighbouring strengths of mixed noise.
@@ -49,6 +49,7 @@ impl Compute for Train {
         let activations = 4 * 2 * train.batch * per_image * width;
         Work::matrix(train.keep().count(train.epochs), learned, 6.0 * rows * learned as f64)
             .with_memory(activations + 16 * learned)
+            .on_device(activations + 16 * learned, 4 * self.shape.rows() * self.shape.dim)
     }
 
     /// # Errors
@@ -64,7 +65,8 @@ impl Compute for Train {
         let device = self.device.get()?.autodiff();
         let network = Network::new(&self.settings, self.shape.dim);
         let trainer = Trainer::new(&self.settings, network, network.initial(self.seed, &device));
-        let mut training = Training { stage: self, trainer, classes, images, device };
+        let resident = Resident::where_there_is_room(&self.device, &classes, self.shape.patches(), &device);
+        let mut training = Training { stage: self, trainer, classes, images, resident, device };
         fit(job, &mut training, train.epochs, train.keep(), json!({}))
     }
 }
@@ -120,7 +122,7 @@ impl Trainer {
         let both = Tensor::cat(vec![real.clone(), real + noise], 0);
         let scores = self.network.judge(&mut self.parameters, both, BatchNormMode::Train);
         let hinge = |range: std::ops::Range<usize>, sign: f64| {
-            activation::relu(scores.clone().slice([range]) * sign + self.margin).mean_dim(0)
+            column_means(activation::relu(scores.clone().slice([range]) * sign + self.margin))
         };
         let (real, fake) = (hinge(0..rows, -1.0), hinge(rows..2 * rows, 1.0));
         let loss = real.clone() + fake.clone();
@@ -136,6 +138,8 @@ struct Training<'a> {
     classes: Vec<Rows<'a>>,
     /// Class of each training image, and its number there.
     images: Vec<(usize, usize)>,
+    /// The patches of these images, where a GPU has room for them.
+    resident: Option<Resident>,
     device: Device,
 }
 
@@ -144,23 +148,67 @@ impl Training<'_> {
     /// draws of its own, so that they can be made in parallel and an epoch can be the first after a resume.
     fn batch(&self, images: &[usize], first: u64) -> (Tensor<2>, Tensor<2>) {
         let Train { settings: params, seed, shape, .. } = self.stage;
-        let (patches, dim) = (shape.patches(), shape.dim);
-        let chosen = patches_per_step(params.train.patches_per_image, patches);
-        let (mut rows, mut noise) = (vec![0.0; images.len() * chosen * dim], vec![0.0; images.len() * chosen * dim]);
-        let places = rows.par_chunks_mut(chosen * dim).zip(noise.par_chunks_mut(chosen * dim));
-        places.zip(images.par_iter()).enumerate().for_each(|(position, ((rows, noise), &image))| {
-            let number = first + position as u64;
+        let patches = shape.patches();
+        let numbers: Vec<u64> = (first..).take(images.len()).collect();
+        let choose = |&number: &u64| {
+            let mut draws = stream(*seed, Purpose::PatchChoice, number);
+            let wanted = patches_per_step(params.train.patches_per_image, patches);
+            if wanted < patches { draws.choose(patches, wanted) } else { (0..patches).collect() }
+        };
+        let chosen: Vec<Vec<usize>> = numbers.par_iter().map(choose).collect();
+        let noise = if is_cpu(&self.device) { Training::host_noise } else { Training::device_noise };
+        (self.patches(images, &chosen), noise(self, &numbers, chosen[0].len()))
+    }
+
+    /// The chosen patches of each image.
+    fn patches(&self, images: &[usize], chosen: &[Vec<usize>]) -> Tensor<2> {
+        let (patches, dim) = (self.stage.shape.patches(), self.stage.shape.dim);
+        if let Some(resident) = &self.resident {
+            let choice = match chosen[0].len() == patches {
+                true => Choice::all(images.to_vec()),
+                false => Choice::some(images.to_vec(), chosen, &self.device),
+            };
+            return resident.gather(&choice);
+        }
+        let mut rows = vec![0.0; images.len() * chosen[0].len() * dim];
+        rows.par_chunks_mut(chosen[0].len() * dim).zip(images).zip(chosen).for_each(|((rows, &image), chosen)| {
             let (class, image) = self.images[image];
-            let mut choice = stream(*seed, Purpose::PatchChoice, number);
-            let numbers = if chosen < patches { choice.choose(patches, chosen) } else { (0..patches).collect() };
-            for (row, patch) in rows.chunks_mut(dim).zip(numbers) {
+            for (row, patch) in rows.chunks_mut(dim).zip(chosen) {
                 row.copy_from_slice(self.classes[class].row(image * patches + patch));
             }
-            fill_noise(noise, dim, &params.noise, &mut stream(*seed, Purpose::FeatureNoise, number));
         });
-        let shape = [images.len() * chosen, dim];
-        (upload(rows, shape, &self.device), upload(noise, shape, &self.device))
+        upload(rows, [images.len() * chosen[0].len(), dim], &self.device)
     }
+
+    /// Noise for so many patches of each of the images with these numbers.
+    fn host_noise(&self, numbers: &[u64], patches: usize) -> Tensor<2> {
+        let Train { settings: params, seed, shape, .. } = self.stage;
+        let mut noise = vec![0.0; numbers.len() * patches * shape.dim];
+        noise.par_chunks_mut(patches * shape.dim).zip(numbers).for_each(|(noise, &number)| {
+            fill_noise(noise, shape.dim, &params.noise, &mut stream(*seed, Purpose::FeatureNoise, number));
+        });
+        upload(noise, [numbers.len() * patches, shape.dim], &self.device)
+    }
+
+    /// The same, drawn on a GPU.
+    fn device_noise(&self, numbers: &[u64], patches: usize) -> Tensor<2> {
+        let Train { settings: params, seed, shape, .. } = self.stage;
+        let of_image = |&number: &u64| {
+            let mut draws = stream(*seed, Purpose::FeatureNoise, number);
+            let noise = draws::normals(&mut draws, [patches, shape.dim], params.noise.std, &self.device);
+            if params.noise.mix <= 1 {
+                return noise;
+            }
+            let strengths: Vec<f32> = (0..patches).map(|_| strength(&params.noise, &mut draws)).collect();
+            noise * upload(strengths, [patches, 1], &self.device)
+        };
+        Tensor::cat(numbers.iter().map(of_image).collect(), 0)
+    }
+}
+
+/// How strong the noise of a row is, with `mix` > 1.
+fn strength(params: &Noise, draws: &mut Stream) -> f32 {
+    MIX_RATIO.powi(draws.below(params.mix) as i32) as f32
 }
 
 /// Normal noise; with `mix` > 1 each row has a strength of its own.
@@ -168,7 +216,7 @@ fn fill_noise(noise: &mut [f32], dim: usize, params: &Noise, draws: &mut Stream)
     draws.fill_normal(noise, params.std);
     if params.mix > 1 {
         for row in noise.chunks_mut(dim) {
-            let strength = MIX_RATIO.powi(draws.below(params.mix) as i32) as f32;
+            let strength = strength(params, draws);
             row.iter_mut().for_each(|value| *value *= strength);
         }
     }

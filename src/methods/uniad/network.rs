@@ -3,11 +3,14 @@
 //!
 //! Tokens are matrices: images one below the other, `grid` positions each in row-major order.
 
+use std::sync::OnceLock;
+
 use burn::tensor::{Device, Tensor, activation};
 
 use super::params::{Mask, NetworkParams, Params};
+use crate::device::draws;
 use crate::random::{Purpose, Stream, stream};
-use crate::train::{Parameters, layer_norm, linear, upload};
+use crate::train::{Parameters, layer_norm, linear, product, upload};
 
 /// The network's shape: what the parameters alone do not say.
 #[derive(Clone, Debug)]
@@ -16,12 +19,20 @@ pub struct Network {
     mask: Mask,
     grid: (usize, usize),
     channels: usize,
+    /// What is added to attention, on the device that asked first.
+    forbidden: OnceLock<Tensor<4>>,
 }
 
 impl Network {
     /// The network for tokens of `channels` values on a `grid` of rows and columns.
     pub fn new(params: &Params, grid: (usize, usize), channels: usize) -> Self {
-        Network { params: params.network.clone(), mask: params.mask.clone(), grid, channels }
+        Network {
+            params: params.network.clone(),
+            mask: params.mask.clone(),
+            grid,
+            channels,
+            forbidden: OnceLock::new(),
+        }
     }
 
     /// Tokens per image.
@@ -113,6 +124,21 @@ impl Network {
         (0..positions * positions).map(|index| near(index / positions, index % positions)).collect()
     }
 
+    /// Brings to a device what does not change from pass to pass.
+    pub fn prepare(&self, device: &Device) {
+        self.forbidden(device);
+    }
+
+    /// −∞ where the query must not look at the key, else 0; uploaded once.
+    fn forbidden(&self, device: &Device) -> Tensor<4> {
+        let make = || {
+            let values = self.neighbours().into_iter().map(|near| if near { f32::NEG_INFINITY } else { 0.0 });
+            upload(values.collect(), [1, 1, self.positions(), self.positions()], device)
+        };
+        let known = self.forbidden.get_or_init(make);
+        if known.device() == *device { known.clone() } else { make() }
+    }
+
     /// Whether every position has something left to look at; without, its softmax would be 0 / 0.
     pub fn every_position_sees(&self) -> bool {
         let Mask { size, encoder, decoder_memory, decoder_previous } = self.mask;
@@ -131,8 +157,7 @@ impl Network {
         let columns = spread(columns, [1, self.grid.1, half]);
         let rows = spread(rows, [self.grid.0, 1, half]);
         let position = Tensor::cat(vec![columns, rows], 2).reshape([self.positions(), self.params.hidden]);
-        let forbidden = self.neighbours().into_iter().map(|near| if near { f32::NEG_INFINITY } else { 0.0 }).collect();
-        let forbidden = upload(forbidden, [1, 1, self.positions(), self.positions()], &position.device());
+        let forbidden = self.forbidden(&position.device());
         Pass { network: self, parameters, images, dropout, position, forbidden }
     }
 
@@ -222,20 +247,7 @@ impl Dropout {
         if self.rate == 0.0 || self.draws.is_empty() {
             return x;
         }
-        // Four decisions out of each 64 bits; the kept ones make up for the share that is really dropped.
-        let limit = (self.rate * 65536.0).round() as u16;
-        let kept = (1.0 / (1.0 - f64::from(limit) / 65536.0)) as f32;
-        let mut mask = vec![0.0; x.dims().iter().product()];
-        let values = mask.len() / self.draws.len();
-        for (image, draws) in mask.chunks_mut(values).zip(&mut self.draws) {
-            for four in image.chunks_mut(4) {
-                let bits = draws.bits();
-                for (lane, value) in four.iter_mut().enumerate() {
-                    *value = if (bits >> (16 * lane)) as u16 >= limit { kept } else { 0.0 };
-                }
-            }
-        }
-        let mask = upload(mask, x.dims(), &x.device());
+        let mask = draws::dropout(&mut self.draws, self.rate, x.dims(), &x.device());
         x * mask
     }
 }
@@ -346,14 +358,14 @@ impl Pass<'_> {
         };
         let scale = 1.0 / ((hidden / heads) as f64).sqrt();
         let (query, key, value) = (part("query", query) * scale, part("key", key), part("value", value));
-        let mut logits = query.matmul(key.swap_dims(2, 3));
+        let mut logits = product(query, key.swap_dims(2, 3));
         if masked {
             logits = logits + self.forbidden.clone();
         }
         let largest = logits.clone().detach().max_dim(3);
         let weights = (logits - largest).exp();
         let total = weights.clone().sum_dim(3);
-        let found = self.dropout.apply(weights).matmul(value) / total;
+        let found = product(self.dropout.apply(weights), value) / total;
         let found = found.swap_dims(1, 2).reshape([self.images * positions, hidden]);
         linear(self.parameters, &format!("{name}.out"), found)
     }

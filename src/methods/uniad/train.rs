@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::network::{Dropout, Network};
 use super::params::{self, ImageScore, Params};
-use crate::device::Chosen;
+use crate::device::{Chosen, draws, is_cpu};
 use crate::error::Result;
 use crate::maps::{pooled_maximum, upsample, upsample_corners};
 use crate::matrix::Rows;
@@ -16,8 +16,8 @@ use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, stream};
 use crate::spec::Settings;
 use crate::train::{
-    BETAS, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, SCORE_CHUNK_IMAGES, Terms,
-    add_gradients, class_images, clip_gradients, download, fit, upload, upload_images,
+    BETAS, Choice, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, Resident,
+    SCORE_CHUNK_IMAGES, Terms, add_gradients, class_images, clip_gradients, download, fit, upload_images,
 };
 
 /// Images that are differentiated together on a CPU; their gradients are added in the order of the batch, so that the
@@ -49,7 +49,10 @@ impl Compute for Train {
         // Each thread has one image and its gradients; parameters and moments are there once.
         let at_once = train.batch.min(rayon::current_num_threads());
         let bytes = 4 * at_once * (network.activations() + 2 * network.size()) + 16 * network.size();
-        Work::matrix(kept, network.size(), operations).with_memory(bytes)
+        let of_batch = 4 * train.batch * network.activations() + 20 * network.size();
+        Work::matrix(kept, network.size(), operations)
+            .with_memory(bytes)
+            .on_device(of_batch, 4 * self.shape.rows() * self.shape.dim)
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
@@ -59,8 +62,10 @@ impl Compute for Train {
         let images = class_images(classes.iter().map(Rows::len), network.positions());
         let device = self.device.get()?.autodiff();
         let parameters = network.initial(self.seed, &device);
+        network.prepare(&device);
+        let resident = Resident::where_there_is_room(&self.device, &classes, network.positions(), &device);
         let trainer = Trainer::new(&self.settings, network, parameters);
-        let mut training = Training { trainer, stage: self, images, classes, device };
+        let mut training = Training { trainer, stage: self, images, classes, resident, device };
         fit(job, &mut training, train.epochs, train.keep(), json!({}))
     }
 }
@@ -72,12 +77,17 @@ struct Training<'a> {
     classes: Vec<Rows<'a>>,
     /// Class and number within the class of every training image.
     images: Vec<(usize, usize)>,
+    /// The tokens of these images, where a GPU has room for them.
+    resident: Option<Resident>,
     device: Device,
 }
 
 impl Training<'_> {
     /// Tokens of some images, on the device.
     fn tokens(&self, batch: &[usize]) -> Tensor<2> {
+        if let Some(resident) = &self.resident {
+            return resident.gather(&Choice::all(batch.to_vec()));
+        }
         let positions = self.trainer.network.positions();
         let images = batch.iter().map(|&number| self.images[number]);
         let tokens = images.map(|(class, image)| self.classes[class].slice(image * positions..(image + 1) * positions));
@@ -91,9 +101,7 @@ impl Training<'_> {
         if draws.uniform() >= jitter.probability {
             return None;
         }
-        let mut noise = vec![0.0; tokens * self.stage.shape.dim];
-        draws.fill_normal(&mut noise, 1.0);
-        Some(upload(noise, [tokens, self.stage.shape.dim], &self.device))
+        Some(draws::normals(&mut draws, [tokens, self.stage.shape.dim], 1.0, &self.device))
     }
 }
 
@@ -169,8 +177,7 @@ impl Trainer {
     pub fn step(&mut self, tokens: Tensor<2>, noise: Option<Tensor<2>>, mut dropout: Dropout) -> Terms {
         let positions = self.network.positions();
         let images = tokens.dims()[0] / positions;
-        let on_cpu = tokens.clone().inner().device() == Device::flex();
-        let size = if on_cpu { TRAIN_PART_IMAGES } else { images };
+        let size = if is_cpu(&tokens.device()) { TRAIN_PART_IMAGES } else { images };
         let part = |first: usize| {
             let count = size.min(images - first);
             let rows = first * positions..(first + count) * positions;

@@ -1,0 +1,269 @@
+//! Kernels on whatever GPU there is: software Vulkan will do. Without the feature or the device these tests do not exist.
+
+use burn::tensor::Device;
+use dmad::bank::coreset::{Start, greedy, greedy_on};
+use dmad::bank::neighbours::{nearest, nearest_on};
+use dmad::device::check::{FAMILIES, Family, agree};
+use dmad::device::{DeviceKind, download, draws, found, is_cpu, product, traffic, upload};
+use dmad::matrix::Matrix;
+use dmad::methods::METHODS;
+use dmad::random::{Purpose, stream};
+use dmad::record::RecordedRun;
+use dmad::run::CHECKS;
+
+use crate::lab::{Lab, study, with};
+use crate::program::{Sandbox, computed};
+
+/// What a training's last epoch moved between host and device, by name.
+fn epoch_traffic(lab: &Lab, text: &str) -> serde_json::Value {
+    let (experiment, summary) = lab.run("small", text);
+    assert!(summary.failed.is_empty());
+    let recorded = lab.recorded(&experiment);
+    let training = recorded.runs[0].stages.iter().find(|stage| stage.kind == "training").expect("a training");
+    training.note["epoch_traffic"].clone()
+}
+
+/// The first device behind Vulkan.
+fn gpu() -> Device {
+    found(DeviceKind::Wgpu).into_iter().next().expect("a Vulkan driver: mesa-vulkan-drivers has one for the CPU")
+}
+
+fn drawn(rows: usize, cols: usize, index: u64) -> Matrix {
+    let mut values = vec![0.0; rows * cols];
+    stream(5, Purpose::Synthetic, index).fill_normal(&mut values, 1.0);
+    Matrix::new(values, cols)
+}
+
+/// Units in the last place between two floats.
+fn ulps(a: f32, b: f32) -> i64 {
+    let place = |value: f32| {
+        let bits = i64::from(value.to_bits() as i32);
+        if bits < 0 { i64::from(i32::MIN) - bits } else { bits }
+    };
+    (place(a) - place(b)).abs()
+}
+
+#[test]
+fn normals_are_those_of_the_host_within_two_units_in_the_last_place() {
+    let device = gpu();
+    let mut worst = 0;
+    for (index, shape, std, skipped) in [(0, [1000, 301], 1.0, 0), (1, [77, 13], 0.015, 3), (2, [1, 1], 2.5, 1)] {
+        let streams = [(); 2].map(|()| {
+            let mut stream = stream(11, Purpose::FeatureNoise, index);
+            stream.skip(skipped);
+            stream
+        });
+        let [mut ours, mut theirs] = streams;
+        let host = download(draws::normals(&mut ours, shape, std, &Device::flex()));
+        let drawn = download(draws::normals(&mut theirs, shape, std, &device));
+        assert_eq!(host.len(), drawn.len());
+        assert_eq!(ours.bits(), theirs.bits(), "both streams stand at the same place");
+        // A sine next to its zero is what rounding the angle to double precision makes it, here and there.
+        let far = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).abs() > 4e-15 * std;
+        worst =
+            host.iter().zip(&drawn).filter(|pair| far(*pair)).map(|(&a, &b)| ulps(a, b)).max().unwrap_or(0).max(worst);
+    }
+    println!("largest distance: {worst} units in the last place");
+    assert!(worst <= 2, "{worst}");
+}
+
+#[test]
+fn dropout_is_that_of_the_host_bit_for_bit() {
+    let device = gpu();
+    let streams = || (0..3).map(|index| stream(2, Purpose::Dropout, index)).collect::<Vec<_>>();
+    let (mut ours, mut theirs) = (streams(), streams());
+    for shape in [[3, 7, 11], [3, 4, 4]] {
+        let host = download(draws::dropout(&mut ours, 0.3, shape, &Device::flex()));
+        assert_eq!(host, download(draws::dropout(&mut theirs, 0.3, shape, &device)));
+        assert!(host.contains(&0.0) && host.iter().any(|&value| value > 1.0));
+    }
+}
+
+#[test]
+fn products_are_in_single_precision_and_so_are_their_gradients() {
+    let device = gpu();
+    let (a, b) = (drawn(67, 301, 0), drawn(301, 45, 1));
+    let exact = |row: usize, col: usize| -> f64 {
+        (0..301).map(|at| f64::from(a.view().row(row)[at]) * f64::from(b.view().row(at)[col])).sum()
+    };
+    let on = |device: &Device| {
+        let device = device.clone().autodiff();
+        let a = upload(a.view().data().to_vec(), [67, 301], &device).require_grad();
+        let b = upload(b.view().data().to_vec(), [301, 45], &device).require_grad();
+        let c = product(a.clone(), b.clone());
+        let grads = (c.clone() * c.clone()).mean_dim(0).sum_dim(1).backward();
+        [c.inner(), a.grad(&grads).expect("tracked"), b.grad(&grads).expect("tracked")].map(download)
+    };
+    let (ours, theirs) = (on(&Device::flex()), on(&device));
+    for (index, value) in theirs[0].iter().enumerate() {
+        assert!((f64::from(*value) - exact(index / 45, index % 45)).abs() < 2e-4, "{index}");
+    }
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        let scale = ours.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+        assert!(ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() <= 1e-5 * scale));
+    }
+}
+
+#[test]
+fn neighbours_are_those_of_the_cpu_on_ties_duplicates_and_groups() {
+    let device = gpu();
+    let (queries, mut bank) = (drawn(700, 40, 2), drawn(1500, 40, 3));
+    // Rows of the bank twice, queries in the bank, rows that differ in the last place, and a crowd around one point.
+    let values = bank.data_mut();
+    values.copy_within(0..40 * 200, 40 * 1200);
+    values[40 * 300..40 * 320].copy_from_slice(&queries.view().data()[..40 * 20]);
+    for row in 400..500 {
+        let (from, to) = (40 * 399, 40 * row);
+        values.copy_within(from..from + 40, to);
+        values[to + row % 40] = values[to + row % 40].next_up();
+    }
+    let parts = [bank.view().slice(0..1100), bank.view().slice(1100..1500)];
+    assert_eq!(
+        nearest_on(&device, queries.view(), &parts, None).unwrap(),
+        nearest(queries.view(), &parts, None).unwrap()
+    );
+    let (own, theirs): (Vec<u32>, Vec<u32>) = ((0..700).map(|i| i % 5).collect(), (0..1500).map(|i| i % 5).collect());
+    let groups = Some((own.as_slice(), theirs.as_slice()));
+    let all = nearest(queries.view(), &parts, groups).unwrap();
+    assert_eq!(nearest_on(&device, queries.view(), &parts, groups).unwrap(), all);
+    let alone = Some((&[1u32; 700][..], &[1u32; 1500][..]));
+    assert_eq!(
+        nearest_on(&device, queries.view(), &parts, alone).unwrap(),
+        nearest(queries.view(), &parts, alone).unwrap()
+    );
+    let rows = bank.view();
+    assert_eq!(nearest_on(&device, rows, &[rows], None).unwrap(), nearest(rows, &[rows], None).unwrap());
+}
+
+#[test]
+fn coresets_are_those_of_the_cpu_pick_for_pick() {
+    let device = gpu();
+    let mut rows = drawn(4000, 24, 4);
+    rows.data_mut().copy_within(0..24 * 500, 24 * 3000);
+    let parts = [rows.view().slice(0..1700), rows.view().slice(1700..4000)];
+    for start in [Start::Row(17), Start::MeanOf(vec![3, 999, 2500])] {
+        assert_eq!(greedy_on(&device, &parts, 900, &start).unwrap(), greedy(&parts, 900, &start).unwrap());
+    }
+    let all = greedy_on(&device, &parts, 4000, &Start::Row(0)).unwrap();
+    assert_eq!(all, greedy(&parts, 4000, &Start::Row(0)).unwrap());
+}
+
+/// Scores of patches (of images, where a method has no others) of a small study's runs, one after the other.
+fn scores(lab: &Lab, text: &str) -> Vec<f32> {
+    let (experiment, summary) = lab.run("small", text);
+    assert!(summary.failed.is_empty(), "{:?}", summary.failed.iter().map(|failed| &failed.message).collect::<Vec<_>>());
+    let recorded = lab.recorded(&experiment);
+    let of_run = |run: &RecordedRun| {
+        ["tile", "wood"].map(|class| run.patch_scores(class).unwrap_or_else(|e| panic!("{e}")).1).concat()
+    };
+    recorded.runs.iter().flat_map(of_run).collect()
+}
+
+#[test]
+fn every_method_scores_on_the_gpu_what_it_scores_on_the_cpu() {
+    for entry in METHODS {
+        let name = entry.kind.name;
+        let clock = std::time::Instant::now();
+        let text = study(name);
+        let (ours, theirs) = (scores(&Lab::new(), &text), scores(&Lab::on("wgpu"), &text));
+        assert_eq!(ours.len(), theirs.len());
+        let scale = ours.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+        let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
+        println!("{name}: {worst} of {scale}, {:.1} s", clock.elapsed().as_secs_f64());
+        // Steps of Adam through a decoder magnify roundings; elsewhere they stay what they are.
+        let share = if ["rd4ad", "dm_grd"].contains(&name) { 0.03 } else { 2e-4 };
+        assert!(worst <= share * scale, "{name}: {worst} of {scale}");
+    }
+}
+
+#[test]
+fn a_device_that_computes_something_else_is_refused_by_the_name_of_its_kernels() {
+    fn wrong(device: &Device) -> Vec<f32> {
+        vec![1.0, if is_cpu(device) { 2.0 } else { 2.1 }]
+    }
+    const PLANTED: &[Family] = &[Family { name: "planted kernels", run: wrong, tolerance: 1e-3 }];
+    let device = gpu();
+    let told = agree("wgpu", &device, PLANTED).expect_err("refused").to_string();
+    assert!(told.contains("planted kernels") && told.contains("wgpu"), "{told}");
+    for families in [FAMILIES].iter().chain(CHECKS) {
+        agree("wgpu", &device, families).unwrap_or_else(|e| panic!("{e}"));
+        families.iter().for_each(|family| {
+            let clock = std::time::Instant::now();
+            (family.run)(&device);
+            println!("{}: {:.2} s", family.name, clock.elapsed().as_secs_f64());
+        });
+    }
+}
+
+#[test]
+fn the_same_study_leaves_the_same_scores_again() {
+    let text = with(&study("dmad"), &[("protocol.seen.count", "2")]);
+    let all = [Lab::on("wgpu"), Lab::on("wgpu")].map(|lab| scores(&lab, &text));
+    assert_eq!(all[0], all[1]);
+}
+
+#[test]
+fn a_search_moves_queries_bank_and_answers_once() {
+    let (device, rows) = (gpu(), drawn(3000, 32, 6));
+    let before = traffic();
+    nearest_on(&device, rows.view(), &[rows.view()], None).expect("found");
+    let moved = traffic() - before;
+    let values = 4 * 3000 * 32;
+    // A norm for each bank row; a limit and a width for each query.
+    assert_eq!(moved.up_bytes, 2 * values + 4 * 3000 * 3);
+    // Sixteen rows with their scores, how many they are, and a limit, for each query.
+    assert_eq!((moved.down_bytes, moved.waits), (4 * 3000 * (2 * 16 + 2), 4));
+}
+
+#[test]
+fn a_training_step_moves_numbers_of_images_and_never_waits() {
+    for (name, settings) in [
+        ("dmad", &[("protocol.seen.count", "2"), ("method.train.patches_per_image", "0")][..]),
+        ("dmad", &[("protocol.seen.count", "2"), ("method.train.patches_per_image", "7")]),
+        ("simplenet", &[]),
+        ("uniad", &[]),
+    ] {
+        let traffic = epoch_traffic(&Lab::on("wgpu"), &with(&study(name), settings));
+        println!("{name}: {traffic}");
+        let moved = |key: &str| traffic[key].as_u64().unwrap_or_else(|| panic!("{name}: {traffic}"));
+        // One reading of the losses of an epoch, whose steps move numbers of patches at most: the patches of the eight images
+        // would be 49,152 bytes.
+        assert_eq!(moved("waits"), 1, "{name}");
+        assert!(moved("up_bytes") < 1_000 && moved("down_bytes") < 1_000, "{name}: {traffic}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_on_the_device_is_streamed_and_changes_no_score() {
+    for name in ["dmad", "simplenet", "uniad"] {
+        let text = with(&study(name), &[("protocol.seen.count", "2")]);
+        let (roomy, narrow) = (Lab::on("wgpu"), Lab::within_memory("wgpu", Some(1_000)));
+        let up = |lab: &Lab| epoch_traffic(lab, &text)["up_bytes"].as_u64().expect("a number");
+        assert!(up(&roomy) < 1_000 && up(&narrow) > 40_000, "{name}");
+        assert_eq!(scores(&roomy, &text), scores(&narrow, &text), "{name}");
+    }
+}
+
+#[test]
+fn a_device_is_chosen_by_its_number_and_precision_is_a_numeric_class_of_its_own() {
+    let sandbox = Sandbox::new();
+    let listed = sandbox.dmad(&["devices", "--format", "json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed.stdout).expect("JSON");
+    let names: Vec<&str> =
+        listed["devices"].as_array().expect("a list").iter().filter_map(|row| row["device"].as_str()).collect();
+    assert!(names.contains(&"cpu") && names.contains(&"wgpu"), "{names:?}");
+    assert!(sandbox.dmad(&["devices"]).stdout.contains("wgpu"));
+    sandbox.dmad(&["run", "experiment.toml", "--device", "wgpu:7"]).refuses(&sandbox, &["there is no wgpu:7"]);
+    let run = |precision: &str| {
+        let outcome = sandbox.dmad(&["run", "experiment.toml", "--device", "wgpu:0", "--precision", precision]);
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        computed(&outcome.events).len()
+    };
+    let first = run("f32");
+    assert!(first > 5 && run("f32") == 0);
+    assert_eq!(run("tf32"), first, "everything that holds a device is another stage");
+    let folder = sandbox.path("results/experiment/runs");
+    let runs: Vec<_> = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()).collect();
+    let record = std::fs::read_to_string(runs[0].join("run.toml")).expect("a record");
+    assert!(record.contains("device_name = \"llvmpipe"), "the record names the device: {record}");
+}
