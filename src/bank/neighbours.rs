@@ -136,16 +136,6 @@ impl<'a> Searcher<'a> {
             let asked = Asked::new(queries.slice(range.clone()), &norms[range.clone()], own, device);
             (range, resident.search(&asked, None, SLOTS))
         };
-        let plainly = |query: usize| {
-            let own = groups.map(|own| &own[query..query + 1]);
-            let found = nearest(queries.slice(query..query + 1), self.parts, own.zip(self.groups))?;
-            Ok((found.index[0], found.distance[0]))
-        };
-        let among = |query: usize, candidates: &mut dyn Iterator<Item = u32>| {
-            let exact = candidates.map(|row| (squared_distance(queries.row(query), bank.row(row as usize)), row));
-            let best = exact.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            best.map_or((NO_ROW, f32::INFINITY), |(squared, row)| (row, squared.sqrt() as f32))
-        };
         let count = queries.len();
         let ranges = (0..count).step_by(DEVICE_QUERIES).map(|from| from..count.min(from + DEVICE_QUERIES));
         let (mut found, mut running) = (Nearest::default(), None);
@@ -153,15 +143,40 @@ impl<'a> Searcher<'a> {
             let before = std::mem::replace(&mut running, range.map(start));
             let Some((range, searched)) = before else { continue };
             let candidates = searched.read();
-            let of_query = |query: usize| match candidates.of(query - range.start) {
-                Some(mut rows) => Ok(among(query, &mut rows)),
-                None => plainly(query),
+            let decide = |query: usize| {
+                let candidates = candidates.of(query - range.start)?;
+                let exact = candidates.map(|row| (squared_distance(queries.row(query), bank.row(row as usize)), row));
+                let best = exact.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                Some(best.map_or((NO_ROW, f32::INFINITY), |(squared, row)| (row, squared.sqrt() as f32)))
             };
-            let answers: Vec<(u32, f32)> = range.clone().into_par_iter().map(of_query).collect::<Result<_>>()?;
-            found.index.extend(answers.iter().map(|(row, _)| row));
-            found.distance.extend(answers.iter().map(|(_, distance)| distance));
+            let decided: Vec<Option<(u32, f32)>> = range.clone().into_par_iter().map(decide).collect();
+            let crowded: Vec<usize> = range.clone().filter(|query| decided[query - range.start].is_none()).collect();
+            let mut plain = self.plainly(queries, &crowded, groups)?;
+            for answer in decided {
+                let (row, distance) = answer.or_else(|| plain.next()).unwrap_or((NO_ROW, f32::INFINITY));
+                found.index.push(row);
+                found.distance.push(distance);
+            }
         }
         Ok(found)
+    }
+
+    /// Answers for queries with more candidates than could be noted, found without the device.
+    #[cfg(feature = "gpu")]
+    fn plainly(
+        &self,
+        queries: Rows,
+        crowded: &[usize],
+        groups: Option<&[u32]>,
+    ) -> Result<impl Iterator<Item = (u32, f32)>> {
+        let found = if crowded.is_empty() {
+            Nearest::default()
+        } else {
+            let own = Parts::new(&[queries], queries.cols()).gather(crowded);
+            let groups: Option<Vec<u32>> = groups.map(|all| crowded.iter().map(|&query| all[query]).collect());
+            nearest(own.view(), self.parts, groups.as_deref().zip(self.groups))?
+        };
+        Ok(found.index.into_iter().zip(found.distance))
     }
 }
 

@@ -1,10 +1,11 @@
-//! Kernels on whatever GPU there is: software Vulkan will do. Without the feature or the device these tests do not exist.
+//! Kernels on a GPU: the first one behind Vulkan, for which a driver that computes on the CPU will do, or the one that
+//! `DMAD_TEST_DEVICE` names (`cuda`). Without a feature that brings GPUs these tests do not exist.
 
 use burn::tensor::Device;
 use dmad::bank::coreset::{Start, greedy, greedy_on};
 use dmad::bank::neighbours::{nearest, nearest_on};
 use dmad::device::check::{FAMILIES, Family, agree};
-use dmad::device::{DeviceKind, download, draws, found, is_cpu, product, traffic, upload};
+use dmad::device::{DeviceName, download, draws, found, is_cpu, product, traffic, upload};
 use dmad::matrix::Matrix;
 use dmad::methods::METHODS;
 use dmad::random::{Purpose, stream};
@@ -23,9 +24,14 @@ fn epoch_traffic(lab: &Lab, text: &str) -> serde_json::Value {
     training.note["epoch_traffic"].clone()
 }
 
-/// The first device behind Vulkan.
+/// What the tests are about, as `--device` has it.
+pub fn device_name() -> String {
+    std::env::var("DMAD_TEST_DEVICE").unwrap_or_else(|_| "wgpu".into())
+}
+
 fn gpu() -> Device {
-    found(DeviceKind::Wgpu).into_iter().next().expect("a Vulkan driver: mesa-vulkan-drivers has one for the CPU")
+    let DeviceName { kind, number } = device_name().parse().expect("a device");
+    found(kind).into_iter().nth(number).expect("a GPU: mesa-vulkan-drivers has a driver for the CPU")
 }
 
 fn drawn(rows: usize, cols: usize, index: u64) -> Matrix {
@@ -165,7 +171,7 @@ fn every_method_scores_on_the_gpu_what_it_scores_on_the_cpu() {
         let name = entry.kind.name;
         let clock = std::time::Instant::now();
         let text = study(name);
-        let (ours, theirs) = (scores(&Lab::new(), &text), scores(&Lab::on("wgpu"), &text));
+        let (ours, theirs) = (scores(&Lab::new(), &text), scores(&Lab::on(&device_name()), &text));
         assert_eq!(ours.len(), theirs.len());
         let scale = ours.iter().fold(0.0f32, |most, value| most.max(value.abs()));
         let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
@@ -183,10 +189,10 @@ fn a_device_that_computes_something_else_is_refused_by_the_name_of_its_kernels()
     }
     const PLANTED: &[Family] = &[Family { name: "planted kernels", run: wrong, tolerance: 1e-3 }];
     let device = gpu();
-    let told = agree("wgpu", &device, PLANTED).expect_err("refused").to_string();
-    assert!(told.contains("planted kernels") && told.contains("wgpu"), "{told}");
+    let told = agree(&device_name(), &device, PLANTED).expect_err("refused").to_string();
+    assert!(told.contains("planted kernels") && told.contains(&device_name()), "{told}");
     for families in [FAMILIES].iter().chain(CHECKS) {
-        agree("wgpu", &device, families).unwrap_or_else(|e| panic!("{e}"));
+        agree(&device_name(), &device, families).unwrap_or_else(|e| panic!("{e}"));
         families.iter().for_each(|family| {
             let clock = std::time::Instant::now();
             (family.run)(&device);
@@ -198,7 +204,7 @@ fn a_device_that_computes_something_else_is_refused_by_the_name_of_its_kernels()
 #[test]
 fn the_same_study_leaves_the_same_scores_again() {
     let text = with(&study("dmad"), &[("protocol.seen.count", "2")]);
-    let all = [Lab::on("wgpu"), Lab::on("wgpu")].map(|lab| scores(&lab, &text));
+    let all = [Lab::on(&device_name()), Lab::on(&device_name())].map(|lab| scores(&lab, &text));
     assert_eq!(all[0], all[1]);
 }
 
@@ -223,7 +229,7 @@ fn a_training_step_moves_numbers_of_images_and_never_waits() {
         ("simplenet", &[]),
         ("uniad", &[]),
     ] {
-        let traffic = epoch_traffic(&Lab::on("wgpu"), &with(&study(name), settings));
+        let traffic = epoch_traffic(&Lab::on(&device_name()), &with(&study(name), settings));
         println!("{name}: {traffic}");
         let moved = |key: &str| traffic[key].as_u64().unwrap_or_else(|| panic!("{name}: {traffic}"));
         // One reading of the losses of an epoch, whose steps move numbers of patches at most: the patches of the eight images
@@ -237,7 +243,7 @@ fn a_training_step_moves_numbers_of_images_and_never_waits() {
 fn what_does_not_fit_on_the_device_is_streamed_and_changes_no_score() {
     for name in ["dmad", "simplenet", "uniad"] {
         let text = with(&study(name), &[("protocol.seen.count", "2")]);
-        let (roomy, narrow) = (Lab::on("wgpu"), Lab::within_memory("wgpu", Some(1_000)));
+        let (roomy, narrow) = (Lab::on(&device_name()), Lab::within_memory(&device_name(), Some(1_000)));
         let up = |lab: &Lab| epoch_traffic(lab, &text)["up_bytes"].as_u64().expect("a number");
         assert!(up(&roomy) < 1_000 && up(&narrow) > 40_000, "{name}");
         assert_eq!(scores(&roomy, &text), scores(&narrow, &text), "{name}");
@@ -249,13 +255,16 @@ fn a_device_is_chosen_by_its_number_and_precision_is_a_numeric_class_of_its_own(
     let sandbox = Sandbox::new();
     let listed = sandbox.dmad(&["devices", "--format", "json"]);
     let listed: serde_json::Value = serde_json::from_str(&listed.stdout).expect("JSON");
-    let names: Vec<&str> =
-        listed["devices"].as_array().expect("a list").iter().filter_map(|row| row["device"].as_str()).collect();
-    assert!(names.contains(&"cpu") && names.contains(&"wgpu"), "{names:?}");
-    assert!(sandbox.dmad(&["devices"]).stdout.contains("wgpu"));
-    sandbox.dmad(&["run", "experiment.toml", "--device", "wgpu:7"]).refuses(&sandbox, &["there is no wgpu:7"]);
+    let rows = listed["devices"].as_array().expect("a list");
+    let row = |wanted: &str| rows.iter().find(|row| row["device"] == *wanted).unwrap_or_else(|| panic!("{rows:?}"));
+    assert!(row("cpu")["memory_bytes"].as_u64() > Some(0));
+    let what = row(&device_name())["what"].as_str().expect("a name").to_string();
+    assert!(sandbox.dmad(&["devices"]).stdout.contains(&what));
+    let absent = format!("{}:99", device_name().split(':').next().expect("a kind"));
+    let refused = sandbox.dmad(&["run", "experiment.toml", "--device", &absent]);
+    refused.refuses(&sandbox, &[&format!("there is no {absent}")]);
     let run = |precision: &str| {
-        let outcome = sandbox.dmad(&["run", "experiment.toml", "--device", "wgpu:0", "--precision", precision]);
+        let outcome = sandbox.dmad(&["run", "experiment.toml", "--device", &device_name(), "--precision", precision]);
         assert_eq!(outcome.code, 0, "{}", outcome.stderr);
         computed(&outcome.events).len()
     };
@@ -265,5 +274,5 @@ fn a_device_is_chosen_by_its_number_and_precision_is_a_numeric_class_of_its_own(
     let folder = sandbox.path("results/experiment/runs");
     let runs: Vec<_> = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()).collect();
     let record = std::fs::read_to_string(runs[0].join("run.toml")).expect("a record");
-    assert!(record.contains("device_name = \"llvmpipe"), "the record names the device: {record}");
+    assert!(record.contains(&format!("device_name = \"{what}\"")), "the record names the device: {record}");
 }

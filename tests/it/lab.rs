@@ -115,13 +115,13 @@ impl Lab {
     }
 
     /// An empty one that computes on a device.
-    #[cfg(feature = "wgpu")]
+    #[cfg(feature = "gpu")]
     pub fn on(device: &str) -> Self {
         Lab::within_memory(device, None)
     }
 
     /// One that computes on a device and may use so many bytes of it.
-    #[cfg(feature = "wgpu")]
+    #[cfg(feature = "gpu")]
     pub fn within_memory(device: &str, bytes: Option<u64>) -> Self {
         Lab::within(Lab::new().folder, (device.parse().expect("a device"), bytes))
     }

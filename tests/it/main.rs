@@ -23,7 +23,7 @@ mod generated_maps;
 mod generator;
 mod golden;
 mod golden_defaults;
-#[cfg(feature = "wgpu")]
+#[cfg(feature = "gpu")]
 mod gpu;
 mod history;
 mod knobs;

@@ -266,13 +266,14 @@ fn the_killed_training_of_every_method_goes_on_from_its_last_checkpoint_and_ends
     }
 }
 
-#[cfg(feature = "wgpu")]
+#[cfg(feature = "gpu")]
 #[test]
 fn a_training_that_is_killed_on_a_gpu_ends_with_the_same_bytes() {
     let mut draws = stream(0, Purpose::Bootstrap, 2);
     let epochs = EPOCHS.to_string();
     let settings = [("method.train.epochs", epochs.as_str()), ("protocol.seen.count", "2")];
-    let (place, device) = (Place::of(&with(&small("dmad"), &settings)), ["--device", "wgpu"]);
+    let name = crate::gpu::device_name();
+    let (place, device) = (Place::of(&with(&small("dmad"), &settings)), ["--device", name.as_str()]);
     place.finish("undisturbed", &device);
     kill_in_training(&place, "killed", &mut draws, &device);
     let (found, expected) = (place.recorded("killed"), place.recorded("undisturbed"));
