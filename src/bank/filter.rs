@@ -110,9 +110,7 @@ impl Asked {
             groups: groups.map(|groups| upload_ints(groups, device)),
         }
     }
-}
 
-impl Asked {
     /// The device that has them.
     pub fn device(&self) -> Device {
         self.rows.device()

@@ -281,6 +281,10 @@ fn provenance(
     })
 }
 
+/// What the tensor library says of memory that a GPU does not have.
+const NO_ROOM: [&str; 5] =
+    ["out of device memory", "out of memory", "can't allocate buffer", "OutOfMemory", "BufferTooBig"];
+
 /// Turns a panic (a bug, or a tensor library that gives up) into a failed run, so that the others go on.
 fn isolated<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|payload| {
@@ -288,11 +292,44 @@ fn isolated<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
             payload.downcast_ref::<String>().cloned().or_else(|| payload.downcast_ref::<&str>().map(|t| t.to_string()));
         let text = text.unwrap_or_else(|| "without a message".into());
         // The tensor library gives up where a GPU has no room.
-        if ["out of memory", "OutOfMemory", "BufferTooBig"].iter().any(|word| text.contains(word)) {
+        if NO_ROOM.iter().any(|word| text.contains(word)) {
             let help = "say with --device-memory how much of the GPU's memory may be used, or use --device cpu";
             return Err(Error::device(format!("the device has no room: {text}"), help));
         }
         let what = format!("the program panicked: {text}");
         Err(Error::method(what, "this is a fault of the program; please report it with the run's run.toml"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_failed_run_and_says_what_to_do() {
+        let told = |text: &str| {
+            let fault = isolated(|| -> Result<()> { panic!("{text}") }).expect_err("it panicked");
+            (fault.to_string(), fault.help().unwrap_or_default().to_string())
+        };
+        let (what, help) = told("IoError: BufferTooBig { size: 17 }");
+        assert!(what.contains("no room") && help.contains("--device-memory"), "{what}: {help}");
+        let (what, help) = told("index out of bounds");
+        assert!(
+            what.contains("the program panicked: index out of bounds") && help.contains("report"),
+            "{what}: {help}"
+        );
+    }
+
+    /// What the words above are worth: a GPU is asked for more than there is.
+    #[cfg(feature = "wgpu")]
+    #[test]
+    fn a_gpu_without_room_is_told_from_a_bug() {
+        let device = device::found(device::DeviceKind::Wgpu).into_iter().next().expect("a Vulkan driver");
+        let fault = isolated(|| {
+            let vast = burn::tensor::Tensor::<1>::zeros([1usize << 34], &device);
+            Ok(device::download(vast.slice([0..1])))
+        });
+        let fault = fault.expect_err("there is no such memory");
+        assert!(fault.help().is_some_and(|help| help.contains("--device-memory")), "{fault}");
+    }
 }

@@ -7,6 +7,7 @@ use super::session::Session;
 use crate::backbone::Architecture;
 use crate::backbone::weights::{Resolved, resolve};
 use crate::data::{Digest, Digests, Image, Labelled, Source, Split, check_geometry, hex, list_digest, split, verify};
+use crate::device::{DeviceKind, Precision};
 use crate::error::{Error, Result};
 use crate::features::{Shape, feature_shape};
 use crate::methods::{self, ExtraDataset, Given};
@@ -190,6 +191,9 @@ impl Prepared {
         }
         if spec.protocol.is_subsampled() {
             labels.push("subsampled images".into());
+        }
+        if session.resources.device.kind != DeviceKind::Cpu && session.resources.precision == Precision::Tf32 {
+            labels.push("networks multiply in TF32".into());
         }
         if spec.protocol.seen.budget == Budget::Defect && spec.protocol.seen.count > 0 {
             labels.push("seen anomalies counted by kind of defect, not by class".into());

@@ -271,6 +271,9 @@ fn a_device_is_chosen_by_its_number_and_precision_is_a_numeric_class_of_its_own(
     let first = run("f32");
     assert!(first > 5 && run("f32") == 0);
     assert_eq!(run("tf32"), first, "everything that holds a device is another stage");
+    let labelled = sandbox.dmad(&["report", "experiment.toml"]).stdout;
+    assert!(labelled.contains("networks multiply in TF32"), "{labelled}");
+    sandbox.dmad(&["run", "experiment.toml", "--precision", "tf32"]).says(2, &["tf32", "for a GPU"]);
     let folder = sandbox.path("results/experiment/runs");
     let runs: Vec<_> = std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()).collect();
     let record = std::fs::read_to_string(runs[0].join("run.toml")).expect("a record");
