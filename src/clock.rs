@@ -2,21 +2,22 @@
 //!
 //! Owns: asking the system. Does not own: what is made of the answers.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use sysinfo::{CpuRefreshKind, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System};
 
-/// A moment on both clocks.
+/// A moment on all clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     wall_start: Instant,
-    cpu_start: f64,
+    start: Share,
 }
 
 impl Clock {
     /// Now.
     pub fn start() -> Self {
-        Clock { wall_start: Instant::now(), cpu_start: cpu_seconds() }
+        Clock { wall_start: Instant::now(), start: Ledger::read() }
     }
 
     /// Seconds since then on the wall.
@@ -24,9 +25,68 @@ impl Clock {
         self.wall_start.elapsed().as_secs_f64()
     }
 
-    /// Processor seconds since then, all threads.
+    /// Processor seconds since then, all threads: an equal share of them where stages take turns side by side.
     pub fn cpu_seconds(&self) -> f64 {
-        cpu_seconds() - self.cpu_start
+        Ledger::read().cpu_seconds - self.start.cpu_seconds
+    }
+
+    /// Seconds since then on the wall, shared out among the stages side by side: what they add up to is what has passed.
+    pub fn share_seconds(&self) -> f64 {
+        Ledger::read().wall_seconds - self.start.wall_seconds
+    }
+}
+
+/// A stage is at work until this is dropped: seconds are shared out among all that are.
+pub struct Turn(());
+
+impl Turn {
+    /// One more.
+    pub fn begin() -> Turn {
+        Ledger::add(1);
+        Turn(())
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        Ledger::add(-1);
+    }
+}
+
+/// What has passed for one of the stages at work.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    wall_seconds: f64,
+    cpu_seconds: f64,
+}
+
+/// Sums up shares.
+struct Ledger {
+    at_work: i64,
+    /// What had passed in the whole process when it was last read.
+    seen: Option<(Instant, f64)>,
+    share: Share,
+}
+
+static LEDGER: Mutex<Ledger> =
+    Mutex::new(Ledger { at_work: 0, seen: None, share: Share { wall_seconds: 0.0, cpu_seconds: 0.0 } });
+
+impl Ledger {
+    /// The shares up to now.
+    fn read() -> Share {
+        Ledger::add(0)
+    }
+
+    /// The same; from now on so many more stages are at work.
+    fn add(stages: i64) -> Share {
+        let mut ledger = LEDGER.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, cpu) = (Instant::now(), cpu_seconds());
+        let (wall_before, cpu_before) = ledger.seen.replace((now, cpu)).unwrap_or((now, cpu));
+        let among = ledger.at_work.max(1) as f64;
+        ledger.share.wall_seconds += now.saturating_duration_since(wall_before).as_secs_f64() / among;
+        ledger.share.cpu_seconds += (cpu - cpu_before) / among;
+        ledger.at_work += stages;
+        ledger.share
     }
 }
 

@@ -5,10 +5,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::Common;
 use wildmatch::WildMatchPattern;
 
+use crate::device::DeviceKind;
 use crate::error::{Error, Result};
 use crate::report;
+use crate::run::Resources;
 use crate::spec::{self, Experiment, Run};
 
 /// Experiment files, and which of their runs.
@@ -26,6 +29,9 @@ pub(super) struct Choice {
     /// Only the i-th of n parts of the runs (1-based), for job arrays; parts share results and store
     #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<Shard>,
+    /// Stages computed side by side; results do not depend on it [default: as many as threads on a CPU, 1 on a GPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
 }
 
 impl Choice {
@@ -51,6 +57,27 @@ impl Choice {
             chosen.iter_mut().for_each(|(_, runs)| *runs = shard.of(runs));
         }
         Ok(chosen)
+    }
+
+    /// Where things are and what computes how much at once.
+    ///
+    /// # Errors
+    /// Several jobs on a GPU.
+    pub(super) fn resources(&self, common: &Common) -> Result<Resources> {
+        let resources = common.resources();
+        let jobs = match (self.jobs, resources.device.kind) {
+            (None, DeviceKind::Cpu) => rayon::current_num_threads(),
+            (None, _) => 1,
+            (Some(jobs @ 2..), kind @ (DeviceKind::Cuda | DeviceKind::Wgpu)) => {
+                let what = format!("--jobs {jobs} does not go with --device {}", kind.name());
+                return Err(Error::usage(
+                    what,
+                    "a GPU computes one stage at a time; with several, run a process for each",
+                ));
+            }
+            (Some(jobs), _) => jobs.into(),
+        };
+        Ok(Resources { jobs, ..resources })
     }
 
     /// The runs of these seeds and names.

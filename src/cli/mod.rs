@@ -156,6 +156,7 @@ impl Common {
             precision: self.precision,
             device_memory_bytes: self.device_memory,
             memory_bytes: self.memory.unwrap_or_else(crate::clock::default_memory_bytes),
+            jobs: 1,
         }
     }
 

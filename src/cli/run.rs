@@ -17,6 +17,7 @@ Examples:
   dmad run experiments/quickstart.toml
   dmad run experiments/real/mini.toml --seeds 0 --only full
   dmad run experiments/real/mini.toml --shard 1/4       the first quarter; the others on other machines
+  dmad run experiments/real/mini.toml --jobs 1          one stage after the other, so that each is timed alone
 A run that is recorded and up to date is not done again; one that was interrupted goes on where it was.\nSeveral processes may run the same experiment at once: they share the work.")]
 pub struct Args {
     #[command(flatten)]
@@ -35,7 +36,7 @@ pub struct Args {
 /// True when no run failed and every report was made.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let mut chosen = args.choice.load()?;
-    let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
+    let session = Session::open(args.choice.resources(common)?, common.catalog()?, common.progress()?)?;
     let expected = check(&session, &mut chosen, &args.choice.files, common)?;
     let isolate = args.isolate.then(isolated).transpose()?;
     let options = Options { fail_fast: args.fail_fast, isolate, is_child: args.child };
@@ -132,8 +133,8 @@ fn isolated() -> Result<Isolate> {
     let program = std::env::current_exe().map_err(Error::io("find", "this program"))?;
     let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
     arguments.retain(|argument| argument != "--isolate");
-    // The choice of runs is made anew for each.
-    for option in ["--only", "--seeds", "--shard"] {
+    // The choice of runs is made anew for each, and its share of the memory.
+    for option in ["--only", "--seeds", "--shard", "--jobs", "--memory"] {
         while let Some(place) = arguments.iter().position(|argument| argument == option) {
             arguments.drain(place..(place + 2).min(arguments.len()));
         }

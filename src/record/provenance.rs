@@ -18,6 +18,9 @@ pub struct Provenance {
     #[serde(default)]
     pub device_name: String,
     pub threads: usize,
+    /// How many stages may have been computed side by side: each then takes longer than alone.
+    #[serde(default = "alone")]
+    pub jobs: usize,
     /// Seconds on the clock for this run, stages found in the store not counted.
     pub wall_seconds: f64,
     pub cpu_seconds: f64,
@@ -29,6 +32,11 @@ pub struct Provenance {
     pub skipped_files: usize,
     pub cost: Cost,
     pub stages: Vec<StageLog>,
+}
+
+/// Records of earlier programs, which computed one stage at a time.
+fn alone() -> usize {
+    1
 }
 
 /// What the model costs in use.

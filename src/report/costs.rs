@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::export::csv::{line, quoted};
 use super::export::plain;
 use super::frame::{distinct, groups};
-use crate::record::Recorded;
+use crate::record::{Recorded, RecordedRun};
 use crate::spec::Arm;
 
 /// For a terminal: one line per kind of stage, one per variant, dataset and number of seen anomalies.
@@ -34,7 +34,16 @@ pub fn text(recorded: &Recorded) -> String {
         ])
     });
     let head = ["in use", "dataset", "seen", "M parameters", "MB of banks", "ms per image"];
-    format!("{stages}\n{}", plain(&head, in_use))
+    format!("{stages}\n{}{}", plain(&head, in_use), crowded(recorded))
+}
+
+/// What times mean where stages were computed side by side.
+fn crowded(recorded: &Recorded) -> String {
+    let jobs = |run: &RecordedRun| run.toml.get("provenance")?.get("jobs")?.as_integer();
+    match recorded.runs.iter().filter_map(jobs).max() {
+        Some(jobs @ 2..) => format!("Up to {jobs} stages ran side by side; with --jobs 1 each is timed alone.\n"),
+        _ => String::new(),
+    }
 }
 
 /// Numbers in backbone and model, and bytes of banks, by run. Times are left out: tables are the same for everyone.

@@ -159,7 +159,7 @@ fn gallery(figures: &Figures) -> Markup {
 }
 
 fn provenance(recorded: &Recorded) -> Markup {
-    let head = "run,variant,dataset,seen,seed,labels,version,revision,device,processor,threads,seconds,peak GB,dataset digest,weights digest";
+    let head = "run,variant,dataset,seen,seed,labels,version,revision,device,processor,threads,jobs,seconds,peak GB,dataset digest,weights digest";
     let head: Vec<&str> = head.split(',').collect();
     let row = |run: &RecordedRun| {
         let text = |path: &[&str]| match run.value(path) {
@@ -187,6 +187,7 @@ fn provenance(recorded: &Recorded) -> Markup {
             Field::text(text(&["provenance", "device"])),
             Field::text(text(&["environment", "cpu"])),
             Field::number(text(&["provenance", "threads"]), number(&["provenance", "threads"])),
+            Field::number(text(&["provenance", "jobs"]), number(&["provenance", "jobs"])),
             scaled(&["provenance", "wall_seconds"], 1.0),
             scaled(&["provenance", "peak_memory_bytes"], 1e-9),
             digest(&run.dataset_digest),

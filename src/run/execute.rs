@@ -7,7 +7,7 @@ use super::build::Built;
 use super::extract::Extract;
 use super::progress::Event;
 use super::session::Session;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::error::{Error, Result};
 use crate::plan::{Compute as _, Graph, Job, Stage, StageId};
 use crate::record::{Cost, StageLog};
@@ -81,8 +81,9 @@ impl<'s, 'g> Executor<'s, 'g> {
     fn lock(&self, id: StageId) -> Result<Option<Lock>> {
         let Stage { kind, key, label, .. } = self.graph.stage(id);
         let name = format!("{kind}-{key}");
-        if self.patience == Patience::Leave {
-            return self.session.store.lock(&name);
+        let lock = self.session.store.lock(&name)?;
+        if lock.is_some() || self.patience == Patience::Leave {
+            return Ok(lock);
         }
         self.session.progress.tell(Event::Waiting { key: key.to_string(), label: label.clone() });
         self.session.wait_for(&name).map(Some)
@@ -91,6 +92,8 @@ impl<'s, 'g> Executor<'s, 'g> {
     fn compute(&mut self, id: StageId, inputs: BTreeMap<StageId, Arc<Artifact>>) -> Result<()> {
         let (session, stage) = (self.session, self.graph.stage(id));
         let key = &*stage.key;
+        let _place = session.room.enter(stage.work.memory_bytes);
+        let _turn = clock::Turn::begin();
         let clock = Clock::start();
         let progress = |done: usize, total: usize| session.progress.stage(key, &stage.label, done, total);
         let notice = |notice| session.progress.notice(notice);
@@ -99,7 +102,7 @@ impl<'s, 'g> Executor<'s, 'g> {
             inputs,
             progress: &progress,
             notice: &notice,
-            memory_bytes: session.resources.memory_bytes,
+            memory_bytes: session.resources.memory_bytes / session.resources.jobs as u64,
             store: &session.store,
             device: &session.device,
             kind: stage.kind,
@@ -114,7 +117,9 @@ impl<'s, 'g> Executor<'s, 'g> {
         computed.writer.finish(computed.note, &spent)?;
         session.store.remove_checkpoints(stage.kind, key)?;
         let (kind, label, seconds) = (stage.kind.into(), stage.label.clone(), clock.wall_seconds());
-        session.progress.tell(Event::Computed { kind, key: key.into(), label, seconds });
+        let share = clock.share_seconds();
+        session.progress.tell(Event::Computed { kind, key: key.into(), label, seconds, share });
+        session.news.ring();
         self.computed.push(id);
         Ok(())
     }

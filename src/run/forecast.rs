@@ -27,6 +27,7 @@ pub struct StageForecast {
     /// How many runs use it.
     pub runs: usize,
     pub work: Work,
+    /// What it is expected to add to the time of all.
     pub seconds: f64,
 }
 
@@ -93,7 +94,7 @@ impl Forecast {
                     to_do: false,
                     runs: 0,
                     work: stage.work,
-                    seconds: session.rates.seconds(stage.kind, stage.work.operations),
+                    seconds: session.rates.seconds_beside(stage.kind, stage.work.operations, session.resources.jobs),
                 });
                 self.stages.len() - 1
             });

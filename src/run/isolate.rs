@@ -5,11 +5,15 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use super::build;
+use super::crew::Outcome;
 use super::session::Session;
-use super::{Outcome, build};
 use crate::error::{Error, Result};
 use crate::record::{RunFolder, Standing};
 use crate::spec::Run;
+
+/// As little memory as the program takes for an answer.
+const LEAST_BYTES: u64 = 1_000_000;
 
 /// How this program is called for one run.
 #[derive(Clone, Debug)]
@@ -32,7 +36,9 @@ impl Isolate {
             return Ok(Outcome::Current);
         }
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg("--child").args(["--only", &run.spec.id]);
+        command.args(&self.arguments).arg("--child").args(["--only", &run.spec.id, "--jobs", "1"]);
+        let share = session.resources.memory_bytes / session.resources.jobs as u64;
+        command.args(["--memory", &format!("{}B", share.max(LEAST_BYTES))]);
         command.args(["--seeds", &run.spec.seed.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
         let status = command.status().map_err(Error::io("start", &self.program))?;
         match status.code() {

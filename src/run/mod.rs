@@ -4,6 +4,7 @@
 //! A run that fails is recorded and the others go on.
 
 mod build;
+mod crew;
 mod evaluate;
 mod execute;
 mod extract;
@@ -14,6 +15,7 @@ mod predict;
 mod prepare;
 mod progress;
 mod rates;
+mod room;
 mod session;
 
 pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
@@ -22,7 +24,8 @@ pub use predict::{Prediction, Request, predict};
 pub use progress::{Event, Expected, Progress, duration};
 pub use session::{CHECKS, Resources, Session};
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::clock::Clock;
 use crate::device;
@@ -33,6 +36,7 @@ use crate::record::{self, Provenance, Record, RunFolder, Standing};
 use crate::spec::{Experiment, Run};
 use crate::store::Artifact;
 use build::Built;
+use crew::{Crew, Outcome, Rules, Task};
 use execute::{Executor, Patience};
 
 /// What became of the runs of an experiment.
@@ -113,30 +117,32 @@ pub fn experiment(
         expected.retain(|key, (kind, _)| !session.store.contains(kind, key));
         session.progress.experiment(expected);
     }
-    let mut attempts = Attempts { session, experiment, isolate: options.isolate.as_ref(), summary: Summary::default() };
-    let mut pending: Vec<&Run> = runs.iter().collect();
-    let mut patience = Patience::Leave;
-    while !pending.is_empty() {
-        let mut busy = Vec::new();
-        let before = pending.len();
-        for (number, run) in pending.into_iter().enumerate() {
-            if options.fail_fast && !attempts.summary.failed.is_empty() {
-                attempts.summary.skipped += 1;
-                continue;
+    let attempts = Attempts { session, experiment, isolate: options.isolate.as_ref(), stale: Mutex::default() };
+    let rules = Rules {
+        workers: session.resources.jobs.min(4 * runs.len()).max(1),
+        helping: options.isolate.is_none(),
+        fail_fast: options.fail_fast,
+    };
+    let ended = Crew::new(runs.len(), rules, &session.news).work(|task| {
+        session.progress.run(&task, runs.len(), &runs[task.number]);
+        attempts.attempt(&runs[task.number], task)
+    })?;
+    let mut summary = Summary { skipped: runs.len() - ended.len(), ..Summary::default() };
+    for (number, outcome) in ended {
+        let Run { spec, .. } = &runs[number];
+        match outcome {
+            Outcome::Done => summary.done += 1,
+            Outcome::Current => summary.current += 1,
+            Outcome::Failed(message) => {
+                let (run, variant) = (spec.id.clone(), spec.variant.clone());
+                summary.failed.push(Failure { run, variant, seed: spec.seed, message });
             }
-            session.progress.run(runs.len() - before + number, runs.len(), run);
-            if attempts.attempt(run, patience)? == Outcome::Busy {
-                busy.push(run);
-            } else {
-                patience = Patience::Leave;
-            }
+            Outcome::Busy => {}
         }
-        // When all that is left is being computed elsewhere, there is nothing to do but wait for it.
-        patience = if busy.len() == before { Patience::Wait } else { Patience::Leave };
-        pending = busy;
+        let why = attempts.stale().get(&spec.id).copied();
+        summary.stale.extend(why.map(|why| (spec.id.clone(), spec.variant.clone(), why.to_string())));
     }
-    session.progress.finish(&attempts.summary);
-    let mut summary = attempts.summary;
+    session.progress.finish(&summary);
     match if options.is_child { Ok(()) } else { views(session, experiment, !runs.is_empty()) } {
         // Its runs are recorded, or said to have failed: only what is made of them is missing.
         Err(fault) if !fault.is_of_the_disk() => summary.unreported = Some(fault),
@@ -153,69 +159,54 @@ fn views(session: &Session, experiment: &Experiment, figures: bool) -> Result<()
     if figures { gallery::complete(session, experiment) } else { Ok(()) }
 }
 
-/// What came of an attempt at a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// Recorded now.
-    Done,
-    /// Recorded before, or by another process.
-    Current,
-    /// Failed, and recorded as such.
-    Failed,
-    /// Another process is computing what it needs.
-    Busy,
-}
-
-/// Attempts at the runs of an experiment, and what has come of them.
+/// Attempts at the runs of an experiment.
 struct Attempts<'a> {
     session: &'a Session,
     experiment: &'a Experiment,
     isolate: Option<&'a Isolate>,
-    summary: Summary,
+    /// Runs whose record was stale, and why.
+    stale: Mutex<BTreeMap<String, &'static str>>,
 }
 
 impl Attempts<'_> {
-    /// Tries a run and counts what came of it. A full or broken disk is nobody's failed run: it ends the experiment.
-    fn attempt(&mut self, run: &Run, patience: Patience) -> Result<Outcome> {
-        let (session, spec) = (self.session, &run.spec);
-        let folder = RunFolder::new(&session.resources.results.join(&self.experiment.name), &spec.id);
+    /// Tries a run. A full or broken disk is nobody's failed run: it ends the experiment.
+    fn attempt(&self, run: &Run, task: Task) -> Result<Outcome> {
+        let (session, id) = (self.session, &run.spec.id);
+        let folder = RunFolder::new(&session.resources.results.join(&self.experiment.name), id);
         let result = match self.isolate {
             Some(isolate) => isolate.attempt(session, run, &folder),
-            None => isolated(|| self.one(run, &folder, patience)),
+            None => isolated(|| self.one(run, &folder, task.patience)),
         };
-        let outcome = match result {
-            Ok(outcome) => outcome,
+        let fault = match result {
+            Ok(outcome) => return Ok(outcome),
             Err(fault @ Error::Io { .. }) if fault.is_of_the_disk() => return Err(fault),
-            Err(fault) => {
-                let (id, message) = (spec.id.clone(), fault.to_string());
-                session.progress.tell(Event::Failed { run: id.clone(), message: message.clone() });
-                let _lock = session.lock_results(self.experiment, &id)?;
-                // Another process may have done meanwhile what this one could not.
-                let done = build::with(session, run, |built| Ok(built.standing(&folder) == Standing::Current));
-                if !done.unwrap_or(false) {
-                    record::write_failure(&folder, self.experiment, run, &message, fault.help())?;
-                }
-                self.summary.failed.push(Failure { run: id, variant: spec.variant.clone(), seed: spec.seed, message });
-                Outcome::Failed
-            }
+            Err(fault) => fault,
         };
-        match outcome {
-            Outcome::Done => self.summary.done += 1,
-            Outcome::Current => self.summary.current += 1,
-            Outcome::Failed | Outcome::Busy => {}
+        let message = fault.to_string();
+        session.progress.tell(Event::Failed { run: id.clone(), message: message.clone() });
+        let _lock = session.lock_results(self.experiment, id)?;
+        // Another process may have done meanwhile what this one could not.
+        let done = build::with(session, run, |built| Ok(built.standing(&folder) == Standing::Current));
+        if !done.unwrap_or(false) {
+            record::write_failure(&folder, self.experiment, run, &message, fault.help())?;
         }
-        Ok(outcome)
+        Ok(Outcome::Failed(message))
+    }
+
+    fn stale(&self) -> MutexGuard<'_, BTreeMap<String, &'static str>> {
+        self.stale.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// One run, as far as other processes let it.
-    fn one(&mut self, run: &Run, folder: &RunFolder, patience: Patience) -> Result<Outcome> {
+    fn one(&self, run: &Run, folder: &RunFolder, patience: Patience) -> Result<Outcome> {
         let (session, id) = (self.session, &run.spec.id);
         build::with(session, run, |built| {
             match built.standing(folder) {
                 Standing::Current => return Ok(Outcome::Current),
-                Standing::Stale(why) if !self.summary.stale.iter().any(|(known, ..)| known == id) => {
-                    session.progress.tell(Event::Stale { run: id.clone(), why: why.into() });
-                    self.summary.stale.push((id.clone(), run.spec.variant.clone(), why.into()));
+                Standing::Stale(why) => {
+                    if self.stale().insert(id.clone(), why).is_none() {
+                        session.progress.tell(Event::Stale { run: id.clone(), why: why.into() });
+                    }
                 }
                 _ => {}
             }
@@ -271,6 +262,7 @@ fn provenance(
         device: session.resources.device.kind.name().into(),
         device_name: session.device.get().map(|device| device::describe(&device)).unwrap_or_default(),
         threads: rayon::current_num_threads(),
+        jobs: session.resources.jobs,
         wall_seconds: clock.wall_seconds(),
         cpu_seconds: clock.cpu_seconds(),
         peak_memory_bytes: crate::clock::peak_memory_bytes(),

@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::Summary;
+use super::crew::Task;
 use crate::clock;
 use crate::console::{plain, say};
 use crate::plan::Notice;
@@ -35,8 +37,8 @@ pub enum Event {
     Found { kind: String, key: String },
     /// A stored artifact cannot be used and will be made again.
     Damaged { reason: String },
-    /// A stage was computed.
-    Computed { kind: String, key: String, label: String, seconds: f64 },
+    /// A stage was computed. Where others were computed beside it, its `share` of the seconds that passed is smaller.
+    Computed { kind: String, key: String, label: String, seconds: f64, share: f64 },
     /// Training goes on after this many of its epochs.
     Resumed { epoch: usize, epochs: usize },
     /// A record is made again because of what has changed.
@@ -67,15 +69,25 @@ pub struct Progress {
 /// Where the experiment is.
 #[derive(Default)]
 struct State {
-    /// What the current run is called.
-    run: String,
     expected: Expected,
     /// Expected and actual seconds of the stages done, by kind.
     done: BTreeMap<&'static str, (f64, f64)>,
-    /// Key of the stage that is being computed, and which share of it is done.
-    current: (String, f64),
+    /// What each worker is at.
+    workers: Vec<(ThreadId, At)>,
     /// When the last line was written, where there is no bar.
     spoke: Option<Instant>,
+}
+
+/// What a worker is at.
+#[derive(Default)]
+struct At {
+    /// What its run is called.
+    run: String,
+    /// Key of the stage that it computes, and which share of it is done.
+    key: String,
+    share: f64,
+    /// What people call that.
+    stage: String,
 }
 
 /// After so many silent seconds a long stage says how far it is, where there is no bar.
@@ -91,9 +103,28 @@ impl State {
             Some(&(expected, actual)) if expected > 0.0 => (actual / expected).clamp(0.05, 20.0),
             _ => 1.0,
         };
-        let ahead = |key: &String| if *key == self.current.0 { 1.0 - self.current.1 } else { 1.0 };
+        let at = |key: &String| self.workers.iter().find(|(_, at)| at.key == *key);
+        let ahead = |key: &String| at(key).map_or(1.0, |(_, at)| 1.0 - at.share);
         let left: f64 = self.expected.iter().map(|(key, (kind, s))| s * correction(kind) * ahead(key)).sum();
         (left > 0.0).then_some(left)
+    }
+
+    /// What the worker is at who computes the stage, or who is asking.
+    fn at(&mut self, key: &str) -> &mut At {
+        let own = std::thread::current().id();
+        let computing = self.workers.iter().position(|(_, at)| !key.is_empty() && at.key == key);
+        let place = computing.or_else(|| self.workers.iter().position(|(worker, _)| *worker == own));
+        let place = place.unwrap_or_else(|| {
+            self.workers.push((own, At::default()));
+            self.workers.len() - 1
+        });
+        &mut self.workers[place].1
+    }
+
+    /// What the workers are at, for people: each with its run where there are several.
+    fn stages(&self) -> String {
+        let busy = self.workers.iter().filter(|(_, at)| !at.stage.is_empty());
+        busy.map(|(_, at)| format!("{} · {}", at.run, at.stage)).collect::<Vec<_>>().join(" | ")
     }
 }
 
@@ -130,14 +161,19 @@ impl Progress {
         self.tell(Event::Experiment { stages, seconds });
     }
 
-    /// A run begins.
-    pub fn run(&self, number: usize, total: usize, run: &Run) {
+    /// A worker turns to a run of `total`.
+    pub fn run(&self, task: &Task, total: usize, run: &Run) {
         let spec = &run.spec;
         let name = format!("{} · {} seen · seed {}", spec.variant, spec.protocol.seen.count, spec.seed);
-        let (run, dataset) = (spec.id.clone(), spec.dataset.clone());
-        self.tell(Event::Run { run, name: name.clone(), dataset, number, total });
-        self.state().run = name;
-        self.stage("", "", 0, 0);
+        let (run, dataset, number) = (spec.id.clone(), spec.dataset.clone(), task.number);
+        if let Some(bar) = &self.bar {
+            bar.set_length(total as u64);
+            bar.set_position(task.ended as u64);
+        }
+        if task.first {
+            self.tell(Event::Run { run, name: name.clone(), dataset, number, total });
+        }
+        *self.state().at("") = At { run: name, ..At::default() };
     }
 
     /// How far a stage is; `key` is empty for what no forecast knows.
@@ -175,18 +211,17 @@ impl Progress {
                 self.line(&format!("{stages} stages to compute, expected to take {}", duration(seconds)));
             }
             Event::Experiment { .. } | Event::Found { .. } => {}
-            Event::Run { run, name, dataset, number, total } => match &self.bar {
-                Some(bar) => {
-                    bar.set_length(total as u64);
-                    bar.set_position(number as u64);
-                }
-                None => self.line(&format!("run {}/{total} {run} {name} ({dataset})", number + 1)),
-            },
+            Event::Run { run, name, dataset, number, total } if self.bar.is_none() => {
+                self.line(&format!("run {}/{total} {run} {name} ({dataset})", number + 1));
+            }
+            Event::Run { .. } => {}
             Event::Stage { key, label, done, total } => self.show_stage(key, &label, done, total),
             Event::Waiting { key, label } => {
                 self.show_stage(key, &format!("waiting for another process: {label}"), 0, 0)
             }
-            Event::Computed { kind, key, label, seconds } => self.show_computed(&kind, &key, &label, seconds),
+            Event::Computed { kind, key, label, seconds, share } => {
+                self.show_computed(&kind, &key, &label, (seconds, share));
+            }
             Event::Damaged { reason } => {
                 self.line(&format!("note: a stored artifact is damaged and will be made again: {reason}"));
             }
@@ -209,33 +244,42 @@ impl Progress {
 
     fn show_stage(&self, key: String, label: &str, done: usize, total: usize) {
         let mut state = self.state();
-        state.current = (key, done as f64 / total.max(1) as f64);
-        let left = state.seconds_left().map(|left| format!("about {} left", duration(left)));
         let count = if total > 0 { format!(" {done}/{total}") } else { String::new() };
+        let at = state.at(&key);
+        (at.key, at.share, at.stage) = (key, done as f64 / total.max(1) as f64, format!("{label}{count}"));
+        let run = at.run.clone();
+        let left = state.seconds_left().map(|left| format!("about {} left", duration(left)));
         match &self.bar {
             Some(bar) => {
                 let left = left.map(|left| format!("{left} · ")).unwrap_or_default();
-                bar.set_message(plain(&format!("{left}{} · {label}{count}", state.run)));
+                bar.set_message(plain(&format!("{left}{}", state.stages())));
             }
             None if done > 0 && state.spoke.is_some_and(|at| at.elapsed().as_secs_f64() > PATIENCE_SECONDS) => {
+                let run = if state.workers.len() > 1 { format!("{run} · ") } else { String::new() };
                 drop(state);
-                self.line(&format!("  {label}:{count}{}", left.map(|left| format!(", {left}")).unwrap_or_default()));
+                self.line(&format!(
+                    "  {run}{label}:{count}{}",
+                    left.map(|left| format!(", {left}")).unwrap_or_default()
+                ));
             }
             None => {}
         }
     }
 
-    fn show_computed(&self, kind: &str, key: &str, label: &str, seconds: f64) {
+    fn show_computed(&self, kind: &str, key: &str, label: &str, (seconds, share): (f64, f64)) {
         let mut state = self.state();
         if let Some((kind, expected)) = state.expected.remove(key) {
             let done = state.done.entry(kind).or_default();
             done.0 += expected;
-            done.1 += seconds;
+            done.1 += share;
         }
+        let run = std::mem::take(state.at(key)).run;
+        state.at("").run = run.clone();
         let left = state.seconds_left().map(|left| format!(", about {} left", duration(left)));
+        let run = if state.workers.len() > 1 { format!("{run} · ") } else { String::new() };
         drop(state);
         if self.bar.is_none() {
-            self.line(&format!("  {label}: {seconds:.1} s ({kind} {}){}", &key[..8], left.unwrap_or_default()));
+            self.line(&format!("  {run}{label}: {seconds:.1} s ({kind} {}){}", &key[..8], left.unwrap_or_default()));
         }
     }
 
@@ -276,7 +320,7 @@ mod tests {
         progress.experiment(expected.into());
         assert_eq!(progress.state().seconds_left(), Some(60.0));
         let [kind, key, label] = ["training", "a-long-key", "not foreseen"].map(String::from);
-        progress.tell(Event::Computed { kind, key, label, seconds: 5.0 });
+        progress.tell(Event::Computed { kind, key, label, seconds: 5.0, share: 5.0 });
         assert_eq!(progress.state().seconds_left(), Some(60.0));
         progress.state().expected.remove("a");
         progress.state().done.insert("training", (10.0, 20.0));

@@ -7,11 +7,18 @@ use std::collections::BTreeMap;
 use crate::clock;
 use crate::store::Store;
 
-/// Operations per second of wall time, by kind of stage.
+/// What stages of each kind have taken.
 #[derive(Clone, Debug, Default)]
 pub struct Rates {
-    /// Operations and seconds, summed over the artifacts of a kind.
-    measured: BTreeMap<String, (f64, f64)>,
+    measured: BTreeMap<String, Measured>,
+}
+
+/// Sums over the artifacts of a kind.
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured {
+    operations: f64,
+    wall_seconds: f64,
+    cpu_seconds: f64,
 }
 
 /// Where nothing was measured yet: orders of magnitude, per thread.
@@ -31,13 +38,14 @@ const SAMPLES: usize = 64;
 impl Rates {
     /// Learns from the newest format's manifests in `store` that this machine has made.
     pub fn learn(store: &Store) -> Self {
-        let mut measured = BTreeMap::<_, (f64, f64)>::new();
+        let mut measured = BTreeMap::<_, Measured>::new();
         for (kind, keys) in store.keys() {
             for manifest in keys.iter().take(SAMPLES).filter_map(|key| store.manifest(&kind, key)) {
                 if manifest.operations > 0.0 && manifest.wall_seconds > 0.0 && manifest.machine == clock::machine() {
-                    let (operations, seconds) = measured.entry(kind.clone()).or_default();
-                    *operations += manifest.operations;
-                    *seconds += manifest.wall_seconds;
+                    let known = measured.entry(kind.clone()).or_default();
+                    known.operations += manifest.operations;
+                    known.wall_seconds += manifest.wall_seconds;
+                    known.cpu_seconds += manifest.cpu_seconds;
                 }
             }
         }
@@ -46,14 +54,23 @@ impl Rates {
 
     /// Expected seconds of a stage.
     pub fn seconds(&self, kind: &str, operations: f64) -> f64 {
-        let rate = match self.measured.get(kind) {
-            Some((operations, seconds)) => operations / seconds,
+        self.seconds_beside(kind, operations, 1)
+    }
+
+    /// What a stage is expected to add to the time of all where `jobs` are computed side by side: its part of the wall, or
+    /// its part of the processors where those are the limit.
+    pub fn seconds_beside(&self, kind: &str, operations: f64, jobs: usize) -> f64 {
+        let threads = rayon::current_num_threads() as f64;
+        match self.measured.get(kind) {
+            Some(known) => {
+                let share = operations / known.operations;
+                share * (known.wall_seconds / jobs as f64).max((known.cpu_seconds / threads).min(known.wall_seconds))
+            }
             None => {
                 let guess = GUESSES.iter().find(|(known, _)| *known == kind).map_or(1e10, |(_, rate)| *rate);
-                guess * rayon::current_num_threads() as f64
+                operations / (guess * threads)
             }
-        };
-        operations / rate
+        }
     }
 
     /// True when this machine has made such stages before.

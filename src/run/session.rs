@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::crew::News;
 use super::progress::{Event, Progress};
 use super::rates::Rates;
+use super::room::Room;
 use crate::backbone::{self, Backbone};
 use crate::bank::neighbours;
 use crate::data::{Catalog, Digests, Index, first_fault, index, verify};
@@ -33,6 +35,8 @@ pub struct Resources {
     pub device_memory_bytes: Option<u64>,
     /// Bytes of ordinary memory that stages may fill with what grows with the data.
     pub memory_bytes: u64,
+    /// Stages that may be computed side by side.
+    pub jobs: usize,
 }
 
 /// Shared state of a process.
@@ -44,6 +48,10 @@ pub struct Session {
     pub device: Chosen,
     pub rates: Rates,
     pub progress: Progress,
+    /// Rung whenever a stage was computed.
+    pub news: News,
+    /// What stages side by side share.
+    pub room: Room,
     digests: Mutex<Digests>,
     indexes: Mutex<BTreeMap<String, Arc<Index>>>,
     backbones: Mutex<BTreeMap<BackboneKey, Arc<Backbone>>>,
@@ -58,11 +66,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// What a cache holds under a key, made where it holds nothing yet.
 fn cached<K: Ord, V: Clone>(cache: &Mutex<BTreeMap<K, V>>, key: K, make: impl FnOnce() -> Result<V>) -> Result<V> {
-    if let Some(known) = lock(cache).get(&key) {
+    // Held meanwhile: who else needs it would only make it a second time.
+    let mut cache = lock(cache);
+    if let Some(known) = cache.get(&key) {
         return Ok(known.clone());
     }
     let made = make()?;
-    lock(cache).insert(key, made.clone());
+    cache.insert(key, made.clone());
     Ok(made)
 }
 
@@ -74,6 +84,8 @@ impl Session {
         Ok(Session {
             device: Chosen::new(resources.device, resources.precision, resources.device_memory_bytes, CHECKS),
             digests: Mutex::new(Digests::open(Some(&resources.store.join("digests.txt")))),
+            news: News::default(),
+            room: Room::new(resources.memory_bytes),
             resources,
             catalog,
             rates: Rates::learn(&store),

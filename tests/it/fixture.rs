@@ -142,6 +142,7 @@ fn provenance() -> Provenance {
         device: "cpu".into(),
         device_name: "a processor".into(),
         threads: 1,
+        jobs: 1,
         wall_seconds: 1.0,
         cpu_seconds: 1.0,
         peak_memory_bytes: 1_000_000,

@@ -142,6 +142,7 @@ impl Lab {
             precision: dmad::device::Precision::F32,
             device_memory_bytes,
             memory_bytes: 1 << 30,
+            jobs: 1,
         };
         let catalog = Catalog::load(Some(&below("datasets.toml"))).expect("a catalog");
         let heard = Arc::new(Mutex::new(Vec::new()));

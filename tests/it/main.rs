@@ -26,6 +26,7 @@ mod golden_defaults;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod history;
+mod jobs;
 mod knobs;
 mod lab;
 mod leaks;

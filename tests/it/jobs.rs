@@ -1,0 +1,137 @@
+//! `--jobs`: stages side by side in one process. That they leave the same bytes is held by `sameness`, which runs with as many
+//! jobs as threads.
+
+use std::collections::BTreeMap;
+
+use dmad::clock::{Clock, Turn};
+use dmad::run::Event;
+
+use crate::lab::{study as small, with};
+use crate::program::{Outcome, Sandbox, finished};
+
+/// Three trainings that share everything else, long enough to meet.
+fn study() -> String {
+    let settings = [("method.train.epochs", "8"), ("seeds", "[0, 1, 2]"), ("metrics", "[\"image_auroc\"]")];
+    with(&small("dmad"), &settings)
+}
+
+fn ran(sandbox: &Sandbox, name: &str, more: &[&str]) -> Outcome {
+    let [results, store] = ["results", "store"].map(|folder| format!("{name}/{folder}"));
+    sandbox.dmad(&[&["run", "study.toml", "--results", &results, "--store", &store], more].concat())
+}
+
+/// The most stages that had begun and not ended.
+fn most_at_once(events: &[Event]) -> usize {
+    let (mut open, mut most) = (BTreeMap::new(), 0);
+    for event in events {
+        match event {
+            Event::Stage { key, .. } if !key.is_empty() => drop(open.insert(key.clone(), ())),
+            Event::Computed { key, .. } => drop(open.remove(key)),
+            _ => {}
+        }
+        most = most.max(open.len());
+    }
+    most
+}
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("study.toml", study());
+    sandbox.write("datasets.toml", crate::lab::DATASETS);
+    sandbox
+}
+
+#[test]
+fn stages_are_computed_side_by_side_and_each_once() {
+    let sandbox = sandbox();
+    let metrics =
+        |name: &str| std::fs::read(sandbox.path(&format!("{name}/results/study/metrics.parquet"))).expect("a view");
+    let one = ran(&sandbox, "one", &["--jobs", "1"]).events;
+    assert_eq!((most_at_once(&one), finished(&one)), (1, (3, 0)));
+    let three = ran(&sandbox, "three", &["--jobs", "3"]).events;
+    assert!(most_at_once(&three) > 1, "{three:?}");
+    assert!(most_at_once(&three) <= 3, "{three:?}");
+    assert_eq!(finished(&three), (3, 0));
+    assert_eq!(metrics("one"), metrics("three"));
+    let keys = |events: &[Event]| {
+        let computed = events.iter().filter_map(|event| match event {
+            Event::Computed { key, .. } => Some(key.clone()),
+            _ => None,
+        });
+        let mut keys: Vec<String> = computed.collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(keys(&one), keys(&three), "none twice");
+    let shares = three.iter().filter_map(|event| match event {
+        Event::Computed { seconds, share, .. } => Some((*seconds, *share)),
+        _ => None,
+    });
+    let (seconds, share) = shares.fold((0.0, 0.0), |sum, stage| (sum.0 + stage.0, sum.1 + stage.1));
+    assert!(share < 0.95 * seconds, "{share} of {seconds}: what was beside each other is shared out");
+}
+
+#[test]
+fn stages_wait_until_there_is_memory_for_them() {
+    let sandbox = sandbox();
+    let settings = [("method.train.epochs", "4"), ("seeds", "[0, 1, 2]"), ("method.mlp.hidden", "512")];
+    sandbox.write("study.toml", with(&small("dmad"), &settings));
+    let trainings = |memory: &str| {
+        let ran = ran(&sandbox, memory, &["--jobs", "3", "--memory", memory]);
+        ran.says(0, &["3 runs done"]);
+        let training = |event: &&Event| match event {
+            Event::Stage { label, .. } | Event::Computed { label, .. } => label == "training",
+            _ => false,
+        };
+        most_at_once(&ran.events.iter().filter(training).cloned().collect::<Vec<_>>())
+    };
+    assert_eq!(trainings("1MB"), 1, "two of them do not fit into a megabyte");
+    assert!(trainings("1GB") > 1);
+}
+
+#[test]
+fn a_failure_counts_once_and_ends_what_it_is_told_to_end() {
+    let sandbox = sandbox();
+    let settings = [("method.train.epochs", "2"), ("seeds", "[0, 1, 2]"), ("method.train.lr_mlp", "1e30")];
+    sandbox.write("study.toml", with(&small("dmad"), &settings));
+    sandbox.dmad(&["run", "study.toml", "--jobs", "3"]).says(1, &["3 failed", "0 runs done"]);
+    let failed = sandbox.dmad(&["run", "study.toml", "--jobs", "2", "--fail-fast"]);
+    failed.says(1, &["were not begun after the failure (--fail-fast)"]);
+    assert!(!failed.stderr.contains("3 failed"), "{}", failed.stderr);
+}
+
+#[test]
+fn every_process_of_its_own_works_beside_the_others() {
+    let sandbox = sandbox();
+    ran(&sandbox, "apart", &["--jobs", "2", "--isolate"]).says(0, &["3 runs done", "0 failed"]);
+}
+
+#[test]
+fn a_gpu_takes_one_stage_at_a_time() {
+    let sandbox = sandbox();
+    for device in ["cuda", "wgpu"] {
+        let refused = sandbox.dmad(&["plan", "study.toml", "--jobs", "2", "--device", device]);
+        refused.says(2, &[&format!("--jobs 2 does not go with --device {device}"), "a process for each"]);
+    }
+}
+
+#[test]
+fn times_measured_side_by_side_say_so() {
+    let sandbox = sandbox();
+    let told = |name: &str, jobs: &str| ran(&sandbox, name, &["--seeds", "0", "--jobs", jobs]).stdout;
+    let words = "Up to 2 stages ran side by side; with --jobs 1 each is timed alone.";
+    assert!(told("one", "1").contains("ms per image") && !told("another", "1").contains("side by side"));
+    assert!(told("two", "2").contains(words), "{}", told("two", "2"));
+}
+
+#[test]
+fn seconds_are_shared_out_among_stages_at_work() {
+    let (clock, _one, _other) = (Clock::start(), Turn::begin(), Turn::begin());
+    let mut sum = 0u64;
+    while clock.wall_seconds() < 0.3 {
+        sum = std::hint::black_box(sum.wrapping_mul(31) + 1);
+    }
+    // Other tests may be at work in this process too.
+    assert!(clock.share_seconds() <= 0.5 * clock.wall_seconds() + 0.01, "{}", clock.share_seconds());
+    assert!(clock.share_seconds() > 0.0 && clock.cpu_seconds() > 0.0);
+}
