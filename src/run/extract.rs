@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::features;
 use crate::matrix::Matrix;
 use crate::plan::{Compute, Computed, Features, Job, Work};
-use crate::spec::{self, Geometry, Settings};
-use crate::store::TensorDecl;
+use crate::spec::{self, Geometry, Settings, StoredAs};
+use crate::store::{DType, TensorDecl};
 
 /// Extracts the features of images.
 #[derive(Serialize)]
@@ -48,6 +48,10 @@ impl<'a> Extract<'a> {
         let work = Work::matrix(list.len() * shape.patches(), shape.dim, operations)
             .with_memory(per_image * features::images_in_flight(u64::MAX, per_image))
             .on_device(2 * per_image * features::CHUNK_IMAGES, 0);
+        let work = match spec.features.store {
+            StoredAs::F32 => work,
+            StoredAs::F16 | StoredAs::Bf16 => Work { bytes: work.bytes / 2, ..work },
+        };
         Ok(Extract {
             images,
             geometry: spec.image.clone().into(),
@@ -83,13 +87,18 @@ impl Compute for Extract<'_> {
         let RunEnvironment { session, prepared: Prepared { spec, shape, .. } } = self.environment;
         let (patches, dim, side) = (shape.patches(), shape.dim, self.geometry.size);
         let backbone = session.backbone(&spec.backbone, spec.seed)?;
-        let mut writer = job.create(vec![TensorDecl::f32("features", &[self.list.len() * patches, dim])])?;
+        let kept = match self.features.store {
+            StoredAs::F32 => DType::F32,
+            StoredAs::F16 => DType::F16,
+            StoredAs::Bf16 => DType::BF16,
+        };
+        let mut writer = job.create(vec![TensorDecl::floats("features", kept, &[self.list.len() * patches, dim])])?;
         let load = |number: usize| Ok(load_rgb(&self.list[number], &self.geometry)?.data);
         let mut written = 0;
         let sink = |chunk: Matrix| {
             written += chunk.len();
             (job.progress)(written / patches, self.list.len());
-            writer.f32(chunk.view().data())
+            writer.floats(chunk.view().data(), kept)
         };
         let per_image = backbone.architecture.memory_bytes(&backbone.taps, side) + 4 * patches * dim;
         let in_flight = features::images_in_flight(job.memory_bytes, per_image);

@@ -15,7 +15,7 @@ use crate::plan::{
     ClassInputs, Environment, Features, Graph, Handle, Inputs, NetworkInput, OutlierCategory, Pictures, SeenInput,
     Tested,
 };
-use crate::spec::{Budget, Run, RunSpec, Setting};
+use crate::spec::{Budget, Run, RunSpec, Setting, StoredAs};
 
 /// A run with its data known.
 pub struct Prepared {
@@ -191,6 +191,9 @@ impl Prepared {
         }
         if spec.protocol.is_subsampled() {
             labels.push("subsampled images".into());
+        }
+        if spec.features.store != StoredAs::F32 {
+            labels.push(format!("features kept in {}", spec.features.store.name()));
         }
         if session.resources.device.kind != DeviceKind::Cpu && session.resources.precision == Precision::Tf32 {
             labels.push("networks multiply in TF32".into());

@@ -148,11 +148,38 @@ pub struct Features {
     /// Side of the neighbourhood that is averaged around each position (odd).
     #[schemars(range(min = 1, max = 15))]
     pub patch: usize,
+    /// How features are kept in the store. In 16 bits they take half of the disk, and what is computed from them is computed
+    /// from the rounded values.
+    pub store: StoredAs,
 }
 
 impl Default for Features {
     fn default() -> Self {
-        Features { aggregation: Aggregation::Patchcore, dim: 0, pretrain_dim: 0, patch: 3 }
+        Features { aggregation: Aggregation::Patchcore, dim: 0, pretrain_dim: 0, patch: 3, store: StoredAs::F32 }
+    }
+}
+
+/// How features are kept in the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredAs {
+    /// As they were computed.
+    #[default]
+    F32,
+    /// Rounded to 11 bits of precision; none may exceed 65,504.
+    F16,
+    /// Rounded to 8 bits of precision.
+    Bf16,
+}
+
+impl StoredAs {
+    /// The word for it in an experiment.
+    pub fn name(self) -> &'static str {
+        match self {
+            StoredAs::F32 => "f32",
+            StoredAs::F16 => "f16",
+            StoredAs::Bf16 => "bf16",
+        }
     }
 }
 

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
-use super::FORMAT;
+use super::scratch::Scratch;
+use super::{FORMAT, narrow};
 use crate::error::{Error, Result};
 use crate::matrix::Rows;
+
+/// As many bytes as a tensor of 16 bits may take in memory as f32.
+const WIDE_MEMORY_BYTES: u64 = 64 << 20;
 
 /// Element types in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,12 +23,20 @@ pub enum DType {
     F32,
     U32,
     U8,
+    /// IEEE 754's half precision; read as f32.
+    F16,
+    /// The upper half of an f32; read as one.
+    BF16,
 }
 
 impl DType {
     /// Bytes of one value.
     pub(super) fn size(self) -> usize {
-        if self == DType::U8 { 1 } else { 4 }
+        match self {
+            DType::F32 | DType::U32 => 4,
+            DType::F16 | DType::BF16 => 2,
+            DType::U8 => 1,
+        }
     }
 }
 
@@ -99,6 +112,8 @@ pub struct Artifact {
     map: Mmap,
     data_start: usize,
     tensors: BTreeMap<String, TensorInfo>,
+    /// Values of tensors of 16 bits as f32, from their first use on.
+    wide: BTreeMap<String, OnceLock<Scratch>>,
     manifest: Manifest,
 }
 
@@ -123,7 +138,9 @@ impl Artifact {
             return Err(damaged("its checksum does not match its manifest".into()));
         }
         let (data_start, tensors) = read_header(&map).ok_or_else(|| damaged("its header is damaged".into()))?;
-        Ok(Artifact { path: data.into(), map, data_start, tensors, manifest })
+        let is_narrow = |(_, info): &(&String, &TensorInfo)| matches!(info.dtype, DType::F16 | DType::BF16);
+        let wide = tensors.iter().filter(is_narrow).map(|(name, _)| (name.clone(), OnceLock::new())).collect();
+        Ok(Artifact { path: data.into(), map, data_start, tensors, wide, manifest })
     }
 
     /// What is known besides the tensors.
@@ -136,9 +153,26 @@ impl Artifact {
         &self.tensors
     }
 
-    /// Values of an f32 tensor.
+    /// Values of an f32 tensor, or of one of 16 bits as f32.
     pub fn f32(&self, name: &str) -> Result<&[f32]> {
-        self.values(name, DType::F32)
+        let Some(wide) = self.wide.get(name) else { return self.values(name, DType::F32) };
+        if let Some(known) = wide.get() {
+            return Ok(known.view().data());
+        }
+        let made = self.widened(name)?;
+        Ok(wide.get_or_init(|| made).view().data())
+    }
+
+    /// The values of a tensor of 16 bits, in memory where it is small and else in a file without a name beside it.
+    fn widened(&self, name: &str) -> Result<Scratch> {
+        let info = self.info(name)?;
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let mut wide = Scratch::new(folder, info.shape.iter().product(), 1, WIDE_MEMORY_BYTES)?;
+        match info.dtype {
+            DType::F16 => narrow::widen::<half::f16>(self.values(name, DType::F16)?, wide.data_mut()),
+            _ => narrow::widen::<half::bf16>(self.values(name, DType::BF16)?, wide.data_mut()),
+        }
+        Ok(wide)
     }
 
     /// Values of a u8 tensor.

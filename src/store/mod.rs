@@ -11,6 +11,7 @@ mod artifact;
 pub mod disk;
 mod keep;
 mod lock;
+mod narrow;
 mod scratch;
 mod writer;
 

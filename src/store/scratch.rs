@@ -11,11 +11,13 @@ use crate::error::{Error, Result};
 use crate::matrix::Rows;
 
 /// A matrix of zeros to be filled. Pages of one in a file can be written back and dropped when memory is short.
+#[derive(Debug)]
 pub struct Scratch {
     values: Values,
     cols: usize,
 }
 
+#[derive(Debug)]
 enum Values {
     Memory(Vec<f32>),
     File(MmapMut),

@@ -7,7 +7,7 @@ use tempfile::NamedTempFile;
 
 use super::artifact::{DType, Manifest, TensorInfo};
 use super::disk::{Gated, admit};
-use super::{FORMAT, Store};
+use super::{FORMAT, Store, narrow};
 use crate::error::{Error, Result};
 
 /// A tensor that is going to be written.
@@ -22,6 +22,11 @@ impl TensorDecl {
     /// An f32 tensor.
     pub fn f32(name: &str, shape: &[usize]) -> Self {
         TensorDecl { name: name.into(), dtype: DType::F32, shape: shape.into() }
+    }
+
+    /// A tensor of floating-point numbers that is kept in this type.
+    pub fn floats(name: &str, dtype: DType, shape: &[usize]) -> Self {
+        TensorDecl { name: name.into(), dtype, shape: shape.into() }
     }
 
     /// A u32 tensor.
@@ -76,6 +81,18 @@ impl Writer {
     /// Appends f32 values.
     pub fn f32(&mut self, values: &[f32]) -> Result<()> {
         self.tensor_bytes(bytemuck::cast_slice(values))
+    }
+
+    /// Appends f32 values to a tensor that is kept in `dtype`.
+    ///
+    /// # Errors
+    /// A value that is too large for it, besides those of the disk.
+    pub fn floats(&mut self, values: &[f32], dtype: DType) -> Result<()> {
+        match dtype {
+            DType::F16 => self.tensor_bytes(bytemuck::cast_slice(&narrow::rounded::<half::f16>(values)?)),
+            DType::BF16 => self.tensor_bytes(bytemuck::cast_slice(&narrow::rounded::<half::bf16>(values)?)),
+            _ => self.f32(values),
+        }
     }
 
     /// Appends u32 values.

@@ -11,6 +11,7 @@ use dmad::matrix::Matrix;
 use dmad::spec::{self, Aggregation, Features};
 
 use crate::generator;
+use crate::lab::{Lab, study as small, with};
 
 /// PatchCore's steps one after the other, in f64: unfold, interpolate every entry, pool, stack, pool.
 fn direct(maps: &[(Vec<f32>, usize, usize)], patch: usize, pretrain: usize, dim: usize) -> Vec<f64> {
@@ -270,4 +271,24 @@ fn features_that_are_not_finite_name_the_image_and_a_failing_image_stops_the_pas
         "the first failing image is named"
     );
     assert_eq!(kept, CHUNK_IMAGES, "chunks before the failing one are delivered");
+}
+
+#[test]
+fn features_kept_in_sixteen_bits_take_half_of_the_disk_and_say_so() {
+    let ran = |kept: &str| {
+        let lab = Lab::new();
+        let (experiment, summary) = lab.run("study", &with(&small("patchcore"), &[("features.store", kept)]));
+        assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+        let files = std::fs::read_dir(lab.store().join("features")).expect("features").flatten();
+        let tensors = files.filter(|file| file.path().extension().is_some_and(|e| e == "safetensors"));
+        let bytes: u64 = tensors.map(|file| file.metadata().expect("a file").len()).sum();
+        (bytes, lab.recorded(&experiment).runs[0].labels.join("; "))
+    };
+    let (whole, plain) = ran("\"f32\"");
+    assert!(!plain.contains("kept in"), "{plain}");
+    for (word, quoted) in [("f16", "\"f16\""), ("bf16", "\"bf16\"")] {
+        let (bytes, labels) = ran(quoted);
+        assert!((0.49..0.52).contains(&(bytes as f64 / whole as f64)), "{bytes} of {whole}");
+        assert!(labels.contains(&format!("features kept in {word}")), "{labels}");
+    }
 }

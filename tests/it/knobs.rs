@@ -74,6 +74,7 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
     ("patchcore", Knob::new("features.dim", &["24", "32"], Patches).promises(&[LargerBanks])),
     ("patchcore", Knob::new("features.pretrain_dim", &["0", "50"], Patches)),
     ("patchcore", Knob::new("features.patch", &["3", "1", "5"], Patches)),
+    ("patchcore", Knob::new("features.store", &["\"f32\"", "\"f16\"", "\"bf16\""], Patches)),
     ("patchcore", Knob::new("evaluation.size", &["64", "0", "48"], Metrics)),
     (
         "patchcore",
