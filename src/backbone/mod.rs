@@ -6,6 +6,7 @@
 
 mod check;
 mod convolve;
+mod depthwise;
 mod efficientnet;
 pub mod network;
 pub mod plan;
@@ -13,6 +14,7 @@ pub mod resnet;
 #[cfg(feature = "gpu")]
 mod unfold;
 pub mod weights;
+mod window;
 
 pub use check::CHECKS;
 use std::path::Path;
