@@ -202,7 +202,8 @@ fn the_first_failure_ends_a_study_that_asks_for_it() {
     let all = study(&[]);
     all.says(1, &["again: dmad run experiment.toml --seeds 0 --only"]);
     assert_eq!(ended(&all), (2, 0));
-    let first = study(&["--fail-fast"]);
+    // One after the other: runs that are under way are brought to their end.
+    let first = study(&["--fail-fast", "--jobs", "1"]);
     first.says(1, &["1 runs were not begun"]);
     assert_eq!(ended(&first), (1, 1));
 }

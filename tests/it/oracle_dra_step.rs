@@ -310,7 +310,7 @@ fn check_gradients(oracle: &Json, trainer: &mut Trainer, batch: &Batch) {
         2 => vec![0, 1, 3],
         _ => vec![0, 1, 2, 3],
     };
-    check_heads(&heads, &oracle["train"]["steps"][0]["heads_per_scale"], asked, 2e-5);
+    check_heads(&heads, &oracle["train"]["steps"][0]["heads_per_scale"], asked, 5e-5);
     let losses = trainer.losses(&heads, &batch.labels, priors(oracle, 0));
     let gradients = Tensor::cat(losses.to_vec(), 0).sum_dim(0).backward();
     for (key, expected) in oracle["train"]["grad_l2_step1_before_clip"].as_object().expect("norms") {
@@ -358,7 +358,7 @@ fn steps(oracle: &Json, scale: f64, start: impl Fn() -> Trainer, device: &Device
         let total = expected["total"].as_f64().expect("a loss");
         close("total", report.value("loss"), total, total_tolerance * total);
         for (head, expected) in HEADS.into_iter().zip(numbers(&expected["terms"])) {
-            close(head, report.value(head), expected, [2e-5, 2e-3, 1e-2][step]);
+            close(head, report.value(head), expected, [2e-5, 2e-3, 2e-2][step]);
         }
         let norm = expected["grad_norm_before_clip"].as_f64().expect("a norm");
         close("gradient norm", report.value("gradient_norm"), norm, norm * [1e-4, 2e-3, 2e-2][step]);

@@ -153,8 +153,15 @@ fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
     }
 }
 
-const TIMES: [&str; 6] =
-    ["wall_seconds", "cpu_seconds", "estimated_seconds", "peak_memory_bytes", "computed", "milliseconds_per_image"];
+const TIMES: [&str; 7] = [
+    "wall_seconds",
+    "cpu_seconds",
+    "estimated_seconds",
+    "peak_memory_bytes",
+    "computed",
+    "milliseconds_per_image",
+    "jobs",
+];
 
 fn timeless_record(text: &str) -> String {
     let mut table: toml::Table = text.parse().expect("TOML");
