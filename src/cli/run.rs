@@ -22,7 +22,7 @@ A run that is recorded and up to date is not done again; one that was interrupte
 pub struct Args {
     #[command(flatten)]
     choice: Choice,
-    /// End the experiment at the first run that fails
+    /// End the experiment at the first run that fails; runs that are under way are brought to their end
     #[arg(long)]
     fail_fast: bool,
     /// Give every run a process of its own: one that dies (out of memory) takes no other with it

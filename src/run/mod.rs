@@ -203,10 +203,8 @@ impl Attempts<'_> {
         build::with(session, run, |built| {
             match built.standing(folder) {
                 Standing::Current => return Ok(Outcome::Current),
-                Standing::Stale(why) => {
-                    if self.stale().insert(id.clone(), why).is_none() {
-                        session.progress.tell(Event::Stale { run: id.clone(), why: why.into() });
-                    }
+                Standing::Stale(why) if self.stale().insert(id.clone(), why).is_none() => {
+                    session.progress.tell(Event::Stale { run: id.clone(), why: why.into() });
                 }
                 _ => {}
             }
