@@ -204,3 +204,18 @@ fn an_epoch_whose_metric_is_undefined_does_not_cost_the_run() {
     let table = read(sandbox.path("results/experiment/tables/table1.md"));
     assert!(table.contains("undefined"), "{table}");
 }
+
+#[test]
+fn every_experiment_on_the_real_benchmark_needs_its_data_and_weights_and_nothing_else() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/real");
+    let mut names = std::collections::BTreeSet::new();
+    for file in std::fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file").path()) {
+        let experiment = dmad::spec::load(&file, &dmad::report::kinds(), &[]).unwrap_or_else(|fault| panic!("{fault}"));
+        assert!(names.insert(experiment.name.clone()), "two are named {}", experiment.name);
+        for run in &experiment.runs {
+            let (dataset, backbone) = (run.spec.dataset.as_str(), run.spec.backbone.name.as_str());
+            assert_eq!((dataset, backbone), ("mini", "efficientnet_lite0"), "{}", file.display());
+        }
+    }
+    assert!(names.len() > 15, "{names:?}");
+}
