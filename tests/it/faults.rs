@@ -213,7 +213,7 @@ fn a_run_whose_process_dies_is_a_recorded_failure_and_the_others_go_on() {
     let sandbox = Sandbox::new();
     let more = "\n[[variant]]\nname = \"other\"\nmethod.mlp.hidden = 8\n";
     sandbox.write("experiment.toml", format!("{}{more}", crate::program::EXPERIMENT));
-    let mut command = command(&sandbox.path("."), &["run", "experiment.toml", "--isolate"]);
+    let mut command = command(&sandbox.path("."), &["run", "experiment.toml", "--isolate", "--jobs", "1"]);
     let mut parent = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
     let first = loop {
         assert!(parent.try_wait().expect("a state").is_none(), "no run had a process of its own");
