@@ -2,13 +2,22 @@
 //!
 //! `cargo bench --bench bank`. Whole runs are measured elsewhere.
 
+use burn::tensor::Device;
 use criterion::{Criterion, criterion_group, criterion_main};
+use dmad::backbone::weights::resolve;
+use dmad::backbone::{Architecture, Backbone};
 use dmad::bank::coreset::{Start, greedy};
 use dmad::bank::neighbours::{k_nearest, nearest};
 use dmad::bank::tile::products;
+use dmad::data::image::load_rgb;
+use dmad::data::index::{Image, Source};
+use dmad::features::extract;
 use dmad::matrix::{Matrix, Rows};
 use dmad::random::{Purpose, stream};
+use dmad::spec;
+use rayon::prelude::*;
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 
 /// Correlated features: `rank` hidden factors plus independent noise, as patches of similar images have them.
 fn correlated(rows: usize, cols: usize, rank: usize, index: u64) -> Matrix {
@@ -25,20 +34,72 @@ fn correlated(rows: usize, cols: usize, rank: usize, index: u64) -> Matrix {
     out
 }
 
+/// Rows without any direction of their own: the worst case of every filter.
+fn isotropic(rows: usize, cols: usize, index: u64) -> Matrix {
+    let mut out = Matrix::zeros(rows, cols);
+    stream(1, Purpose::Synthetic, index).fill_normal(out.data_mut(), 1.0);
+    out
+}
+
+/// Patch features of images of a folder by WideResNet50-2 with random weights, as 1,536 values.
+fn of_images(folder: &Path, from: usize, images: usize) -> Matrix {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("a folder of images").flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    let architecture = Architecture::find("wide_resnet50_2").expect("known");
+    let wanted = spec::Backbone { name: architecture.name.into(), layers: Vec::new(), weights: "random".into() };
+    let taps = architecture.taps(&wanted.layers).expect("the default");
+    let weights = resolve(&wanted, Path::new(""), 0).expect("random ones");
+    let backbone = Backbone::new(architecture, taps, &weights, &Device::flex());
+    let wide = spec::Features { dim: 1536, pretrain_dim: 1536, ..Default::default() };
+    let mut all = Vec::new();
+    let whole = spec::Geometry { size: 256, ..Default::default() };
+    let image = |index: usize| {
+        let source = Source::File(files[from + index].clone());
+        Ok(load_rgb(&Image { path: String::new(), source }, &whole)?.data)
+    };
+    let sink = |rows: Matrix| {
+        all.extend(rows.into_data());
+        Ok(())
+    };
+    extract(&backbone, &wide, 256, images, 8, image, sink).expect("features");
+    Matrix::new(all, 1536)
+}
+
+fn products_alone(queries: Rows, bank: Rows, scores: &mut [f32]) {
+    // As a search does: a block of queries for each task, one thread for a product.
+    scores.par_chunks_mut(256 * bank.len()).enumerate().for_each(|(block, scores)| {
+        let from = block * 256;
+        for first in (0..bank.len()).step_by(512) {
+            let rows = bank.slice(first..bank.len().min(first + 512));
+            let queries = queries.slice(from..queries.len().min(from + 256));
+            products(queries, rows, &mut scores[..queries.len() * rows.len()]);
+        }
+    });
+}
+
 fn neighbours(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("neighbours");
     group.sample_size(10);
-    let (queries, bank) = (correlated(2048, 1536, 16, 0), correlated(10_000, 1536, 16, 1));
-    group.bench_function("1 of 10,000 x 1536, 2,048 queries", |bencher| {
-        bencher.iter(|| nearest(black_box(queries.view()), &[bank.view()], None))
-    });
-    group.bench_function("9 of 10,000 x 1536, 2,048 queries", |bencher| {
-        bencher.iter(|| k_nearest(black_box(queries.view()), bank.view(), 9))
-    });
-    let mut scores = vec![0.0; 2048 * 10_000];
-    group.bench_function("the products alone, one thread", |bencher| {
-        bencher.iter(|| products(black_box(queries.view()), bank.view(), &mut scores))
-    });
+    let mut sets = vec![
+        ("correlated", correlated(8192, 1536, 16, 0), correlated(10_000, 1536, 16, 1)),
+        ("isotropic", isotropic(8192, 1536, 0), isotropic(10_000, 1536, 1)),
+    ];
+    if let Some(data) = std::env::var_os("DMAD_DATA") {
+        let good = Path::new(&data).join("mini/screw/train/good");
+        sets.push(("screws", of_images(&good, 10, 8), of_images(&good, 0, 10)));
+    }
+    for (name, queries, bank) in &sets {
+        let mut scores = vec![0.0; queries.len() * bank.len()];
+        group.bench_function(format!("products alone, {name}, 8,192 x 10,000 x 1536"), |bencher| {
+            bencher.iter(|| products_alone(black_box(queries.view()), bank.view(), &mut scores))
+        });
+        for k in [1, 9] {
+            group.bench_function(format!("{k} of 10,000 x 1536, {name}, 8,192 queries"), |bencher| {
+                bencher.iter(|| k_nearest(black_box(queries.view()), bank.view(), k))
+            });
+        }
+    }
     let (queries, bank) = (correlated(8192, 152, 8, 2), correlated(8192, 152, 8, 3));
     group.bench_function("1 of 8,192 x 152, 8,192 queries", |bencher| {
         bencher.iter(|| nearest(black_box(queries.view()), &[bank.view()], None))
@@ -49,14 +110,13 @@ fn neighbours(criterion: &mut Criterion) {
 fn coreset(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("coreset");
     group.sample_size(10);
-    let rows = correlated(50_000, 152, 8, 4);
-    group.bench_function("50,000 x 152 to 1,000", |bencher| {
-        bencher.iter(|| greedy(&[black_box(rows.view())], 1000, &Start::Row(0)))
-    });
-    let rows = correlated(10_000, 1536, 16, 5);
-    group.bench_function("10,000 x 1536 to 200", |bencher| {
-        bencher.iter(|| greedy(&[black_box(rows.view())], 200, &Start::Row(0)))
-    });
+    for (rows, cols, count) in [(98_304, 152, 1966), (50_000, 1536, 1000)] {
+        for (name, rows) in [("correlated", correlated(rows, cols, 8, 4)), ("isotropic", isotropic(rows, cols, 5))] {
+            group.bench_function(format!("{} x {cols} to {count}, {name}", rows.len()), |bencher| {
+                bencher.iter(|| greedy(&[black_box(rows.view())], count, &Start::Row(0)))
+            });
+        }
+    }
     group.finish();
 }
 

@@ -1,25 +1,26 @@
 //! Greedy k-centre selection (coreset): the rows a bank keeps.
 //!
 //! Owns: the order of selection, which is exactly that of the plain algorithm, and the way it is reached with far
-//! fewer distances. Does not own: distances (`distance`), blocked filters (`search`), projection (`project`).
+//! fewer distances. Does not own: distances (`distance`), blocked filters (`search`), the rows of largest m (`pool`),
+//! projection (`project`).
 //!
 //! Plain algorithm: m = distance of each row to the nearest selected row (f64); repeat: select the first row of largest
 //! m, update m. m only ever shrinks, so the rows of largest m (the pool) can be worked on alone for as long as the best
 //! of them stays ahead of every row outside; then all rows are brought up to date with the whole block of new picks in
 //! one blocked product (docs/methods/patchcore.md, Coreset).
 
-use super::distance::{narrow_error, narrow_squared_distance, squared_distance};
+use super::distance::squared_distance;
 #[cfg(feature = "gpu")]
 use super::filter::{Asked, Resident};
 use super::parts::Parts;
+use super::pool::Pool;
 use super::search::{Bank, Best, QUERY_BLOCK_ROWS, Scratch, search, squared_norms};
 #[cfg(feature = "gpu")]
 use crate::device::is_cpu;
 use crate::error::{Error, Result};
-use crate::matrix::{Matrix, Rows};
+use crate::matrix::Rows;
 use burn::tensor::Device;
 use rayon::prelude::*;
-use std::cmp::Ordering;
 
 /// Rows that a GPU looks at together.
 #[cfg(feature = "gpu")]
@@ -27,16 +28,12 @@ const DEVICE_ROWS: usize = 16_384;
 /// Picks that a GPU may note for a row before the row is left to the host.
 #[cfg(feature = "gpu")]
 const SLOTS: usize = 4;
-/// Rows of a pool that one thread updates at a time.
-const POOL_BLOCK_ROWS: usize = 256;
 /// Smallest pool.
 const POOL_LEAST_ROWS: usize = 1024;
 /// Largest pool in values (64 MiB).
 const POOL_MOST_VALUES: usize = 1 << 24;
-/// A round that yields fewer picks than this doubles the next pool.
-const ROUND_LEAST_PICKS: usize = 128;
-/// A round that yields more picks than this halves the next pool.
-const ROUND_MOST_PICKS: usize = 1024;
+/// What updating all rows costs besides the products, for each row, in updates of a row of the pool.
+const ROUND_COST: usize = 8;
 
 /// How m starts.
 #[derive(Clone, Debug)]
@@ -86,13 +83,13 @@ pub fn greedy_on(device: &Device, parts: &[Rows], count: usize, start: &Start) -
     }
     let mut pool_rows = POOL_LEAST_ROWS;
     while picks.len() < count {
-        let mut pool = Pool::new(&farness, pool_rows);
+        let mut pool = Pool::new(&farness.rows, &farness.distances, pool_rows);
         let before = picks.len();
         pool.select(&mut picks, count);
         if picks.len() < count {
             farness.shrink(&picks[before..])?;
         }
-        pool_rows = next_pool_rows(pool_rows, picks.len() - before, farness.rows.cols());
+        pool_rows = next_pool_rows(pool_rows, picks.len() - before, rows, farness.rows.cols());
     }
     Ok(picks)
 }
@@ -118,33 +115,17 @@ fn check(rows: usize, count: usize, start: &Start) -> Result<()> {
     Ok(())
 }
 
-/// Grows the pool while rounds yield little (an update of all rows costs the same for few picks as for many) and
-/// shrinks it while they yield much (each pick costs one distance for each row of the pool).
-fn next_pool_rows(pool_rows: usize, picks: usize, cols: usize) -> usize {
+/// Grows the pool while a round costs more by bringing all `rows` up to date than by its picks (one update of each row of
+/// the pool), and shrinks it in the other case: larger pools need fewer rounds.
+fn next_pool_rows(pool_rows: usize, picks: usize, rows: usize, cols: usize) -> usize {
     let most = (POOL_MOST_VALUES / cols).max(POOL_LEAST_ROWS);
-    if picks < ROUND_LEAST_PICKS {
+    let (round, pool) = (ROUND_COST * rows, picks * pool_rows);
+    if 2 * pool < round {
         (pool_rows * 2).min(most)
-    } else if picks > ROUND_MOST_PICKS {
+    } else if pool > 2 * round {
         (pool_rows / 2).max(POOL_LEAST_ROWS)
     } else {
         pool_rows
-    }
-}
-
-/// A row with its m. The order of selection is: larger m first, equal m by row.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    distance: f64,
-    row: u32,
-}
-
-impl Candidate {
-    fn order(&self, other: &Candidate) -> Ordering {
-        other.distance.total_cmp(&self.distance).then(self.row.cmp(&other.row))
-    }
-
-    fn first(self, other: Candidate) -> Candidate {
-        if self.order(&other).is_le() { self } else { other }
     }
 }
 
@@ -274,69 +255,4 @@ struct FarnessBlock<'a> {
     rows: Rows<'a>,
     squared_norms: &'a [f64],
     distances: &'a mut [f64],
-}
-
-/// The rows of largest m, copied together.
-struct Pool {
-    rows: Matrix,
-    members: Vec<Candidate>,
-    /// The first of the rows outside, in order of selection; `None` when all rows are inside.
-    rival: Option<Candidate>,
-}
-
-impl Pool {
-    /// The first `size` rows in order of selection, kept in order of row number.
-    fn new(farness: &Farness, size: usize) -> Self {
-        let candidate = |(row, &distance): (usize, &f64)| Candidate { distance, row: row as u32 };
-        let mut members: Vec<Candidate> = farness.distances.iter().enumerate().map(candidate).collect();
-        let rival = (size < members.len()).then(|| {
-            let rival = *members.select_nth_unstable_by(size, Candidate::order).1;
-            members.truncate(size);
-            members.shrink_to_fit();
-            rival
-        });
-        members.sort_unstable_by_key(|member| member.row);
-        let indices: Vec<usize> = members.iter().map(|member| member.row as usize).collect();
-        Pool { rows: farness.rows.gather(&indices), members, rival }
-    }
-
-    /// Appends to `picks`, up to `count` in all, as long as the best member comes before every row outside.
-    fn select(&mut self, picks: &mut Vec<usize>, count: usize) {
-        let mut best = self.members.iter().copied().reduce(Candidate::first);
-        while let Some(pick) = best.filter(|_| picks.len() < count) {
-            if self.rival.is_some_and(|rival| rival.order(&pick).is_lt()) {
-                return;
-            }
-            if pick.distance == 0.0 {
-                // Nothing can change any more: every m is 0.
-                picks.resize(count, pick.row as usize);
-                return;
-            }
-            picks.push(pick.row as usize);
-            best = self.absorb(pick);
-        }
-    }
-
-    /// Updates every member's m with the new pick and returns the next best.
-    fn absorb(&mut self, pick: Candidate) -> Option<Candidate> {
-        let cols = self.rows.cols();
-        let place = self.members.partition_point(|member| member.row < pick.row);
-        let rows = self.rows.view();
-        let centre = rows.row(place);
-        let surely = 1.0 - narrow_error(cols);
-        self.members
-            .par_chunks_mut(POOL_BLOCK_ROWS)
-            .zip(rows.data().par_chunks(POOL_BLOCK_ROWS * cols))
-            .map(|(members, rows)| {
-                for (member, row) in members.iter_mut().zip(rows.chunks_exact(cols)) {
-                    // The cheap distance decides only when it is too far to matter whatever its rounding.
-                    let lower = narrow_squared_distance(row, centre) as f64 * surely - f32::MIN_POSITIVE as f64;
-                    if lower <= member.distance * member.distance {
-                        member.distance = member.distance.min(squared_distance(row, centre).sqrt());
-                    }
-                }
-                members.iter().copied().reduce(Candidate::first)
-            })
-            .reduce(|| None, |a, b| a.into_iter().chain(b).reduce(Candidate::first))
-    }
 }

@@ -7,7 +7,8 @@
 //! even if all roundings conspire. The rows that are left are compared by `distance::squared_distance`. So the answer
 //! is the one a plain double loop would give, whatever kernels, block sizes and threads were at work.
 
-use super::distance::{dot, squared_distance};
+use super::coarse;
+use super::distance::{dot, narrow_error, narrow_squared_distance, squared_distance};
 use super::parts::Parts;
 use super::tile::{products, score_error};
 use crate::error::{Error, Result};
@@ -24,6 +25,14 @@ const SCAN_LANES: usize = 64;
 const PENDING_ROWS: usize = 64;
 /// A block whose radius is below this share of its longest row is worth a distance test before its product.
 const TIGHT_SHARE: f64 = 0.2;
+/// Banks of fewer rows are searched without coarse scores.
+const COARSE_LEAST_ROWS: usize = 32;
+/// Coarse scores that leave more than this share of rows in question were not worth it.
+const COARSE_SHARE: f64 = 1.0 / 6.0;
+/// Blocks that are not tried coarsely after one that was not worth it.
+const COARSE_PAUSE: usize = 3;
+/// Columns after which a distance may be known to be too large.
+const FARTHER_COLS: usize = 256;
 /// Longest row that single-precision scores can hold without overflow.
 const LONGEST_ROW: f64 = 1e18;
 
@@ -55,6 +64,8 @@ pub(super) fn check_widths(parts: &[Rows], cols: usize) -> Result<usize> {
 pub(super) struct Bank<'a> {
     parts: Parts<'a>,
     blocks: Vec<Block<'a>>,
+    /// What rows are taken from before they are rounded to eight bits; `None` where that is not done.
+    centre: Option<Vec<f32>>,
 }
 
 /// Some rows of a bank with what the filter wants to know about them.
@@ -68,6 +79,8 @@ struct Block<'a> {
     longest: f64,
     /// Largest distance from the block's first row, when that is small enough to rule the block out for most queries.
     tight_radius: Option<f64>,
+    /// The rows in eight bits.
+    coarse: Option<coarse::Block>,
 }
 
 impl<'a> Bank<'a> {
@@ -80,9 +93,12 @@ impl<'a> Bank<'a> {
             let what = format!("a bank of {} rows is too large to number", parts.len());
             return Err(Error::method(what, "lower the coreset ratio"));
         }
+        let centre = (coarse::available() && parts.len() >= COARSE_LEAST_ROWS).then(|| coarse::centre(&parts));
         let blocks: Vec<(usize, Rows)> = parts.blocks(BANK_BLOCK_ROWS).collect();
-        let block = |(first, rows): (usize, Rows<'a>)| Block::new(rows, first, &norms[first..first + rows.len()]);
-        Ok(Bank { parts, blocks: blocks.into_par_iter().map(block).collect() })
+        let block = |(first, rows): (usize, Rows<'a>)| {
+            Block::new(rows, first, &norms[first..first + rows.len()], centre.as_deref())
+        };
+        Ok(Bank { blocks: blocks.into_par_iter().map(block).collect(), parts, centre })
     }
 
     /// Number of rows of all parts.
@@ -92,7 +108,7 @@ impl<'a> Bank<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn new(rows: Rows<'a>, first: usize, squared_norms: &[f64]) -> Self {
+    fn new(rows: Rows<'a>, first: usize, squared_norms: &[f64], centre: Option<&[f32]>) -> Self {
         let longest = squared_norms.iter().fold(0.0f64, |a, &b| a.max(b)).sqrt() * (1.0 + 1e-12);
         let limit = (TIGHT_SHARE * longest).powi(2);
         let mut radius = 0.0f64;
@@ -108,6 +124,7 @@ impl<'a> Block<'a> {
             squared_norms: squared_norms.iter().map(|&norm| norm as f32).collect(),
             longest,
             tight_radius: (rows.len() > 1 && radius <= limit).then(|| radius.sqrt()),
+            coarse: centre.map(|centre| coarse::Block::new(rows, centre)),
         }
     }
 
@@ -152,9 +169,9 @@ impl Best {
         &self.found
     }
 
-    fn offer(&mut self, row: u32, score: f64, error: f64, query: &[f32], bank: &Bank) {
-        self.pending.push((score - error, row));
-        let upper = score + error;
+    /// Considers a row whose squared distance is at least `lower` and at most `upper`.
+    fn offer(&mut self, row: u32, lower: f64, upper: f64, query: &[f32], bank: &Bank) {
+        self.pending.push((lower, row));
         if self.bounds.len() < self.wanted || self.bounds[self.wanted - 1] > upper {
             let place = self.bounds.partition_point(|&bound| bound <= upper);
             self.bounds.insert(place, upper);
@@ -178,7 +195,11 @@ impl Best {
             if lower > self.limit {
                 continue;
             }
-            let entry = (squared_distance(query, bank.parts.row(row as usize)), row);
+            let other = bank.parts.row(row as usize);
+            if is_farther(query, other, self.limit) {
+                continue;
+            }
+            let entry = (squared_distance(query, other), row);
             let place = self.found.partition_point(|&other| other < entry);
             self.found.insert(place, entry);
             self.found.truncate(self.wanted);
@@ -189,12 +210,27 @@ impl Best {
     }
 }
 
+/// True when single precision proves, from some columns or all, that the squared distance is above `limit`.
+fn is_farther(a: &[f32], b: &[f32], limit: f64) -> bool {
+    let surely = 1.0 - narrow_error(a.len());
+    let mut sum = 0.0f64;
+    a.chunks(FARTHER_COLS).zip(b.chunks(FARTHER_COLS)).any(|(a, b)| {
+        sum += narrow_squared_distance(a, b) as f64;
+        sum * surely - f32::MIN_POSITIVE as f64 > limit
+    })
+}
+
 /// Memory one worker reuses from block to block.
 #[derive(Default)]
 pub(super) struct Scratch {
     scores: Vec<f32>,
     gathered: Vec<f32>,
     active: Vec<usize>,
+    asked: coarse::Asked,
+    /// Which of the active queries may be near to which row of a block.
+    possible: Vec<(u32, u32)>,
+    /// Blocks to be searched without coarse scores.
+    pause: usize,
 }
 
 /// Looks for the nearest bank rows of each query. `query_norms` are ‖q‖²; `best` says what is wanted and holds the
@@ -207,10 +243,16 @@ pub(super) fn search(
     best: &mut [Best],
     scratch: &mut Scratch,
 ) {
+    if let Some(centre) = &bank.centre {
+        scratch.asked.fill(queries, centre);
+    }
     for block in &bank.blocks {
         scratch.active.clear();
         scratch.active.extend((0..queries.len()).filter(|&i| block.may_hold(queries.row(i), best[i].limit)));
         if scratch.active.is_empty() {
+            continue;
+        }
+        if scan_coarsely(block, bank, queries, groups, best, scratch) {
             continue;
         }
         let gathered = if scratch.active.len() < queries.len() { Some(gather(queries, scratch)) } else { None };
@@ -227,6 +269,54 @@ pub(super) fn search(
     for (i, best) in best.iter_mut().enumerate() {
         best.settle(queries.row(i), bank);
     }
+}
+
+/// Looks for the nearest rows of a block by their coarse scores, where these rule most rows out; else does nothing and
+/// returns false.
+fn scan_coarsely(
+    block: &Block,
+    bank: &Bank,
+    queries: Rows,
+    groups: Option<Groups>,
+    best: &mut [Best],
+    scratch: &mut Scratch,
+) -> bool {
+    let Some(coarse) = &block.coarse else { return false };
+    if scratch.pause > 0 {
+        scratch.pause -= 1;
+        return false;
+    }
+    let Scratch { scores, active, asked, possible, .. } = scratch;
+    let width = coarse.width();
+    scores.resize(active.len() * width, 0.0);
+    coarse::scores(asked, active, coarse, scores);
+    possible.clear();
+    let mut unlimited = 0;
+    let most = (COARSE_SHARE * (active.len() * block.rows.len()) as f64) as usize;
+    for (place, (&i, scores)) in active.iter().zip(scores.chunks_exact(width)).enumerate() {
+        // Rounded up, so that no row is lost by the conversion.
+        let highest = ((best[i].limit - asked.shift(i, coarse)) as f32).next_up();
+        if highest < f32::INFINITY {
+            coarse::below(scores, highest, |row| possible.push((place as u32, row as u32)));
+        } else {
+            possible.extend((0..block.rows.len()).map(|row| (place as u32, row as u32)));
+            unlimited += block.rows.len();
+        }
+        if possible.len() - unlimited > most {
+            scratch.pause = COARSE_PAUSE;
+            return false;
+        }
+    }
+    for &(place, row) in &*possible {
+        let (i, row) = (active[place as usize], row as usize);
+        let lower = scores[place as usize * width + row] as f64 + asked.shift(i, coarse);
+        let excluded = || groups.is_some_and(|groups| groups.bank[block.first + row] == groups.queries[i]);
+        if lower <= best[i].limit && !excluded() {
+            let upper = lower + asked.gap(i, coarse, row);
+            best[i].offer((block.first + row) as u32, lower, upper, queries.row(i), bank);
+        }
+    }
+    true
 }
 
 /// The active queries, copied into memory that is handed back afterwards.
@@ -266,7 +356,8 @@ fn scan(
             if score > highest || excluded.is_some_and(|(group, rows)| rows[row] == group) {
                 continue;
             }
-            best.offer((block.first + row) as u32, score as f64 + query_norm, error, query, bank);
+            let score = score as f64 + query_norm;
+            best.offer((block.first + row) as u32, score - error, score + error, query, bank);
             highest = threshold(best.limit);
         }
     }

@@ -19,7 +19,7 @@ fn random_rows(rows: usize, cols: usize, levels: usize, index: u64) -> Matrix {
 }
 
 /// The plain double loop over the one definition of distance.
-fn brute_force(queries: Rows, bank: Rows, k: usize, allowed: impl Fn(usize, usize) -> bool) -> Nearest {
+pub fn brute_force(queries: Rows, bank: Rows, k: usize, allowed: impl Fn(usize, usize) -> bool) -> Nearest {
     let mut out = Nearest::default();
     for i in 0..queries.len() {
         let mut all: Vec<(f64, usize)> = (0..bank.len())
@@ -37,7 +37,7 @@ fn brute_force(queries: Rows, bank: Rows, k: usize, allowed: impl Fn(usize, usiz
 }
 
 /// The plain greedy algorithm, one sweep for each pick.
-fn plain_greedy(rows: Rows, count: usize, start: &Start) -> Vec<usize> {
+pub fn plain_greedy(rows: Rows, count: usize, start: &Start) -> Vec<usize> {
     let distance = |i: usize, j: usize| squared_distance(rows.row(i), rows.row(j)).sqrt();
     let (mut picks, mut far): (Vec<usize>, Vec<f64>) = match start {
         Start::Row(row) => (vec![*row], (0..rows.len()).map(|i| distance(i, *row)).collect()),

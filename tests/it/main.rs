@@ -3,6 +3,7 @@
 mod audit;
 mod backbone;
 mod bank;
+mod bank_random;
 mod bgad;
 mod bootstrap;
 mod claims;
