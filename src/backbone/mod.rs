@@ -9,6 +9,8 @@ mod convolve;
 mod depthwise;
 mod efficientnet;
 pub mod network;
+mod panels;
+mod places;
 pub mod plan;
 pub mod resnet;
 #[cfg(feature = "gpu")]
@@ -19,7 +21,7 @@ mod window;
 pub use check::CHECKS;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use crate::error::{Error, Result, suggestion};
 use crate::spec;
@@ -28,7 +30,7 @@ use plan::{Plan, Tap, TensorSpec};
 use weights::{Embedded, PublishedFile, Resolved};
 
 /// Raised when the maps of any backbone change: part of the key of every stage that reads images through one.
-pub const CODE_VERSION: u32 = 1;
+pub const CODE_VERSION: u32 = 2;
 
 /// One row of the registry.
 #[derive(Debug)]
@@ -180,9 +182,7 @@ impl Backbone {
     /// Images that are too small for the network.
     pub fn maps(&self, planes: Vec<f32>, side: usize) -> Result<Vec<Tensor<4>>> {
         self.architecture.map_sides(&self.taps, side)?;
-        let images = planes.len() / (3 * side * side);
-        let data = TensorData::new(planes, [images, 3, side, side]);
-        Ok(self.network.forward(Tensor::from_data(data, &self.device)))
+        Ok(self.network.maps(planes, side, &self.device))
     }
 }
 

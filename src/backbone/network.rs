@@ -12,6 +12,7 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::convolve::convolve;
+use super::places::{self, Packed};
 use super::plan::{Activation, BlockSpec, ConvSpec, GateSpec, Padding, Plan, Shortcut};
 use super::weights::StateDict;
 
@@ -136,6 +137,8 @@ pub struct Network {
     taps: Vec<usize>,
     /// Convolutions with what follows folded in, by the key of the kernel.
     convolutions: BTreeMap<String, Conv>,
+    /// The same on a processor that has a faster way through them.
+    packed: Option<Packed>,
 }
 
 struct Conv {
@@ -154,15 +157,25 @@ impl Network {
     /// Builds the network from `state`, which holds every tensor that `plan.tensors` names up to the deepest of
     /// `taps` (block numbers, ascending), in the right shapes.
     pub fn new(plan: &Plan, taps: &[usize], state: &StateDict, device: &Device) -> Network {
-        let mut fold = Fold { state, epsilon: plan.norm_epsilon, device, made: BTreeMap::new() };
         let depth = taps.last().map_or(0, |&block| block + 1);
+        let packed = (*device == Device::flex() && places::runs(plan, depth)).then(Packed::new);
+        let mut fold = Fold { state, epsilon: plan.norm_epsilon, device, made: BTreeMap::new(), packed };
         fold.conv(&plan.stem);
         plan.blocks[..depth].iter().for_each(|block| fold.block(block));
-        Network { convolutions: fold.made, plan: plan.clone(), taps: taps.to_vec() }
+        Network { convolutions: fold.made, packed: fold.packed, plan: plan.clone(), taps: taps.to_vec() }
+    }
+
+    /// Maps of normalised planes, 3 × side × side for each image; one tensor per tap.
+    pub fn maps(&self, planes: Vec<f32>, side: usize, device: &Device) -> Vec<Tensor<4>> {
+        if let Some(packed) = &self.packed {
+            return packed.forward(&self.plan, &self.taps, &planes, side);
+        }
+        let images = planes.len() / (3 * side * side);
+        self.forward(Tensor::from_data(TensorData::new(planes, [images, 3, side, side]), device))
     }
 
     /// Maps of a normalised batch, images × 3 × side × side, one per tap.
-    pub fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
+    fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         forward(&self.plan, &self.taps, images, &mut Folded(&self.convolutions))
     }
 }
@@ -190,6 +203,7 @@ struct Fold<'a> {
     epsilon: f64,
     device: &'a Device,
     made: BTreeMap<String, Conv>,
+    packed: Option<Packed>,
 }
 
 impl Fold<'_> {
@@ -211,9 +225,12 @@ impl Fold<'_> {
             let scale = scales[run % spec.outputs];
             values.iter().map(|&value| (value as f64 * scale) as f32).collect::<Vec<f32>>()
         };
-        let weight = kernel.chunks(run).enumerate().flat_map(scaled).collect();
+        let weight: Vec<f32> = kernel.chunks(run).enumerate().flat_map(scaled).collect();
         let shift = |(output, scale): (usize, &f64)| (beta[output] as f64 - mean[output] as f64 * scale) as f32;
-        let bias = scales.iter().enumerate().map(shift).collect();
+        let bias: Vec<f32> = scales.iter().enumerate().map(shift).collect();
+        if let Some(packed) = &mut self.packed {
+            return packed.add(spec, &weight, &bias);
+        }
         self.add(&spec.weight, weight, spec.shape(), bias, Window::of(spec));
     }
 
