@@ -11,6 +11,7 @@ use dmad::bank::neighbours::{k_nearest, nearest};
 use dmad::bank::tile::products;
 use dmad::data::image::load_rgb;
 use dmad::data::index::{Image, Source};
+use dmad::device::multiply::{Strided, multiply};
 use dmad::features::extract;
 use dmad::matrix::{Matrix, Rows};
 use dmad::random::{Purpose, stream};
@@ -120,5 +121,15 @@ fn coreset(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, neighbours, coreset);
+fn product(criterion: &mut Criterion) {
+    let (left, right) = (isotropic(1024, 1024, 6), isotropic(1024, 1024, 7));
+    let strided = |values| Strided { values, row: 1024, column: 1 };
+    let mut out = vec![0.0; 1 << 20];
+    criterion.bench_function("product 1,024 x 1,024 x 1,024", |bencher| {
+        let (left, right) = (strided(left.view().data()), strided(right.view().data()));
+        bencher.iter(|| multiply(black_box(&mut out), 1024, [1024; 3], left, &right, false))
+    });
+}
+
+criterion_group!(benches, product, neighbours, coreset);
 criterion_main!(benches);

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use burn::tensor::Device;
 use dmad::backbone::Architecture;
-use dmad::methods::{bgad, dra};
+use dmad::methods::{self, bgad, dra};
 use dmad::random::{Purpose, stream};
 use dmad::train::{Parameters, Terms, upload};
 
@@ -69,6 +69,28 @@ fn bgad_step(channels: usize, device: &Device) -> Box<dyn FnMut() -> Terms> {
     };
     let mut trainer = bgad::Trainer::new(&params, vec![flow], parameters);
     Box::new(move || trainer.step(&chunk, false))
+}
+
+/// DMAD with token attention: so many normal patches and as many pseudo-anomalies, of `dim` values, with their neighbours in both
+/// banks; an MLP of four blocks of `hidden`.
+fn dmad_step(rows: usize, dim: usize, hidden: usize, device: &Device) -> Box<dyn FnMut() -> Terms> {
+    let params: methods::dmad::Params = serde_json::from_value(serde_json::json!({
+        "attention": { "mode": "token" }, "knowledge": { "batch_norm": "on" }, "loss": { "lambda1": 1.0, "lambda2": 0.0 },
+        "mlp": { "hidden": hidden },
+    }))
+    .expect("parameters");
+    let network = methods::dmad::Network::new(&params, dim, true);
+    let parameters = network.initial(0, device);
+    let mut trainer = methods::dmad::Trainer::new(&params, network, parameters);
+    let part = |index: u64| upload(drawn(rows * dim, index), [rows, dim], device);
+    let batch = methods::dmad::PatchRows {
+        patch: part(0),
+        normal: part(1),
+        abnormal: Some(part(2)),
+        rows_per_image: vec![rows],
+    };
+    let noise = part(3) * 0.25;
+    Box::new(move || trainer.step(&batch, noise.clone(), None))
 }
 
 /// PyTorch in a process of its own: a line names a step, the answer is its seconds.
@@ -143,9 +165,18 @@ fn main() -> ExitCode {
     if !std::env::args().any(|argument| argument == "--bench") {
         return ExitCode::SUCCESS; // `cargo test --benches` only builds it
     }
+    dmad::memory::keep_freed(); // as the program does
     let (device, mut peer) = (Device::flex().autodiff(), Peer::start());
-    measure("dra", &mut dra_step(&device), &mut peer);
-    measure("bgad_40", &mut bgad_step(40, &device), &mut peer);
-    measure("bgad_200", &mut bgad_step(200, &device), &mut peer);
+    let wanted = |name: &str| std::env::args().skip(1).all(|word| word.starts_with('-') || name.contains(&word));
+    let steps: [(&str, fn(&Device) -> Box<dyn FnMut() -> Terms>); 5] = [
+        ("dra", dra_step),
+        ("bgad_40", |device| bgad_step(40, device)),
+        ("bgad_200", |device| bgad_step(200, device)),
+        ("dmad_152", |device| dmad_step(2048, 152, 256, device)),
+        ("dmad_1536", |device| dmad_step(4096, 1536, 1024, device)),
+    ];
+    for (name, step) in steps.into_iter().filter(|(name, _)| wanted(name)) {
+        measure(name, &mut step(&device), &mut peer);
+    }
     ExitCode::SUCCESS
 }

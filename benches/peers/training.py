@@ -144,7 +144,51 @@ def bgad(channels):
     return step
 
 
-steps = {"dra": dra(), "bgad_40": bgad(40), "bgad_200": bgad(200)}
+class Dmad(nn.Module):
+    """Knowledge of both banks, one projection for all three parts, an MLP of residual blocks with batch normalisation."""
+
+    def __init__(self, dim, hidden, blocks=4):
+        super().__init__()
+        self.project, self.key, self.value = (nn.Linear(dim, dim) for _ in range(3))
+        self.norm = nn.BatchNorm1d(dim)
+        widths = [3 * dim] + [hidden] * (blocks - 1)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(w, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2)) for w in widths)
+        self.out = nn.Linear(hidden, 1, bias=False)
+
+    def describe(self, patch, *neighbours):
+        # A softmax over one token is 1: attention is the value layer alone.
+        parts = [self.project(patch)]
+        parts += [self.project(self.norm(patch - n + self.value(patch))) for n in neighbours]
+        return torch.cat(parts, 1)
+
+    def judge(self, x):
+        x = self.blocks[0](x)
+        for block in self.blocks[1:]:
+            x = x + block(x)
+        return self.out(x)
+
+
+def dmad(rows, dim, hidden):
+    net = Dmad(dim, hidden)
+    patch, normal, abnormal = (torch.randn(rows, dim) for _ in range(3))
+    noise = 0.25 * torch.randn(rows, dim)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-4, weight_decay=1e-5)
+
+    def step():
+        optimizer.zero_grad()
+        described = net.describe(patch, normal, abnormal)
+        disturbed = described + noise.repeat(1, 3)
+        scores = net.judge(torch.cat([described, disturbed]))
+        loss = F.relu(0.5 - scores[:rows]).mean() + F.relu(0.5 + scores[rows:]).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+steps = {"dmad_152": dmad(2048, 152, 256), "dmad_1536": dmad(4096, 1536, 1024)}
+steps |= {"dra": dra(), "bgad_40": bgad(40), "bgad_200": bgad(200)}
 print(torch.__version__, "with", torch.get_num_threads(), "threads", flush=True)
 for line in sys.stdin:
     began = time.perf_counter()

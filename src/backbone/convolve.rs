@@ -206,7 +206,8 @@ impl<B: Convolve, C: CheckpointStrategy> Convolve for Autodiff<B, C> {
 /// The convolution of `x` (images × channels × rows × columns) with a kernel (outputs × channels / groups × rows × columns),
 /// plus `bias`.
 pub fn convolve(x: Tensor<4>, kernel: Tensor<4>, bias: Option<Tensor<1>>, options: ConvOptions<2>) -> Tensor<4> {
-    // Frozen networks on the processor have the library's own. Devices are equal whether they find gradients or not.
+    // Frozen networks on the processor that are not packed (`places`) have the library's own. Devices are equal whether they find
+    // gradients or not.
     if x.device() == Device::flex() && !x.is_autodiff() {
         return conv2d(x, kernel, bias, options);
     }

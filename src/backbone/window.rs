@@ -1,12 +1,14 @@
 //! Convolutions on the processor: a kernel, an image and where they meet.
 //!
-//! A block of an image's rows is unfolded to what the kernel meets at each place, and all of it is one product; an image is
-//! worked on by one thread. Kernels of one value are products without that, depthwise kernels are sums over rows. Owns: the
-//! arithmetic, forward and both gradients. Does not own: which tensors it is for (`convolve`).
+//! Forward, and both gradients, are products with what the kernel meets at each place, which is never written down as a whole: the
+//! product asks for it panel by panel (`Unfolded`). Depthwise kernels are sums over rows (`depthwise`). Owns: the arithmetic.
+//! Does not own: products (`device::multiply`), which tensors it is for (`convolve`).
 
 use std::ops::Range;
 
 use rayon::prelude::*;
+
+use crate::device::multiply::{Right, Strided, multiply, multiply_alone};
 
 /// Where a kernel meets an image.
 pub(super) struct Window {
@@ -19,23 +21,14 @@ pub(super) struct Window {
     pub padding: [usize; 2],
 }
 
-/// Places of a product at least, so that it is worth its accumulator.
-const PLACES: usize = 512;
+/// Places of a product at least, so that it is worth its panels.
+const PLACES: usize = 256;
 /// Sums that are made side by side: constant, so that threads decide nothing.
 const PARTS: usize = 4;
-/// Values of an unfolded block: what stays in a processor's second cache.
-const BLOCK_VALUES: usize = 1 << 17;
-
-/// What a thread needs for an image.
-#[derive(Default)]
-struct Scratch {
-    /// Rows × columns × channels with zeros around.
-    padded: Vec<f32>,
-    /// Places × what the kernel meets there.
-    unfolded: Vec<f32>,
-    /// Outputs in another order.
-    turned: Vec<f32>,
-}
+/// Places that a gradient of a kernel is summed over at once, at least.
+const DEPTH: usize = 512;
+/// Values of kernels whose gradients are computed together.
+const ROWS: usize = 192;
 
 impl Window {
     /// Places of an image's outputs.
@@ -48,11 +41,6 @@ impl Window {
         self.input[1] * self.kernel[0] * self.kernel[1]
     }
 
-    /// True when every place of the outputs meets the same place of the image and no other.
-    fn is_a_point(&self) -> bool {
-        (self.kernel, self.stride, self.padding) == ([1, 1], [1, 1], [0, 0]) && self.input[2..] == self.output[2..]
-    }
-
     /// Images that are worked on together, where one alone has too few places for a product; several groups at least, for
     /// threads, but however many threads there are.
     fn group(&self) -> usize {
@@ -61,325 +49,208 @@ impl Window {
 
     /// Images × outputs × places, of a kernel of outputs × channels × rows × columns.
     pub fn forward(&self, x: &[f32], kernel: &[f32]) -> Vec<f32> {
-        let [images, channels, ..] = self.input;
         let (outputs, places, inputs) = (self.output[1], self.places(), self.inputs());
-        let mut y = vec![0.0; images * outputs * places];
-        if self.is_a_point() && self.group() == 1 {
-            y.par_chunks_mut(outputs * places).zip(x.par_chunks(channels * places)).for_each(|(y, x)| {
-                Product::set(y, places, [outputs, places, channels]).of((kernel, channels, 1), (x, places, 1));
-            });
-            return y;
-        }
-        let (kernel, group) = (self.by_place(kernel), self.group());
-        y.par_chunks_mut(group * outputs * places).enumerate().for_each_init(
-            Scratch::default,
-            |scratch, (number, y)| {
-                let Scratch { padded, unfolded, turned } = scratch;
-                let (first, count) = (number * group, y.len() / (outputs * places));
-                if group == 1 {
-                    self.pad(x, first, padded);
-                    for rows in self.blocks() {
-                        let (first, count) = (rows.start * self.output[3], rows.len() * self.output[3]);
-                        unfolded.resize(count * inputs, 0.0);
-                        self.unfold(padded, rows, unfolded);
-                        Product::set(&mut y[first..], places, [outputs, count, inputs])
-                            .of((&kernel, inputs, 1), (unfolded, 1, inputs));
-                    }
-                    return;
+        let kernel = Strided { values: kernel, row: inputs, column: 1 };
+        self.by_group(outputs * places, |images, y| {
+            let (shape, pitch) = ([outputs, images.len() * places, inputs], images.len() * places);
+            let unfolded = Unfolded { window: self, x, first: images.start };
+            if images.len() == 1 {
+                // A few images leave threads without any.
+                let multiply = if self.input[0] < PARTS { multiply } else { multiply_alone };
+                return multiply(y, pitch, shape, kernel, &unfolded, false);
+            }
+            let mut turned = vec![0.0; y.len()];
+            multiply_alone(&mut turned, pitch, shape, kernel, &unfolded, false);
+            for (image, y) in y.chunks_exact_mut(outputs * places).enumerate() {
+                for (output, y) in y.chunks_exact_mut(places).enumerate() {
+                    y.copy_from_slice(&turned[(output * images.len() + image) * places..][..places]);
                 }
-                self.unfold_images(x, first..first + count, padded, unfolded);
-                turned.resize(count * places * outputs, 0.0);
-                Product::set(turned, count * places, [outputs, count * places, inputs])
-                    .of((&kernel, inputs, 1), (unfolded, 1, inputs));
-                for (image, y) in y.chunks_exact_mut(outputs * places).enumerate() {
-                    for (output, y) in y.chunks_exact_mut(places).enumerate() {
-                        y.copy_from_slice(&turned[(output * count + image) * places..][..places]);
-                    }
-                }
-            },
-        );
-        y
+            }
+        })
     }
 
-    /// The gradient of the image: images × channels × rows × columns.
-    pub fn input_gradient(&self, kernel: &[f32], grad: &[f32]) -> Vec<f32> {
-        let [images, channels, rows, columns] = self.input;
-        let (outputs, places, inputs) = (self.output[1], self.places(), self.inputs());
-        let size = channels * rows * columns;
+    /// Calls `work` for groups of images, with the `size` values of each that it is to fill.
+    fn by_group(&self, size: usize, work: impl Fn(Range<usize>, &mut [f32]) + Sync) -> Vec<f32> {
+        let (images, group) = (self.input[0], self.group());
         let mut all = vec![0.0; images * size];
-        if self.is_a_point() && self.group() == 1 {
-            all.par_chunks_mut(size).zip(grad.par_chunks(outputs * places)).for_each(|(own, grad)| {
-                Product::set(own, places, [channels, places, outputs]).of((kernel, 1, channels), (grad, places, 1));
-            });
-            return all;
-        }
-        let (kernel, group) = (self.by_place(kernel), self.group());
-        let groups = all.par_chunks_mut(group * size).zip(grad.par_chunks(group * outputs * places));
-        groups.for_each_init(Scratch::default, |scratch, (own, grad)| {
-            let Scratch { padded, unfolded, turned } = scratch;
-            let [height, width] = self.padded();
-            let zeroed = |padded: &mut Vec<f32>| {
-                padded.clear();
-                padded.resize(height * width * channels, 0.0);
-            };
-            if group == 1 {
-                zeroed(padded);
-                for rows in self.blocks() {
-                    let (first, count) = (rows.start * self.output[3], rows.len() * self.output[3]);
-                    unfolded.resize(count * inputs, 0.0);
-                    Product::set(unfolded, inputs, [count, inputs, outputs])
-                        .of((&grad[first..], 1, places), (&kernel, inputs, 1));
-                    self.fold(unfolded, rows, padded);
-                }
-                return self.unpad(padded, own);
-            }
-            self.turn_images(grad, turned);
-            let count = grad.len() / outputs;
-            unfolded.resize(count * inputs, 0.0);
-            Product::set(unfolded, inputs, [count, inputs, outputs]).of((turned, outputs, 1), (&kernel, inputs, 1));
-            for (unfolded, own) in unfolded.chunks_exact(places * inputs).zip(own.chunks_exact_mut(size)) {
-                zeroed(padded);
-                self.fold(unfolded, 0..self.output[2], padded);
-                self.unpad(padded, own);
-            }
+        all.par_chunks_mut(group * size).enumerate().for_each(|(number, own)| {
+            work(number * group..images.min((number + 1) * group), own);
         });
         all
     }
 
-    /// The gradient of the kernel: outputs × channels × rows × columns.
-    pub fn kernel_gradient(&self, x: &[f32], grad: &[f32]) -> Vec<f32> {
-        let images: Vec<usize> = (0..self.input[0]).collect();
-        let of_part = |images: &[usize]| {
-            let mut sum = vec![0.0f32; self.output[1] * self.inputs()];
-            let mut scratch = Scratch::default();
-            for images in images.chunks(self.group()) {
-                self.add_kernel_gradient(x, grad, images[0]..images[0] + images.len(), &mut scratch, &mut sum);
-            }
-            sum
-        };
-        let sums: Vec<Vec<f32>> = images.par_chunks(images.len().div_ceil(PARTS)).map(of_part).collect();
-        self.by_channel(&sums)
-    }
-
-    /// Adds what a group of images says of the gradient of the kernel, ordered by place.
-    fn add_kernel_gradient(
-        &self,
-        x: &[f32],
-        grad: &[f32],
-        images: Range<usize>,
-        scratch: &mut Scratch,
-        sum: &mut [f32],
-    ) {
-        let (channels, outputs, places, inputs) = (self.input[1], self.output[1], self.places(), self.inputs());
-        let Scratch { padded, unfolded, turned } = scratch;
-        let grad = &grad[images.start * outputs * places..][..images.len() * outputs * places];
-        if images.len() > 1 {
-            // Rows of several small images meet their gradients in one product.
-            let count = images.len() * places;
-            self.unfold_images(x, images, padded, unfolded);
-            self.turn_images(grad, turned);
-            Product::add(sum, inputs, [outputs, inputs, count]).of((turned, 1, outputs), (unfolded, inputs, 1));
-        } else if self.is_a_point() {
-            let x = &x[images.start * channels * places..];
-            Product::add(sum, inputs, [outputs, inputs, places]).of((grad, places, 1), (x, 1, places));
-        } else {
-            self.pad(x, images.start, padded);
-            for rows in self.blocks() {
-                let (first, count) = (rows.start * self.output[3], rows.len() * self.output[3]);
-                unfolded.resize(count * inputs, 0.0);
-                self.unfold(padded, rows, unfolded);
-                Product::add(sum, inputs, [outputs, inputs, count])
-                    .of((&grad[first..], places, 1), (unfolded, inputs, 1));
-            }
-        }
-    }
-
-    /// Several images as rows of a product.
-    fn unfold_images(&self, x: &[f32], images: Range<usize>, padded: &mut Vec<f32>, unfolded: &mut Vec<f32>) {
-        let size = self.places() * self.inputs();
-        unfolded.resize(images.len() * size, 0.0);
-        for (image, unfolded) in images.zip(unfolded.chunks_exact_mut(size)) {
-            self.pad(x, image, padded);
-            self.unfold(padded, 0..self.output[2], unfolded);
-        }
-    }
-
-    /// Several images' outputs, or their gradients, as rows of a product: a row for each place.
-    fn turn_images(&self, outputs: &[f32], turned: &mut Vec<f32>) {
-        let (count, places) = (self.output[1], self.places());
-        turned.resize(outputs.len(), 0.0);
-        for (own, turned) in outputs.chunks_exact(count * places).zip(turned.chunks_exact_mut(count * places)) {
-            turn(own, [count, places], turned, count);
-        }
-    }
-
-    /// The kernel with its values ordered by place, then by channel, as an unfolded image has them.
-    fn by_place(&self, kernel: &[f32]) -> Vec<f32> {
-        let (channels, area) = (self.input[1], self.kernel[0] * self.kernel[1]);
-        let mut turned = vec![0.0; kernel.len()];
-        for (own, turned) in kernel.chunks_exact(channels * area).zip(turned.chunks_exact_mut(channels * area)) {
-            turn(own, [channels, area], turned, channels);
-        }
-        turned
-    }
-
-    /// The sum of several such kernels, ordered by channel, then by place.
-    fn by_channel(&self, sums: &[Vec<f32>]) -> Vec<f32> {
-        let (channels, inputs) = (self.input[1], self.inputs());
-        let area = inputs / channels;
-        let mut all = vec![0.0; self.output[1] * inputs];
-        for (output, all) in all.chunks_exact_mut(inputs).enumerate() {
-            for sum in sums {
-                for (place, values) in sum[output * inputs..][..inputs].chunks_exact(channels).enumerate() {
-                    all[place..].iter_mut().step_by(area).zip(values).for_each(|(all, value)| *all += value);
+    /// The gradient of the image: images × channels × rows × columns.
+    pub fn input_gradient(&self, kernel: &[f32], grad: &[f32]) -> Vec<f32> {
+        let [_, channels, rows, columns] = self.input;
+        let (outputs, places, inputs) = (self.output[1], self.places(), self.inputs());
+        let area = self.kernel[0] * self.kernel[1];
+        if self.stride == [1, 1] && (0..2).all(|dimension| self.padding[dimension] < self.kernel[dimension]) {
+            // It is the convolution of the gradient with the kernel turned round.
+            let mut turned = Vec::with_capacity(kernel.len());
+            for channel in 0..channels {
+                for output in 0..outputs {
+                    turned.extend(kernel[(output * channels + channel) * area..][..area].iter().rev());
                 }
             }
+            let [down, right] = [0, 1].map(|dimension| self.kernel[dimension] - 1 - self.padding[dimension]);
+            let back = Window { input: self.output, output: self.input, padding: [down, right], ..*self };
+            return back.forward(grad, &turned);
         }
-        all
-    }
-
-    /// Rows of the outputs whose unfolded values fit together.
-    fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
-        let rows = self.output[2];
-        let block = (BLOCK_VALUES / (self.output[3] * self.inputs())).clamp(1, rows);
-        (0..rows).step_by(block).map(move |first| first..rows.min(first + block))
-    }
-
-    /// Rows and columns of a padded image.
-    fn padded(&self) -> [usize; 2] {
-        [0, 1].map(|dimension| {
-            let reach = (self.output[2 + dimension] - 1) * self.stride[dimension] + self.kernel[dimension];
-            reach.max(self.input[2 + dimension] + self.padding[dimension])
+        let size = channels * rows * columns;
+        // Values that the kernel meets at a place get its gradients there, one product for all of them.
+        let kernel = Strided { values: kernel, row: 1, column: inputs };
+        self.by_group(size, |images, own| {
+            for (image, own) in images.zip(own.chunks_exact_mut(size)) {
+                let grad = Strided { values: &grad[image * outputs * places..], row: places, column: 1 };
+                let mut unfolded = vec![0.0; inputs * places];
+                multiply_alone(&mut unfolded, places, [inputs, places, outputs], kernel, &grad, false);
+                for (input, values) in unfolded.chunks_exact(places).enumerate() {
+                    let plane = &mut own[input / area * rows * columns..][..rows * columns];
+                    self.meet(input % area, 0..places, |_, offset, inside| {
+                        if let Some((start, skipped, inside)) = inside {
+                            let values = &values[offset + skipped..][..inside];
+                            let plane = plane[start..].iter_mut().step_by(self.stride[1]);
+                            plane.zip(values).for_each(|(sum, value)| *sum += value);
+                        }
+                    });
+                }
+            }
         })
     }
 
-    /// An image as rows × columns × channels with zeros around.
-    fn pad(&self, x: &[f32], image: usize, padded: &mut Vec<f32>) {
-        let [_, channels, rows, columns] = self.input;
-        let [height, width] = self.padded();
-        padded.clear();
-        padded.resize(height * width * channels, 0.0);
-        let plane = rows * columns;
-        let image = &x[image * channels * plane..][..channels * plane];
-        for row in 0..rows {
-            let start = ((row + self.padding[0]) * width + self.padding[1]) * channels;
-            turn_lines(&image[row * columns..], [channels, columns, plane], &mut padded[start..]);
-        }
-    }
-
-    /// What is inside of a padded image, as channels × rows × columns.
-    fn unpad(&self, padded: &[f32], image: &mut [f32]) {
-        let [_, channels, rows, columns] = self.input;
-        let width = self.padded()[1];
-        for row in 0..rows {
-            let start = ((row + self.padding[0]) * width + self.padding[1]) * channels;
-            let line = &padded[start..][..columns * channels];
-            for (channel, plane) in image.chunks_exact_mut(rows * columns).enumerate() {
-                let out = &mut plane[row * columns..][..columns];
-                out.iter_mut().zip(line[channel..].iter().step_by(channels)).for_each(|(out, value)| *out = *value);
+    /// The gradient of the kernel: outputs × channels × rows × columns.
+    pub fn kernel_gradient(&self, x: &[f32], grad: &[f32]) -> Vec<f32> {
+        let (outputs, places, inputs) = (self.output[1], self.places(), self.inputs());
+        let images: Vec<usize> = (0..self.input[0]).collect();
+        // Images whose places are summed up together: sums of few would be read and written for few.
+        let together = DEPTH.div_ceil(places);
+        // Inputs × outputs, for inputs are copied in rows of places and most are more.
+        let of_part = |images: &[usize]| {
+            let (mut sum, mut unfolded) = (vec![0.0f32; inputs * outputs], Vec::new());
+            for images in images.chunks(together) {
+                let depth = images.len() * places;
+                let grads = Grads { window: self, grad, first: images[0] };
+                let all = Unfolded { window: self, x, first: images[0] };
+                unfolded.resize(ROWS * depth, 0.0f32);
+                for (number, sum) in sum.chunks_mut(ROWS * outputs).enumerate() {
+                    let rows = sum.len() / outputs;
+                    let own = &mut unfolded[..rows * depth];
+                    own.chunks_exact_mut(depth)
+                        .enumerate()
+                        .for_each(|(row, out)| all.copy(number * ROWS + row, 0, out));
+                    let left = Strided { values: own, row: depth, column: 1 };
+                    multiply_alone(sum, outputs, [rows, outputs, depth], left, &grads, true);
+                }
             }
-        }
+            sum
+        };
+        let mut sums = images.par_chunks(images.len().div_ceil(PARTS)).map(of_part).collect::<Vec<_>>().into_iter();
+        let mut all = sums.next().unwrap_or_default();
+        sums.for_each(|sum| all.iter_mut().zip(sum).for_each(|(all, value)| *all += value));
+        turned(&all, [inputs, outputs])
     }
 
-    /// The first values of each run of the unfolded rows in a padded image, in their order.
-    fn runs(&self, rows: Range<usize>) -> impl Iterator<Item = usize> {
-        let (columns, channels, width) = (self.output[3], self.input[1], self.padded()[1]);
-        let (kernel, [down, right]) = (self.kernel[0], self.stride);
-        let places = rows.flat_map(move |row| (0..columns).map(move |column| (row * down, column * right)));
-        places.flat_map(move |(row, column)| (0..kernel).map(move |at| ((row + at) * width + column) * channels))
-    }
-
-    /// Rows of the outputs as rows of a product, one for each place: what the kernel meets there, by place of the kernel, then
-    /// by channel.
-    fn unfold(&self, padded: &[f32], rows: Range<usize>, out: &mut [f32]) {
-        let run = self.kernel[1] * self.input[1];
-        out.chunks_exact_mut(run)
-            .zip(self.runs(rows))
-            .for_each(|(out, from)| out.copy_from_slice(&padded[from..from + run]));
-    }
-
-    /// Adds such rows to where their values came from.
-    fn fold(&self, unfolded: &[f32], rows: Range<usize>, padded: &mut [f32]) {
-        let run = self.kernel[1] * self.input[1];
-        for (values, to) in unfolded.chunks_exact(run).zip(self.runs(rows)) {
-            padded[to..to + run].iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-        }
-    }
-}
-
-/// A product that is written to a matrix, or added to it.
-struct Product<'a> {
-    out: &'a mut [f32],
-    pitch: usize,
-    /// Rows, columns, and what is summed over.
-    shape: [usize; 3],
-    adds: bool,
-}
-
-impl<'a> Product<'a> {
-    fn set(out: &'a mut [f32], pitch: usize, shape: [usize; 3]) -> Self {
-        Product { out, pitch, shape, adds: false }
-    }
-
-    fn add(out: &'a mut [f32], pitch: usize, shape: [usize; 3]) -> Self {
-        Product { out, pitch, shape, adds: true }
-    }
-
-    /// Of two matrices, each with the distance between its rows and between its columns.
-    fn of(self, (a, a_row, a_column): (&[f32], usize, usize), (b, b_row, b_column): (&[f32], usize, usize)) {
-        let [rows, columns, inner] = self.shape;
-        let last = |[rows, columns]: [usize; 2], row: usize, column: usize| (rows - 1) * row + (columns - 1) * column;
-        assert!(rows * columns * inner > 0 && columns <= self.pitch, "{:?}", self.shape);
-        assert!(last([rows, columns], self.pitch, 1) < self.out.len(), "the result is outside");
-        assert!(last([rows, inner], a_row, a_column) < a.len() && last([inner, columns], b_row, b_column) < b.len());
-        // SAFETY: the last value of each of the three is inside of its slice, as was just checked; `out` is borrowed mutably, so
-        // it overlaps neither of the others, and its rows do not overlap each other.
-        unsafe {
-            gemm::gemm(
-                rows,
-                columns,
-                inner,
-                self.out.as_mut_ptr(),
-                1,
-                self.pitch as isize,
-                self.adds,
-                a.as_ptr(),
-                a_column as isize,
-                a_row as isize,
-                b.as_ptr(),
-                b_column as isize,
-                b_row as isize,
-                1.0f32,
-                1.0f32,
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
-            );
+    /// Walks along places where value `at` of a kernel meets an image: `visit` is given how many places of a row of outputs follow,
+    /// how many came before, and, where some of them lie inside of the image, the value of the plane that the first of these meets,
+    /// how many places come before it, and how many there are.
+    #[inline(always)]
+    fn meet(
+        &self,
+        at: usize,
+        places: Range<usize>,
+        mut visit: impl FnMut(usize, usize, Option<(usize, usize, usize)>),
+    ) {
+        let [_, _, rows, columns] = self.input;
+        let (down, right) = (at / self.kernel[1], at % self.kernel[1]);
+        // Columns of the outputs for which the value meets the image.
+        let low = self.padding[1].saturating_sub(right).div_ceil(self.stride[1]);
+        let high = (columns + self.padding[1]).saturating_sub(right).div_ceil(self.stride[1]).min(self.output[3]);
+        let (mut row, mut column, mut done) = (places.start / self.output[3], places.start % self.output[3], 0);
+        while done < places.len() {
+            let count = (self.output[3] - column).min(places.len() - done);
+            let (from, to) = (column.max(low), (column + count).min(high));
+            let y = (row * self.stride[0] + down).wrapping_sub(self.padding[0]);
+            let inside = (y < rows && from < to)
+                .then(|| (y * columns + from * self.stride[1] + right - self.padding[1], from - column, to - from));
+            visit(count, done, inside);
+            (row, column, done) = (row + 1, 0, done + count);
         }
     }
 }
 
-/// A matrix of rows × columns turned round, into rows of `pitch` values.
-fn turn(matrix: &[f32], [rows, columns]: [usize; 2], out: &mut [f32], pitch: usize) {
+/// Gradients of outputs: a row for each place, image by image, and a column for each output.
+struct Grads<'a> {
+    window: &'a Window,
+    grad: &'a [f32],
+    /// The first image.
+    first: usize,
+}
+
+impl Right for Grads<'_> {
+    fn copy(&self, row: usize, first: usize, out: &mut [f32]) {
+        let (outputs, places) = (self.window.output[1], self.window.places());
+        let from = &self.grad[((self.first + row / places) * outputs + first) * places + row % places..];
+        out.iter_mut().zip(from.iter().step_by(places)).for_each(|(out, value)| *out = *value);
+    }
+
+    fn copy_rows(&self, row: usize, first: usize, width: usize, pitch: usize, out: &mut [f32]) {
+        let (outputs, places) = (self.window.output[1], self.window.places());
+        let (mut row, mut out) = (row, out);
+        while !out.is_empty() {
+            // Rows of one image are a matrix turned round.
+            let (image, place) = (row / places, row % places);
+            let count = (places - place).min(out.len() / pitch);
+            let (own, rest) = std::mem::take(&mut out).split_at_mut(count * pitch);
+            let values = &self.grad[(self.first + image) * outputs * places..][..outputs * places];
+            Strided { values, row: 1, column: places }.copy_rows(place, first, width, pitch, own);
+            (row, out) = (row + count, rest);
+        }
+    }
+}
+
+/// A matrix of rows × columns turned round.
+fn turned(matrix: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
     const TILE: usize = 16;
+    let mut out = vec![0.0; matrix.len()];
     for first in (0..rows).step_by(TILE) {
-        let last = rows.min(first + TILE);
         for column in 0..columns {
-            let out = &mut out[column * pitch..];
-            (first..last).for_each(|row| out[row] = matrix[row * columns + column]);
+            let own = &mut out[column * rows + first..][..TILE.min(rows - first)];
+            own.iter_mut().enumerate().for_each(|(row, out)| *out = matrix[(first + row) * columns + column]);
         }
     }
+    out
 }
 
-/// Lines of so many columns, `pitch` apart, turned round.
-fn turn_lines(lines: &[f32], [count, columns, pitch]: [usize; 3], out: &mut [f32]) {
-    const TILE: usize = 16;
-    for first in (0..count).step_by(TILE) {
-        let last = count.min(first + TILE);
-        for column in 0..columns {
-            let out = &mut out[column * count..];
-            (first..last).for_each(|line| out[line] = lines[line * pitch + column]);
+/// What a kernel meets: a row for each of its values, channel by channel, and a column for each place, image by image.
+struct Unfolded<'a> {
+    window: &'a Window,
+    x: &'a [f32],
+    /// The first image.
+    first: usize,
+}
+
+impl Right for Unfolded<'_> {
+    fn copy(&self, row: usize, first: usize, out: &mut [f32]) {
+        let [_, channels, rows, columns] = self.window.input;
+        let (area, places) = (self.window.kernel[0] * self.window.kernel[1], self.window.places());
+        let (mut done, step) = (0, self.window.stride[1]);
+        while done < out.len() {
+            let (image, place) = ((first + done) / places, (first + done) % places);
+            let count = (places - place).min(out.len() - done);
+            let plane = ((self.first + image) * channels + row / area) * rows * columns;
+            let (plane, out) = (&self.x[plane..][..rows * columns], &mut out[done..done + count]);
+            self.window.meet(row % area, place..place + count, |count, offset, inside| {
+                let out = &mut out[offset..offset + count];
+                let Some((start, skipped, inside)) = inside else { return out.fill(0.0) };
+                out[..skipped].fill(0.0);
+                out[skipped + inside..].fill(0.0);
+                let out = &mut out[skipped..skipped + inside];
+                match step {
+                    1 => out.copy_from_slice(&plane[start..start + inside]),
+                    _ => out.iter_mut().zip(plane[start..].iter().step_by(step)).for_each(|(out, value)| *out = *value),
+                }
+            });
+            done += count;
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Without tuning at run time the tensor library gives a GPU one thread for a few columns, which then walks down all rows:
 //! with 65,536 rows most of a training step. Here rows are summed in segments by a thread each, and the sums again, always in
-//! the same order. The CPU keeps the library's own.
+//! the same order. On the processor one pass each (`host`).
 
 #[cfg(feature = "gpu")]
 use burn::backend::Cube;
@@ -15,38 +15,26 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
-use super::is_cpu;
+use super::host;
 
 /// Sums over all rows, as one row.
 pub fn column_sums(x: Tensor<2>) -> Tensor<2> {
-    if is_cpu(&x.device()) {
-        return x.sum_dim(0);
-    }
     Tensor::from_dispatch(<Dispatch as Columns>::sums(x.into_dispatch()))
 }
 
 /// Means over all rows, as one row.
 pub fn column_means(x: Tensor<2>) -> Tensor<2> {
-    if is_cpu(&x.device()) {
-        return x.mean_dim(0);
-    }
     let rows = x.dims()[0] as f64;
     column_sums(x) / rows
 }
 
 /// Every row plus `row`.
 pub fn plus_row(x: Tensor<2>, row: Tensor<2>) -> Tensor<2> {
-    if is_cpu(&x.device()) {
-        return x + row;
-    }
     Tensor::from_dispatch(<Dispatch as Columns>::plus(x.into_dispatch(), row.into_dispatch()))
 }
 
 /// Every row times `row`, value by value.
 pub fn times_row(x: Tensor<2>, row: Tensor<2>) -> Tensor<2> {
-    if is_cpu(&x.device()) {
-        return x * row;
-    }
     Tensor::from_dispatch(<Dispatch as Columns>::times(x.into_dispatch(), row.into_dispatch()))
 }
 
@@ -65,7 +53,19 @@ pub(super) trait Columns: Backend {
     }
 }
 
-impl Columns for Flex {}
+impl Columns for Flex {
+    fn sums(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        host::column_sums(x)
+    }
+
+    fn plus(x: FloatTensor<Self>, row: FloatTensor<Self>) -> FloatTensor<Self> {
+        host::plus_row(x, row)
+    }
+
+    fn times(x: FloatTensor<Self>, row: FloatTensor<Self>) -> FloatTensor<Self> {
+        host::times_row(x, row)
+    }
+}
 
 #[cfg(feature = "gpu")]
 impl Columns for Cube {

@@ -1,4 +1,4 @@
-//! The leaky rectifier of wide matrices, as one operation on a GPU: the tensor library's goes over its matrix some twenty times,
+//! The leaky rectifier of wide matrices, as one operation: the tensor library's goes over its matrix some twenty times,
 //! forward and backward.
 
 #[cfg(feature = "gpu")]
@@ -9,15 +9,12 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
-use super::is_cpu;
+use super::host;
 
 /// x where it is above 0, else `slope` · x.
 pub fn leaky_relu(x: Tensor<2>, slope: f64) -> Tensor<2> {
-    if is_cpu(&x.device()) {
-        return activation::leaky_relu(x, slope);
-    }
     Tensor::from_dispatch(<Dispatch as Leaky>::leaky(x.clone().into_dispatch(), x.into_dispatch(), slope as f32))
 }
 
@@ -27,10 +24,9 @@ trait Leaky: Backend {
     fn leaky(x: FloatTensor<Self>, y: FloatTensor<Self>, slope: f32) -> FloatTensor<Self>;
 }
 
-/// Never called: the CPU keeps the library's own.
 impl Leaky for Flex {
-    fn leaky(_: FloatTensor<Self>, y: FloatTensor<Self>, _: f32) -> FloatTensor<Self> {
-        y
+    fn leaky(x: FloatTensor<Self>, y: FloatTensor<Self>, slope: f32) -> FloatTensor<Self> {
+        host::leaky(x, y, slope)
     }
 }
 

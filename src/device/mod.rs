@@ -6,10 +6,13 @@
 pub mod check;
 mod columns;
 pub mod draws;
+mod host;
 #[cfg(feature = "gpu")]
 pub mod kernels;
 mod leaky;
+pub mod multiply;
 mod normalise;
+mod normalise_maps;
 mod product;
 
 use std::cell::Cell;
@@ -25,6 +28,7 @@ use check::Family;
 pub use columns::{column_means, column_sums, plus_row, times_row};
 pub use leaky::leaky_relu;
 pub use normalise::{Normalised, normalise};
+pub use normalise_maps::{NormalisedMaps, normalise_maps};
 pub use product::product;
 use serde::{Serialize, Serializer};
 

@@ -1,7 +1,7 @@
-//! Batch normalisation of rows in training, as one operation on a GPU.
+//! Batch normalisation of rows in training, as one operation.
 //!
 //! Composed of the tensor library's operations it goes over its matrix some twenty-five times, forward and backward; here
-//! three times forward (mean, variance, result) and twice backward (sums, gradient). The CPU composes it (`train::batch_norm`).
+//! three times forward (mean, variance, result) and twice backward (sums, gradient).
 
 #[cfg(feature = "gpu")]
 use burn::backend::Cube;
@@ -9,7 +9,6 @@ use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-#[cfg(feature = "gpu")]
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Dispatch, Flex, TensorMetadata, backend_extension};
@@ -17,6 +16,7 @@ use burn::tensor::Tensor;
 
 use super::column_means;
 use super::columns::Columns;
+use super::host;
 
 /// Rows normalised by their own statistics, with the mean and the (biased) variance, which are not tracked.
 pub struct Normalised {
@@ -28,7 +28,7 @@ pub struct Normalised {
     pub variance: Tensor<2>,
 }
 
-/// Batch normalisation in training, on a GPU.
+/// Batch normalisation in training.
 pub fn normalise(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<2>, epsilon: f64) -> Normalised {
     let lifted = x.device().is_autodiff();
     let plain = if lifted { x.clone().inner() } else { x.clone() };
@@ -90,7 +90,39 @@ trait Normalise: Columns {
     }
 }
 
-impl Normalise for Flex {}
+impl Normalise for Flex {
+    fn centred_products(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        squares: bool,
+    ) -> FloatTensor<Self> {
+        host::centred_products(a, b, mean, squares)
+    }
+
+    fn combine(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        third: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        host::combine(a, b, [mean, first, second, third])
+    }
+
+    fn normalise(
+        x: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        root: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let scale = Self::float_mul(root, weight);
+        let nothing = Self::float_mul_scalar(scale.clone(), 0.0f32.into());
+        host::combine(x.clone(), x, [mean, nothing, scale, bias])
+    }
+}
 
 #[cfg(feature = "gpu")]
 impl Normalise for Cube {

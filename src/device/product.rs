@@ -1,6 +1,6 @@
 //! Products of matrices in the precision that was asked for.
 //!
-//! On NVIDIA's GPUs the tensor library multiplies single-precision matrices on tensor cores, which cut the factors to ten
+//! The processor has its own (`multiply`). On NVIDIA's GPUs the tensor library multiplies single-precision matrices on tensor cores, which cut the factors to ten
 //! bits (TF32) without a word. Single precision is what a record says and what the CPU does, so products of our own
 //! networks come through here and are TF32 only where `--precision tf32` says so.
 
@@ -12,13 +12,13 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
+use rayon::prelude::*;
+
+use super::multiply::{Strided, multiply};
 
 /// a · b; leading dimensions are the same, or one where the other has several.
 pub fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
-    if super::is_cpu(&a.device()) {
-        return a.matmul(b);
-    }
     let (from_a, from_b) = (a.dims(), b.dims());
     let wide = |of: [usize; D]| -> [usize; D] {
         std::array::from_fn(|place| if place + 2 < D { from_a[place].max(from_b[place]) } else { of[place] })
@@ -38,7 +38,38 @@ trait Product: Backend {
     }
 }
 
-impl Product for Flex {}
+impl Product for Flex {
+    fn product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [a, b] =
+            [a, b].map(|tensor| if tensor.layout().has_positive_strides() { tensor } else { tensor.to_contiguous() });
+        let (from, own) = (a.layout().shape().to_vec(), b.layout().shape().to_vec());
+        let (leading, [rows, inner]) = (&from[..from.len() - 2], [from[from.len() - 2], from[from.len() - 1]]);
+        let columns = own[own.len() - 1];
+        let mut shape = leading.to_vec();
+        shape.extend([rows, columns]);
+        let mut out = vec![0.0f32; shape.iter().product()];
+        if out.is_empty() {
+            return FloatTensor::<Self>::from_data(TensorData::new(out, shape));
+        }
+        out.par_chunks_exact_mut(rows * columns).enumerate().for_each(|(number, out)| {
+            let (left, right) = (matrix(&a, leading, number), matrix(&b, leading, number));
+            multiply(out, columns, [rows, columns, inner], left, &right, false);
+        });
+        FloatTensor::<Self>::from_data(TensorData::new(out, shape))
+    }
+}
+
+/// The matrix of that number, counted through the leading dimensions.
+fn matrix<'a>(tensor: &'a FloatTensor<Flex>, leading: &[usize], mut number: usize) -> Strided<'a> {
+    let strides: Vec<usize> = tensor.layout().strides().iter().map(|&stride| stride as usize).collect();
+    let mut start = tensor.layout().start_offset();
+    for (size, stride) in leading.iter().zip(&strides).rev() {
+        start += number % size * stride;
+        number /= size;
+    }
+    let [row, column] = [strides[strides.len() - 2], strides[strides.len() - 1]];
+    Strided { values: &tensor.storage()[start..], row, column }
+}
 
 #[cfg(feature = "gpu")]
 impl Product for Cube {

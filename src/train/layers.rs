@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::parameters::Parameters;
-use crate::device::{Normalised, is_cpu, leaky_relu, normalise, plus_row, product, times_row};
+use crate::device::{Normalised, leaky_relu, normalise, plus_row, product, times_row};
 
 /// ε of every batch normalisation (PyTorch's default).
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -33,33 +33,19 @@ pub fn linear_bias_free(parameters: &Parameters, name: &str, x: Tensor<2>) -> Te
 /// Batch normalisation over rows as PyTorch defines it: biased variance to normalise, unbiased variance remembered.
 pub fn batch_norm(parameters: &mut Parameters, name: &str, x: Tensor<2>, mode: BatchNormMode) -> Tensor<2> {
     let key = |part: &str| format!("{name}.{part}");
-    if mode != BatchNormMode::Evaluate && !is_cpu(&x.device()) {
-        let (rows, [weight, bias]) = (x.dims()[0] as f64, ["weight", "bias"].map(|part| parameters.get(&key(part))));
-        let Normalised { rows: normal, mean, variance } = normalise(x, weight, bias, BATCH_NORM_EPSILON);
-        if mode == BatchNormMode::Train {
-            remember(parameters, &key("running_mean"), mean);
-            remember(parameters, &key("running_var"), variance * (rows / (rows - 1.0).max(1.0)));
-        }
-        return normal;
+    let [weight, bias] = ["weight", "bias"].map(|part| parameters.get(&key(part)));
+    if mode == BatchNormMode::Evaluate {
+        let scale = (parameters.get(&key("running_var")) + BATCH_NORM_EPSILON).sqrt().recip() * weight;
+        let shift = bias - parameters.get(&key("running_mean")) * scale.clone();
+        return plus_row(times_row(x, scale), shift);
     }
-    let (mean, variance) = match mode {
-        BatchNormMode::Evaluate => (parameters.get(&key("running_mean")), parameters.get(&key("running_var"))),
-        BatchNormMode::Train | BatchNormMode::Batch => {
-            let rows = x.dims()[0] as f64;
-            let mean = x.clone().mean_dim(0);
-            let centred = x.clone() - mean.clone();
-            let variance = (centred.clone() * centred).mean_dim(0);
-            if mode == BatchNormMode::Train {
-                let unbiased = variance.clone().detach() * (rows / (rows - 1.0).max(1.0));
-                remember(parameters, &key("running_mean"), mean.clone().detach());
-                remember(parameters, &key("running_var"), unbiased);
-            }
-            (mean, variance)
-        }
-    };
-    let scale = (variance + BATCH_NORM_EPSILON).sqrt().recip() * parameters.get(&key("weight"));
-    let shift = parameters.get(&key("bias")) - mean * scale.clone();
-    plus_row(times_row(x, scale), shift)
+    let rows = x.dims()[0] as f64;
+    let Normalised { rows: normal, mean, variance } = normalise(x, weight, bias, BATCH_NORM_EPSILON);
+    if mode == BatchNormMode::Train {
+        remember(parameters, &key("running_mean"), mean);
+        remember(parameters, &key("running_var"), variance * (rows / (rows - 1.0).max(1.0)));
+    }
+    normal
 }
 
 /// ε of every layer normalisation (PyTorch's default).

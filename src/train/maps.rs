@@ -6,6 +6,7 @@ use burn::tensor::module;
 use super::layers::{BatchNormMode, remember};
 use super::parameters::Parameters;
 use crate::backbone::network::Window;
+use crate::device::{NormalisedMaps, is_cpu, normalise_maps};
 
 /// A convolution whose kernel, side × side, is the parameter `weight` (outputs × inputs / groups · side · side); `bias` names
 /// one value per output.
@@ -38,6 +39,16 @@ pub fn batch_norm_maps(
     if mode == BatchNormMode::Evaluate {
         let [mean, variance] = ["running_mean", "running_var"].map(|part| parameters.get(&key(part)).reshape(flat));
         return module::batch_norm(x, gamma, beta, mean, variance, epsilon);
+    }
+    if is_cpu(&x.device()) {
+        let (weight, bias) = (gamma.reshape(wide), beta.reshape(wide));
+        let NormalisedMaps { maps, mean, variance } = normalise_maps(x, weight, bias, epsilon);
+        if mode == BatchNormMode::Train {
+            let count = (images * rows * columns) as f64;
+            remember(parameters, &key("running_mean"), mean);
+            remember(parameters, &key("running_var"), variance * (count / (count - 1.0).max(1.0)));
+        }
+        return maps;
     }
     let done = module::batch_norm_train(x, gamma, beta, epsilon);
     if mode == BatchNormMode::Train {

@@ -28,7 +28,8 @@ const KNOBS: &[Knob] = &[
     Knob::new("train.lr", &["0.005", "0.0005", "0.0"], Patches),
     Knob::new("train.lr_decay_at", &["1.0", "0.5", "0.0"], Patches),
     Knob::new("train.lr_factor", &["0.1", "0.5"], Patches).within(&[("method.train.lr_decay_at", "0.5")]),
-    Knob::new("train.select", &["\"last\"", "\"best_test\""], Patches).within(&[("method.train.epochs", "6")]),
+    Knob::new("train.select", &["\"last\"", "\"best_test\""], Patches)
+        .within(&[("method.train.epochs", "8"), ("method.train.lr", "0.03")]),
     Knob::new("train.curve", &["false", "true"], Curve),
     Knob::new("score.align_corners", &["true", "false"], Patches),
     Knob::new("score.sigma", &["0.0", "1.0", "4.0"], Images).promises(&[SmootherMaps]),
