@@ -16,6 +16,12 @@ use dmad::train::{Parameters, Terms, upload};
 
 const ROUNDS: usize = 9;
 
+/// A step that can be taken again and again.
+type Step = Box<dyn FnMut() -> Terms>;
+
+/// What makes one for a device.
+type Make = fn(&Device) -> Step;
+
 fn drawn(count: usize, index: u64) -> Vec<f32> {
     let mut values = vec![0.0; count];
     stream(0, Purpose::Synthetic, index).fill_normal(&mut values, 1.0);
@@ -35,7 +41,7 @@ fn fill_trunk(parameters: &mut Parameters, device: &Device) {
 }
 
 /// DRA: 24 labelled images and 5 references of 128 pixels at one scale, ResNet-18 that learns as a whole.
-fn dra_step(device: &Device) -> Box<dyn FnMut() -> Terms> {
+fn dra_step(device: &Device) -> Step {
     let (labelled, references, side) = (24, 5, 128);
     let mut params = dra::Params::default();
     params.network.scales = 1;
@@ -55,7 +61,7 @@ fn dra_step(device: &Device) -> Box<dyn FnMut() -> Terms> {
 }
 
 /// BGAD: 4,096 places of a layer of `channels`, eight blocks, a quarter of the places anomalous.
-fn bgad_step(channels: usize, device: &Device) -> Box<dyn FnMut() -> Terms> {
+fn bgad_step(channels: usize, device: &Device) -> Step {
     const PLACES: usize = 4096;
     let params = bgad::Params::default();
     let flow = bgad::Flow::new(&params.flow, 0, channels);
@@ -73,7 +79,7 @@ fn bgad_step(channels: usize, device: &Device) -> Box<dyn FnMut() -> Terms> {
 
 /// DMAD with token attention: so many normal patches and as many pseudo-anomalies, of `dim` values, with their neighbours in both
 /// banks; an MLP of four blocks of `hidden`.
-fn dmad_step(rows: usize, dim: usize, hidden: usize, device: &Device) -> Box<dyn FnMut() -> Terms> {
+fn dmad_step(rows: usize, dim: usize, hidden: usize, device: &Device) -> Step {
     let params: methods::dmad::Params = serde_json::from_value(serde_json::json!({
         "attention": { "mode": "token" }, "knowledge": { "batch_norm": "on" }, "loss": { "lambda1": 1.0, "lambda2": 0.0 },
         "mlp": { "hidden": hidden },
@@ -168,7 +174,7 @@ fn main() -> ExitCode {
     dmad::memory::keep_freed(); // as the program does
     let (device, mut peer) = (Device::flex().autodiff(), Peer::start());
     let wanted = |name: &str| std::env::args().skip(1).all(|word| word.starts_with('-') || name.contains(&word));
-    let steps: [(&str, fn(&Device) -> Box<dyn FnMut() -> Terms>); 5] = [
+    let steps: [(&str, Make); 5] = [
         ("dra", dra_step),
         ("bgad_40", |device| bgad_step(40, device)),
         ("bgad_200", |device| bgad_step(200, device)),
