@@ -1,12 +1,11 @@
-//! Bounds of distances from eight-bit products, some five times as fast as single-precision ones.
+//! Bounds of distances from eight-bit products, faster than single-precision ones (benches/README.md).
 //!
 //! Owns: rows rounded to eight bits, their integer products on processors with AVX-512 VNNI, and how far a distance can be
 //! from what they say. Does not own: decisions; rows that the bound leaves in question are compared exactly in `search`.
 //!
 //! With a centre μ and each row written as x − μ = s·i + e (i whole numbers within ±127, s a scale of the row, e what
 //! rounding left), (q − μ)·(b − μ) is s_q·s_b·(i_q·i_b), exact in integers, plus e_q·(b − μ) + s_q·i_q·e_b, which by Cauchy
-//! and Schwarz is at most ‖e_q‖‖b − μ‖ + ‖s_q·i_q‖‖e_b‖. Both ‖e‖ are measured, not assumed: some 0.7 % of a row's length on
-//! features of images.
+//! and Schwarz is at most ‖e_q‖‖b − μ‖ + ‖s_q·i_q‖‖e_b‖. Both ‖e‖ are measured, not assumed.
 
 use super::distance::{dot, narrow_error, narrow_squared_distance};
 use super::parts::Parts;
