@@ -1,8 +1,8 @@
 //! Products of matrices on the processor.
 //!
-//! Owns: the order of sums (256 terms one after the other, and such sums in order, so threads decide nothing), blocks, and the innermost loop for
-//! processors with AVX-512; others have the `gemm` crate's. Does not own: tensors (`product`), what convolutions make of it
-//! (`backbone::window`).
+//! Owns: the order of sums (256 terms one after the other, and such sums in order, so threads decide nothing), blocks, and the
+//! innermost loop for processors with AVX-512; others have the `gemm` crate's. Does not own: tensors (`product`), what
+//! convolutions make of it (`backbone::window`).
 //!
 //! Six rows of the left matrix meet 64 columns of the right one, which lie together in a panel of 256 values each: 24 sums in
 //! registers, and ten loads for every 24 of their multiplications. benches/README.md says what one thread reaches.
