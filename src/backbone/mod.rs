@@ -17,6 +17,7 @@ pub mod resnet;
 mod unfold;
 pub mod weights;
 mod window;
+mod winograd;
 
 pub use check::CHECKS;
 use std::path::Path;

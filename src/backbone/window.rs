@@ -1,14 +1,16 @@
 //! Convolutions on the processor: a kernel, an image and where they meet.
 //!
 //! Forward, and both gradients, are products with what the kernel meets at each place, which is never written down as a whole: the
-//! product asks for it panel by panel (`Unfolded`). Depthwise kernels are sums over rows (`depthwise`). Owns: the arithmetic.
+//! product asks for it panel by panel (`Unfolded`); kernels of 3 × 3 have a shorter way (`winograd`). Depthwise kernels are sums over rows (`depthwise`). Owns: the arithmetic.
 //! Does not own: products (`device::multiply`), which tensors it is for (`convolve`).
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::winograd;
 use crate::device::multiply::{Right, Strided, multiply, multiply_alone};
+use crate::device::turn::turn;
 
 /// Where a kernel meets an image.
 pub(super) struct Window {
@@ -49,6 +51,9 @@ impl Window {
 
     /// Images × outputs × places, of a kernel of outputs × channels × rows × columns.
     pub fn forward(&self, x: &[f32], kernel: &[f32]) -> Vec<f32> {
+        if winograd::fits(self) {
+            return winograd::forward(self, x, kernel);
+        }
         let (outputs, places, inputs) = (self.output[1], self.places(), self.inputs());
         let kernel = Strided { values: kernel, row: inputs, column: 1 };
         self.by_group(outputs * places, |images, y| {
@@ -81,6 +86,9 @@ impl Window {
 
     /// The gradient of the image: images × channels × rows × columns.
     pub fn input_gradient(&self, kernel: &[f32], grad: &[f32]) -> Vec<f32> {
+        if winograd::fits(self) {
+            return winograd::input_gradient(self, kernel, grad);
+        }
         let [_, channels, rows, columns] = self.input;
         let (outputs, places, inputs) = (self.output[1], self.places(), self.inputs());
         let area = self.kernel[0] * self.kernel[1];
@@ -120,6 +128,9 @@ impl Window {
 
     /// The gradient of the kernel: outputs × channels × rows × columns.
     pub fn kernel_gradient(&self, x: &[f32], grad: &[f32]) -> Vec<f32> {
+        if winograd::fits(self) {
+            return winograd::kernel_gradient(self, x, grad);
+        }
         let (outputs, places, inputs) = (self.output[1], self.places(), self.inputs());
         let images: Vec<usize> = (0..self.input[0]).collect();
         // Images whose places are summed up together: sums of few would be read and written for few.
@@ -147,7 +158,9 @@ impl Window {
         let mut sums = images.par_chunks(images.len().div_ceil(PARTS)).map(of_part).collect::<Vec<_>>().into_iter();
         let mut all = sums.next().unwrap_or_default();
         sums.for_each(|sum| all.iter_mut().zip(sum).for_each(|(all, value)| *all += value));
-        turned(&all, [inputs, outputs])
+        let mut gradient = vec![0.0; all.len()];
+        turn(&all, outputs, [inputs, outputs], &mut gradient, inputs);
+        gradient
     }
 
     /// Walks along places where value `at` of a kernel meets an image: `visit` is given how many places of a row of outputs follow,
@@ -206,19 +219,6 @@ impl Right for Grads<'_> {
             (row, out) = (row + count, rest);
         }
     }
-}
-
-/// A matrix of rows × columns turned round.
-fn turned(matrix: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
-    const TILE: usize = 16;
-    let mut out = vec![0.0; matrix.len()];
-    for first in (0..rows).step_by(TILE) {
-        for column in 0..columns {
-            let own = &mut out[column * rows + first..][..TILE.min(rows - first)];
-            own.iter_mut().enumerate().for_each(|(row, out)| *out = matrix[(first + row) * columns + column]);
-        }
-    }
-    out
 }
 
 /// What a kernel meets: a row for each of its values, channel by channel, and a column for each place, image by image.

@@ -14,6 +14,7 @@ pub mod multiply;
 mod normalise;
 mod normalise_maps;
 mod product;
+pub mod turn;
 
 use std::cell::Cell;
 use std::fmt::{Display, Formatter};

@@ -9,6 +9,8 @@
 
 use rayon::prelude::*;
 
+use super::turn::turn;
+
 /// Columns side by side in a register.
 const LANES: usize = 16;
 /// Registers of columns that are computed together.
@@ -62,21 +64,17 @@ impl Right for Strided<'_> {
     }
 
     fn copy_rows(&self, row: usize, first: usize, width: usize, pitch: usize, out: &mut [f32]) {
-        const TILE: usize = 16;
-        if self.row != 1 || self.column == 1 {
+        if self.row != 1 || self.column < out.len() / pitch {
             for (number, out) in out.chunks_exact_mut(pitch).enumerate() {
                 self.copy(row + number, first, &mut out[..width]);
                 out[width..].fill(0.0);
             }
             return;
         }
-        // Columns lie together: squares of them, so that a line of memory is read and written once.
-        for (number, out) in out.chunks_mut(TILE * pitch).enumerate() {
-            for column in 0..width {
-                let from = &self.values[(first + column) * self.column + row + number * TILE..];
-                let own = out.iter_mut().skip(column).step_by(pitch);
-                own.zip(from).for_each(|(out, value)| *out = *value);
-            }
+        // Columns lie together.
+        let from = &self.values[first * self.column + row..];
+        turn(from, self.column, [width, out.len() / pitch], out, pitch);
+        if width < pitch {
             out.chunks_exact_mut(pitch).for_each(|out| out[width..].fill(0.0));
         }
     }
@@ -159,7 +157,7 @@ fn check(out: &[f32], pitch: usize, [rows, columns, inner]: Shape, left: Strided
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    use super::{BLOCK_ROWS, DEPTH, LANES, PANEL, Right, Shape, Strided, TOGETHER, WIDE};
+    use super::{BLOCK_ROWS, DEPTH, LANES, PANEL, Right, Shape, Strided, TOGETHER, WIDE, turn};
     use std::arch::x86_64::*;
     use std::cell::RefCell;
 
@@ -212,14 +210,13 @@ mod avx512 {
 
     /// Copies rows whose values do not lie together.
     fn in_order<'a>(left: Strided, rows: usize, depth: usize, ordered: &'a mut Vec<f32>) -> Strided<'a> {
-        const TILE: usize = 16;
         ordered.resize(rows * depth, 0.0);
-        for first in (0..rows).step_by(TILE) {
-            for column in 0..depth {
-                let from = &left.values[column * left.column + first * left.row..];
-                for row in 0..TILE.min(rows - first) {
-                    ordered[(first + row) * depth + column] = from[row * left.row];
-                }
+        if left.row == 1 && rows <= left.column {
+            turn(left.values, left.column, [depth, rows], ordered, depth);
+        } else {
+            for (row, out) in ordered.chunks_exact_mut(depth).enumerate() {
+                let from = &left.values[row * left.row..];
+                out.iter_mut().enumerate().for_each(|(column, out)| *out = from[column * left.column]);
             }
         }
         Strided { values: ordered, row: depth, column: 1 }

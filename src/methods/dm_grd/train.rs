@@ -54,7 +54,7 @@ impl Compute for Train<'_> {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     /// Every image passes the teacher once, and the networks forward and, which is twice the work, backward.
     fn work(&self) -> Work {

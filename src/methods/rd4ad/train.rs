@@ -37,7 +37,7 @@ impl Compute for Train<'_> {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     /// Every image passes forward once and backward, which is twice the work, in every epoch; the teacher looks at it once
     /// where its maps stay in memory.
