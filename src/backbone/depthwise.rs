@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::window::Window;
+use crate::device::wide::wide;
 
 /// Values that a thread takes at once at least.
 const LEAST_VALUES: usize = 1 << 14;
@@ -16,8 +17,10 @@ impl Window {
         let planes = y.par_chunks_mut(places).zip(x.par_chunks(rows * columns)).enumerate();
         planes.with_min_len(LEAST_VALUES.div_ceil(places)).for_each(|(plane, (y, x))| {
             let kernel = &kernel[plane % channels * area..][..area];
-            self.meetings(|number, at, to, count| {
-                add_scaled(&mut y[to..to + count], kernel[number], &x[at..], self.stride[1]);
+            wide(|| {
+                self.meetings(|number, at, to, count| {
+                    add_scaled(&mut y[to..to + count], kernel[number], &x[at..], self.stride[1]);
+                });
             });
         });
         y
@@ -31,10 +34,16 @@ impl Window {
         let planes = all.par_chunks_mut(rows * columns).zip(grad.par_chunks(places)).enumerate();
         planes.with_min_len(LEAST_VALUES.div_ceil(places)).for_each(|(plane, (own, grad))| {
             let kernel = &kernel[plane % channels * area..][..area];
-            self.meetings(|number, at, to, count| {
-                let (weight, grad) = (kernel[number], &grad[to..to + count]);
-                let own = own[at..].iter_mut().step_by(self.stride[1]);
-                own.zip(grad).for_each(|(own, grad)| *own += weight * grad);
+            wide(|| {
+                self.meetings(|number, at, to, count| {
+                    let (weight, grad) = (kernel[number], &grad[to..to + count]);
+                    if self.stride[1] == 1 {
+                        own[at..].iter_mut().zip(grad).for_each(|(own, grad)| *own += weight * grad);
+                    } else {
+                        let own = own[at..].iter_mut().step_by(self.stride[1]);
+                        own.zip(grad).for_each(|(own, grad)| *own += weight * grad);
+                    }
+                });
             });
         });
         all
@@ -49,8 +58,10 @@ impl Window {
             for image in 0..images {
                 let plane = image * channels + channel;
                 let (x, grad) = (&x[plane * rows * columns..][..rows * columns], &grad[plane * places..][..places]);
-                self.meetings(|number, at, to, count| {
-                    sums[number] += row_product(&grad[to..to + count], &x[at..], self.stride[1]);
+                wide(|| {
+                    self.meetings(|number, at, to, count| {
+                        sums[number] += row_product(&grad[to..to + count], &x[at..], self.stride[1]);
+                    });
                 });
             }
         });
@@ -59,6 +70,7 @@ impl Window {
 
     /// Calls `meet` for every value of the kernel and every row of the outputs that meets it inside of the image: the value's
     /// number, where in the image the row begins and where in the outputs, and how many outputs it has.
+    #[inline(always)]
     fn meetings(&self, mut meet: impl FnMut(usize, usize, usize, usize)) {
         let [height, across] = self.kernel;
         for number in 0..height * across {
@@ -86,6 +98,7 @@ impl Window {
 }
 
 /// sum[i] += weight · values[i · stride]
+#[inline(always)]
 fn add_scaled(sum: &mut [f32], weight: f32, values: &[f32], stride: usize) {
     if stride == 1 {
         sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
@@ -95,6 +108,7 @@ fn add_scaled(sum: &mut [f32], weight: f32, values: &[f32], stride: usize) {
 }
 
 /// Σ a[i] · b[i · stride], in eight sums side by side.
+#[inline(always)]
 fn row_product(a: &[f32], b: &[f32], stride: usize) -> f32 {
     if stride > 1 {
         return a.iter().zip(b.iter().step_by(stride)).map(|(a, b)| a * b).sum();

@@ -13,6 +13,7 @@ mod panels;
 mod places;
 pub mod plan;
 pub mod resnet;
+mod squares;
 #[cfg(feature = "gpu")]
 mod unfold;
 pub mod weights;
@@ -31,7 +32,7 @@ use plan::{Plan, Tap, TensorSpec};
 use weights::{Embedded, PublishedFile, Resolved};
 
 /// Raised when the maps of any backbone change: part of the key of every stage that reads images through one.
-pub const CODE_VERSION: u32 = 2;
+pub const CODE_VERSION: u32 = 3;
 
 /// One row of the registry.
 #[derive(Debug)]

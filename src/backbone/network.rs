@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::activation::{relu, sigmoid};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -15,6 +15,7 @@ use super::convolve::convolve;
 use super::places::{self, Packed};
 use super::plan::{Activation, BlockSpec, ConvSpec, GateSpec, Padding, Plan, Shortcut};
 use super::weights::StateDict;
+use crate::device::rectify;
 
 /// The layers of a network as something that can be called; maps are images × channels × height × width.
 pub trait Layers {
@@ -74,9 +75,8 @@ pub fn activated(conv: &ConvSpec, x: Tensor<4>, layers: &mut impl Layers) -> Ten
 pub fn activate(x: Tensor<4>, activation: Activation) -> Tensor<4> {
     match activation {
         Activation::None => x,
-        Activation::Relu => relu(x),
-        // Two passes that the compiler vectorises beat `clamp`, which it does not (0.4 against 1.3 ms for 1.6 M values).
-        Activation::Relu6 => relu(x).clamp_max(6.0),
+        Activation::Relu => rectify(x, None),
+        Activation::Relu6 => rectify(x, Some(6.0)),
         Activation::Silu => x.clone() * sigmoid(x),
     }
 }
@@ -159,6 +159,11 @@ impl Network {
     pub fn new(plan: &Plan, taps: &[usize], state: &StateDict, device: &Device) -> Network {
         let depth = taps.last().map_or(0, |&block| block + 1);
         let packed = (*device == Device::flex() && places::runs(plan, depth)).then(Packed::new);
+        Network::folded(plan, taps, state, device, packed)
+    }
+
+    fn folded(plan: &Plan, taps: &[usize], state: &StateDict, device: &Device, packed: Option<Packed>) -> Network {
+        let depth = taps.last().map_or(0, |&block| block + 1);
         let mut fold = Fold { state, epsilon: plan.norm_epsilon, device, made: BTreeMap::new(), packed };
         fold.conv(&plan.stem);
         plan.blocks[..depth].iter().for_each(|block| fold.block(block));
@@ -257,5 +262,42 @@ impl Fold<'_> {
     fn values(&self, name: &str) -> &[f32] {
         let weight = self.state.get(name);
         &weight.unwrap_or_else(|| panic!("{name} was promised to be in the state dictionary")).values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::{Architecture, weights};
+    use crate::device::download;
+    use crate::random::{Purpose, stream};
+    use crate::spec;
+    use std::path::Path;
+
+    #[test]
+    fn packed_networks_make_the_maps_of_the_plain_ones_at_even_and_odd_sides() {
+        let device = Device::flex();
+        for (name, sides) in [("resnet18", [64, 41]), ("efficientnet_lite0", [64, 45])] {
+            let architecture = Architecture::find(name).expect("known");
+            let plan = (architecture.plan)();
+            let taps: Vec<usize> = architecture.taps.iter().map(|tap| tap.block).collect();
+            let layers = architecture.taps.iter().map(|tap| tap.name.into()).collect();
+            let spec = spec::Backbone { name: name.into(), layers, weights: "random".into() };
+            let state = weights::resolve(&spec, Path::new("none"), 0).expect("drawn").state;
+            let packed = Network::new(&plan, &taps, &state, &device);
+            let plain = Network::folded(&plan, &taps, &state, &device, None);
+            for side in sides {
+                let mut planes = vec![0.0; 2 * 3 * side * side];
+                stream(0, Purpose::Synthetic, 0).fill_normal(&mut planes, 1.0);
+                let maps = [&packed, &plain].map(|network| network.maps(planes.clone(), side, &device));
+                for (own, plain) in std::iter::zip(&maps[0], &maps[1]) {
+                    assert_eq!(own.dims(), plain.dims());
+                    let [own, plain] = [own, plain].map(|map| download(map.clone()));
+                    let scale = plain.iter().fold(0.0f32, |most, value| most.max(value.abs()));
+                    let worst = std::iter::zip(&own, &plain).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(scale > 0.0 && worst <= 1e-5 * scale, "{name} at {side}: {worst} of {scale}");
+                }
+            }
+        }
     }
 }

@@ -11,6 +11,8 @@ use rayon::prelude::*;
 
 use super::panels::{Line, Panels, Reach, available};
 use super::plan::{Activation, BlockSpec, ConvSpec, Plan, Shortcut};
+use super::squares::Squares;
+use super::winograd::TILES;
 
 /// Places that a thread takes at once, at least.
 const PLACES: usize = 128;
@@ -23,6 +25,8 @@ pub(super) struct Packed {
 /// A convolution with what was folded into it.
 enum Layer {
     Dense(Panels),
+    /// A kernel of 3 × 3 that has a shorter way, and what is added.
+    Squares(Squares, Vec<f32>),
     /// Weights by place of the kernel, then by channel; and what is added.
     Depthwise(Vec<f32>, Vec<f32>),
 }
@@ -125,6 +129,8 @@ impl Packed {
         let layer = if is_depthwise(conv) {
             let by_place = (0..area).flat_map(|at| (0..conv.outputs).map(move |channel| weight[channel * area + at]));
             Layer::Depthwise(by_place.collect(), bias.to_vec())
+        } else if Squares::fit(conv) {
+            Layer::Squares(Squares::new(conv.inputs, conv.outputs, weight), bias.to_vec())
         } else {
             let depth = conv.inputs * area;
             let value = |input: usize, output: usize| {
@@ -214,6 +220,9 @@ impl Packed {
         let needed = border(conv, x.side);
         let padded = (needed[0] > x.border[0] || needed[1] > x.border[1]).then(|| x.with_border(needed));
         let x = padded.as_ref().unwrap_or(x);
+        if let Layer::Squares(squares, bias) = &self.layers[&conv.weight] {
+            return of_squares(squares, bias, x, addend, range, zeros);
+        }
         let mut out = Map::new(conv.output_side(x.side), conv.outputs, zeros);
         let (side, pitch, first) = (out.side, out.width() * out.channels, out.at(0, 0));
         let layer = &self.layers[&conv.weight];
@@ -242,16 +251,55 @@ impl Packed {
                 }
                 Layer::Dense(panels) => panels.multiply(&lines, reach, range, out),
                 Layer::Depthwise(weights, bias) => depthwise(&lines, reach, (weights, bias), range, out),
+                Layer::Squares(..) => unreachable!("done above"),
             }
         });
         out
     }
 }
 
+/// A convolution by squares of outputs, plus bias and `addend`, cut off at both ends of `range`.
+fn of_squares(
+    squares: &Squares,
+    bias: &[f32],
+    x: &Map,
+    addend: Option<&Map>,
+    [low, high]: [f32; 2],
+    zeros: [usize; 2],
+) -> Map {
+    let (side, outputs, columns) = (x.side, bias.len(), x.side.div_ceil(2));
+    let mut out = Map::new(side, outputs, zeros);
+    let (pitch, first, together) = (out.width() * outputs, out.at(0, 0), TILES.div_ceil(columns));
+    let lines = &mut out.values[first - zeros[0] * outputs..][..side * pitch];
+    lines.par_chunks_mut(2 * together * pitch).enumerate().for_each(|(block, out)| {
+        let row = 2 * together * block;
+        // From the place above and before the first.
+        let input = &x.values[x.at(row, 0) - (x.width() + 1) * x.channels..];
+        let y = squares.outputs(input, x.width() * x.channels, [(out.len() / pitch).div_ceil(2), columns]);
+        for (number, out) in out.chunks_exact_mut(pitch).enumerate() {
+            let y = &y[number * 2 * columns * outputs..][..side * outputs];
+            let out = &mut out[zeros[0] * outputs..][..side * outputs];
+            let addend = addend.map(|addend| &addend.values[addend.at(row + number, 0)..][..side * outputs]);
+            for (place, (out, y)) in out.chunks_exact_mut(outputs).zip(y.chunks_exact(outputs)).enumerate() {
+                match addend.map(|addend| &addend[place * outputs..][..outputs]) {
+                    Some(addend) => (0..outputs).for_each(|at| out[at] = y[at] + (bias[at] + addend[at])),
+                    None => (0..outputs).for_each(|at| out[at] = y[at] + bias[at]),
+                }
+                out.iter_mut().for_each(|out| {
+                    let above = if *out < low { low } else { *out };
+                    *out = if above > high { high } else { above };
+                });
+            }
+        }
+    });
+    out
+}
+
 /// Zeros that a convolution wants around a map of `side`.
 fn border(conv: &ConvSpec, side: usize) -> [usize; 2] {
     let (before, after) = conv.padding.around(side, conv.kernel, conv.stride);
-    [before, after]
+    // The last of squares of two by two may be outside.
+    [before, after + if Squares::fit(conv) { side % 2 } else { 0 }]
 }
 
 /// Outputs of a kernel for each channel.

@@ -13,11 +13,11 @@ use crate::device::multiply::{Strided, multiply_alone};
 use crate::device::turn::turn;
 
 /// Values of a square of inputs, and of a kernel as it meets them.
-const VALUES: usize = 16;
+pub(super) const VALUES: usize = 16;
 /// Channels and outputs at least, so that sums and differences are few beside the products.
-const LEAST: usize = 16;
+pub(super) const LEAST: usize = 16;
 /// Tiles whose products are made together: enough for a product, few enough for a cache.
-const TILES: usize = 96;
+pub(super) const TILES: usize = 96;
 /// Tiles that a gradient of a kernel is summed over at once.
 const DEPTH: usize = 256;
 
@@ -143,19 +143,23 @@ pub(super) fn input_gradient(window: &Window, kernel: &[f32], grad: &[f32]) -> V
     })
 }
 
+/// Kernels as they meet squares of inputs, channels × 16 × outputs, of those of each channel: 3 × 3 × outputs.
+pub(super) fn kernels([channels, outputs]: [usize; 2], of_channel: impl Fn(usize) -> Vec<f32> + Sync) -> Vec<f32> {
+    let mut met = vec![0.0; channels * VALUES * outputs];
+    met.par_chunks_mut(VALUES * outputs).enumerate().for_each(|(channel, met)| {
+        sums(Step::Kernel, outputs, (&of_channel(channel), [3 * outputs, outputs]), (met, [4 * outputs, outputs]));
+    });
+    met
+}
+
 /// Outputs of `window`, whose kernels are given for each of its channels: 3 × 3 × outputs.
 fn convolved(
     window: &Window,
     x: &[f32],
     [channels, outputs]: [usize; 2],
-    kernels: impl Fn(usize) -> Vec<f32> + Sync,
+    kernels_of: impl Fn(usize) -> Vec<f32> + Sync,
 ) -> Vec<f32> {
-    let tiles = Tiles::of(window);
-    // channels × 16 × outputs.
-    let mut kernel = vec![0.0; channels * VALUES * outputs];
-    kernel.par_chunks_mut(VALUES * outputs).enumerate().for_each(|(channel, own)| {
-        sums(Step::Kernel, outputs, (&kernels(channel), [3 * outputs, outputs]), (own, [4 * outputs, outputs]));
-    });
+    let (tiles, kernel) = (Tiles::of(window), kernels([channels, outputs], kernels_of));
     let x = Map::new(x, window.input, window.padding, tiles.inputs());
     let sides = tiles.sides.map(|side| 2 * side);
     let mut y = Map { values: vec![0.0; tiles.images * sides[0] * sides[1] * outputs], sides, channels: outputs };
@@ -235,7 +239,7 @@ pub(super) fn kernel_gradient(window: &Window, x: &[f32], grad: &[f32]) -> Vec<f
 
 /// What is made of squares of values, as rows and then columns of them.
 #[derive(Clone, Copy)]
-enum Step {
+pub(super) enum Step {
     /// Four by four inputs, as they meet kernels.
     Inputs,
     /// Three by three values of a kernel, as they meet inputs.
@@ -249,11 +253,11 @@ enum Step {
 }
 
 /// Values and the distances between rows and between columns of a square of them, `channels` values each.
-type From<'a> = (&'a [f32], [usize; 2]);
-type To<'a> = (&'a mut [f32], [usize; 2]);
+pub(super) type From<'a> = (&'a [f32], [usize; 2]);
+pub(super) type To<'a> = (&'a mut [f32], [usize; 2]);
 
 /// One step for all channels of a square.
-fn sums(step: Step, channels: usize, from: From, to: To) {
+pub(super) fn sums(step: Step, channels: usize, from: From, to: To) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f")]

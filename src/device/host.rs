@@ -8,6 +8,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::TensorData;
 use rayon::prelude::*;
 
+use super::wide::wide;
+
 /// Rows that are summed up together.
 const ROWS: usize = 128;
 /// Values that are worth a second thread.
@@ -32,7 +34,7 @@ fn sums(a: &Rows, b: &Rows, add: impl Fn(&mut [f32], &[f32], &[f32]) + Sync) -> 
     let ((a, columns), (b, _)) = (values(a), values(b));
     let of_rows = |(a, b): (&[f32], &[f32])| {
         let mut sums = vec![0.0f32; columns];
-        a.chunks_exact(columns).zip(b.chunks_exact(columns)).for_each(|(a, b)| add(&mut sums, a, b));
+        a.chunks_exact(columns).zip(b.chunks_exact(columns)).for_each(|(a, b)| wide(|| add(&mut sums, a, b)));
         sums
     };
     let blocks = a.par_chunks(ROWS * columns).zip(b.par_chunks(ROWS * columns));
@@ -49,7 +51,7 @@ fn map(a: &Rows, b: &Rows, write: impl Fn(&mut [f32], &[f32], &[f32]) + Sync) ->
     let ((a, columns), (b, _)) = (values(a), values(b));
     let mut out = vec![0.0f32; a.len()];
     let rows = out.par_chunks_mut(columns).zip(a.par_chunks(columns).zip(b.par_chunks(columns)));
-    rows.with_min_len(LEAST.div_ceil(columns)).for_each(|(out, (a, b))| write(out, a, b));
+    rows.with_min_len(LEAST.div_ceil(columns)).for_each(|(out, (a, b))| wide(|| write(out, a, b)));
     made(out, columns)
 }
 

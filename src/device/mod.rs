@@ -14,7 +14,9 @@ pub mod multiply;
 mod normalise;
 mod normalise_maps;
 mod product;
+mod rectify;
 pub mod turn;
+pub mod wide;
 
 use std::cell::Cell;
 use std::fmt::{Display, Formatter};
@@ -31,6 +33,7 @@ pub use leaky::leaky_relu;
 pub use normalise::{Normalised, normalise};
 pub use normalise_maps::{NormalisedMaps, normalise_maps};
 pub use product::product;
+pub use rectify::rectify;
 use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result, suggestion};

@@ -13,6 +13,8 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMe
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::wide::wide;
+
 /// Maps normalised by their own statistics, and these.
 pub struct NormalisedMaps {
     /// (x − mean) / √(variance + ε) · weight + bias.
@@ -81,6 +83,7 @@ fn sizes(maps: &Values) -> [usize; 3] {
 }
 
 /// Σ term(a, b) over the values of two planes, in lanes, so that the compiler can do several at once.
+#[inline(always)]
 fn plane_sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
     const LANES: usize = 16;
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
@@ -102,7 +105,7 @@ fn channel_sums(
     let [images, channels, places] = size;
     let of_channel = |channel: usize| {
         let planes = (0..images).map(|image| (image * channels + channel) * places);
-        planes.map(|from| plane(&a[from..from + places], &b[from..from + places], channel)).sum()
+        planes.map(|from| wide(|| plane(&a[from..from + places], &b[from..from + places], channel))).sum()
     };
     (0..channels).into_par_iter().map(of_channel).collect()
 }
@@ -157,9 +160,10 @@ impl Maps for Flex {
         planes.with_min_len(8).for_each(|(plane, (out, (a, b)))| {
             let channel = plane % channels;
             let [mean, first, second, third] = [mean, first, second, third].map(|row| row[channel]);
-            out.iter_mut()
-                .zip(a.iter().zip(b))
-                .for_each(|(out, (a, b))| *out = first * a + second * (b - mean) + third);
+            wide(|| {
+                let values = out.iter_mut().zip(a.iter().zip(b));
+                values.for_each(|(out, (a, b))| *out = first * a + second * (b - mean) + third);
+            });
         });
         Values::from_data(TensorData::new(out, shape))
     }

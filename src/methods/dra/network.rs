@@ -6,6 +6,7 @@ use super::params::NetworkParams;
 use crate::backbone::network::Window;
 use crate::backbone::plan::{Padding, Tap};
 use crate::backbone::{Architecture, weights::StateDict};
+use crate::device::rectify;
 use crate::train::{
     BATCH_NORM_EPSILON, BatchNormMode, Parameters, Trunk, batch_norm_maps, convolution, linear, top_mean,
 };
@@ -103,7 +104,7 @@ impl Network {
         let names = ("composite.conv.weight", "composite.conv.bias");
         let residual = convolution(parameters, names.0, Some(names.1), (3, window), references - features.clone());
         let residual = batch_norm_maps(parameters, "composite.bn", residual, mode, BATCH_NORM_EPSILON);
-        let maps = [("seen", features.clone()), ("pseudo", features), ("composite", activation::relu(residual))];
+        let maps = [("seen", features.clone()), ("pseudo", features), ("composite", rectify(residual, None))];
         let maps = maps.map(|(head, x)| {
             let [weight, bias] = ["weight", "bias"].map(|part| format!("{head}.scoring.{part}"));
             convolution(parameters, &weight, Some(&bias), (1, Window::POINT), x).abs()
