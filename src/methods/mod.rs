@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod tables;
+pub mod anomalydino;
 pub mod bgad;
 pub mod distillation;
 pub mod dm_grd;
@@ -233,6 +234,7 @@ pub const NOT_AS_PUBLISHED: &str = "not as published: ";
 
 /// All methods.
 pub const METHODS: &[Entry] = &[
+    Entry::of::<anomalydino::Params>(),
     Entry::of::<bgad::Params>(),
     Entry::of::<dm_grd::Params>(),
     Entry::of::<dmad::Params>(),
