@@ -116,9 +116,8 @@ impl Compute for ScorePatches<'_> {
         let (count, patches) = (self.test.len(), self.patches());
         let parts = [bank];
         let searcher = Searcher::new(&job.device()?, &parts, None)?;
-        let shapes = [[1, count, patches].as_slice(), &[1, count]];
-        let [scores, images] = [("scores", shapes[0]), ("image_scores", shapes[1])].map(|(n, s)| TensorDecl::f32(n, s));
-        let mut writer = job.create(vec![scores, images])?;
+        let tensors = [TensorDecl::f32("scores", &[1, count, patches]), TensorDecl::f32("image_scores", &[1, count])];
+        let mut writer = job.create(tensors.into())?;
         let mut image_scores = Vec::with_capacity(count);
         for (number, &image) in self.test.iter().enumerate() {
             (job.progress)(number, count);
