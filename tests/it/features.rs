@@ -101,7 +101,7 @@ fn pooling_before_interpolating_gives_the_features_of_the_direct_order() {
 
 fn lite0(layers: &[&str], weights: &str) -> spec::Backbone {
     let layers = layers.iter().map(|layer| layer.to_string()).collect();
-    spec::Backbone { name: "efficientnet_lite0".into(), layers, weights: weights.into() }
+    spec::Backbone { name: "efficientnet_lite0".into(), layers, weights: weights.into(), ..Default::default() }
 }
 
 fn load(spec: &spec::Backbone) -> Backbone {
@@ -130,8 +130,13 @@ fn all_rows(backbone: &Backbone, features: &Features, side: usize, count: usize)
 #[test]
 fn features_are_the_same_bytes_with_1_2_and_5_threads() {
     let patchcore = Features { dim: 96, ..Default::default() };
-    let resnet = spec::Backbone { name: "resnet18".into(), layers: vec![], weights: "random".into() };
-    for (spec, features, side) in [(lite0(&[], "imagenet"), concat(), 160), (resnet, patchcore, 96)] {
+    let resnet =
+        spec::Backbone { name: "resnet18".into(), layers: vec![], weights: "random".into(), ..Default::default() };
+    let name = "dinov2_vits14_reg".to_string();
+    let layers = vec!["block1".into()];
+    let transformer = spec::Backbone { name, layers, weights: "random".into(), ..Default::default() };
+    let networks = [(lite0(&[], "imagenet"), concat(), 160), (resnet, patchcore, 96), (transformer, concat(), 112)];
+    for (spec, features, side) in networks {
         let backbone = load(&spec);
         let digest = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");

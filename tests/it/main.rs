@@ -1,5 +1,6 @@
 //! The one integration test binary. Module names say what is tested; test names are sentences.
 
+mod anomalydino;
 mod audit;
 mod backbone;
 mod bank;
@@ -49,6 +50,7 @@ mod oracle_resize;
 mod oracle_simplenet_step;
 mod oracle_synthesis;
 mod oracle_uniad_step;
+mod oracle_vit;
 mod paper;
 mod pipes;
 mod plan;
@@ -72,3 +74,4 @@ mod tidy;
 mod uniad;
 mod util;
 mod verdict;
+mod vit;
