@@ -18,6 +18,7 @@ Examples:
   dmad run experiments/real/mini.toml --seeds 0 --only full
   dmad run experiments/real/mini.toml --shard 1/4       the first quarter; the others on other machines
   dmad run experiments/real/mini.toml --jobs 1          one stage after the other, so that each is timed alone
+  dmad run experiments/quickstart.toml --profile spans.json   what was computed when, for a trace viewer
 A run that is recorded and up to date is not done again; one that was interrupted goes on where it was.\nSeveral processes may run the same experiment at once: they share the work.")]
 pub struct Args {
     #[command(flatten)]
@@ -28,6 +29,9 @@ pub struct Args {
     /// Give every run a process of its own: one that dies (out of memory) takes no other with it
     #[arg(long)]
     isolate: bool,
+    /// Write what was computed when to this file, which trace viewers open (ui.perfetto.dev, chrome://tracing)
+    #[arg(long, value_name = "FILE", conflicts_with = "isolate")]
+    profile: Option<PathBuf>,
     /// This is such a process
     #[arg(long, hide = true)]
     child: bool,
@@ -36,7 +40,12 @@ pub struct Args {
 /// True when no run failed and every report was made.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let mut chosen = args.choice.load()?;
-    let session = Session::open(args.choice.resources(common)?, common.catalog()?, common.progress()?)?;
+    let mut progress = common.progress()?;
+    if let Some(path) = &args.profile {
+        let trace = run::Trace::create(path)?;
+        progress = progress.heard_by(move |event| trace.hear(event));
+    }
+    let session = Session::open(args.choice.resources(common)?, common.catalog()?, progress)?;
     let expected = check(&session, &mut chosen, &args.choice.files, common)?;
     let isolate = args.isolate.then(isolated).transpose()?;
     let options = Options { fail_fast: args.fail_fast, isolate, is_child: args.child };

@@ -17,12 +17,14 @@ mod progress;
 mod rates;
 mod room;
 mod session;
+mod trace;
 
 pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
 pub use isolate::Isolate;
 pub use predict::{Prediction, Request, predict};
 pub use progress::{Event, Expected, Progress, duration};
 pub use session::{CHECKS, Resources, Session};
+pub use trace::Trace;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -60,8 +60,8 @@ type Listener = dyn Fn(&Event) + Send + Sync;
 pub struct Progress {
     bar: Option<ProgressBar>,
     quiet: bool,
-    /// Hears every event before it is shown.
-    listener: Option<Box<Listener>>,
+    /// Hear every event before it is shown.
+    listeners: Vec<Box<Listener>>,
     started: Instant,
     state: Mutex<State>,
 }
@@ -138,19 +138,20 @@ impl Default for Progress {
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
         });
-        Progress { bar, quiet: false, listener: None, started: Instant::now(), state: Mutex::default() }
+        Progress { bar, quiet: false, listeners: Vec::new(), started: Instant::now(), state: Mutex::default() }
     }
 }
 
 impl Progress {
     /// Says nothing (tests, machine-readable output).
     pub fn silent() -> Self {
-        Progress { bar: None, quiet: true, listener: None, started: Instant::now(), state: Mutex::default() }
+        Progress { bar: None, quiet: true, listeners: Vec::new(), started: Instant::now(), state: Mutex::default() }
     }
 
-    /// The same, with somebody who hears every event.
-    pub fn heard_by(self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        Progress { listener: Some(Box::new(listener)), ..self }
+    /// The same, with somebody more who hears every event.
+    pub fn heard_by(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listeners.push(Box::new(listener));
+        self
     }
 
     /// An experiment begins whose stages to do are expected to take so long.
@@ -201,11 +202,9 @@ impl Progress {
         self.tell(Event::Finished { done, current, failed: summary.failed.len(), skipped });
     }
 
-    /// Shows an event, once the listener has heard it.
+    /// Shows an event, once the listeners have heard it.
     pub fn tell(&self, event: Event) {
-        if let Some(listener) = &self.listener {
-            listener(&event);
-        }
+        self.listeners.iter().for_each(|listener| listener(&event));
         match event {
             Event::Experiment { stages, seconds } if stages > 0 && self.bar.is_none() => {
                 self.line(&format!("{stages} stages to compute, expected to take {}", duration(seconds)));

@@ -135,3 +135,39 @@ fn seconds_are_shared_out_among_stages_at_work() {
     assert!(clock.share_seconds() <= 0.5 * clock.wall_seconds() + 0.01, "{}", clock.share_seconds());
     assert!(clock.share_seconds() > 0.0 && clock.cpu_seconds() > 0.0);
 }
+
+#[test]
+fn spans_say_what_was_computed_when_and_by_whom() {
+    let sandbox = sandbox();
+    let spans = sandbox.path("spans.json");
+    let ran = ran(&sandbox, "traced", &["--jobs", "2", "--profile", &spans.to_string_lossy()]);
+    assert_eq!(finished(&ran.events), (3, 0), "{}", ran.stderr);
+    let text = std::fs::read_to_string(&spans).expect("a file");
+    // Viewers take a file without its end.
+    let whole = format!("{}]", text.trim_end().trim_end_matches(','));
+    let all: Vec<serde_json::Value> = serde_json::from_str(&whole).expect("trace events");
+    let of = |process: u64| {
+        let spans = all.iter().filter(move |event| event["ph"] == "X" && event["pid"] == process);
+        spans.map(|span| {
+            let number = |name: &str| span[name].as_f64().expect("a number");
+            let kind = span["cat"].as_str().expect("a kind").to_string();
+            (kind, span["tid"].as_u64().expect("a row"), number("ts"), number("ts") + number("dur"))
+        })
+    };
+    let (steps, stages): (Vec<_>, Vec<_>) =
+        of(1).filter(|(kind, ..)| kind != "waiting").partition(|(kind, ..)| kind == "step");
+    assert_eq!(stages.len(), crate::program::computed(&ran.events).len());
+    assert!(steps.len() > stages.len() / 2, "{} steps of {} stages", steps.len(), stages.len());
+    for (_, row, from, to) in &steps {
+        let around = |(_, of, begin, end): &&(String, u64, f64, f64)| of == row && begin <= from && to <= end;
+        assert!(stages.iter().any(|stage| around(&stage)), "a step from {from} to {to} in no stage");
+    }
+    for (number, (_, row, from, to)) in stages.iter().enumerate() {
+        let overlaps = |(_, of, begin, end): &&(String, u64, f64, f64)| of == row && begin < to && from < end;
+        assert!(!stages[number + 1..].iter().any(|stage| overlaps(&stage)), "one worker computes one stage at a time");
+    }
+    assert_eq!(of(2).map(|(kind, ..)| kind).collect::<Vec<_>>(), ["run"; 3]);
+
+    let refused = sandbox.dmad(&["run", "study.toml", "--profile", "nowhere/spans.json"]);
+    assert!(refused.code == 2 && refused.stderr.contains("nowhere/spans.json"), "{}", refused.stderr);
+}
