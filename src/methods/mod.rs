@@ -6,6 +6,7 @@
 #[macro_use]
 mod tables;
 pub mod bgad;
+pub mod dinomaly;
 pub mod distillation;
 pub mod dm_grd;
 pub mod dmad;
@@ -41,7 +42,7 @@ use trial::Trial;
 pub use neighbours::Search;
 pub use normal_bank::{Coreset, NORMAL_PART, NormalBank, Scope, Selection, offsets};
 use scoring::training_labels;
-pub use scoring::{ImageScore, Scoring, Select};
+pub use scoring::{ImageScore, Scoring, Select, Window};
 
 /// A method with its parameters.
 pub trait Method: Send + Sync {
@@ -227,6 +228,7 @@ pub const NOT_AS_PUBLISHED: &str = "not as published: ";
 /// All methods.
 pub const METHODS: &[Entry] = &[
     Entry::of::<bgad::Params>(),
+    Entry::of::<dinomaly::Params>(),
     Entry::of::<dm_grd::Params>(),
     Entry::of::<dmad::Params>(),
     Entry::of::<dra::Params>(),
@@ -269,6 +271,11 @@ pub fn of(run: &Run) -> &dyn Method {
         Some(method) => method.as_ref(),
         None => unreachable!("`parse` has put a method there"),
     }
+}
+
+/// How patch scores of a run become image scores and maps.
+pub fn scoring(run: &Run) -> Scoring {
+    of(run).scoring().of_images(run.spec.image.size)
 }
 
 /// What labels the numbers of a run by its method: what that says itself, and where it is not as published.
