@@ -48,10 +48,15 @@ fn of_images(folder: &Path, from: usize, images: usize) -> Matrix {
         std::fs::read_dir(folder).expect("a folder of images").flatten().map(|entry| entry.path()).collect();
     files.sort();
     let architecture = Architecture::find("wide_resnet50_2").expect("known");
-    let wanted = spec::Backbone { name: architecture.name.into(), layers: Vec::new(), weights: "random".into() };
+    let wanted = spec::Backbone {
+        name: architecture.name.into(),
+        layers: Vec::new(),
+        weights: "random".into(),
+        ..Default::default()
+    };
     let taps = architecture.taps(&wanted.layers).expect("the default");
     let weights = resolve(&wanted, Path::new(""), 0).expect("random ones");
-    let backbone = Backbone::new(architecture, taps, &weights, &Device::flex());
+    let backbone = Backbone::new(architecture, taps, wanted.positions, &weights, &Device::flex());
     let wide = spec::Features { dim: 1536, pretrain_dim: 1536, ..Default::default() };
     let mut all = Vec::new();
     let whole = spec::Geometry { size: 256, ..Default::default() };

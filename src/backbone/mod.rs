@@ -15,6 +15,7 @@ pub mod plan;
 pub mod resnet;
 #[cfg(feature = "gpu")]
 mod unfold;
+pub mod vit;
 pub mod weights;
 mod window;
 
@@ -24,10 +25,11 @@ use std::path::Path;
 use burn::tensor::{Device, Tensor};
 
 use crate::error::{Error, Result, suggestion};
-use crate::spec;
+use crate::spec::{self, Positions};
 use network::Network;
 use plan::{Plan, Tap, TensorSpec};
-use weights::{Embedded, PublishedFile, Resolved};
+use vit::{Form, PATCH, Transformer};
+use weights::{Embedded, PublishedFile, Resolved, StateDict};
 
 /// Raised when the maps of any backbone change: part of the key of every stage that reads images through one.
 pub const CODE_VERSION: u32 = 2;
@@ -45,12 +47,30 @@ pub struct Architecture {
     pub mean: [f32; 3],
     /// Divides what is left, per channel.
     pub std: [f32; 3],
-    /// The whole network up to the last tap, its tensors called as in the published weights.
-    pub plan: fn() -> Plan,
+    /// What it is made of.
+    pub body: Body,
     /// The published file that `backbone.weights = "imagenet"` means.
     pub published: Option<PublishedFile>,
     /// What it means where that file is not at hand.
     pub embedded: Option<Embedded>,
+}
+
+/// What a network is made of, its tensors called as in the published weights.
+#[derive(Clone, Copy, Debug)]
+pub enum Body {
+    /// Convolutions, up to the last tap.
+    Convolutions(fn() -> Plan),
+    /// Attention between patches.
+    Transformer(Form),
+}
+
+/// The kinds of networks that methods tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Convolutions: maps of several strides, and trunks that can be trained.
+    Convolutions,
+    /// Attention between patches: tokens, all in one grid.
+    Transformer,
 }
 
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -64,6 +84,10 @@ pub const ARCHITECTURES: &[Architecture] = &[
     efficientnet::B4,
     efficientnet::B4_TORCHVISION,
     efficientnet::B6,
+    vit::SMALL_14,
+    vit::SMALL_14_REGISTERS,
+    vit::BASE_14,
+    vit::BASE_14_REGISTERS,
 ];
 
 impl Architecture {
@@ -95,29 +119,107 @@ impl Architecture {
 
     /// Tensors that the network needs up to the last of `taps`.
     pub fn tensors(&self, taps: &[Tap]) -> Vec<TensorSpec> {
-        (self.plan)().tensors(taps.last().map_or(0, |tap| tap.block + 1))
+        match self.body {
+            Body::Convolutions(plan) => plan().tensors(taps.last().map_or(0, |tap| tap.block + 1)),
+            Body::Transformer(form) => form.tensors(deepest(taps)),
+        }
+    }
+
+    /// Reads what the network needs up to the last of `taps` from a weights file, by the names of [`Self::tensors`].
+    ///
+    /// # Errors
+    /// Everything that can be wrong with such a file.
+    pub fn read(&self, path: &Path, taps: &[Tap]) -> Result<StateDict> {
+        match &self.body {
+            Body::Convolutions(_) => weights::read(path, &self.tensors(taps)),
+            Body::Transformer(form) => vit::layout::read(path, form, deepest(taps)),
+        }
+    }
+
+    /// Which kind of network it is.
+    pub fn kind(&self) -> Kind {
+        match self.body {
+            Body::Convolutions(_) => Kind::Convolutions,
+            Body::Transformer(_) => Kind::Transformer,
+        }
+    }
+
+    /// The convolutions that it is made of.
+    ///
+    /// # Panics
+    /// Another kind of network: a method that asks says so in its row (`methods::Parameters::NETWORK`).
+    pub fn plan(&self) -> Plan {
+        match self.body {
+            Body::Convolutions(plan) => plan(),
+            Body::Transformer(_) => unreachable!("{} is not made of convolutions", self.name),
+        }
+    }
+
+    /// What the transformer is made of.
+    ///
+    /// # Panics
+    /// Another kind of network, as above.
+    pub fn form(&self) -> Form {
+        match self.body {
+            Body::Transformer(form) => form,
+            Body::Convolutions(_) => unreachable!("{} is not a transformer", self.name),
+        }
     }
 
     /// Floating-point operations for one square image of `side` pixels, up to the last of `taps`.
     pub fn operations(&self, taps: &[Tap], side: usize) -> f64 {
-        (self.plan)().operations(taps.last().map_or(0, |tap| tap.block), side)
+        match self.body {
+            Body::Convolutions(plan) => plan().operations(deepest(taps), side),
+            Body::Transformer(form) => form.operations(deepest(taps), side),
+        }
     }
 
     /// Bytes that the forward pass of one such image takes, roughly.
     pub fn memory_bytes(&self, taps: &[Tap], side: usize) -> usize {
-        (self.plan)().memory_bytes(taps.last().map_or(0, |tap| tap.block), side)
+        match self.body {
+            Body::Convolutions(plan) => plan().memory_bytes(deepest(taps), side),
+            Body::Transformer(form) => form.memory_bytes(side),
+        }
     }
 
     /// Sides of the maps of `taps` for a square image of `side` pixels.
+    ///
+    /// # Errors
+    /// Images that are too small, and for a transformer those that are not made of whole patches; it is `image.size` that has to
+    /// change.
     pub fn map_sides(&self, taps: &[Tap], side: usize) -> Result<Vec<usize>> {
-        let plan = (self.plan)();
+        let Body::Convolutions(plan) = self.body else {
+            return self.patch_grid(side).map(|grid| vec![grid; taps.len()]);
+        };
+        let plan = plan();
         let sides: Vec<usize> = taps.iter().map(|tap| plan.map_side(tap.block, side)).collect();
-        if side < 32 || sides.contains(&0) {
+        if side < LEAST_SIDE || sides.contains(&0) {
             let what = format!("images of {side} × {side} pixels are too small for {}", self.name);
             return Err(Error::usage(what, "set image.size to 32 or more"));
         }
         Ok(sides)
     }
+
+    /// Patches on a side of a square image.
+    fn patch_grid(&self, side: usize) -> Result<usize> {
+        let grid = side / PATCH;
+        if side >= LEAST_SIDE && side.is_multiple_of(PATCH) {
+            return Ok(grid);
+        }
+        let what = format!("images of {side} × {side} pixels are not made of whole patches of {PATCH} × {PATCH}");
+        let near =
+            [grid.max(LEAST_SIDE.div_ceil(PATCH)), (grid + 1).max(LEAST_SIDE.div_ceil(PATCH))].map(|grid| grid * PATCH);
+        let help = format!("{} wants a multiple of {PATCH} for image.size: {} or {}", self.name, near[0], near[1]);
+        Err(Error::usage(what, help))
+    }
+}
+
+/// Images with a shorter side are not looked at.
+const LEAST_SIDE: usize = 32;
+
+/// The block of the last of `taps`.
+fn deepest(taps: &[Tap]) -> usize {
+    taps.last().map_or(0, |tap| tap.block)
 }
 
 /// A loaded backbone on a device.
@@ -134,7 +236,13 @@ pub struct Backbone {
     pub parameters: usize,
     /// True when the weights were drawn and not learned.
     pub random: bool,
-    network: Network,
+    network: Frozen,
+}
+
+/// The network itself.
+enum Frozen {
+    Convolutions(Network),
+    Transformer(Transformer),
 }
 
 impl Backbone {
@@ -145,18 +253,32 @@ impl Backbone {
         let architecture = Architecture::find(&spec.name)?;
         let taps = architecture.taps(&spec.layers)?;
         let weights = weights::resolve(spec, weights_dir, seed)?;
-        Ok(Backbone::new(architecture, taps, &weights, device))
+        Ok(Backbone::new(architecture, taps, spec.positions, &weights, device))
     }
 
-    /// The network with weights that were resolved for the same taps.
-    pub fn new(architecture: &'static Architecture, taps: Vec<Tap>, weights: &Resolved, device: &Device) -> Backbone {
+    /// The network with weights that were resolved for the same taps; `positions` is a transformer's rule for grids that it was not
+    /// trained with.
+    pub fn new(
+        architecture: &'static Architecture,
+        taps: Vec<Tap>,
+        positions: Positions,
+        weights: &Resolved,
+        device: &Device,
+    ) -> Backbone {
         // An autodiff device would keep every activation of a network that is never trained.
         assert!(!device.is_autodiff(), "a frozen backbone belongs on the plain device");
         let blocks: Vec<usize> = taps.iter().map(|tap| tap.block).collect();
         let learned = weights.state.iter().filter(|(name, _)| !name.contains(".running_"));
         Backbone {
             architecture,
-            network: Network::new(&(architecture.plan)(), &blocks, &weights.state, device),
+            network: match &architecture.body {
+                Body::Convolutions(plan) => {
+                    Frozen::Convolutions(Network::new(&plan(), &blocks, &weights.state, device))
+                }
+                Body::Transformer(form) => {
+                    Frozen::Transformer(Transformer::new(form, &blocks, positions, &weights.state, device))
+                }
+            },
             device: device.clone(),
             source: weights.source.clone(),
             parameters: learned.map(|(_, weight)| weight.values.len()).sum(),
@@ -179,10 +301,28 @@ impl Backbone {
     /// The same of normalised planes, three of `side` × `side` values for each image.
     ///
     /// # Errors
-    /// Images that are too small for the network.
+    /// Images of a size that the network does not take.
     pub fn maps(&self, planes: Vec<f32>, side: usize) -> Result<Vec<Tensor<4>>> {
         self.architecture.map_sides(&self.taps, side)?;
-        Ok(self.network.maps(planes, side, &self.device))
+        Ok(match &self.network {
+            Frozen::Convolutions(network) => network.maps(planes, side, &self.device),
+            Frozen::Transformer(network) => network.maps(planes, side),
+        })
+    }
+
+    /// All tokens of a transformer for the same planes, one tensor per tap: images × (class, registers, patches) × channels.
+    ///
+    /// # Errors
+    /// Images of a size that the network does not take.
+    ///
+    /// # Panics
+    /// Another kind of network: a method that asks says so in its row (`methods::Parameters::NETWORK`).
+    pub fn tokens(&self, planes: Vec<f32>, side: usize) -> Result<Vec<Tensor<3>>> {
+        self.architecture.map_sides(&self.taps, side)?;
+        match &self.network {
+            Frozen::Transformer(network) => Ok(network.tokens(planes, [side; 2])),
+            Frozen::Convolutions(_) => unreachable!("{} has no tokens", self.architecture.name),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::plan::{Activation, BlockSpec, ConvSpec, Padding, Plan, Shortcut, Tap};
 use super::weights::PublishedFile;
-use super::{Architecture, IMAGENET_MEAN, IMAGENET_STD};
+use super::{Architecture, Body, IMAGENET_MEAN, IMAGENET_STD};
 
 /// ResNet-18. Taps are block outputs after the last ReLU, here as in all residual networks.
 pub const RESNET18: Architecture = Architecture {
@@ -13,11 +13,11 @@ pub const RESNET18: Architecture = Architecture {
     taps: &taps([64, 128, 256, 512], [2, 2, 2, 2]),
     mean: IMAGENET_MEAN,
     std: IMAGENET_STD,
-    plan: resnet18,
+    body: Body::Convolutions(resnet18),
     published: Some(PublishedFile {
         file: "resnet18-f37072fd.pth",
         url: "https://download.pytorch.org/models/resnet18-f37072fd.pth",
-        sha256: "f37072fd",
+        sha256: Some("f37072fd"),
         licence: "BSD-3-Clause",
         source: "torchvision, ImageNet-1k, first weights",
     }),
@@ -28,11 +28,11 @@ pub const RESNET18: Architecture = Architecture {
 pub const WIDE_RESNET50_2: Architecture = Architecture {
     name: "wide_resnet50_2",
     taps: &taps([256, 512, 1024, 2048], [3, 4, 6, 3]),
-    plan: wide_resnet50_2,
+    body: Body::Convolutions(wide_resnet50_2),
     published: Some(PublishedFile {
         file: "wide_resnet50_2-95faca4d.pth",
         url: "https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth",
-        sha256: "95faca4d",
+        sha256: Some("95faca4d"),
         licence: "BSD-3-Clause",
         source: "torchvision, ImageNet-1k, first weights",
     }),

@@ -58,7 +58,7 @@ pub fn run(wanted: &Anomalies, catalog: &Catalog, data: &Path, as_json: bool) ->
     let textures = images(catalog, data, &wanted.textures, None)?;
     let blend = if wanted.blend == "draem" { Blend::Draem } else { Blend::Dmgrd };
     let synthesis = Synthesis { blend, mix: blend == Blend::Dmgrd, ..Synthesis::default() };
-    let geometry = Geometry { size: wanted.size as usize, resize: 0 };
+    let geometry = Geometry { size: wanted.size as usize, ..Geometry::default() };
     let mut rows = Vec::new();
     for number in 0..wanted.images {
         let mut draws = stream(wanted.seed, Purpose::Augmentation, number);

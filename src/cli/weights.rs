@@ -17,7 +17,7 @@ use crate::spec;
   dmad weights import wide_resnet50_2-95faca4d.pth --name wide_resnet50_2
   dmad weights import own.safetensors --name resnet18 --layers layer2,layer3 --out weights")]
 pub(super) enum WeightsCommand {
-    /// List the backbones, their layers, and whether their ImageNet weights are here.
+    /// List the backbones, their layers, and whether their published weights are here.
     List,
     /// Check that a weights file fits a backbone and write what the backbone needs of it as safetensors.
     Import {
@@ -65,7 +65,7 @@ pub struct Imported {
 /// Checks that `file` holds what `layers` of the backbone `name` need, and writes that to `folder`/`name`.safetensors.
 pub fn import(file: &Path, name: &str, layers: &[String], folder: &Path) -> Result<Imported> {
     let architecture = Architecture::find(name)?;
-    let state = weights::read(file, &architecture.tensors(&architecture.taps(layers)?))?;
+    let state = architecture.read(file, &architecture.taps(layers)?)?;
     let target = folder.join(format!("{name}.safetensors"));
     if matches!((file.canonicalize(), target.canonicalize()), (Ok(from), Ok(to)) if from == to) {
         let what = "importing would overwrite the file that is imported";
@@ -92,7 +92,7 @@ fn list(weights_dir: &Path, json: bool) -> Result<()> {
             "imagenet": found,
             "file": published.map(|own| own.file),
             "url": published.map(|own| own.url),
-            "sha256": published.map(|own| own.sha256),
+            "sha256": published.and_then(|own| own.sha256),
             "licence": published.map(|own| own.licence),
             "source": published.map(|own| own.source),
         }));
@@ -102,7 +102,7 @@ fn list(weights_dir: &Path, json: bool) -> Result<()> {
 
 fn table(rows: &[serde_json::Value], weights_dir: &Path) -> String {
     let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(["backbone", "layers", "ImageNet weights", "licence"]);
+    table.load_style(comfy_table::presets::NOTHING).set_header(["backbone", "layers", "published weights", "licence"]);
     for row in rows {
         let layers: Vec<&str> = row["layers"].as_array().into_iter().flatten().filter_map(|v| v.as_str()).collect();
         let place = match (row["imagenet"].as_str(), row["url"].as_str()) {

@@ -30,6 +30,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
+use crate::backbone::Kind;
 use crate::error::Result;
 use crate::plan::{Graph, Handle, Inputs, Model, RowsOf, Scores, StageKind};
 use crate::spec::{
@@ -115,6 +116,9 @@ pub trait Parameters: Method + Default + Clone + Serialize + DeserializeOwned + 
     /// The backbone of its publication; another one is labelled. "" = several.
     const BACKBONE: &'static str;
 
+    /// The only kind of network that serves it; `None` = any.
+    const NETWORK: Option<Kind> = None;
+
     /// Dotted keys whose published values are their defaults: others are labelled, wherever the numbers are.
     const PUBLISHED: &'static [&'static str] = &[];
 
@@ -191,6 +195,8 @@ pub struct Entry {
     pub kind: MethodKind,
     /// The backbone of its publication; "" = several.
     pub backbone: &'static str,
+    /// The only kind of network that serves it; `None` = any.
+    pub network: Option<Kind>,
     /// Keys whose published values are their defaults.
     pub published: &'static [&'static str],
     /// The stages that are its own.
@@ -214,6 +220,7 @@ impl Entry {
                 parse: parse::<P>,
             },
             backbone: P::BACKBONE,
+            network: P::NETWORK,
             published: P::PUBLISHED,
             stages: P::STAGES,
             parts: P::PARTS,
@@ -276,6 +283,11 @@ pub fn of(run: &Run) -> &dyn Method {
 /// How patch scores of a run become image scores and maps.
 pub fn scoring(run: &Run) -> Scoring {
     of(run).scoring().of_images(run.spec.image.size)
+}
+
+/// The only kind of network that serves the method of a run; `None` = any.
+pub fn network(run: &Run) -> Option<Kind> {
+    entry(run.spec.method_name())?.network
 }
 
 /// What labels the numbers of a run by its method: what that says itself, and where it is not as published.

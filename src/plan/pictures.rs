@@ -14,7 +14,7 @@ use crate::backbone::{Architecture, Backbone};
 use crate::data::decode::Pixels;
 use crate::data::{Image, load_rgb};
 use crate::error::Result;
-use crate::spec::{Geometry, Settings};
+use crate::spec::{self, Geometry, Positions, Settings};
 
 /// Images as the network sees them: squares of RGB bytes. In a key they are the digest of their contents, in order, and the
 /// geometry. Only pixels can be had of them: where a test image lies would tell what is wrong with it.
@@ -62,12 +62,14 @@ impl Serialize for Pictures {
 }
 
 /// The network of `[backbone]` for methods that train it, or run it themselves. In a key it is its name, the taps, and the
-/// digest of the weights that it starts from.
+/// digest of the weights that it starts from; of a transformer also the rule for positions, where it is not the default.
 #[derive(Clone, Serialize)]
 pub struct NetworkInput<'a> {
     name: &'static str,
     taps: Vec<&'static str>,
     weights: &'a str,
+    #[serde(skip_serializing_if = "Positions::is_default")]
+    positions: Positions,
     #[serde(skip)]
     architecture: &'static Architecture,
     #[serde(skip)]
@@ -77,20 +79,16 @@ pub struct NetworkInput<'a> {
 }
 
 impl<'a> NetworkInput<'a> {
-    /// The network `name` up to the deepest of `layers`, whose weights have the digest `weights`.
+    /// The network that `spec` names up to its deepest layer, whose weights have the digest `weights`.
     ///
     /// # Errors
     /// Unknown names.
-    pub(crate) fn new(
-        name: &str,
-        layers: &[String],
-        weights: &'a str,
-        environment: &'a dyn Environment,
-    ) -> Result<Self> {
-        let architecture = Architecture::find(name)?;
-        let found = architecture.taps(layers)?;
+    pub(crate) fn new(spec: &spec::Backbone, weights: &'a str, environment: &'a dyn Environment) -> Result<Self> {
+        let architecture = Architecture::find(&spec.name)?;
+        let found = architecture.taps(&spec.layers)?;
         let taps = found.iter().map(|tap| tap.name).collect();
-        Ok(NetworkInput { name: architecture.name, taps, weights, architecture, found, environment })
+        let positions = spec.positions;
+        Ok(NetworkInput { name: architecture.name, taps, weights, positions, architecture, found, environment })
     }
 
     /// What it is.
@@ -106,7 +104,7 @@ impl<'a> NetworkInput<'a> {
     /// Its maps of square images of `side` pixels, shallow first.
     ///
     /// # Errors
-    /// Images that are too small for it.
+    /// Images of a size that it does not take.
     pub fn levels(&self, side: usize) -> Result<Vec<Level>> {
         let sides = self.architecture.map_sides(&self.found, side)?.into_iter();
         Ok(sides.zip(&self.found).map(|(side, tap)| Level { side, channels: tap.channels }).collect())
@@ -125,7 +123,7 @@ impl<'a> NetworkInput<'a> {
     /// # Errors
     /// Whatever can be wrong with a weights file.
     pub fn frozen(&self, device: &Device) -> Result<Backbone> {
-        Ok(Backbone::new(self.architecture, self.found.clone(), &self.environment.weights()?, device))
+        Ok(Backbone::new(self.architecture, self.found.clone(), self.positions, &self.environment.weights()?, device))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::features;
 use crate::matrix::Matrix;
 use crate::plan::{Compute, Computed, Features, Job, Work};
-use crate::spec::{self, Geometry, Settings, StoredAs};
+use crate::spec::{self, Geometry, Positions, Settings, StoredAs};
 use crate::store::{DType, TensorDecl};
 
 /// Extracts the features of images.
@@ -24,6 +24,8 @@ pub(super) struct Extract<'a> {
     /// Resolved, so that a default and the same thing spelled out are one stage.
     layers: Vec<&'static str>,
     weights: &'a str,
+    #[serde(skip_serializing_if = "Positions::is_default")]
+    positions: Positions,
     features: Settings<spec::Features>,
     chunk: usize,
     device: Chosen,
@@ -58,6 +60,7 @@ impl<'a> Extract<'a> {
             backbone: &spec.backbone.name,
             layers: taps.iter().map(|tap| tap.name).collect(),
             weights: weights_digest,
+            positions: spec.backbone.positions,
             features: spec.features.clone().into(),
             chunk: features::CHUNK_IMAGES,
             device: environment.session.device.clone(),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::extract::Extract;
 use super::session::Session;
-use crate::backbone::Architecture;
 use crate::backbone::weights::{Resolved, resolve};
+use crate::backbone::{ARCHITECTURES, Architecture, Kind};
 use crate::data::{Digest, Digests, Image, Labelled, Source, Split, check_geometry, hex, list_digest, split, verify};
 use crate::device::{DeviceKind, Precision};
 use crate::error::{Error, Result};
@@ -50,7 +50,9 @@ pub fn check(session: &Session, run: &Run) -> Result<()> {
     }
     let architecture = Architecture::find(&spec.backbone.name).map_err(|fault| at("backbone.name", fault))?;
     let taps = architecture.taps(&spec.backbone.layers).map_err(|fault| at("backbone.layers", fault))?;
+    check_network(run, architecture)?;
     check_geometry(&spec.image).map_err(|fault| at("image.resize", fault))?;
+    architecture.map_sides(&taps, spec.image.size).map_err(|fault| at("image.size", fault))?;
     let key = if spec.features.patch.is_multiple_of(2) { "features.patch" } else { "features.dim" };
     let shape = feature_shape(&spec.backbone, &spec.features, spec.image.size).map_err(|fault| at(key, fault))?;
     session.weights_digest(&spec.backbone, spec.seed).map_err(|fault| at("backbone.weights", fault))?;
@@ -61,6 +63,23 @@ pub fn check(session: &Session, run: &Run) -> Result<()> {
     let key = if known { "protocol.seen.count" } else { "protocol.seen.exclude_classes" };
     check_seen(run, &split.map_err(|fault| at(key, fault))?)?;
     check_method(session, run, shape, taps.len())
+}
+
+/// Keys and methods that only one kind of network serves.
+fn check_network(run: &Run, architecture: &Architecture) -> Result<()> {
+    let (name, kind) = (architecture.name, architecture.kind());
+    if kind != Kind::Transformer && !run.spec.backbone.positions.is_default() {
+        let help = "leave it out: it is for vision transformers";
+        return Err(run.fault("backbone.positions", format!("{name} has no table of positions"), Some(help.into())));
+    }
+    let Some(wanted) = methods::network(run).filter(|wanted| *wanted != kind) else { return Ok(()) };
+    let what = match wanted {
+        Kind::Convolutions => "a network of convolutions",
+        Kind::Transformer => "a vision transformer",
+    };
+    let others = ARCHITECTURES.iter().filter(|row| row.kind() == wanted).map(|row| row.name);
+    let message = format!("method `{}` needs {what}, and {name} is none", run.spec.method_name());
+    Err(run.fault("backbone.name", message, Some(format!("one of: {}", others.collect::<Vec<_>>().join(", ")))))
 }
 
 /// What the method itself finds wrong, and the datasets that it uses besides the experiment's own.
@@ -261,7 +280,7 @@ impl RunEnvironment<'_> {
             seed: spec.seed,
             device: self.session.device.clone(),
             image: spec.image.clone(),
-            network: NetworkInput::new(&spec.backbone.name, &spec.backbone.layers, weights_digest, self)?,
+            network: NetworkInput::new(&spec.backbone, weights_digest, self)?,
             environment: self,
         })
     }

@@ -15,7 +15,7 @@ use crate::device::check::Family;
 use crate::device::{Chosen, DeviceName, Precision};
 use crate::error::{Error, Result};
 use crate::features;
-use crate::spec::{self, Experiment};
+use crate::spec::{self, Experiment, Positions};
 use crate::store::{Artifact, Lock, Store};
 
 /// What a GPU must get right before its first use, besides what `device` asks of it.
@@ -168,11 +168,11 @@ pub fn writable(folder: &Path, what: &str, option: &str) -> Result<()> {
     })
 }
 
-/// What makes two backbones one: name, weights, layers, and the seed where the weights are drawn.
-type BackboneKey = (String, String, Vec<String>, u64);
+/// What makes two backbones one: everything that is said of them, and the seed where the weights are drawn.
+type BackboneKey = (String, String, Vec<String>, Positions, u64);
 
 fn backbone_key(backbone: &spec::Backbone, seed: u64) -> BackboneKey {
-    let spec::Backbone { name, layers, weights } = backbone.clone();
+    let spec::Backbone { name, layers, weights, positions } = backbone.clone();
     let seed = if weights == "random" { seed } else { 0 };
-    (name, weights, layers, seed)
+    (name, weights, layers, positions, seed)
 }

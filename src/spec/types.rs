@@ -90,14 +90,29 @@ pub struct Geometry {
     /// Side of the square that the backbone sees, in pixels.
     #[schemars(range(min = 32, max = 4096))]
     pub size: usize,
-    /// 0 = resize directly to the square. N = resize the shorter side to N, then crop the centre `size` × `size`.
+    /// 0 = resize directly to the square. N = resize to N, then crop the centre `size` × `size`.
     #[schemars(range(max = 8192))]
     pub resize: usize,
+    /// With `resize`: N is the shorter side, and the longer one follows from the image's own shape. Without it both sides are N.
+    pub keep_aspect: bool,
+    /// How images are resized; masks always linearly.
+    pub filter: Filter,
+}
+
+/// How images are resized: Pillow's filters, as wide as the reduction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// A triangle.
+    #[default]
+    Bilinear,
+    /// A cubic with overshoot (a = −0.5).
+    Bicubic,
 }
 
 impl Default for Geometry {
     fn default() -> Self {
-        Geometry { size: 256, resize: 0 }
+        Geometry { size: 256, resize: 0, keep_aspect: true, filter: Filter::default() }
     }
 }
 
@@ -111,11 +126,39 @@ pub struct Backbone {
     pub layers: Vec<String>,
     /// `imagenet` (weights catalog), a path to a .pth or .safetensors file, or `random`.
     pub weights: String,
+    /// Vision transformers: how the table of positions is brought to another grid than the one it was learned for.
+    pub positions: Positions,
+}
+
+/// How a table of positions is brought to another grid, bicubically in all cases (docs/backbones.md, Positions).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Positions {
+    /// By the factor (side + 0.1) / old side, no antialiasing: DINOv2 without registers, and the released codes of Dinomaly and
+    /// AnomalyDINO.
+    #[default]
+    Offset,
+    /// By the sides, antialiased: DINOv2 with registers, timm, and hence anomalib.
+    SizeAa,
+    /// By the sides, no antialiasing.
+    Size,
+}
+
+impl Positions {
+    /// Whether it is the rule that is taken where none is named: no key holds that one.
+    pub fn is_default(&self) -> bool {
+        *self == Positions::default()
+    }
 }
 
 impl Default for Backbone {
     fn default() -> Self {
-        Backbone { name: "wide_resnet50_2".into(), layers: Vec::new(), weights: "imagenet".into() }
+        Backbone {
+            name: "wide_resnet50_2".into(),
+            layers: Vec::new(),
+            weights: "imagenet".into(),
+            positions: Positions::default(),
+        }
     }
 }
 

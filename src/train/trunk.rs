@@ -24,9 +24,9 @@ pub struct Trunk {
 const PREFIX: &str = "trunk.";
 
 impl Trunk {
-    /// The network of `architecture` with these taps. With `frozen` > 0 the stem and so many blocks do not learn.
+    /// The network of `architecture`, which is made of convolutions, with these taps. With `frozen` > 0 the stem and so many blocks do not learn.
     pub fn new(architecture: &Architecture, taps: &[Tap], frozen: usize) -> Trunk {
-        Trunk { plan: (architecture.plan)(), taps: taps.to_vec(), frozen }
+        Trunk { plan: architecture.plan(), taps: taps.to_vec(), frozen }
     }
 
     fn blocks(&self) -> usize {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use dmad::backbone::weights::{self, StateDict, Weight};
-use dmad::backbone::{ARCHITECTURES, Architecture, Backbone};
+use dmad::backbone::{ARCHITECTURES, Architecture, Backbone, Kind};
 use dmad::cli::weights::import;
 use dmad::error::Error;
 use dmad::spec;
@@ -13,17 +13,22 @@ use crate::{generator, util};
 
 fn lite0(weights: &str, layers: &[&str]) -> spec::Backbone {
     let layers = layers.iter().map(|layer| layer.to_string()).collect();
-    spec::Backbone { name: "efficientnet_lite0".into(), layers, weights: weights.into() }
+    spec::Backbone { name: "efficientnet_lite0".into(), layers, weights: weights.into(), ..Default::default() }
 }
 
 fn random_state(name: &str) -> StateDict {
-    let spec = spec::Backbone { name: name.into(), layers: vec![], weights: "random".into() };
+    let spec = spec::Backbone { name: name.into(), layers: vec![], weights: "random".into(), ..Default::default() };
     weights::resolve(&spec, Path::new("none"), 0).expect("random weights need no file").state
 }
 
 /// Loads `path` as ResNet-18 weights and returns the complaint and the advice.
 fn complaint(path: &Path) -> (String, String) {
-    let spec = spec::Backbone { name: "resnet18".into(), layers: vec![], weights: path.display().to_string() };
+    let spec = spec::Backbone {
+        name: "resnet18".into(),
+        layers: vec![],
+        weights: path.display().to_string(),
+        ..Default::default()
+    };
     let error = Backbone::load(&spec, Path::new("none"), 0, &Device::flex()).err().expect("the file must be refused");
     assert!(matches!(error, Error::Weights { .. }), "another kind of error: {error}");
     assert!(error.to_string().contains(&path.display().to_string()), "no path in: {error}");
@@ -56,7 +61,12 @@ fn a_weights_file_that_is_empty_cut_or_something_else_is_refused_with_advice() {
         assert!(help.contains("damaged"), "{name}: {help}");
     }
     let absent = folder.path().join("absent.pth");
-    let spec = spec::Backbone { name: "resnet18".into(), layers: vec![], weights: absent.display().to_string() };
+    let spec = spec::Backbone {
+        name: "resnet18".into(),
+        layers: vec![],
+        weights: absent.display().to_string(),
+        ..Default::default()
+    };
     let error = weights::resolve(&spec, folder.path(), 0).err().expect("an error");
     assert!(error.to_string().contains("absent.pth"), "{error}");
 }
@@ -142,7 +152,12 @@ fn sixteen_and_sixty_four_bit_weights_are_read_as_the_numbers_they_are() {
             (name.as_str(), TensorView::new(dtype, shape.clone(), bytes).expect("a sound tensor"))
         });
         let path = file(&folder, &format!("{kind}.safetensors"), &safetensors::serialize(views, None).expect("bytes"));
-        let spec = spec::Backbone { name: "resnet18".into(), layers: vec![], weights: path.display().to_string() };
+        let spec = spec::Backbone {
+            name: "resnet18".into(),
+            layers: vec![],
+            weights: path.display().to_string(),
+            ..Default::default()
+        };
         assert_eq!(weights::weights_digest(&spec, folder.path(), 0).expect("readable"), expected, "{kind}");
     }
 }
@@ -227,10 +242,12 @@ fn unknown_backbones_and_layers_are_refused_with_the_nearest_name() {
 fn every_map_has_the_channels_and_the_size_that_the_registry_says() {
     for architecture in ARCHITECTURES {
         let layers: Vec<String> = architecture.taps.iter().map(|tap| tap.name.to_string()).collect();
-        let spec = spec::Backbone { name: architecture.name.into(), layers, weights: "random".into() };
+        let spec =
+            spec::Backbone { name: architecture.name.into(), layers, weights: "random".into(), ..Default::default() };
         let backbone = Backbone::load(&spec, Path::new("none"), 1, &Device::flex()).expect("random weights");
         assert!(backbone.random && backbone.parameters > 1_000_000);
-        for side in [32, 45] {
+        let sizes = if architecture.kind() == Kind::Transformer { [42, 56] } else { [32, 45] };
+        for side in sizes {
             let image = generator::image(1, 0, side);
             let maps = backbone.forward(&[&image], side).expect("maps");
             let sides = architecture.map_sides(&backbone.taps, side).expect("large enough");
@@ -261,13 +278,19 @@ fn rows_of_the_registry_agree_with_themselves() {
         assert_eq!(taps.len(), architecture.default_layers.len(), "{name}");
         assert!(architecture.tensors(architecture.taps).len() > taps.len(), "{name}: its plan reaches its deepest tap");
         if let Some(published) = architecture.published {
-            let digest = published.sha256;
-            assert!(digest.len() >= 8 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}: {digest}");
+            if let Some(digest) = published.sha256 {
+                let hex = digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+                assert!(digest.len() >= 8 && hex, "{name}: {digest}");
+            }
             assert!(published.url.starts_with("https://") && !published.licence.is_empty(), "{name}");
         }
         if let Some(embedded) = architecture.embedded {
-            let spec =
-                spec::Backbone { name: name.into(), layers: vec![embedded.deepest.into()], weights: "imagenet".into() };
+            let spec = spec::Backbone {
+                name: name.into(),
+                layers: vec![embedded.deepest.into()],
+                weights: "imagenet".into(),
+                ..Default::default()
+            };
             let found = weights::resolve(&spec, Path::new("none"), 0).unwrap_or_else(|fault| panic!("{name}: {fault}"));
             assert!(found.source.starts_with(embedded.file), "{}", found.source);
         }

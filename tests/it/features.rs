@@ -101,7 +101,7 @@ fn pooling_before_interpolating_gives_the_features_of_the_direct_order() {
 
 fn lite0(layers: &[&str], weights: &str) -> spec::Backbone {
     let layers = layers.iter().map(|layer| layer.to_string()).collect();
-    spec::Backbone { name: "efficientnet_lite0".into(), layers, weights: weights.into() }
+    spec::Backbone { name: "efficientnet_lite0".into(), layers, weights: weights.into(), ..Default::default() }
 }
 
 fn load(spec: &spec::Backbone) -> Backbone {
@@ -130,7 +130,8 @@ fn all_rows(backbone: &Backbone, features: &Features, side: usize, count: usize)
 #[test]
 fn features_are_the_same_bytes_with_1_2_and_5_threads() {
     let patchcore = Features { dim: 96, ..Default::default() };
-    let resnet = spec::Backbone { name: "resnet18".into(), layers: vec![], weights: "random".into() };
+    let resnet =
+        spec::Backbone { name: "resnet18".into(), layers: vec![], weights: "random".into(), ..Default::default() };
     for (spec, features, side) in [(lite0(&[], "imagenet"), concat(), 160), (resnet, patchcore, 96)] {
         let backbone = load(&spec);
         let digest = |threads: usize| {

@@ -24,6 +24,8 @@ const MOVED: f64 = 1e-4;
 const ROUNDING: f64 = 1e-6;
 
 const SEEN: (&str, &str) = ("protocol.seen.count", "2");
+/// The smallest transformer.
+const VIT: (&str, &str) = ("backbone.name", "\"dinov2_vits14\"");
 const SEEDS: Knob = Knob::new("seeds", &["[0]", "[1]"], Patches);
 
 /// Everything outside `[method]`, with the method that shows it.
@@ -59,6 +61,8 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
     ),
     ("patchcore", Knob::new("image.size", &["64", "96"], Patches).promises(&[LargerBanks])),
     ("patchcore", Knob::new("image.resize", &["0", "80"], Patches)),
+    ("patchcore", Knob::new("image.keep_aspect", &["true", "false"], Patches).within(&[("image.resize", "80")])),
+    ("patchcore", Knob::new("image.filter", &["\"bilinear\"", "\"bicubic\""], Patches).within(&[("image.size", "96")])),
     (
         "patchcore",
         Knob::new("backbone.name", &["\"efficientnet_lite0\"", "\"resnet18\""], Patches)
@@ -66,6 +70,15 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
     ),
     ("patchcore", Knob::new("backbone.layers", &["[]", "[\"stride16\"]"], Patches)),
     ("patchcore", Knob::new("backbone.weights", &["\"imagenet\"", "\"random\""], Patches)),
+    (
+        "patchcore",
+        Knob::new("backbone.positions", &["\"offset\"", "\"size_aa\"", "\"size\""], Patches).within(&[
+            VIT,
+            ("backbone.weights", "\"random\""),
+            ("backbone.layers", "[\"block0\"]"),
+            ("image.size", "56"),
+        ]),
+    ),
     (
         "patchcore",
         Knob::new("features.aggregation", &["\"patchcore\"", "\"concat\"", "\"concat_deepest\""], Patches)
@@ -104,8 +117,8 @@ const NOT_COMPUTED: &[&str] = &[
     "method",
 ];
 
-/// The two knob values that must give the same numbers: 64 is the images' own size.
-const SAME: &[(&str, &str, &str)] = &[("evaluation.size", "64", "0")];
+/// The two knob values that must give the same numbers: 64 is the images' own size, and they are square.
+const SAME: &[(&str, &str, &str)] = &[("evaluation.size", "64", "0"), ("image.keep_aspect", "true", "false")];
 
 /// Side of the maps whose smoothness is compared.
 const MAP_SIDE: usize = 64;

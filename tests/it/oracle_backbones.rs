@@ -78,6 +78,7 @@ fn check(name: &str, state: &StateDict, layers: &[(&str, &str)], outputs: &serde
         name: name.into(),
         layers: layers.iter().map(|(layer, _)| layer.to_string()).collect(),
         weights: path.display().to_string(),
+        ..Default::default()
     };
     let backbone = Backbone::load(&spec, Path::new("none"), 0, &Device::flex()).expect("loadable");
     let maps = backbone.forward(&[&generator::image(3, 0, 256)], 256).expect("maps");

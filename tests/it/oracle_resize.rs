@@ -13,7 +13,7 @@ fn sha(bytes: &[u8]) -> String {
 
 fn load(path: &Path) -> Vec<u8> {
     let image = Image { path: "image.png".into(), source: Source::File(path.into()) };
-    let loaded = image::load_rgb(&image, &spec::Geometry { size: 256, resize: 0 }).unwrap();
+    let loaded = image::load_rgb(&image, &spec::Geometry { size: 256, ..spec::Geometry::default() }).unwrap();
     assert_eq!((loaded.width, loaded.height), (256, 256));
     loaded.data
 }

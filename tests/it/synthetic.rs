@@ -155,7 +155,12 @@ fn difficulty_images(class: &'static str) -> Vec<(&'static str, &'static str, &'
 /// Image scores by 1-NN distance to every second training patch of all classes, as the largest over the patches.
 fn nearest_neighbour_auroc(weights: &str) -> f64 {
     let device = Device::flex();
-    let spec = spec::Backbone { name: "efficientnet_lite0".into(), layers: Vec::new(), weights: weights.into() };
+    let spec = spec::Backbone {
+        name: "efficientnet_lite0".into(),
+        layers: Vec::new(),
+        weights: weights.into(),
+        ..Default::default()
+    };
     let backbone = Backbone::load(&spec, std::path::Path::new("none"), 0, &device).expect("the embedded weights");
     let concat = spec::Features { aggregation: spec::Aggregation::Concat, ..Default::default() };
     let images: Vec<_> = classes().into_iter().flat_map(difficulty_images).collect();

@@ -1,7 +1,7 @@
 //! Weights of frozen networks: where they come from, what may be wrong with them, and their digest.
 //!
 //! Owns: resolution of `backbone.weights`, random weights. `read` and `write` own the file formats, `published` what is
-//! known of ImageNet weights.
+//! known of published weights.
 
 mod published;
 mod read;
@@ -17,7 +17,7 @@ use crate::random::{self, Purpose};
 use crate::spec;
 
 pub use published::{Embedded, PublishedFile};
-pub use read::read;
+pub use read::{read, read_as};
 pub use write::write;
 
 /// One tensor of a state dictionary.
@@ -86,7 +86,7 @@ fn absent(architecture: &Architecture, weights_dir: &Path) -> Error {
         None => (format!("{name}.safetensors"), "put the weights there".to_string()),
     };
     let help = "name another folder with --weights or DMAD_WEIGHTS, or set backbone.weights to a file or \"random\"";
-    let what = format!("the ImageNet weights of {name} are not here");
+    let what = format!("the published weights of {name} are not here");
     Error::weights(weights_dir.join(file), what, format!("{place}, {help}"))
 }
 
@@ -95,7 +95,8 @@ fn absent(architecture: &Architecture, weights_dir: &Path) -> Error {
 /// Errors name the file, the tensor, and what to do.
 pub fn resolve(spec: &spec::Backbone, weights_dir: &Path, seed: u64) -> Result<Resolved> {
     let architecture = Architecture::find(&spec.name)?;
-    let needed = architecture.tensors(&architecture.taps(&spec.layers)?);
+    let taps = architecture.taps(&spec.layers)?;
+    let needed = architecture.tensors(&taps);
     match origin(spec, weights_dir)? {
         Origin::Random => {
             Ok(Resolved { state: draw(&needed, seed), source: format!("random, seed {seed}"), random: true })
@@ -112,7 +113,7 @@ pub fn resolve(spec: &spec::Backbone, weights_dir: &Path, seed: u64) -> Result<R
                 published.check(&path)?;
             }
             let source = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            Ok(Resolved { state: read(&path, &needed)?, source, random: false })
+            Ok(Resolved { state: architecture.read(&path, &taps)?, source, random: false })
         }
     }
 }
@@ -142,17 +143,21 @@ fn little_endian(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// Random weights: kernels from a normal distribution that keeps the variance of ReLU networks (He et al. 2015),
-/// normalisation layers that do nothing, biases of zero. A tensor's stream is its place in the network, so a deeper
+/// Standard deviation of random tokens and positions.
+const TOKEN_STD: f64 = 0.02;
+
+/// Random weights: kernels from a normal distribution that keeps the variance of ReLU networks (He et al. 2015), tokens and
+/// positions with the deviation that transformers start from, normalisation layers that do nothing, biases of zero. A tensor's stream is its place in the network, so a deeper
 /// tap does not change the shallow tensors.
 fn draw(needed: &[TensorSpec], seed: u64) -> StateDict {
     let draw_one = |(index, spec): (usize, &TensorSpec)| {
         let count = spec.shape.iter().product();
-        let is_scale = spec.shape.len() == 1 && spec.name.ends_with(".weight") || spec.name.ends_with(".running_var");
+        let ends = |ends: &[&str]| ends.iter().any(|end| spec.name.ends_with(end));
+        let is_scale = spec.shape.len() == 1 && ends(&[".weight", ".gamma"]) || ends(&[".running_var"]);
         let mut values = vec![if is_scale { 1.0 } else { 0.0 }; count];
         if spec.shape.len() > 1 {
             let inputs: usize = spec.shape[1..].iter().product();
-            let std = (2.0 / inputs as f64).sqrt();
+            let std = if ends(&["_token", "_tokens", "pos_embed"]) { TOKEN_STD } else { (2.0 / inputs as f64).sqrt() };
             random::stream(seed, Purpose::BackboneWeights, index as u64).fill_normal(&mut values, std);
         }
         (spec.name.clone(), Weight { shape: spec.shape.clone(), values })

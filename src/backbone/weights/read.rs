@@ -21,20 +21,30 @@ const DAMAGED: &str = "the file is damaged or no weights file: fetch it again, o
 ///
 /// Errors: unreadable or damaged files, missing tensors, other shapes or kinds of numbers, values that are not finite.
 pub fn read(path: &Path, needed: &[TensorSpec]) -> Result<StateDict> {
+    read_as(path, |_| Ok(needed.to_vec()))
+}
+
+/// The same of the tensors that `choose` names when it sees the names of all.
+///
+/// # Errors
+/// Those of [`read`] and of `choose`.
+pub fn read_as(path: &Path, choose: impl FnOnce(&[String]) -> Result<Vec<TensorSpec>>) -> Result<StateDict> {
     let length = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
     if length == 0 {
         return Err(Error::weights(path, "the file is empty", DAMAGED));
     }
     if path.extension().is_some_and(|extension| extension == "safetensors") {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        return safetensors(path, &bytes, needed);
+        let file = opened(path, &bytes)?;
+        let names: Vec<String> = file.names().into_iter().map(String::from).collect();
+        return from_safetensors(path, &file, &choose(&names)?);
     }
     // The reader parses foreign bytes; should it stumble over some, that is a broken file and not a broken program.
-    catch_unwind(AssertUnwindSafe(|| pytorch(path, needed)))
+    catch_unwind(AssertUnwindSafe(|| pytorch(path, choose)))
         .unwrap_or_else(|_| Err(Error::weights(path, "no PyTorch file that can be read", DAMAGED)))
 }
 
-fn pytorch(path: &Path, needed: &[TensorSpec]) -> Result<StateDict> {
+fn pytorch(path: &Path, choose: impl FnOnce(&[String]) -> Result<Vec<TensorSpec>>) -> Result<StateDict> {
     let broken = |what: String| Error::weights(path, format!("no PyTorch file that can be read: {what}"), DAMAGED);
     let reader = PytorchReader::new(path).map_err(|error| broken(error.to_string()))?;
     if reader.is_empty() {
@@ -42,7 +52,7 @@ fn pytorch(path: &Path, needed: &[TensorSpec]) -> Result<StateDict> {
         return Err(Error::weights(path, "the file holds no tensors", help));
     }
     let mut state = StateDict::new();
-    for spec in needed {
+    for spec in &choose(&reader.keys())? {
         let tensor = reader.get(&spec.name).ok_or_else(|| missing(path, spec))?;
         check_shape(path, spec, tensor.shape())?;
         let bytes = tensor.read().map_err(|error| broken(error.to_string()))?;
@@ -60,8 +70,15 @@ fn pytorch(path: &Path, needed: &[TensorSpec]) -> Result<StateDict> {
 
 /// Reads the tensors of `needed` from the bytes of a safetensors file; `path` only serves messages.
 pub fn safetensors(path: &Path, bytes: &[u8], needed: &[TensorSpec]) -> Result<StateDict> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| Error::weights(path, format!("no safetensors file that can be read: {error}"), DAMAGED))?;
+    from_safetensors(path, &opened(path, bytes)?, needed)
+}
+
+fn opened<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>> {
+    SafeTensors::deserialize(bytes)
+        .map_err(|error| Error::weights(path, format!("no safetensors file that can be read: {error}"), DAMAGED))
+}
+
+fn from_safetensors(path: &Path, file: &SafeTensors, needed: &[TensorSpec]) -> Result<StateDict> {
     let mut state = StateDict::new();
     for spec in needed {
         let tensor = file.tensor(&spec.name).map_err(|_| missing(path, spec))?;

@@ -234,13 +234,18 @@ mod tests {
             let drawing = Drawing { spec: SyntheticSpec { seed: 0, side: 64 }, class, split, defect, index };
             Image { path: String::new(), source: data::Source::Synthetic(drawing) }
         };
-        let geometry = Geometry { size: SIDE, resize: 0 };
+        let geometry = Geometry { size: SIDE, ..Geometry::default() };
         Pictures::new(&(0..count).map(of_number).collect::<Vec<_>>(), String::new(), geometry)
     }
 
     fn pool(params: &Params) -> Pool<'_> {
         let name = "efficientnet_lite0".to_string();
-        let spec = spec::Backbone { name, layers: vec!["stride8".into(), "stride16".into()], weights: "random".into() };
+        let spec = spec::Backbone {
+            name,
+            layers: vec!["stride8".into(), "stride16".into()],
+            weights: "random".into(),
+            ..Default::default()
+        };
         let mask = |_| {
             let data = (0..SIDE * SIDE).map(|place| if place % SIDE < 9 { u8::MAX } else { 0 }).collect();
             Pixels { width: SIDE, height: SIDE, channels: 1, data }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 
-use super::params::{EncoderParams, Layers, NetworkParams};
-use crate::backbone::Backbone;
+use super::params::{EncoderParams, Layers, NetworkParams, Tokens};
+use crate::backbone::{Backbone, Kind, normalise};
 use crate::data::decode::Pixels;
 use crate::error::{Error, Result};
 use crate::maps::upsample;
@@ -57,7 +57,8 @@ impl Design {
             let what = format!("tokens of {width} values cannot be divided into heads of {head_width}");
             return Err(Error::usage(what, "set `method.network.head_width` to a divisor"));
         }
-        Ok(Design { prefix: 0, side: levels[0].side, width, layers, groups })
+        let prefix = prefix(network, encoder)?;
+        Ok(Design { prefix, side: levels[0].side, width, layers, groups })
     }
 
     /// Tokens of an image.
@@ -76,6 +77,19 @@ impl Design {
     }
 }
 
+/// Tokens of the decoder that have no place.
+fn prefix(network: &NetworkInput, encoder: &EncoderParams) -> Result<usize> {
+    let stacked = network.architecture().kind() == Kind::Transformer && encoder.layers == Layers::Stack;
+    match encoder.tokens {
+        Tokens::All if stacked => Ok(network.architecture().form().leading()),
+        Tokens::Recentred if !stacked => {
+            let what = format!("{} has no class token to take from its layers as they are", network.architecture().name);
+            Err(Error::usage(what, "set `method.encoder.tokens` to all, or stack the blocks of a vision transformer"))
+        }
+        _ => Ok(0),
+    }
+}
+
 /// A frozen network with lists of images. Its tokens of them are made once, as far as memory goes: of their layers no more
 /// is kept than the mean of each group, whose mean is that of all layers.
 pub struct Encoder {
@@ -83,11 +97,11 @@ pub struct Encoder {
     levels: Vec<Level>,
     params: EncoderParams,
     design: Design,
-    shelf: Shelf<Tokens>,
+    shelf: Shelf<Rows>,
 }
 
 /// Tokens of an image: groups × tokens × values.
-pub type Tokens = Vec<f32>;
+pub type Rows = Vec<f32>;
 
 impl Encoder {
     /// A network whose tokens of `lists` may take so many bytes of memory between two looks.
@@ -119,22 +133,42 @@ impl Encoder {
     ///
     /// # Errors
     /// A file that cannot be decoded any more.
-    pub fn tokens(&self, image: (usize, usize)) -> Result<Arc<Tokens>> {
+    pub fn rows(&self, image: (usize, usize)) -> Result<Arc<Rows>> {
         self.shelf.made(image, |pixels| self.look(&pixels))
     }
 
     /// Tokens of any image. Each passes alone, so that they depend on nothing else.
     ///
     /// # Errors
-    /// An image that is too small for the network.
-    pub fn look(&self, image: &Pixels) -> Result<Tokens> {
-        let maps = self.backbone.forward(&[&image.data], image.width)?;
-        let layers = match self.params.layers {
-            Layers::Concat => vec![self.side_by_side(maps)],
-            Layers::Stack => maps.into_iter().map(rows).collect(),
+    /// An image of a size that the network does not take.
+    pub fn look(&self, image: &Pixels) -> Result<Rows> {
+        let layers = match (self.params.layers, self.backbone.architecture.kind()) {
+            (Layers::Concat, _) => vec![self.side_by_side(self.backbone.forward(&[&image.data], image.width)?)],
+            (Layers::Stack, Kind::Transformer) => self.blocks(image)?,
+            (Layers::Stack, Kind::Convolutions) => {
+                self.backbone.forward(&[&image.data], image.width)?.into_iter().map(places).collect()
+            }
         };
         let groups = layers.chunks(layers.len() / self.design.groups).map(super::network::mean);
         Ok(download(Tensor::cat(groups.collect(), 0)))
+    }
+
+    /// The tokens of a transformer's blocks, those that are asked for.
+    fn blocks(&self, image: &Pixels) -> Result<Vec<Tensor<2>>> {
+        let (architecture, mut planes) = (self.backbone.architecture, Vec::new());
+        normalise(&image.data, architecture, &mut planes);
+        let (leading, patches) = (architecture.form().leading(), self.design.patches());
+        let own = |tokens: Tensor<3>| {
+            let [_, count, width] = tokens.dims();
+            let all: Tensor<2> = tokens.reshape([count, width]);
+            let placed = all.clone().narrow(0, leading, patches);
+            match self.params.tokens {
+                Tokens::All => all,
+                Tokens::Patches => placed,
+                Tokens::Recentred => placed - all.narrow(0, 0, 1),
+            }
+        };
+        Ok(self.backbone.tokens(planes, image.width)?.into_iter().map(own).collect())
     }
 
     /// All maps at the finest grid, channels of the first one first: one layer.
@@ -150,13 +184,13 @@ impl Encoder {
 }
 
 /// The places of a map (1 × channels × rows × columns) one below the other.
-fn rows(map: Tensor<4>) -> Tensor<2> {
+fn places(map: Tensor<4>) -> Tensor<2> {
     let [_, channels, rows, columns] = map.dims();
     map.reshape([channels, rows * columns]).transpose()
 }
 
 /// Tokens of images as tensors, one for each group: images · tokens × values.
-pub fn stack(images: &[Arc<Tokens>], design: &Design, device: &Device) -> Vec<Tensor<2>> {
+pub fn stack(images: &[Arc<Rows>], design: &Design, device: &Device) -> Vec<Tensor<2>> {
     let (tokens, each) = (design.tokens(), design.tokens() * design.width);
     let of_group = |group: usize| {
         let values: Vec<&[f32]> = images.iter().map(|image| &image[group * each..][..each]).collect();

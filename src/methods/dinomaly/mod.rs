@@ -45,7 +45,7 @@ impl Parameters for Params {
     fn sections() -> Json {
         let layers: Vec<String> = (2..=9).map(|block| format!("block{block}")).collect();
         json!({
-            "image": { "resize": 448, "size": 392 },
+            "image": { "resize": 448, "size": 392, "keep_aspect": false },
             "backbone": { "name": "dinov2_vitb14_reg", "layers": layers },
             "features": { "aggregation": "concat", "patch": 1 },
         })

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
-use super::encoder::{Design, Encoder, Tokens, stack};
+use super::encoder::{Design, Encoder, Rows, stack};
 use super::network::Network;
 use super::params::Params;
 use super::trainer::Trainer;
@@ -94,13 +94,13 @@ struct Source<'a> {
 impl Source<'_> {
     /// Tokens of the images of a step: one batch after the other of an order that is new for each pass, whose rest is left
     /// out.
-    fn batch(&self, step: usize) -> Result<Vec<Arc<Tokens>>> {
+    fn batch(&self, step: usize) -> Result<Vec<Arc<Rows>>> {
         let batch = self.stage.settings.train.batch;
         let steps = (self.images.len() / batch).max(1);
         let (pass, place) = (step / steps, step % steps);
         let order = stream(self.stage.seed, Purpose::NormalOrder, pass as u64).permutation(self.images.len());
         let numbers: Vec<usize> = order.into_iter().skip(place * batch).take(batch).collect();
-        numbers.par_iter().map(|&number| self.encoder.tokens(self.images[number])).collect()
+        numbers.par_iter().map(|&number| self.encoder.rows(self.images[number])).collect()
     }
 
     /// What a step drops.

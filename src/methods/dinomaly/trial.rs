@@ -29,8 +29,20 @@ const STACKED: &[Assignment] = &[("backbone.layers", "[\"block9\", \"stride16\"]
 /// Some steps of a size that shows.
 const LONGER: &[Assignment] = &[("method.train.epochs", "3"), ("method.train.steps", "4")];
 
+/// Blocks of a vision transformer.
+const TRANSFORMER: &[Assignment] = &[
+    ("image.size", "70"),
+    ("backbone.name", "\"dinov2_vits14_reg\""),
+    ("backbone.weights", "\"random\""),
+    ("backbone.layers", "[\"block0\", \"block1\"]"),
+    ("method.encoder.layers", "\"stack\""),
+    ("method.network.head_width", "64"),
+];
+
 const KNOBS: &[Knob] = &[
     Knob::new("encoder.layers", &["\"stack\"", "\"concat\""], Patches).within(STACKED),
+    Knob::new("encoder.tokens", &["\"all\"", "\"patches\"", "\"recentred\""], Patches).within(TRANSFORMER),
+    Knob::new("network.groups", &["1", "2"], Patches).within(TRANSFORMER),
     Knob::new("network.blocks", &["2", "4"], Patches).promises(&[MoreParameters]),
     Knob::new("network.head_width", &["38", "19"], Patches),
     Knob::new("network.expansion", &["1", "2"], Patches).promises(&[MoreParameters]),

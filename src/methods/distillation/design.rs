@@ -36,7 +36,7 @@ impl Design {
                         twice the deepest stride";
             return Err(Error::usage(what, help));
         }
-        let plan = (network.architecture().plan)();
+        let plan = network.architecture().plan();
         let (kind, activation) = mirrored(&plan, network.taps());
         Ok(Design { kind, levels, activation })
     }

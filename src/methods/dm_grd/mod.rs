@@ -34,6 +34,7 @@ use self::train::Train as TrainStage;
 use super::distillation::Design;
 use super::trial::Trial;
 use super::{BankPart, ExtraDataset, Given, Method, Outputs, Parameters, Scoring, Select, training_labels};
+use crate::backbone::Kind;
 use crate::error::Result;
 use crate::plan::{Compute, Graph, Handle, Inputs, Pictures, RowsOf, StageKind};
 use crate::spec::MethodFault;
@@ -44,6 +45,7 @@ impl Parameters for Params {
     const ABOUT: &'static str =
         "DM-GRD: reverse distillation guided by a normal and an abnormal memory, with synthetic anomalies (ACCV 2024)";
     const BACKBONE: &'static str = "wide_resnet50_2";
+    const NETWORK: Option<Kind> = Some(Kind::Convolutions);
     const PUBLISHED: &'static [&'static str] = &[
         "synthesis.anomaly.mix",
         "synthesis.anomaly.blend",

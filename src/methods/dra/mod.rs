@@ -25,6 +25,7 @@ use serde_json::{Value as Json, json};
 use self::train::{Material, Score as ScoreStage, Train as TrainStage};
 use super::trial::Trial;
 use super::{ExtraDataset, Given, Method, Outputs, Parameters, Scoring, Select};
+use crate::backbone::Kind;
 use crate::error::{Error, Result};
 use crate::plan::{Graph, Inputs, Pictures, StageKind, Tested};
 use crate::spec::MethodFault;
@@ -35,6 +36,7 @@ impl Parameters for Params {
     const ABOUT: &'static str =
         "DRA: a trained network with heads for seen, pseudo and unseen anomalies (arXiv 2203.14506)";
     const BACKBONE: &'static str = "resnet18";
+    const NETWORK: Option<Kind> = Some(Kind::Convolutions);
     const PUBLISHED: &'static [&'static str] = &[
         "network.scales",
         "network.frozen_blocks",

@@ -255,7 +255,7 @@ mod tests {
             let drawing = Drawing { spec: SyntheticSpec { seed: 0, side: 64 }, class, split, defect, index };
             Image { path: String::new(), source: data::Source::Synthetic(drawing) }
         };
-        let geometry = Geometry { size: 32, resize: 0 };
+        let geometry = Geometry { size: 32, ..Geometry::default() };
         Pictures::new(&(0..count).map(of_number).collect::<Vec<_>>(), String::new(), geometry)
     }
 

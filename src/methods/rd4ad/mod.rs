@@ -18,6 +18,7 @@ use self::train::Train as TrainStage;
 use super::distillation::Design;
 use super::trial::Trial;
 use super::{Given, Method, Outputs, Parameters, Scoring, Select, training_labels};
+use crate::backbone::Kind;
 use crate::error::Result;
 use crate::plan::{Graph, Inputs, StageKind};
 use crate::spec::MethodFault;
@@ -28,6 +29,7 @@ impl Parameters for Params {
     const ABOUT: &'static str =
         "RD4AD: a student that rebuilds a frozen network's maps from a narrow code (arXiv 2201.10703)";
     const BACKBONE: &'static str = "wide_resnet50_2";
+    const NETWORK: Option<Kind> = Some(Kind::Convolutions);
     const PUBLISHED: &'static [&'static str] = &["train.epochs", "train.batch"];
     const STAGES: &'static [StageKind] = &[StageKind::of::<TrainStage>(), StageKind::of::<JudgeImages<ScoreStage>>()];
     const TRIAL: &'static Trial = &trial::TRIAL;

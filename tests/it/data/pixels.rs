@@ -24,7 +24,7 @@ const ONE_BIT_PNG: &[u8] = &[
     38, 0, 0, 0, 23, 73, 68, 65, 84, 120, 156, 5, 193, 1, 1, 0, 0, 0, 1, 160, 216, 225, 255, 78, 5, 86, 32, 28, 1, 91,
     0, 32, 211, 10, 69, 220, 0, 0, 0, 0, 73, 69, 78, 68, 174, 66, 96, 130,
 ];
-const WHOLE: spec::Geometry = spec::Geometry { size: 64, resize: 0 };
+const WHOLE: spec::Geometry = spec::Geometry { size: 64, resize: 0, keep_aspect: true, filter: spec::Filter::Bilinear };
 
 fn image_at(path: &Path) -> Image {
     Image { path: "class/test/cut/000.png".into(), source: Source::File(path.into()) }
@@ -274,7 +274,11 @@ fn a_crop_cuts_image_and_mask_alike() {
     let block = GrayImage::from_fn(90, 60, |x, y| Luma([if (40..50).contains(&x) && y < 20 { 255 } else { 0 }]));
     let grey: GrayImage = ImageBuffer::from_fn(90, 60, |x, y| Luma([block.get_pixel(x, y).0[0]]));
     let labelled = anomaly(folder.path(), grey, block);
-    for geometry in [spec::Geometry { size: 40, resize: 60 }, spec::Geometry { size: 48, resize: 60 }, WHOLE] {
+    for geometry in [
+        spec::Geometry { size: 40, resize: 60, ..spec::Geometry::default() },
+        spec::Geometry { size: 48, resize: 60, ..spec::Geometry::default() },
+        WHOLE,
+    ] {
         let rgb = images::load_rgb(&labelled.image, &geometry).unwrap();
         let red: Vec<u8> = rgb.data.iter().copied().step_by(3).collect();
         let source = labelled.mask.as_ref().unwrap();
@@ -283,11 +287,14 @@ fn a_crop_cuts_image_and_mask_alike() {
         assert_eq!(evaluated.data, red.iter().map(|&v| v > 127).collect::<Vec<_>>());
     }
     // At the original size: the middle 40 of 90 columns and of 60 rows.
-    let geometry = spec::Geometry { size: 40, resize: 60 };
+    let geometry = spec::Geometry { size: 40, resize: 60, ..spec::Geometry::default() };
     let original = mask::evaluation_mask(&labelled, &geometry, 0, MaskResize::Nearest).unwrap();
     assert_eq!((original.width, original.height), (40, 40));
     assert_eq!(original.data.iter().filter(|v| **v).count(), 10 * 10);
-    let error = images::load_rgb(&labelled.image, &spec::Geometry { size: 64, resize: 60 }).unwrap_err().to_string();
+    let error =
+        images::load_rgb(&labelled.image, &spec::Geometry { size: 64, resize: 60, ..spec::Geometry::default() })
+            .unwrap_err()
+            .to_string();
     assert!(error.contains("image.resize = 60"), "{error}");
 }
 

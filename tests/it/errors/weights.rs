@@ -12,7 +12,7 @@ use crate::util;
 /// The embedded weights as tensors.
 fn lite0() -> StateDict {
     let layers = vec!["stride8".to_string(), "stride16".to_string()];
-    let spec = Backbone { name: "efficientnet_lite0".into(), layers, weights: "imagenet".into() };
+    let spec = Backbone { name: "efficientnet_lite0".into(), layers, weights: "imagenet".into(), ..Default::default() };
     weights::resolve(&spec, Path::new("none"), 0).expect("embedded").state
 }
 
@@ -50,7 +50,8 @@ fn weights_that_lack_a_tensor_are_refused() {
 #[test]
 fn weights_of_another_architecture_are_refused() {
     let make = |path: PathBuf| {
-        let spec = Backbone { name: "resnet18".into(), layers: Vec::new(), weights: "random".into() };
+        let spec =
+            Backbone { name: "resnet18".into(), layers: Vec::new(), weights: "random".into(), ..Default::default() };
         let state = weights::resolve(&spec, Path::new("none"), 0).expect("drawn").state;
         weights::write(&path, &state).expect("written");
     };
