@@ -213,7 +213,7 @@ fn gradients_of_the_decoders_groups_are_scaled_like_the_reference() {
             let leaf = d.clone().detach().require_grad();
             let loss = group_distance(e.clone().detach(), mined(e, leaf.clone(), share, 0.1), IMAGES) / 2.0;
             let gradient = leaf.grad(&loss.backward()).expect("a gradient");
-            check_description(key, &by_channel(&gradient), told, 1e-5);
+            check_description(key, &by_channel(&Tensor::from_inner(gradient)), told, 1e-5);
         }
     }
 }
@@ -238,9 +238,10 @@ fn gradients_of_all_parameters_have_the_norms_of_the_reference() {
             let norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
             let expected = number(&expected[0]);
             worst = worst.max((norm / expected - 1.0).abs());
-            if key == "hm_p0.9" {
+            let samples = &told["grad_samples_hm_p0.9"][name];
+            if key == "hm_p0.9" && samples.is_object() {
                 let root = expected / (values.len() as f64).sqrt();
-                let far = distances_of(&values, &told["grad_samples_hm_p0.9"][name]);
+                let far = distances_of(&values, samples);
                 assert!(far.iter().all(|distance| *distance <= 1e-4 * root), "{name}: {far:?} beside {root}");
             }
         }
