@@ -26,6 +26,21 @@ const LARGE: &[Assignment] = &[
 /// Two layers of one width and one grid.
 const STACKED: &[Assignment] = &[("backbone.layers", "[\"block9\", \"stride16\"]"), ("method.network.head_width", "56")];
 
+/// Edges at which nothing falls away.
+const MIRRORED: &[Assignment] = &[("method.score.border", "\"reflect\"")];
+
+/// Weights whose sum is near one, and steps that make them count.
+const SHARP: &[Assignment] = &[
+    ("method.network.attention", "\"softmax\""),
+    ("method.train.lr", "0.02"),
+    ("method.train.epochs", "3"),
+    ("method.train.steps", "10"),
+];
+
+/// Gradients that fall for longer than the second moment remembers a little of.
+const FALLING: &[Assignment] =
+    &[("method.train.lr", "0.01"), ("method.train.clip", "0.0"), ("method.train.steps", "40")];
+
 /// Some steps of a size that shows.
 const LONGER: &[Assignment] = &[("method.train.epochs", "3"), ("method.train.steps", "4")];
 
@@ -49,7 +64,7 @@ const KNOBS: &[Knob] = &[
     Knob::new("network.dropout", &["0.0", "0.2", "0.4"], Patches),
     Knob::new("network.mlp_bias", &["false", "true"], Patches).promises(&[MoreParameters]),
     Knob::new("network.attention", &["\"linear\"", "\"softmax\""], Patches).within(LONGER),
-    Knob::new("network.epsilon", &["0.0", "0.1"], Patches).within(LONGER),
+    Knob::new("network.epsilon", &["0.0", "1.0"], Patches).within(SHARP),
     Knob::new("network.neighbour_mask", &["0", "1", "3"], Patches).within(LONGER),
     Knob::new("loss.mined", &["0.0", "0.5", "0.9"], Patches),
     Knob::new("loss.factor", &["0.0", "0.1", "1.0"], Patches),
@@ -62,14 +77,14 @@ const KNOBS: &[Knob] = &[
     Knob::new("train.warmup", &["2", "0", "5"], Patches),
     Knob::new("train.weight_decay", &["0.0", "10.0"], Patches),
     Knob::new("train.epsilon", &["1e-10", "1e-3"], Patches),
-    Knob::new("train.amsgrad", &["true", "false"], Patches).within(LONGER),
+    Knob::new("train.amsgrad", &["true", "false"], Patches).within(FALLING),
     Knob::new("train.clip", &["0.1", "0.0"], Patches),
     Knob::new("train.select", &["\"last\"", "\"best_test\""], Patches).within(&[("method.train.epochs", "8")]),
     Knob::new("train.curve", &["false", "true"], Curve),
     Knob::new("score.align_corners", &["true", "false"], Images),
-    Knob::new("score.size", &["256", "0", "64"], Images),
-    Knob::new("score.sigma", &["0.0", "1.0", "4.0"], Images).promises(&[SmootherMaps]),
-    Knob::new("score.kernel", &["1", "5", "9"], Images).promises(&[SmootherMaps]),
+    Knob::new("score.size", &["256", "0", "100"], Images),
+    Knob::new("score.sigma", &["0.0", "1.0", "4.0"], Images).within(MIRRORED).promises(&[SmootherMaps]),
+    Knob::new("score.kernel", &["1", "5", "9"], Images).within(MIRRORED).promises(&[SmootherMaps]),
     Knob::new("score.border", &["\"zero\"", "\"reflect\""], Images),
     Knob::new("score.smooth_maps", &["true", "false"], Metrics),
     Knob::new("score.top_fraction", &["0.01", "0.1", "1.0"], Images),
