@@ -54,7 +54,7 @@ pub enum Purpose {
     ReferenceImages = 21,
     /// What becomes of a reference image; index = its number through all steps.
     ReferenceAugmentation = 22,
-    /// Which normal images are references once training is over; index = draw.
+    /// Which normal images are references once training is over; index = draw, or hash of the class name.
     TestReferences = 23,
     /// Prior scores of a deviation loss; index = step · heads + head.
     DeviationPrior = 24,

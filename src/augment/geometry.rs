@@ -58,6 +58,19 @@ impl Affine {
     }
 }
 
+/// Turned counter-clockwise by so many degrees about half its width and height, which is half a pixel beyond its centre: the same
+/// size, bilinear, mirrored about the outermost pixels beyond the border (AnomalyDINO's references).
+pub fn turned_mirrored(image: &Pixels, degrees: f64) -> Pixels {
+    let centre = [image.width as f64 / 2.0, image.height as f64 / 2.0];
+    let (sin, cos) = degrees.to_radians().sin_cos();
+    // Right angles are exact.
+    let (sin, cos) = (to_fifteen_digits(sin), to_fifteen_digits(cos));
+    warped(image, false, |[x, y]| {
+        let (x, y) = (x - centre[0], y - centre[1]);
+        [cos * x - sin * y + centre[0], sin * x + cos * y + centre[1]]
+    })
+}
+
 /// An image of the same size whose pixel at [column, row] is that of `image` at `source` of it; beyond the border the image is
 /// mirrored. Between pixels the values are bilinear, or those of the nearest pixel.
 pub fn warped(image: &Pixels, nearest: bool, source: impl Fn([f64; 2]) -> [f64; 2]) -> Pixels {
@@ -152,6 +165,19 @@ mod tests {
         assert_eq!(rotate(&image, 0.0), image);
         assert_eq!(rotate(&image, 90.0), quarter_turns(&image, 1));
         assert_eq!(rotate(&image, -180.0), quarter_turns(&image, 2));
+    }
+
+    #[test]
+    fn a_mirrored_turn_by_half_a_circle_is_a_turn_shifted_by_a_pixel() {
+        let image = image(6, 5);
+        assert_eq!(turned_mirrored(&image, 0.0), image);
+        let (turned, expected) = (turned_mirrored(&image, 180.0), quarter_turns(&image, 2));
+        // Column 6 − x of row 5 − y: what is there at x > 0, y > 0 stands at x − 1, y − 1 of the exact turn.
+        for (row, column) in [(1, 1), (2, 3), (4, 5)] {
+            let at = |image: &Pixels, row: usize, column: usize| image.data[(row * 6 + column) * 3];
+            assert_eq!(at(&turned, row, column), at(&expected, row - 1, column - 1));
+        }
+        assert_ne!(turned_mirrored(&image, 45.0), turned_mirrored(&image, 315.0));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use colour::{Colour, Jitter};
 pub use fourier::AmplitudeMix;
-pub use geometry::{Affine, flip_columns, flip_rows, quarter_turns, rotate, transpose, warped};
+pub use geometry::{Affine, flip_columns, flip_rows, quarter_turns, rotate, transpose, turned_mirrored, warped};
 pub use paste::{Cut, Cutting, paste_masked};
 pub use perlin::{Lattice, turned};
 pub use synthesis::{Anomaly, Blend, Recipe, Synthesis};

@@ -59,9 +59,16 @@ pub fn check_geometry(geometry: &spec::Geometry) -> Result<()> {
 /// # Errors
 /// A file that cannot be decoded (see [`decode::decode`]), or a crop larger than the resized image.
 pub fn load_rgb(image: &Image, geometry: &spec::Geometry) -> Result<Pixels> {
-    let pixels = load(image)?;
+    square(&load(image)?, geometry)
+}
+
+/// Pixels of an image at its original size as the backbone sees them.
+///
+/// # Errors
+/// A crop larger than the resized image.
+pub fn square(pixels: &Pixels, geometry: &spec::Geometry) -> Result<Pixels> {
     let window = Window::of(pixels.width, pixels.height, geometry)?;
-    Ok(resize_by(geometry.filter, &pixels, window, geometry.size, geometry.size).into_rgb())
+    Ok(resize_by(geometry.filter, pixels, window, geometry.size, geometry.size).into_rgb())
 }
 
 /// Loads `image` at its original size, with the errors of [`decode::decode`].

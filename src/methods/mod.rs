@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod tables;
+pub mod anomalydino;
 pub mod bgad;
 pub mod dinomaly;
 pub mod distillation;
@@ -234,6 +235,7 @@ pub const NOT_AS_PUBLISHED: &str = "not as published: ";
 
 /// All methods.
 pub const METHODS: &[Entry] = &[
+    Entry::of::<anomalydino::Params>(),
     Entry::of::<bgad::Params>(),
     Entry::of::<dinomaly::Params>(),
     Entry::of::<dm_grd::Params>(),

@@ -155,6 +155,20 @@ pub trait Environment: Sync {
     /// The weights of the network of `[backbone]`.
     fn weights(&self) -> Result<Resolved>;
 
+    /// The feature stage of the images of a list that are `chosen`, each turned at its original size by every one of `degrees`
+    /// (`augment::turned_mirrored`): image by image, turn by turn.
+    ///
+    /// # Errors
+    /// A file that is not there any more.
+    fn turned<'a>(
+        &'a self,
+        graph: &mut Graph<'a>,
+        pictures: &Pictures,
+        chosen: &[usize],
+        degrees: &[u32],
+        label: &str,
+    ) -> Result<Handle<Features>>;
+
     /// The feature stage of a list of images.
     fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>>;
 }

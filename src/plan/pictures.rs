@@ -41,6 +41,11 @@ impl Pictures {
         self.images.is_empty()
     }
 
+    /// The images themselves, for whoever may see where they lie.
+    pub(crate) fn images(&self) -> &[Image] {
+        &self.images
+    }
+
     /// Side of the squares, in pixels.
     pub fn side(&self) -> usize {
         self.geometry.size

@@ -4,8 +4,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::prepare::{Prepared, RunEnvironment};
+use crate::augment::turned_mirrored;
 use crate::backbone::{self, Architecture};
-use crate::data::{Image, load_rgb};
+use crate::data::{Image, load, load_rgb, square};
 use crate::device::Chosen;
 use crate::error::Result;
 use crate::features;
@@ -28,6 +29,9 @@ pub(super) struct Extract<'a> {
     positions: Positions,
     features: Settings<spec::Features>,
     chunk: usize,
+    /// Every image is there once for each of these turns, in degrees; none = as it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    turns: Vec<u32>,
     device: Chosen,
     #[serde(skip)]
     list: Vec<Image>,
@@ -63,12 +67,44 @@ impl<'a> Extract<'a> {
             positions: spec.backbone.positions,
             features: spec.features.clone().into(),
             chunk: features::CHUNK_IMAGES,
+            turns: Vec::new(),
             device: environment.session.device.clone(),
             list,
             environment,
             label: label.into(),
             work,
         })
+    }
+
+    /// The same of every image turned by each of `degrees`.
+    pub fn turned(self, degrees: &[u32]) -> Self {
+        if degrees == [0] {
+            return self;
+        }
+        let Work { rows, operations, bytes, .. } = self.work;
+        let work = Work {
+            rows: rows * degrees.len(),
+            operations: operations * degrees.len() as f64,
+            bytes: bytes * degrees.len() as u64,
+            ..self.work
+        };
+        Extract { turns: degrees.to_vec(), work, ..self }
+    }
+
+    /// How many images there are, each turn counted.
+    fn count(&self) -> usize {
+        self.list.len() * self.turns.len().max(1)
+    }
+
+    /// An image as the backbone sees it: every turn of the first, then of the second, and so on.
+    fn load(&self, number: usize) -> Result<Vec<u8>> {
+        let views = self.turns.len().max(1);
+        let image = &self.list[number / views];
+        let pixels = match self.turns.get(number % views) {
+            None | Some(0) => load_rgb(image, &self.geometry)?,
+            Some(&degrees) => square(&turned_mirrored(&load(image)?, f64::from(degrees)), &self.geometry)?,
+        };
+        Ok(pixels.data)
     }
 }
 
@@ -95,17 +131,17 @@ impl Compute for Extract<'_> {
             StoredAs::F16 => DType::F16,
             StoredAs::Bf16 => DType::BF16,
         };
-        let mut writer = job.create(vec![TensorDecl::floats("features", kept, &[self.list.len() * patches, dim])])?;
-        let load = |number: usize| Ok(load_rgb(&self.list[number], &self.geometry)?.data);
+        let mut writer = job.create(vec![TensorDecl::floats("features", kept, &[self.count() * patches, dim])])?;
         let mut written = 0;
         let sink = |chunk: Matrix| {
             written += chunk.len();
-            (job.progress)(written / patches, self.list.len());
+            (job.progress)(written / patches, self.count());
             writer.floats(chunk.view().data(), kept)
         };
         let per_image = backbone.architecture.memory_bytes(&backbone.taps, side) + 4 * patches * dim;
         let in_flight = features::images_in_flight(job.memory_bytes, per_image);
-        features::extract(&backbone, &self.features, side, self.list.len(), in_flight, load, sink)?;
-        Ok(Computed::new(writer, json!({ "images": self.list.len(), "weights": backbone.source })))
+        let load = |number: usize| self.load(number);
+        features::extract(&backbone, &self.features, side, self.count(), in_flight, load, sink)?;
+        Ok(Computed::new(writer, json!({ "images": self.count(), "weights": backbone.source })))
     }
 }

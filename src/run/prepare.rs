@@ -307,4 +307,17 @@ impl Environment for RunEnvironment<'_> {
         let digest = hex(&list_digest(&mut self.session.digests(), images)?);
         Ok(graph.add(Extract::new(self, images.to_vec(), digest, label)?))
     }
+
+    fn turned<'a>(
+        &'a self,
+        graph: &mut Graph<'a>,
+        pictures: &Pictures,
+        chosen: &[usize],
+        degrees: &[u32],
+        label: &str,
+    ) -> Result<Handle<Features>> {
+        let images: Vec<Image> = chosen.iter().map(|&image| pictures.images()[image].clone()).collect();
+        let digest = hex(&list_digest(&mut self.session.digests(), &images)?);
+        Ok(graph.add(Extract::new(self, images, digest, label)?.turned(degrees)))
+    }
 }

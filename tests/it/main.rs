@@ -1,5 +1,6 @@
 //! The one integration test binary. Module names say what is tested; test names are sentences.
 
+mod anomalydino;
 mod audit;
 mod backbone;
 mod bank;

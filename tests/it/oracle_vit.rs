@@ -108,7 +108,7 @@ fn check(name: &str, cases: &[(&str, &[u64], usize, usize)]) {
                 assert!(far <= TOLERANCE, "{what}: {far}");
                 (worst, count) = (worst.max(far), count + 1);
             }
-            assert!(count >= 4, "{name} {case} {mode}: {count} tensors");
+            assert!(count >= 3, "{name} {case} {mode}: {count} tensors");
         }
     }
     println!("{name}: largest distance {worst:.2e}");
