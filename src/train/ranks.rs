@@ -50,7 +50,8 @@ const HALVINGS: usize = 48;
 
 /// Halves an interval that the wanted value lies in until nothing else does; the device counts, the host only asks.
 fn by_halving(values: Tensor<2>, place: usize, (low, high): (f64, f64)) -> Tensor<2> {
-    let (mut low, mut high) = (Tensor::full([1, 1], low, &values.device()), Tensor::full([1, 1], high, &values.device()));
+    let (mut low, mut high) =
+        (Tensor::full([1, 1], low, &values.device()), Tensor::full([1, 1], high, &values.device()));
     for _ in 0..HALVINGS {
         let middle: Tensor<2> = (low.clone() + high.clone()) * 0.5;
         let above = values.clone().greater_equal(middle.clone().expand(values.dims())).float().sum_dim(1);

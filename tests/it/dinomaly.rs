@@ -170,7 +170,10 @@ fn mining_scales_gradients_and_nothing_else() {
 #[test]
 fn at_least_one_place_learns_fully_and_equal_ones_all_do() {
     let device = Device::flex();
-    assert_eq!([Loss::kept(100, 0.9), Loss::kept(12_544, 0.9), Loss::kept(5, 0.9), Loss::kept(7, 1.0)], [9, 1254, 1, 1]);
+    assert_eq!(
+        [Loss::kept(100, 0.9), Loss::kept(12_544, 0.9), Loss::kept(5, 0.9), Loss::kept(7, 1.0)],
+        [9, 1254, 1, 1]
+    );
     let equal = upload(vec![0.25; 8], [8, 1], &device);
     assert_eq!(scalar(threshold(&equal, 0.9)), 0.25);
 }
@@ -200,8 +203,7 @@ fn a_fresh_decoder_learns() {
     let parameters = network.parameters(Some(3), &device);
     let mut trainer = Trainer::new(&params, network, parameters);
     let encoder = encoder(&device);
-    let losses: Vec<f64> =
-        (0..60).map(|step| trainer.step(&encoder, step, Dropout::none()).value("loss")).collect();
+    let losses: Vec<f64> = (0..60).map(|step| trainer.step(&encoder, step, Dropout::none()).value("loss")).collect();
     assert!(losses[59] < 0.8 * losses[0], "{losses:?}");
 }
 

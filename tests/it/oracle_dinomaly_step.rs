@@ -260,7 +260,11 @@ fn check_state(told: &Json, parameters: &Parameters) {
         all.extend(distances_of(&download(parameters.get(name)), told));
     }
     let far = all.iter().filter(|distance| **distance > 5e-6).count();
-    println!("{far} of {} samples away; largest distance {:.2e}", all.len(), all.iter().fold(0.0, |a: f64, &b| a.max(b)));
+    println!(
+        "{far} of {} samples away; largest distance {:.2e}",
+        all.len(),
+        all.iter().fold(0.0, |a: f64, &b| a.max(b))
+    );
     assert!(far * 100 <= all.len(), "{far} of {}", all.len());
     assert!(all.iter().all(|distance| *distance <= 4.1e-3));
 }
@@ -283,7 +287,8 @@ fn three_training_steps_follow_the_reference() {
     let loss = scalar(trainer.loss(&encoder, 0.9, Dropout::none()));
     close("loss after three steps", loss, number(&train["loss_after_3"]), 2e-6);
     let plain = Device::flex();
-    let encoder: Vec<Tensor<2>> = encoder.into_iter().map(|group| upload(download(group.clone()), group.dims(), &plain)).collect();
+    let encoder: Vec<Tensor<2>> =
+        encoder.into_iter().map(|group| upload(download(group.clone()), group.dims(), &plain)).collect();
     let distances = distances(&trainer.parameters.to_device(&plain), &encoder);
     let map = maps(&distances, &Score::default());
     check_description("map after three steps", &map, &train["map256_gauss_after_3"], 1e-4);

@@ -43,7 +43,8 @@ impl Design {
             Layers::Concat => (widths, 1),
         };
         if encoder.layers == Layers::Stack && levels.iter().any(|level| *level != levels[0]) {
-            let told: Vec<String> = levels.iter().map(|level| format!("{} × {}²", level.channels, level.side)).collect();
+            let told: Vec<String> =
+                levels.iter().map(|level| format!("{} × {}²", level.channels, level.side)).collect();
             let what = format!("layers of tokens have one width and one grid, not {}", told.join(", "));
             let help = "name such layers in `backbone.layers`, or set `method.encoder.layers` to concat";
             return Err(Error::usage(what, help));
@@ -83,7 +84,8 @@ fn prefix(network: &NetworkInput, encoder: &EncoderParams) -> Result<usize> {
     match encoder.tokens {
         Tokens::All if stacked => Ok(network.architecture().form().leading()),
         Tokens::Recentred if !stacked => {
-            let what = format!("{} has no class token to take from its layers as they are", network.architecture().name);
+            let what =
+                format!("{} has no class token to take from its layers as they are", network.architecture().name);
             Err(Error::usage(what, "set `method.encoder.tokens` to all, or stack the blocks of a vision transformer"))
         }
         _ => Ok(0),

@@ -79,7 +79,8 @@ impl Network {
 
     /// How many numbers are learned.
     pub fn size(&self) -> usize {
-        let of_layer = |(_, inputs, outputs, bias): (String, usize, usize, bool)| outputs * (inputs + usize::from(bias));
+        let of_layer =
+            |(_, inputs, outputs, bias): (String, usize, usize, bool)| outputs * (inputs + usize::from(bias));
         self.layers().into_iter().map(of_layer).sum::<usize>() + 4 * self.params.blocks * self.design.width
     }
 

@@ -50,8 +50,7 @@ impl Judge for Score<'_> {
 
     fn open<'a>(&'a self, _job: &'a Job, kept: Kept<'a>, device: &'a Device) -> Result<Sentence<'a>> {
         let Score { design, shape, .. } = self;
-        let encoder =
-            Encoder::new(&self.network, (&self.encoder, design), Vec::new(), 0, (shape.side, device))?;
+        let encoder = Encoder::new(&self.network, (&self.encoder, design), Vec::new(), 0, (shape.side, device))?;
         let network = Network::new(&self.settings, design);
         network.prepare(device);
         // Each image passes alone, so that its score depends on nothing else.

@@ -62,8 +62,7 @@ impl Compute for Train<'_> {
         let (Params { encoder, network, train, .. }, design) = (&*self.settings, &self.design);
         let device = self.device.get()?;
         let look = (self.shape.side, &device);
-        let encoder =
-            Encoder::new(&self.network, (encoder, design), self.normals.clone(), job.memory_bytes / 2, look)?;
+        let encoder = Encoder::new(&self.network, (encoder, design), self.normals.clone(), job.memory_bytes / 2, look)?;
         let images = encoder.images();
         let device = device.autodiff();
         let network = Network::new(network, design);

@@ -5,9 +5,7 @@ use burn::tensor::Tensor;
 use super::loss::{group_distance, mined};
 use super::network::Network;
 use super::params::Params;
-use crate::train::{
-    BETAS, Dropout, Group, Optimizer, OptimizerKind, Parameters, StableAdamw, Terms, clip_gradients,
-};
+use crate::train::{BETAS, Dropout, Group, Optimizer, OptimizerKind, Parameters, StableAdamw, Terms, clip_gradients};
 
 /// Root mean square of gradient over expected gradient from which on a tensor's step is made smaller.
 const STEP_THRESHOLD: f64 = 1.0;
@@ -33,12 +31,7 @@ impl Trainer {
             betas: BETAS,
         };
         let stable = StableAdamw { epsilon: train.epsilon, amsgrad: train.amsgrad, threshold: STEP_THRESHOLD };
-        Trainer {
-            network,
-            parameters,
-            optimizer: Optimizer::stable(group, stable),
-            params: params.clone(),
-        }
+        Trainer { network, parameters, optimizer: Optimizer::stable(group, stable), params: params.clone() }
     }
 
     /// The optimiser, to change its learning rate.

@@ -16,15 +16,12 @@ train = { epochs = 2, steps = 3, batch = 4, warmup = 2 }
 "#;
 
 /// Tokens of 152 values, 40 × 40 of 16 images, and twice that inside: 7.8 million values.
-const LARGE: &[Assignment] = &[
-    ("image.size", "320"),
-    ("method.train.batch", "16"),
-    ("method.train.epochs", "1"),
-    ("method.train.steps", "2"),
-];
+const LARGE: &[Assignment] =
+    &[("image.size", "320"), ("method.train.batch", "16"), ("method.train.epochs", "1"), ("method.train.steps", "2")];
 
 /// Two layers of one width and one grid.
-const STACKED: &[Assignment] = &[("backbone.layers", "[\"block9\", \"stride16\"]"), ("method.network.head_width", "56")];
+const STACKED: &[Assignment] =
+    &[("backbone.layers", "[\"block9\", \"stride16\"]"), ("method.network.head_width", "56")];
 
 /// Edges at which nothing falls away.
 const MIRRORED: &[Assignment] = &[("method.score.border", "\"reflect\"")];
