@@ -58,7 +58,7 @@ impl Parameters for Params {
             return Err(MethodFault::new("network.blocks", message).help("change it or `method.network.groups`"));
         }
         let odd = [("network.neighbour_mask", neighbour_mask), ("score.kernel", self.score.kernel)];
-        for (key, side) in odd.into_iter().filter(|(_, side)| *side > 0 && side.is_multiple_of(2)) {
+        if let Some((key, side)) = odd.into_iter().find(|(_, side)| *side > 0 && side.is_multiple_of(2)) {
             let message = format!("a square of {side} has no centre");
             return Err(MethodFault::new(key, message).help("use an odd number"));
         }
