@@ -1,16 +1,23 @@
 //! What a device must get right before it runs a network.
 //!
-//! Owns: a small computation with every kind of convolution. Does not own: who asks, and how far devices may be apart
+//! Owns: small computations with every kind of convolution, and with what transformers are made of. Does not own: who asks, and how far devices may be apart
 //! (`device::check`).
 
 use burn::tensor::Device;
 use burn::tensor::ops::ConvOptions;
 
 use super::convolve::convolve;
+use super::vit::{Form, Transformer};
+use super::weights::draw;
 use crate::device::check::{Family, drawn, values};
+use crate::random::{Purpose, stream};
+use crate::spec::Positions;
 
 /// The families of this module.
-pub const CHECKS: &[Family] = &[Family { name: "convolution", run: checked, tolerance: 1e-5 }];
+pub const CHECKS: &[Family] = &[
+    Family { name: "convolution", run: checked, tolerance: 1e-5 },
+    Family { name: "attention", run: attended, tolerance: 2e-5 },
+];
 
 /// Dense and depthwise, with and without a stride, and the gradients of input and kernel.
 fn checked(device: &Device) -> Vec<f32> {
@@ -30,4 +37,15 @@ fn checked(device: &Device) -> Vec<f32> {
         }
     }
     out
+}
+
+/// Tokens of two images behind the first block and behind the final normalisation of a small transformer.
+fn attended(device: &Device) -> Vec<f32> {
+    let form = Form { width: 48, depth: 2, heads: 3, registers: 2, grid: 3 };
+    let state = draw(&form.tensors(form.depth), 0);
+    let network = Transformer::new(&form, &[0, form.depth], Positions::SizeAa, &state, device);
+    let size = [28, 42];
+    let mut planes = vec![0.0; 2 * 3 * size[0] * size[1]];
+    stream(0, Purpose::InitialWeights, 2).fill_normal(&mut planes, 1.0);
+    network.tokens(planes, size).into_iter().flat_map(values).collect()
 }

@@ -155,9 +155,11 @@ fn turned_references_are_more_of_them_and_references_depend_on_nothing_else() {
     // Eight views are what 0 stands for with few references, one where all are.
     assert_eq!(turned, scores(&lab, "eight", &[("method.bank.rotations", "8")]));
     let all = [("method.bank.shots", "0"), ("method.bank.rotations", "0")];
-    let (all, more) = (scores(&lab, "all", &all), scores(&lab, "more", &[("method.bank.shots", "9")]));
+    // Elsewhere, where the bank is not there yet.
+    let other = Lab::new();
+    let (all, more) = (scores(&lab, "all", &all), scores(&other, "more", &[("method.bank.shots", "9")]));
     assert_eq!(all, more, "9 of 4 images are all of them");
-    assert!(lab.heard().iter().any(|event| format!("{event:?}").contains("short of the references asked for")));
+    assert!(other.heard().iter().any(|event| format!("{event:?}").contains("short of the references asked for")));
     // The third chunk of two images among four is the first again.
     assert_eq!(plain, scores(&lab, "third", &[("seeds", "[2]")]));
 }

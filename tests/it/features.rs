@@ -132,7 +132,11 @@ fn features_are_the_same_bytes_with_1_2_and_5_threads() {
     let patchcore = Features { dim: 96, ..Default::default() };
     let resnet =
         spec::Backbone { name: "resnet18".into(), layers: vec![], weights: "random".into(), ..Default::default() };
-    for (spec, features, side) in [(lite0(&[], "imagenet"), concat(), 160), (resnet, patchcore, 96)] {
+    let name = "dinov2_vits14_reg".to_string();
+    let layers = vec!["block1".into()];
+    let transformer = spec::Backbone { name, layers, weights: "random".into(), ..Default::default() };
+    let networks = [(lite0(&[], "imagenet"), concat(), 160), (resnet, patchcore, 96), (transformer, concat(), 112)];
+    for (spec, features, side) in networks {
         let backbone = load(&spec);
         let digest = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");

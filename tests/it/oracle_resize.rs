@@ -12,9 +12,13 @@ fn sha(bytes: &[u8]) -> String {
 }
 
 fn load(path: &Path) -> Vec<u8> {
+    load_as(path, &spec::Geometry { size: 256, ..spec::Geometry::default() })
+}
+
+fn load_as(path: &Path, geometry: &spec::Geometry) -> Vec<u8> {
     let image = Image { path: "image.png".into(), source: Source::File(path.into()) };
-    let loaded = image::load_rgb(&image, &spec::Geometry { size: 256, ..spec::Geometry::default() }).unwrap();
-    assert_eq!((loaded.width, loaded.height), (256, 256));
+    let loaded = image::load_rgb(&image, geometry).unwrap();
+    assert_eq!((loaded.width, loaded.height), (geometry.size, geometry.size));
     loaded.data
 }
 
@@ -56,6 +60,28 @@ fn generated_images_resize_as_pillow_does() {
         let path = folder.path().join("image.png");
         ::image::save_buffer(&path, &pixels, width, height, ::image::ExtendedColorType::Rgb8).unwrap();
         check(name, &load(&path), &util::reference(&format!("resize_{name}.npy")));
+    }
+}
+
+#[test]
+fn a_cubic_filter_and_a_square_before_the_crop_are_as_pillow_has_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.png");
+    let cut: Vec<u8> =
+        generator::image(3, 1, 1024).chunks(1024 * 3).take(700).flat_map(|row| row[..410 * 3].to_vec()).collect();
+    let size = spec::Geometry { size: 112, ..spec::Geometry::default() };
+    let cubic = spec::Geometry { filter: spec::Filter::Bicubic, ..size.clone() };
+    let crop = spec::Geometry { resize: 128, keep_aspect: false, ..size };
+    for (name, [width, height], pixels, geometry, tolerance) in [
+        ("bicubic", [1024, 1024], generator::image(3, 0, 1024), cubic, 0),
+        // The reference is cropped after resizing, which may round the other way.
+        ("crop", [410, 700], cut, crop, 1),
+    ] {
+        ::image::save_buffer(&path, &pixels, width, height, ::image::ExtendedColorType::Rgb8).unwrap();
+        let (own, expected) =
+            (load_as(&path, &geometry), util::array::<u8>(&util::reference(&format!("resize_{name}.npy"))));
+        let largest = own.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max();
+        assert!(own.len() == expected.len() && largest <= Some(tolerance), "{name}: {largest:?}");
     }
 }
 

@@ -304,7 +304,10 @@ fn contradicting_parameters_of_a_method_are_told_at_the_swept_value() {
     let fault = refused(&format!("{BASE}[open]\n\"method.noise.sdt\" = [0.1]\n"));
     assert!(fault.contains("no run has a key \"method.noise.sdt\"") && fault.contains("`method.noise.std`"), "{fault}");
     let fault = refused("dataset = \"mini\"\n");
-    assert!(fault.contains("`method.name` is missing") && fault.contains("one of: bgad, dm_grd, dmad, "), "{fault}");
+    assert!(
+        fault.contains("`method.name` is missing") && fault.contains("one of: anomalydino, bgad, dm_grd, "),
+        "{fault}"
+    );
     let fault = refused("[method]\nname = \"dmad\"\n");
     assert!(fault.contains("`dataset` is missing"), "{fault}");
 }

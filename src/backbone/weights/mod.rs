@@ -149,7 +149,7 @@ const TOKEN_STD: f64 = 0.02;
 /// Random weights: kernels from a normal distribution that keeps the variance of ReLU networks (He et al. 2015), tokens and
 /// positions with the deviation that transformers start from, normalisation layers that do nothing, biases of zero. A tensor's stream is its place in the network, so a deeper
 /// tap does not change the shallow tensors.
-fn draw(needed: &[TensorSpec], seed: u64) -> StateDict {
+pub(super) fn draw(needed: &[TensorSpec], seed: u64) -> StateDict {
     let draw_one = |(index, spec): (usize, &TensorSpec)| {
         let count = spec.shape.iter().product();
         let ends = |ends: &[&str]| ends.iter().any(|end| spec.name.ends_with(end));
