@@ -38,7 +38,7 @@ impl Parameters for Params {
         "Dinomaly: a decoder that rebuilds groups of a frozen transformer's layers (arXiv 2405.14325)";
     const BACKBONE: &'static str = "dinov2_vitb14_reg";
     const PUBLISHED: &'static [&'static str] =
-        &["encoder.layers", "network.blocks", "network.groups", "train.epochs", "train.steps", "train.batch"];
+        &["network.blocks", "network.groups", "train.epochs", "train.steps", "train.batch"];
     const STAGES: &'static [StageKind] = &[StageKind::of::<TrainStage>(), StageKind::of::<JudgeImages<ScoreStage>>()];
     const TRIAL: &'static Trial = &trial::TRIAL;
 
@@ -129,6 +129,10 @@ impl Method for Params {
     }
 
     fn labels(&self) -> Vec<String> {
-        training_labels(0, self.train.select)
+        let mut labels = training_labels(0, self.train.select);
+        if self.encoder.layers == Layers::Concat {
+            labels.push("not the published encoder: maps of several strides side by side".into());
+        }
+        labels
     }
 }
