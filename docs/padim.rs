@@ -83,7 +83,7 @@ impl Method for Params {
     }
 
     fn scoring(&self) -> Scoring {
-        Scoring { top_k: 1, sigma: self.sigma, align_corners: false, select: Select::Last, mapless: false }
+        Scoring { top_k: 1, sigma: self.sigma, align_corners: false, select: Select::Last, ..Scoring::default() }
     }
 }
 

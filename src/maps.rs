@@ -3,6 +3,9 @@
 //! Owns: the arithmetic, equal to PyTorch's `interpolate` and `avg_pool2d` and SciPy's `gaussian_filter`.
 //! Does not own: which sigma or size a method uses, and the scores themselves.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// Columns that a smoothing loop keeps in registers.
 const LANES: usize = 8;
 
@@ -135,6 +138,67 @@ pub fn gaussian(map: &[f32], (height, width): (usize, usize), sigma: f64) -> Vec
             .collect();
         weigh(&kernel, &shifts, &mut row_sums);
         smoothed.extend(row_sums.iter().map(|&v| v as f32));
+    }
+    smoothed
+}
+
+/// What lies beyond the edges of a map that a window goes over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Border {
+    /// Nothing: pixels near an edge get less.
+    #[default]
+    Zero,
+    /// The map again, mirrored at the centres of its outermost pixels.
+    Reflect,
+}
+
+impl Border {
+    /// Where position `at` of a line of `len` falls, if anywhere.
+    fn place(self, at: isize, len: usize) -> Option<usize> {
+        match self {
+            Border::Zero => usize::try_from(at).ok().filter(|&at| at < len),
+            Border::Reflect => {
+                let period = (2 * len as isize - 2).max(1);
+                let folded = at.rem_euclid(period) as usize;
+                Some(if folded < len { folded } else { period as usize - folded })
+            }
+        }
+    }
+}
+
+/// Smooths a `height` × `width` map (row-major) with a Gaussian of `sigma` pixels that is cut to a square of `side` × `side`
+/// pixels (odd), where its weights sum to one. Kernel and sums are f64; a `sigma` of 0 or a `side` of 1 give the map back.
+///
+/// # Panics
+/// When `map` does not hold `height · width` values.
+pub fn windowed(map: &[f32], size: (usize, usize), sigma: f64, side: usize, border: Border) -> Vec<f32> {
+    let (height, width) = size;
+    assert_eq!(map.len(), height * width, "a map of {height} × {width}");
+    if sigma == 0.0 || side <= 1 || map.is_empty() {
+        return map.to_vec();
+    }
+    let radius = (side / 2) as isize;
+    let raw: Vec<f64> = (-radius..=radius).map(|d| (-0.5 / (sigma * sigma) * (d * d) as f64).exp()).collect();
+    let total: f64 = raw.iter().sum();
+    let kernel: Vec<f64> = raw.iter().map(|weight| weight / total).collect();
+    // For each place of a line: the places that it is made of, with their weights.
+    let taps = |len: usize| -> Vec<Vec<(usize, f64)>> {
+        let of = |at: usize| {
+            let near = kernel.iter().zip(-radius..);
+            near.filter_map(|(&weight, d)| Some((border.place(at as isize + d, len)?, weight))).collect()
+        };
+        (0..len).map(of).collect()
+    };
+    let (down, across) = (taps(height), taps(width));
+    let mut smoothed = Vec::with_capacity(map.len());
+    for taps in &down {
+        let mut sums = vec![0.0f64; width];
+        for &(y, weight) in taps {
+            sums.iter_mut().zip(&map[y * width..][..width]).for_each(|(sum, &value)| *sum += weight * f64::from(value));
+        }
+        let pixel = |taps: &Vec<(usize, f64)>| taps.iter().map(|&(x, weight)| weight * sums[x]).sum::<f64>() as f32;
+        smoothed.extend(across.iter().map(pixel));
     }
     smoothed
 }

@@ -141,6 +141,25 @@ impl Stream {
         }
     }
 
+    /// Normal with deviation `std`; what is farther than `limit` deviations from zero is drawn again.
+    pub fn fill_cut_normal(&mut self, out: &mut [f32], std: f64, limit: f64) {
+        let (mut pair, mut spare) = ([0.0; 2], 2);
+        let bound = (std * limit) as f32;
+        for value in out {
+            *value = loop {
+                if spare == pair.len() {
+                    self.fill_normal(&mut pair, std);
+                    spare = 0;
+                }
+                spare += 1;
+                let drawn = pair[spare - 1];
+                if drawn.abs() <= bound {
+                    break drawn;
+                }
+            };
+        }
+    }
+
     /// Uniform in [-bound, bound).
     pub fn fill_uniform(&mut self, out: &mut [f32], bound: f64) {
         for value in out {

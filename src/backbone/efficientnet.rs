@@ -15,6 +15,8 @@ pub const LITE0: Architecture = Architecture {
         Tap { name: "stride2", block: 0, channels: 16 },
         Tap { name: "stride4", block: 2, channels: 24 },
         Tap { name: "stride8", block: 4, channels: 40 },
+        Tap { name: "block8", block: 8, channels: 112 },
+        Tap { name: "block9", block: 9, channels: 112 },
         Tap { name: "stride16", block: 10, channels: 112 },
         Tap { name: "stride32", block: 15, channels: 320 },
     ],

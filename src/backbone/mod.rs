@@ -244,7 +244,7 @@ pub struct Backbone {
 /// The network itself.
 enum Frozen {
     Convolutions(Network),
-    Transformer(Transformer),
+    Transformer(Box<Transformer>),
 }
 
 impl Backbone {
@@ -278,7 +278,8 @@ impl Backbone {
                     Frozen::Convolutions(Network::new(&plan(), &blocks, &weights.state, device))
                 }
                 Body::Transformer(form) => {
-                    Frozen::Transformer(Transformer::new(form, &blocks, positions, &weights.state, device))
+                    let network = Transformer::new(form, &blocks, positions, &weights.state, device);
+                    Frozen::Transformer(Box::new(network))
                 }
             },
             device: device.clone(),

@@ -7,6 +7,7 @@
 mod tables;
 pub mod anomalydino;
 pub mod bgad;
+pub mod dinomaly;
 pub mod distillation;
 pub mod dm_grd;
 pub mod dmad;
@@ -43,7 +44,7 @@ use trial::Trial;
 pub use neighbours::Search;
 pub use normal_bank::{Coreset, NORMAL_PART, NormalBank, Scope, Selection, offsets};
 use scoring::training_labels;
-pub use scoring::{ImageScore, Scoring, Select};
+pub use scoring::{ImageScore, Scoring, Select, Window};
 
 /// A method with its parameters.
 pub trait Method: Send + Sync {
@@ -236,6 +237,7 @@ pub const NOT_AS_PUBLISHED: &str = "not as published: ";
 pub const METHODS: &[Entry] = &[
     Entry::of::<anomalydino::Params>(),
     Entry::of::<bgad::Params>(),
+    Entry::of::<dinomaly::Params>(),
     Entry::of::<dm_grd::Params>(),
     Entry::of::<dmad::Params>(),
     Entry::of::<dra::Params>(),
@@ -278,6 +280,11 @@ pub fn of(run: &Run) -> &dyn Method {
         Some(method) => method.as_ref(),
         None => unreachable!("`parse` has put a method there"),
     }
+}
+
+/// How patch scores of a run become image scores and maps.
+pub fn scoring(run: &Run) -> Scoring {
+    of(run).scoring().of_images(run.spec.image.size)
 }
 
 /// The only kind of network that serves the method of a run; `None` = any.

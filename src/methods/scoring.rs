@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::maps::{gaussian, upsample, upsample_corners};
+use crate::maps::{Border, gaussian, upsample, upsample_corners, windowed};
 use crate::plan::Shape;
 use crate::spec::MethodFault;
 use crate::train::{self, Keep};
@@ -25,6 +25,21 @@ pub struct Scoring {
     /// The method scores images alone: pixel metrics are undefined.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mapless: bool,
+    /// What happens on the way to the map where it is not one enlargement and a Gaussian that is cut at four `sigma`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+}
+
+/// A map by way of another size, smoothed with a Gaussian that is cut to a square.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// Side of the map that patches are enlarged to, which is that of the network's input; from there it goes to its size
+    /// without corners aligned.
+    pub through: usize,
+    /// Side of the square that the Gaussian is cut to, in pixels.
+    pub kernel: usize,
+    /// What lies beyond the edges.
+    pub border: Border,
 }
 
 /// Which epoch of a training counts.
@@ -89,6 +104,11 @@ pub(super) fn training_labels(patches_per_image: usize, select: Select) -> Vec<S
 }
 
 impl Scoring {
+    /// The same for images that the network gets as squares of `side` pixels.
+    pub(super) fn of_images(self, side: usize) -> Self {
+        Scoring { window: self.window.map(|window| Window { through: side, ..window }), ..self }
+    }
+
     /// Mean of the `top_k` largest patch scores.
     pub fn image_score(&self, patches: &[f32]) -> f64 {
         let mut sorted = patches.to_vec();
@@ -100,6 +120,11 @@ impl Scoring {
     /// The anomaly map of a `rows` × `cols` grid of patch scores: enlarged to `height` × `width` and smoothed.
     pub fn map(&self, patches: &[f32], grid: (usize, usize), size: (usize, usize)) -> Vec<f32> {
         let enlarge = if self.align_corners { upsample_corners } else { upsample };
-        gaussian(&enlarge(patches, grid, size), size, self.sigma)
+        let Some(Window { through, kernel, border }) = self.window else {
+            return gaussian(&enlarge(patches, grid, size), size, self.sigma);
+        };
+        let through = (through, through);
+        let map = upsample(&enlarge(patches, grid, through), through, size);
+        windowed(&map, size, self.sigma, kernel, border)
     }
 }

@@ -8,7 +8,7 @@ use super::evaluate::Evaluate;
 use super::prepare::{self, Prepared, RunEnvironment};
 use super::session::Session;
 use crate::error::{Error, Result};
-use crate::methods::{self, Method, Outputs};
+use crate::methods::{self, Outputs};
 use crate::plan::{Graph, Handle, Inputs, Metrics, StageId};
 use crate::record::{self, RunFolder, Standing};
 use crate::spec::{Run, digest};
@@ -17,7 +17,6 @@ use crate::spec::{Run, digest};
 pub struct Built<'a> {
     pub run: &'a Run,
     pub prepared: &'a Prepared,
-    pub method: &'a dyn Method,
     pub graph: &'a Graph<'a>,
     /// What each of its models leaves.
     pub outputs: &'a [Outputs],
@@ -71,7 +70,7 @@ pub fn with_more<T, M>(
     }
     // Groups hold the classes in the split's order: all together, or one after the other.
     let scores = outputs.iter().flat_map(|output| &output.scores).cloned().collect();
-    let metrics = graph.add(Evaluate::new(&prepared, method.scoring(), scores));
+    let metrics = graph.add(Evaluate::new(&prepared, methods::scoring(run), scores));
     let more = more(&mut graph, &outputs);
-    work(&Built { run, prepared: &prepared, method, graph: &graph, outputs: &outputs, metrics }, more)
+    work(&Built { run, prepared: &prepared, graph: &graph, outputs: &outputs, metrics }, more)
 }

@@ -234,7 +234,7 @@ impl Attempts<'_> {
                     results: &results,
                     scores: &scores,
                     grid: (built.prepared.shape.height, built.prepared.shape.width),
-                    scoring: built.method.scoring(),
+                    scoring: methods::scoring(run),
                     models: &models,
                     provenance: &provenance(session, built, &executor, [&models, &banks], &clock)?,
                 },

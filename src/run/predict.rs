@@ -101,13 +101,14 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
     }
     let side = request.run.spec.evaluation.size;
     let side = if side == 0 { request.run.spec.image.size } else { side };
+    let scoring = methods::scoring(request.run);
     Ok(Prediction {
-        scores: image_scores(&artifact, request.epoch, &method.scoring())?,
+        scores: image_scores(&artifact, request.epoch, &scoring)?,
         size: (side, side),
         artifact,
         epoch: request.epoch,
         grid: (prepared.shape.height, prepared.shape.width),
-        scoring: method.scoring(),
+        scoring,
     })
 }
 

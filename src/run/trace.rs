@@ -36,6 +36,7 @@ struct State {
 
 struct Steps {
     row: usize,
+    began: f64,
     done: usize,
     since: f64,
 }
@@ -71,9 +72,10 @@ impl State {
             }
             Event::Stage { key, label, done, total } if !key.is_empty() => self.step(now, key, label, [*done, *total]),
             Event::Computed { kind, key, label, seconds, share } => {
-                let row = self.stages.remove(key).map_or_else(|| self.worker(), |steps| steps.row);
+                let known = self.stages.remove(key).map(|steps| (steps.row, steps.began));
+                let (row, began) = known.unwrap_or_else(|| (self.worker(), now - seconds));
                 let about = json!({ "key": key, "seconds shared out": share });
-                self.span(WORKERS, row, (kind, label), [now - seconds, now], about);
+                self.span(WORKERS, row, (kind, label), [began, now], about);
             }
             Event::Waiting { label, .. } => {
                 let row = self.worker();
@@ -95,9 +97,9 @@ impl State {
 
     /// A stage is so far: a span for what it has done since it last was heard of.
     fn step(&mut self, now: f64, key: &str, label: &str, [done, total]: [usize; 2]) {
-        let known = self.stages.get(key).map(|steps| steps.row);
-        let row = known.unwrap_or_else(|| self.worker());
-        let earlier = self.stages.insert(key.into(), Steps { row, done, since: now });
+        let known = self.stages.get(key).map(|steps| (steps.row, steps.began));
+        let (row, began) = known.unwrap_or_else(|| (self.worker(), now));
+        let earlier = self.stages.insert(key.into(), Steps { row, began, done, since: now });
         let Some(Steps { done: before, since, .. }) = earlier.filter(|steps| done > steps.done) else { return };
         let name = if done == before + 1 {
             format!("{label}: {done} of {total}")

@@ -1,9 +1,9 @@
 //! Layers as functions of named parameters.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, activation};
 
 use super::parameters::Parameters;
-use crate::device::{Normalised, leaky_relu, normalise, plus_row, product, times_row};
+use crate::device::{Normalised, is_cpu, leaky_relu, normalise, plus_row, product, times_row};
 
 /// ε of every batch normalisation (PyTorch's default).
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -48,16 +48,26 @@ pub fn batch_norm(parameters: &mut Parameters, name: &str, x: Tensor<2>, mode: B
     normal
 }
 
-/// ε of every layer normalisation (PyTorch's default).
-const LAYER_NORM_EPSILON: f64 = 1e-5;
+/// PyTorch's default ε of layer normalisations.
+pub const LAYER_NORM_EPSILON: f64 = 1e-5;
 
 /// Layer normalisation: every row gets mean 0 and (biased) variance 1, then weight and bias.
-pub fn layer_norm(parameters: &Parameters, name: &str, x: Tensor<2>) -> Tensor<2> {
+pub fn layer_norm(parameters: &Parameters, name: &str, x: Tensor<2>, epsilon: f64) -> Tensor<2> {
     let centred = x.clone() - x.mean_dim(1);
     let variance = (centred.clone() * centred.clone()).mean_dim(1);
-    let normal = centred * (variance + LAYER_NORM_EPSILON).sqrt().recip();
+    let normal = centred * (variance + epsilon).sqrt().recip();
     let scaled = times_row(normal, parameters.get(&format!("{name}.weight")));
     plus_row(scaled, parameters.get(&format!("{name}.bias")))
+}
+
+/// x · Φ(x) with the normal distribution function Φ, the error function's form.
+pub fn gelu(x: Tensor<2>) -> Tensor<2> {
+    if is_cpu(&x.device()) {
+        return activation::gelu(x);
+    }
+    // The tensor library's slope on a GPU is that of an approximation by a hyperbolic tangent.
+    let distribution = (x.clone() * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0;
+    x * distribution * 0.5
 }
 
 /// Moves a running statistic towards the value of a batch.

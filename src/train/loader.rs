@@ -12,21 +12,21 @@ use crate::error::{Error, Result};
 use crate::plan::Pictures;
 use crate::random::{Purpose, stream};
 
-/// Lists of images that are looked at again and again. The first of them stay in memory, as many as may.
-pub struct Shelf {
+/// Lists of images that are looked at again and again, and what is made of each: the image itself, or anything that a frozen
+/// network says of it. Those of the first images stay in memory, as many as may.
+pub struct Shelf<T = Pixels> {
     lists: Vec<Pictures>,
     /// Where each list begins among all images.
     starts: Vec<usize>,
-    kept: Vec<OnceLock<Arc<Pixels>>>,
+    kept: Vec<OnceLock<Arc<T>>>,
 }
 
-impl Shelf {
-    /// Lists whose images may take so many bytes of memory between two looks.
-    pub fn new(lists: Vec<Pictures>, memory_bytes: u64) -> Shelf {
+impl<T> Shelf<T> {
+    /// Lists of which so much may stay in memory between two looks, where one image takes `image_bytes`.
+    pub fn of(lists: Vec<Pictures>, memory_bytes: u64, image_bytes: usize) -> Self {
         let starts = lists.iter().scan(0, |sum, list| Some(std::mem::replace(sum, *sum + list.len()))).collect();
-        let total = lists.iter().map(Pictures::len).sum::<usize>();
-        let image_bytes = lists.first().map_or(1, |list| 3 * list.side().pow(2)) as u64;
-        let fitting = usize::try_from(memory_bytes / image_bytes).unwrap_or(usize::MAX).min(total);
+        let images = lists.iter().map(Pictures::len).sum::<usize>();
+        let fitting = usize::try_from(memory_bytes / image_bytes.max(1) as u64).unwrap_or(usize::MAX).min(images);
         Shelf { lists, starts, kept: (0..fitting).map(|_| OnceLock::new()).collect() }
     }
 
@@ -40,17 +40,39 @@ impl Shelf {
         self.lists.iter().all(Pictures::is_empty)
     }
 
+    /// List and number within the list of every image.
+    pub fn images(&self) -> Vec<(usize, usize)> {
+        let lists = self.lists.iter().enumerate();
+        lists.flat_map(|(number, list)| (0..list.len()).map(move |image| (number, image))).collect()
+    }
+
+    /// What `make` makes of an image of a list, made where it is not known.
+    ///
+    /// # Errors
+    /// A file that cannot be decoded any more, and those of `make`.
+    pub fn made(&self, (list, number): (usize, usize), make: impl FnOnce(Pixels) -> Result<T>) -> Result<Arc<T>> {
+        let place = self.kept.get(self.starts[list] + number);
+        if let Some(known) = place.and_then(OnceLock::get) {
+            return Ok(Arc::clone(known));
+        }
+        let made = Arc::new(make(self.lists[list].load(number)?)?);
+        Ok(place.map_or(Arc::clone(&made), |place| Arc::clone(place.get_or_init(|| made))))
+    }
+}
+
+impl Shelf {
+    /// Lists whose images may take so many bytes of memory between two looks.
+    pub fn new(lists: Vec<Pictures>, memory_bytes: u64) -> Shelf {
+        let image_bytes = lists.first().map_or(1, |list| 3 * list.side().pow(2));
+        Shelf::of(lists, memory_bytes, image_bytes)
+    }
+
     /// An image of a list.
     ///
     /// # Errors
     /// A file that cannot be decoded any more.
     pub fn get(&self, list: usize, number: usize) -> Result<Arc<Pixels>> {
-        let place = self.kept.get(self.starts[list] + number);
-        if let Some(known) = place.and_then(OnceLock::get) {
-            return Ok(Arc::clone(known));
-        }
-        let image = Arc::new(self.lists[list].load(number)?);
-        Ok(place.map_or(Arc::clone(&image), |place| Arc::clone(place.get_or_init(|| image))))
+        self.made((list, number), Ok)
     }
 }
 

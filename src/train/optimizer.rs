@@ -1,13 +1,13 @@
-//! Adam and AdamW with every constant explicit, PyTorch's arithmetic.
+//! Adam and AdamW with every constant explicit, PyTorch's arithmetic; StableAdamW beside them (`stable`).
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use burn::tensor::{Gradients, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::parameters::Parameters;
+use super::stable::{self, StableAdamw};
 use crate::device::{download, upload};
 use crate::error::Result;
 use crate::store::{Artifact, TensorDecl, Writer};
@@ -17,6 +17,7 @@ pub const BETAS: (f64, f64) = (0.9, 0.999);
 const EPSILON: f64 = 1e-8;
 const FIRST: &str = "first";
 const SECOND: &str = "second";
+const LARGEST: &str = "largest";
 
 /// How weight decay enters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -43,18 +44,57 @@ pub struct Group {
     pub betas: (f64, f64),
 }
 
+/// What an optimiser remembers of a parameter.
+#[derive(Clone, Debug)]
+pub(super) struct Moments {
+    /// Running mean of its gradients.
+    pub first: Tensor<2>,
+    /// Running mean of their squares.
+    pub second: Tensor<2>,
+    /// The largest that `second` ever was, where the optimiser asks for it.
+    pub largest: Option<Tensor<2>>,
+}
+
+impl Moments {
+    /// Before the first gradient.
+    fn at_rest(gradient: &Tensor<2>, largest: bool) -> Self {
+        let zeros = || gradient.zeros_like();
+        Moments { first: zeros(), second: zeros(), largest: largest.then(zeros) }
+    }
+
+    /// Takes in a gradient.
+    pub fn take(&mut self, gradient: &Tensor<2>, (beta1, beta2): (f64, f64)) {
+        self.first = self.first.clone() * beta1 + gradient.clone() * (1.0 - beta1);
+        self.second = self.second.clone() * beta2 + gradient.clone() * gradient.clone() * (1.0 - beta2);
+        self.largest = self.largest.take().map(|largest| largest.max_pair(self.second.clone()));
+    }
+
+    /// All of them with their names.
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Tensor<2>)> {
+        let largest = self.largest.iter().map(|tensor| (LARGEST, tensor));
+        [(FIRST, &self.first), (SECOND, &self.second)].into_iter().chain(largest)
+    }
+}
+
 /// Moments of every parameter that has had a gradient.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
     group: Group,
+    /// What is done otherwise than in AdamW, if it is.
+    stable: Option<StableAdamw>,
     step: i32,
-    moments: BTreeMap<String, (Tensor<2>, Tensor<2>)>,
+    moments: BTreeMap<String, Moments>,
 }
 
 impl Optimizer {
     /// An optimiser at rest.
     pub fn new(group: Group) -> Self {
-        Optimizer { group, step: 0, moments: BTreeMap::new() }
+        Optimizer { group, stable: None, step: 0, moments: BTreeMap::new() }
+    }
+
+    /// StableAdamW at rest; the group's kind is not asked.
+    pub fn stable(group: Group, stable: StableAdamw) -> Self {
+        Optimizer { stable: Some(stable), ..Optimizer::new(group) }
     }
 
     /// Changes the learning rate from the next step on.
@@ -69,19 +109,19 @@ impl Optimizer {
 
     /// What an artifact must declare to hold the moments, names prefixed.
     pub fn declarations(&self, prefix: &str) -> Vec<TensorDecl> {
-        let of = |moment: &str, name: &str, tensor: &Tensor<2>| {
-            TensorDecl::f32(&format!("{prefix}{moment}/{name}"), &tensor.dims())
+        let of = |(name, moments): (&String, &Moments)| {
+            let decl = |(moment, tensor): (&str, &Tensor<2>)| {
+                TensorDecl::f32(&format!("{prefix}{moment}/{name}"), &tensor.dims())
+            };
+            moments.named().map(decl).collect::<Vec<_>>()
         };
-        let pairs = self.moments.iter();
-        pairs.flat_map(|(name, (first, second))| [of(FIRST, name, first), of(SECOND, name, second)]).collect()
+        self.moments.iter().flat_map(of).collect()
     }
 
     /// Writes the moments in the order of `declarations`.
     pub fn write(&self, writer: &mut Writer) -> Result<()> {
-        self.moments.values().try_for_each(|(first, second)| {
-            writer.f32(&download(first.clone()))?;
-            writer.f32(&download(second.clone()))
-        })
+        let mut tensors = self.moments.values().flat_map(Moments::named);
+        tensors.try_for_each(|(_, tensor)| writer.f32(&download(tensor.clone())))
     }
 
     /// Takes the moments from an artifact, as they were after `steps` steps on the parameters' device.
@@ -96,9 +136,14 @@ impl Optimizer {
                 let values = artifact.f32(&format!("{prefix}{moment}/{name}"))?;
                 Ok(upload(values.to_vec(), shape, &device))
             };
-            self.moments.insert(name.into(), (moment(FIRST)?, moment(SECOND)?));
+            let largest = self.keeps_largest().then(|| moment(LARGEST)).transpose()?;
+            self.moments.insert(name.into(), Moments { first: moment(FIRST)?, second: moment(SECOND)?, largest });
         }
         Ok(())
+    }
+
+    fn keeps_largest(&self) -> bool {
+        self.stable.is_some_and(|stable| stable.amsgrad)
     }
 
     /// One step. Parameters without a gradient stay; those named in `zero_gradient` (whose true gradient is zero, so
@@ -111,7 +156,7 @@ impl Optimizer {
             let value = parameters.get(&name);
             let Some(gradient) = value.grad(gradients) else { continue };
             let gradient = if zero_gradient.contains(&name) { gradient.zeros_like() } else { gradient };
-            let updated = update(&self.group, self.step, value.inner(), gradient, self.moments.entry(name.clone()));
+            let updated = self.updated(&name, value.inner(), gradient);
             parameters.update(&name, updated);
         }
     }
@@ -122,28 +167,30 @@ impl Optimizer {
         self.step += i32::from(!self.moments.is_empty());
         for name in self.moments.keys().cloned().collect::<Vec<_>>() {
             let value = parameters.get(&name).inner();
-            let moments = self.moments.entry(name.clone());
-            parameters.update(&name, update(&self.group, self.step, value.clone(), value.zeros_like(), moments));
+            let updated = self.updated(&name, value.clone(), value.zeros_like());
+            parameters.update(&name, updated);
+        }
+    }
+
+    /// A parameter after a step with this gradient.
+    fn updated(&mut self, name: &str, value: Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
+        let largest = self.keeps_largest();
+        let moments = self.moments.entry(name.into()).or_insert_with(|| Moments::at_rest(&gradient, largest));
+        match self.stable {
+            None => update(&self.group, self.step, value, gradient, moments),
+            Some(stable) => stable::update(&self.group, stable, self.step, value, gradient, moments),
         }
     }
 }
 
-fn update(
-    group: &Group,
-    step: i32,
-    value: Tensor<2>,
-    gradient: Tensor<2>,
-    moments: Entry<String, (Tensor<2>, Tensor<2>)>,
-) -> Tensor<2> {
+fn update(group: &Group, step: i32, value: Tensor<2>, gradient: Tensor<2>, moments: &mut Moments) -> Tensor<2> {
     let (value, gradient) = match group.kind {
         OptimizerKind::Adamw => (value * (1.0 - group.learning_rate * group.weight_decay), gradient),
         OptimizerKind::Adam => (value.clone(), gradient + value * group.weight_decay),
     };
-    let (first, second) = moments.or_insert_with(|| (gradient.zeros_like(), gradient.zeros_like()));
+    moments.take(&gradient, group.betas);
     let (beta1, beta2) = group.betas;
-    *first = first.clone() * beta1 + gradient.clone() * (1.0 - beta1);
-    *second = second.clone() * beta2 + gradient.clone() * gradient * (1.0 - beta2);
-    let first_corrected = first.clone() / (1.0 - beta1.powi(step));
-    let root = (second.clone() / (1.0 - beta2.powi(step))).sqrt() + EPSILON;
+    let first_corrected = moments.first.clone() / (1.0 - beta1.powi(step));
+    let root = (moments.second.clone() / (1.0 - beta2.powi(step))).sqrt() + EPSILON;
     value - first_corrected / root * group.learning_rate
 }

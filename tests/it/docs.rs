@@ -98,7 +98,7 @@ fn every_key_of_a_method_is_on_its_page_with_its_default() {
     names.sort();
     assert_eq!(
         names,
-        ["anomalydino", "bgad", "dm_grd", "dmad", "dra", "patchcore", "rd4ad", "simplenet", "uniad"],
+        ["anomalydino", "bgad", "dinomaly", "dm_grd", "dmad", "dra", "patchcore", "rd4ad", "simplenet", "uniad"],
         "every method of a publication compared here has its page"
     );
     for name in names {

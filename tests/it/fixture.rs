@@ -172,7 +172,7 @@ pub fn make(results: &Path, study: &Path) {
     let target = results.join(&experiment.name);
     std::fs::create_dir_all(&target).expect("a folder");
     write_experiment(&target, &experiment).expect("written");
-    let scoring = Scoring { top_k: 1, sigma: 4.0, align_corners: false, select: Select::Last, mapless: false };
+    let scoring = Scoring { top_k: 1, sigma: 4.0, align_corners: false, select: Select::Last, ..Scoring::default() };
     let scratch = tempfile::tempdir().expect("a folder");
     let store = Store::open(scratch.path()).expect("a store");
     for run in experiment.runs.iter().filter(|run| is_recorded(&run.spec)) {

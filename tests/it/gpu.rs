@@ -177,7 +177,7 @@ fn every_method_scores_on_the_gpu_what_it_scores_on_the_cpu() {
         let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
         println!("{name}: {worst} of {scale}, {:.1} s", clock.elapsed().as_secs_f64());
         // Steps of Adam through a decoder magnify roundings; elsewhere they stay what they are.
-        let share = if ["rd4ad", "dm_grd"].contains(&name) { 0.03 } else { 2e-4 };
+        let share = if ["rd4ad", "dm_grd", "dinomaly"].contains(&name) { 0.03 } else { 2e-4 };
         assert!(worst <= share * scale, "{name}: {worst} of {scale}");
     }
 }

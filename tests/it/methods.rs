@@ -13,7 +13,7 @@ fn every_stage_of_every_method_is_listed_with_its_method() {
 #[test]
 fn maps_are_enlarged_as_the_method_says_and_smoothed() {
     let scoring =
-        |align_corners, sigma| Scoring { top_k: 1, sigma, align_corners, select: Select::Last, mapless: false };
+        |align_corners, sigma| Scoring { top_k: 1, sigma, align_corners, select: Select::Last, ..Scoring::default() };
     let patches = [0.0, 3.0, 6.0, 9.0];
     let row = |align_corners| scoring(align_corners, 0.0).map(&patches, (2, 2), (4, 4))[..4].to_vec();
     assert_eq!(row(true), [0.0, 1.0, 2.0, 3.0], "corners are patches");

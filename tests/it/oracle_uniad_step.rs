@@ -3,10 +3,10 @@
 use burn::tensor::{Device, Gradients, Tensor};
 use dmad::maps::upsample_corners;
 use dmad::methods::Parameters as _;
-use dmad::methods::uniad::{Dropout, ImageScore, Network, Params, Score, Trainer, image_score, token_scores};
+use dmad::methods::uniad::{ImageScore, Network, Params, Score, Trainer, image_score, token_scores};
 use dmad::random::{Purpose, stream};
 use dmad::spec::{Backbone, Features, MethodContext, to_json};
-use dmad::train::{Parameters, clip_gradients, download, upload};
+use dmad::train::{Dropout, Parameters, clip_gradients, download, upload};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 

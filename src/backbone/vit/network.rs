@@ -164,7 +164,7 @@ impl Transformer {
         // Query, key, value; images; heads.
         let all: Tensor<5> = all.reshape([images, tokens, 3, heads, width / heads]);
         let all = all.permute([2, 0, 3, 1, 4]);
-        let part = |number: usize| -> Tensor<4> { all.clone().slice([number..number + 1]).squeeze_dim(0) };
+        let part = |number: usize| -> Tensor<4> { all.clone().narrow(0, number, 1).squeeze_dim(0) };
         let weights = softmax(product(part(0), part(1).swap_dims(2, 3)), 3);
         let found = product(weights, part(2)).swap_dims(1, 2).reshape([images * tokens, width]);
         let x = x + block.projected.forward(found);

@@ -142,7 +142,7 @@ impl Method for Params {
 
     fn scoring(&self) -> Scoring {
         // Image scores come with the patch scores, so `top_k` is never asked.
-        Scoring { top_k: 1, sigma: 0.0, align_corners: true, select: self.train.select, mapless: false }
+        Scoring { top_k: 1, sigma: 0.0, align_corners: true, select: self.train.select, ..Scoring::default() }
     }
 
     fn labels(&self) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The teacher: a frozen network, and its maps of training images.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor};
 
@@ -8,7 +8,7 @@ use crate::backbone::Backbone;
 use crate::data::decode::Pixels;
 use crate::error::Result;
 use crate::plan::{Level, Pictures};
-use crate::train::{download, upload};
+use crate::train::{Shelf, download, upload};
 
 /// The maps of an image, shallow first: channels × rows × columns each.
 pub type Maps = Vec<Vec<f32>>;
@@ -17,20 +17,13 @@ pub type Maps = Vec<Vec<f32>>;
 /// goes.
 pub struct Teacher {
     backbone: Backbone,
-    lists: Vec<Pictures>,
-    /// Where each list begins among all images.
-    starts: Vec<usize>,
-    kept: Vec<OnceLock<Arc<Maps>>>,
+    shelf: Shelf<Maps>,
 }
 
 impl Teacher {
     /// A network whose maps of `lists` may take so many bytes of memory between two looks; those of the first images stay.
     pub fn new(backbone: Backbone, lists: Vec<Pictures>, levels: &[Level], memory_bytes: u64) -> Self {
-        let starts = lists.iter().scan(0, |sum, list| Some(std::mem::replace(sum, *sum + list.len()))).collect();
-        let images: usize = lists.iter().map(Pictures::len).sum();
-        let fitting = memory_bytes / Teacher::image_bytes(levels).max(1) as u64;
-        let count = usize::try_from(fitting).unwrap_or(usize::MAX).min(images);
-        Teacher { backbone, lists, starts, kept: (0..count).map(|_| OnceLock::new()).collect() }
+        Teacher { backbone, shelf: Shelf::of(lists, memory_bytes, Teacher::image_bytes(levels)) }
     }
 
     /// Bytes of an image's maps.
@@ -40,21 +33,15 @@ impl Teacher {
 
     /// Class and number of every image, where each class has a list.
     pub fn images(&self) -> Vec<(usize, usize)> {
-        let lists = self.lists.iter().enumerate();
-        lists.flat_map(|(class, list)| (0..list.len()).map(move |image| (class, image))).collect()
+        self.shelf.images()
     }
 
     /// Maps of an image of a list.
     ///
     /// # Errors
     /// A file that cannot be decoded any more.
-    pub fn maps(&self, (list, number): (usize, usize)) -> Result<Arc<Maps>> {
-        let place = self.kept.get(self.starts[list] + number);
-        if let Some(known) = place.and_then(OnceLock::get) {
-            return Ok(Arc::clone(known));
-        }
-        let maps = Arc::new(self.look(&self.lists[list].load(number)?)?);
-        Ok(place.map_or(Arc::clone(&maps), |place| Arc::clone(place.get_or_init(|| maps))))
+    pub fn maps(&self, image: (usize, usize)) -> Result<Arc<Maps>> {
+        self.shelf.made(image, |pixels| self.look(&pixels))
     }
 
     /// Maps of any image. Each passes alone, so that they depend on nothing else.

@@ -216,7 +216,7 @@ impl Method for Params {
     fn scoring(&self) -> Scoring {
         // Image scores come with the patch scores, so `top_k` is never asked.
         let Train { select, .. } = self.train;
-        Scoring { top_k: 1, sigma: self.score.sigma, align_corners: true, select, mapless: false }
+        Scoring { top_k: 1, sigma: self.score.sigma, align_corners: true, select, ..Scoring::default() }
     }
 
     fn labels(&self) -> Vec<String> {

@@ -141,7 +141,13 @@ impl Method for Params {
 
     fn scoring(&self) -> Scoring {
         let Params { score, train, .. } = self;
-        Scoring { top_k: score.top_k, sigma: score.sigma, align_corners: false, select: train.select, mapless: false }
+        Scoring {
+            top_k: score.top_k,
+            sigma: score.sigma,
+            align_corners: false,
+            select: train.select,
+            ..Scoring::default()
+        }
     }
 
     fn labels(&self) -> Vec<String> {

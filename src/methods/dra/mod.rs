@@ -171,7 +171,14 @@ impl Method for Params {
     fn scoring(&self) -> Scoring {
         // Image scores come with the patch scores, so `top_k` is never asked.
         let mapless = self.score.map == Map::None;
-        Scoring { top_k: 1, sigma: self.score.sigma, align_corners: false, select: Select::Last, mapless }
+        Scoring {
+            top_k: 1,
+            sigma: self.score.sigma,
+            align_corners: false,
+            select: Select::Last,
+            mapless,
+            ..Scoring::default()
+        }
     }
 
     fn labels(&self) -> Vec<String> {

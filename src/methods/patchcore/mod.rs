@@ -106,7 +106,7 @@ impl Method for Params {
             sigma: self.score.sigma,
             align_corners: false,
             select: Select::Last,
-            mapless: false,
+            ..Scoring::default()
         }
     }
 }

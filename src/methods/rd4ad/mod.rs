@@ -99,7 +99,7 @@ impl Method for Params {
     fn scoring(&self) -> Scoring {
         // Image scores come with the patch scores, so `top_k` is never asked.
         let &Score { align_corners, sigma } = &self.score;
-        Scoring { top_k: 1, sigma, align_corners, select: self.train.select, mapless: false }
+        Scoring { top_k: 1, sigma, align_corners, select: self.train.select, ..Scoring::default() }
     }
 
     fn labels(&self) -> Vec<String> {

@@ -74,7 +74,7 @@ impl Method for Params {
             sigma: self.score.sigma,
             align_corners: false,
             select: self.train.select,
-            mapless: false,
+            ..Scoring::default()
         }
     }
 

@@ -8,7 +8,7 @@ mod params;
 mod train;
 mod trial;
 
-pub use network::{Dropout, Network, Pass};
+pub use network::{Network, Pass};
 pub use params::{ImageScore, Jitter, Mask, NetworkParams, Params, Score, Train};
 pub use train::{Trainer, image_score, token_scores};
 
@@ -116,7 +116,7 @@ impl Method for Params {
             sigma: score.sigma,
             align_corners: score.align_corners,
             select: train.select,
-            mapless: false,
+            ..Scoring::default()
         }
     }
 

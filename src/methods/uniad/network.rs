@@ -8,9 +8,8 @@ use std::sync::OnceLock;
 use burn::tensor::{Device, Tensor, activation};
 
 use super::params::{Mask, NetworkParams, Params};
-use crate::device::draws;
 use crate::random::{Purpose, Stream, stream};
-use crate::train::{Parameters, layer_norm, linear, product, upload};
+use crate::train::{Dropout, LAYER_NORM_EPSILON, Parameters, layer_norm, linear, product, upload};
 
 /// The network's shape: what the parameters alone do not say.
 #[derive(Clone, Debug)]
@@ -218,40 +217,6 @@ impl Initial {
     }
 }
 
-/// Dropout masks of one training step, drawn on the host in the order in which the network needs them, each image's from
-/// its own stream: however a batch is divided, an image gets the same ones.
-pub struct Dropout {
-    rate: f64,
-    draws: Vec<Stream>,
-}
-
-impl Dropout {
-    /// Nothing is dropped.
-    pub fn none() -> Self {
-        Dropout { rate: 0.0, draws: Vec::new() }
-    }
-
-    /// Drops a share of `rate` of the values of as many images as there are streams.
-    pub fn new(rate: f64, draws: Vec<Stream>) -> Self {
-        Dropout { rate, draws }
-    }
-
-    /// Those of the first `images` images.
-    pub fn split_off(&mut self, images: usize) -> Dropout {
-        let first = self.draws.drain(..images.min(self.draws.len())).collect();
-        Dropout { rate: self.rate, draws: first }
-    }
-
-    /// Drops values of `x` (image-major) and scales the others up, so that the mean stays.
-    pub fn apply<const D: usize>(&mut self, x: Tensor<D>) -> Tensor<D> {
-        if self.rate == 0.0 || self.draws.is_empty() {
-            return x;
-        }
-        let mask = draws::dropout(&mut self.draws, self.rate, x.dims(), &x.device());
-        x * mask
-    }
-}
-
 /// One pass through the network.
 pub struct Pass<'a> {
     network: &'a Network,
@@ -287,7 +252,7 @@ impl Pass<'_> {
         let name = format!("encoder.{layer}");
         let attended = self.self_attention(layer, x.clone());
         let x = x + self.dropout.apply(attended);
-        let x = layer_norm(self.parameters, &format!("{name}.norm1"), x);
+        let x = layer_norm(self.parameters, &format!("{name}.norm1"), x, LAYER_NORM_EPSILON);
         self.feed_forward(&name, "norm2", x)
     }
 
@@ -306,17 +271,17 @@ impl Pass<'_> {
         let mask = &self.network.mask;
         let found = self.attention(&format!("{name}.memory"), mask.decoder_memory, query, keys, memory);
         let found = self.dropout.apply(found);
-        let x = layer_norm(self.parameters, &format!("{name}.norm1"), self.add_to_each(found, own));
+        let x = layer_norm(self.parameters, &format!("{name}.norm1"), self.add_to_each(found, own), LAYER_NORM_EPSILON);
         let (query, keys) = (self.placed(x.clone()), self.placed(previous.clone()));
         let found = self.attention(&format!("{name}.previous"), mask.decoder_previous, query, keys, previous);
         let x = x + self.dropout.apply(found);
-        let x = layer_norm(self.parameters, &format!("{name}.norm2"), x);
+        let x = layer_norm(self.parameters, &format!("{name}.norm2"), x, LAYER_NORM_EPSILON);
         self.feed_forward(&name, "norm3", x)
     }
 
     /// The decoder's last normalisation.
     pub fn normalise(&self, x: Tensor<2>) -> Tensor<2> {
-        layer_norm(self.parameters, "decoder.norm", x)
+        layer_norm(self.parameters, "decoder.norm", x, LAYER_NORM_EPSILON)
     }
 
     /// Last normalisation, and hidden width back to channels.
@@ -329,7 +294,7 @@ impl Pass<'_> {
         let inner = self.dropout.apply(inner);
         let out = linear(self.parameters, &format!("{name}.linear2"), inner);
         let x = x + self.dropout.apply(out);
-        layer_norm(self.parameters, &format!("{name}.{norm}"), x)
+        layer_norm(self.parameters, &format!("{name}.{norm}"), x, LAYER_NORM_EPSILON)
     }
 
     /// Tokens with their position added.

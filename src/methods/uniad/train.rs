@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
-use super::network::{Dropout, Network};
+use super::network::Network;
 use super::params::{self, ImageScore, Params};
 use crate::device::{Chosen, draws, is_cpu};
 use crate::error::Result;
@@ -16,7 +16,7 @@ use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, stream};
 use crate::spec::Settings;
 use crate::train::{
-    BETAS, Choice, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, Resident,
+    BETAS, Choice, Dropout, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, Resident,
     SCORE_CHUNK_IMAGES, Terms, add_gradients, class_images, clip_gradients, download, fit, upload_images,
 };
 
