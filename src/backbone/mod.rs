@@ -243,7 +243,7 @@ pub struct Backbone {
 
 /// The network itself.
 enum Frozen {
-    Convolutions(Network),
+    Convolutions(Box<Network>),
     Transformer(Box<Transformer>),
 }
 
@@ -275,7 +275,7 @@ impl Backbone {
             architecture,
             network: match &architecture.body {
                 Body::Convolutions(plan) => {
-                    Frozen::Convolutions(Network::new(&plan(), &blocks, &weights.state, device))
+                    Frozen::Convolutions(Box::new(Network::new(&plan(), &blocks, &weights.state, device)))
                 }
                 Body::Transformer(form) => {
                     let network = Transformer::new(form, &blocks, positions, &weights.state, device);
