@@ -279,10 +279,11 @@ mod tests {
         let device = Device::flex();
         for (name, sides) in [("resnet18", [64, 41]), ("efficientnet_lite0", [64, 45])] {
             let architecture = Architecture::find(name).expect("known");
-            let plan = (architecture.plan)();
+            let plan = architecture.plan();
             let taps: Vec<usize> = architecture.taps.iter().map(|tap| tap.block).collect();
             let layers = architecture.taps.iter().map(|tap| tap.name.into()).collect();
-            let spec = spec::Backbone { name: name.into(), layers, weights: "random".into() };
+            let weights = "random".into();
+            let spec = spec::Backbone { name: name.into(), layers, weights, ..spec::Backbone::default() };
             let state = weights::resolve(&spec, Path::new("none"), 0).expect("drawn").state;
             let packed = Network::new(&plan, &taps, &state, &device);
             let plain = Network::folded(&plan, &taps, &state, &device, None);
