@@ -241,7 +241,7 @@ pub struct Backbone {
 
 /// The network itself.
 enum Frozen {
-    Convolutions(Network),
+    Convolutions(Box<Network>),
     Transformer(Box<Transformer>),
 }
 
@@ -273,7 +273,7 @@ impl Backbone {
             architecture,
             network: match &architecture.body {
                 Body::Convolutions(plan) => {
-                    Frozen::Convolutions(Network::new(&plan(), &blocks, &weights.state, device))
+                    Frozen::Convolutions(Box::new(Network::new(&plan(), &blocks, &weights.state, device)))
                 }
                 Body::Transformer(form) => {
                     let network = Transformer::new(form, &blocks, positions, &weights.state, device);

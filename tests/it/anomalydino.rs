@@ -183,6 +183,6 @@ fn it_runs_on_a_transformer_with_the_images_and_features_that_it_brings() {
 fn turns_that_are_no_whole_degrees_apart_are_refused() {
     let lab = Lab::new();
     let text = with(&study("anomalydino"), &[("method.bank.rotations", "7")]);
-    let error = lab.try_run("turns", &text).err().expect("refused").to_string();
+    let error = lab.try_run("turns", &text).expect_err("refused").to_string();
     assert!(error.contains("whole degrees"), "{error}");
 }

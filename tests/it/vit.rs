@@ -165,12 +165,12 @@ fn absent_weights_are_asked_for_by_file_address_and_folder() {
 fn images_that_are_no_whole_patches_are_refused_by_the_key_that_says_so() {
     let lab = Lab::new();
     let text = with(&study("patchcore"), &[("backbone.name", "\"dinov2_vits14\""), ("backbone.weights", "\"random\"")]);
-    let error = lab.try_run("sizes", &text).err().expect("64 is no multiple of 14");
+    let error = lab.try_run("sizes", &text).expect_err("64 is no multiple of 14");
     let (what, help) = (error.to_string(), error.help().unwrap_or_default().to_string());
     let all = format!("{what} {help}");
     assert!(all.contains("14 × 14") && all.contains("image.size") && all.contains("56 or 70"), "{all}");
     let text = with(&study("patchcore"), &[("backbone.positions", "\"size\"")]);
-    let error = lab.try_run("positions", &text).err().expect("no table").to_string();
+    let error = lab.try_run("positions", &text).expect_err("no table").to_string();
     assert!(error.contains("no table of positions"), "{error}");
 }
 
@@ -179,7 +179,7 @@ fn methods_that_train_convolutions_refuse_a_transformer() {
     let lab = Lab::new();
     for method in ["rd4ad", "dra", "dm_grd"] {
         let text = with(&study(method), &[("backbone.name", "\"dinov2_vits14\""), ("image.size", "56")]);
-        let error = lab.try_run(method, &text).err().expect("refused");
+        let error = lab.try_run(method, &text).expect_err("refused");
         let all = format!("{error} {}", error.help().unwrap_or_default());
         assert!(all.contains("needs a network of convolutions") && all.contains("resnet18"), "{all}");
     }
