@@ -240,10 +240,13 @@ fn refusal(lab: &Lab, settings: &[(&str, &str)]) -> String {
     format!("{error} {}", error.help().unwrap_or_default())
 }
 
+/// Settings, what is said of them, and what helps.
+type Refused<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+
 #[test]
 fn what_cannot_be_rebuilt_is_refused_with_what_to_do() {
     let lab = Lab::new();
-    let cases: [(&[(&str, &str)], &str, &str); 6] = [
+    let cases: [Refused; 6] = [
         (&[("method.encoder.layers", "\"stack\"")], "one width and one grid", "concat"),
         (&[("method.network.groups", "2")], "1 layers cannot be divided into 2", "network.groups"),
         (&[("method.network.blocks", "3"), ("method.network.groups", "2")], "3 blocks cannot", "network.groups"),
