@@ -279,7 +279,7 @@ fn faults_in_figures_point_at_their_line() {
         ("kind = \"tsne\"\nparts = [\"centre\"]", "`figure[0].parts[0]` cannot be \"centre\""),
         (
             "kind = \"tsne\"\nparts = [\"seen\", \"normals\"]",
-            "did you mean `normal`? known: normal_memory, abnormal_memory, normal, outlier, seen, center",
+            "did you mean `normal`? known: normal, normal_memory, abnormal_memory, outlier, seen, center",
         ),
         ("kind = \"curve\"\nseed = 1", "unknown key `figure[0].seed`"),
         ("kind = \"learning\"\nseed = 1", "unknown key `figure[0].seed`"),
