@@ -123,7 +123,8 @@ fn a_report_needs_no_data_no_store_and_no_device_and_names_records_of_older_code
     let runs = std::fs::read_dir(sandbox.path("results/experiment/runs")).expect("runs");
     let run = runs.flatten().next().expect("a run").path();
     let [log, record] = ["log.jsonl", "run.toml"].map(|name| std::fs::read_to_string(run.join(name)).expect("text"));
-    let old = log.replacen("\"version\":3", "\"version\":2", 1);
+    let version = dmad::backbone::CODE_VERSION + dmad::features::CODE_VERSION;
+    let old = log.replacen(&format!("\"version\":{version}"), "\"version\":1", 1);
     let sum = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
     let listing = record[..record.rfind("# ").expect("a seal")].replace(&sum(&log), &sum(&old));
     std::fs::write(run.join("log.jsonl"), old).expect("written");

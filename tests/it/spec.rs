@@ -305,7 +305,7 @@ fn contradicting_parameters_of_a_method_are_told_at_the_swept_value() {
     assert!(fault.contains("no run has a key \"method.noise.sdt\"") && fault.contains("`method.noise.std`"), "{fault}");
     let fault = refused("dataset = \"mini\"\n");
     assert!(
-        fault.contains("`method.name` is missing") && fault.contains("one of: anomalydino, bgad, dm_grd, "),
+        fault.contains("`method.name` is missing") && fault.contains("one of: anomalydino, bgad, dinomaly, dm_grd, "),
         "{fault}"
     );
     let fault = refused("[method]\nname = \"dmad\"\n");

@@ -60,7 +60,8 @@ const KNOBS: &[Knob] = &[
     Knob::new("train.lr", &["0.005", "0.001"], Patches),
     Knob::new("train.lr_min", &["0.0001", "0.001"], Patches),
     Knob::new("train.warmup_steps", &["2", "0"], Patches),
-    Knob::new("train.select", &["\"last\"", "\"best_test\""], Patches).within(LONGER),
+    Knob::new("train.select", &["\"last\"", "\"best_test\""], Patches)
+        .within(&[("method.train.epochs", "12"), ("method.train.lr", "0.1")]),
     Knob::new("train.curve", &["false", "true"], Curve),
     Knob::new("score.top_k", &["10", "1"], Images),
     Knob::new("score.sigma", &["0.0", "1.0", "4.0"], Metrics).promises(&[SmootherMaps]),
