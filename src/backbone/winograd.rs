@@ -306,7 +306,6 @@ fn sums_at<const L: usize>(step: Step, first: usize, from: From, to: &mut To) {
 
 /// Rows, then columns of a square of A × A, from channel `first` on.
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "adapters would be compiled without the processor's wide instructions")]
 fn square<const L: usize, const A: usize, const B: usize>(
     first: usize,
     (values, [row, column]): From,

@@ -26,7 +26,6 @@ const PLAIN: &[Assignment] =
     &[("method.synthesis.anomaly.mix", "false"), ("method.synthesis.anomaly.blend", "\"draem\"")];
 const CONTRAST: &[Assignment] = &[("method.loss.separation", "10.0"), ("method.loss.contrast_margin", "-0.5")];
 const MARGIN: &[Assignment] = &[("method.loss.triplet", "\"on_msff\"")];
-const LONGER: &[Assignment] = &[("method.train.epochs", "8"), ("method.train.lr", "0.05")];
 
 const KNOBS: &[Knob] = &[
     Knob::new("synthesis.dataset", &["\"textures\"", "\"textures_again\""], Patches),
