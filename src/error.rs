@@ -32,6 +32,9 @@ pub enum Error {
     /// The command line asks for something that does not exist.
     #[error("{what}")]
     Usage { what: String, help: String },
+    /// The process was asked to end, and has.
+    #[error("stopped; what is finished is kept")]
+    Stopped,
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
@@ -85,10 +88,16 @@ impl Error {
         matches!(self, Error::Io { source, .. } if matches!(source.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded))
     }
 
+    /// True when no other run is worth beginning: the disk is full or broken, or the process was asked to end.
+    pub fn ends_everything(&self) -> bool {
+        self.is_of_the_disk() || matches!(self, Error::Stopped)
+    }
+
     /// What the user can do about it, when there is something to say beyond the message.
     pub fn help(&self) -> Option<&str> {
         match self {
             Error::Spec(_) => None,
+            Error::Stopped => Some("the same command goes on from here"),
             Error::Data { help, .. }
             | Error::Weights { help, .. }
             | Error::Device { help, .. }

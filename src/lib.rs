@@ -6,7 +6,7 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`error`], [`console`], [`clock`], [`memory`], [`random`], [`matrix`] | errors with their help, messages, time and machine, allocation, named streams of draws, rows of numbers |
+//! | [`error`], [`console`], [`clock`], [`memory`], [`naive`], [`stop`], [`random`], [`matrix`] | errors with their help, messages, time and machine, allocation, whether plain twins compute, whether to end, named streams of draws, rows of numbers |
 //! | [`metrics`] | from scores and truth to numbers; knows no images and no tensors |
 //! | [`spec`] | experiment files: TOML in, typed and resolved runs out, faults that point at the line |
 //! | [`store`] | artifacts on disk: atomic, checksummed, mapped |
@@ -49,6 +49,7 @@ pub mod matrix;
 pub mod memory;
 pub mod methods;
 pub mod metrics;
+pub mod naive;
 pub mod paper;
 pub mod plan;
 pub mod random;
@@ -56,5 +57,6 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod spec;
+pub mod stop;
 pub mod store;
 pub mod train;

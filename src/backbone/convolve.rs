@@ -18,6 +18,8 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::naive;
+
 /// A convolution without bias, and its gradients.
 #[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff)]
 trait Convolve: Backend {
@@ -206,9 +208,9 @@ impl<B: Convolve, C: CheckpointStrategy> Convolve for Autodiff<B, C> {
 /// The convolution of `x` (images × channels × rows × columns) with a kernel (outputs × channels / groups × rows × columns),
 /// plus `bias`.
 pub fn convolve(x: Tensor<4>, kernel: Tensor<4>, bias: Option<Tensor<1>>, options: ConvOptions<2>) -> Tensor<4> {
-    // Frozen networks on the processor that are not packed (`places`) have the library's own. Devices are equal whether they find
-    // gradients or not.
-    if x.device() == Device::flex() && !x.is_autodiff() {
+    // Frozen networks on the processor that are not packed (`places`) have the library's own, and so have plain twins. Devices
+    // are equal whether they find gradients or not.
+    if x.device() == Device::flex() && (naive::is_chosen() || !x.is_autodiff()) {
         return conv2d(x, kernel, bias, options);
     }
     let outputs = kernel.dims()[0];

@@ -15,7 +15,7 @@ use super::convolve::convolve;
 use super::places::{self, Packed};
 use super::plan::{Activation, BlockSpec, ConvSpec, GateSpec, Padding, Plan, Shortcut};
 use super::weights::StateDict;
-use crate::device::rectify;
+use crate::device::{has_own, rectify};
 
 /// The layers of a network as something that can be called; maps are images × channels × height × width.
 pub trait Layers {
@@ -158,7 +158,7 @@ impl Network {
     /// `taps` (block numbers, ascending), in the right shapes.
     pub fn new(plan: &Plan, taps: &[usize], state: &StateDict, device: &Device) -> Network {
         let depth = taps.last().map_or(0, |&block| block + 1);
-        let packed = (*device == Device::flex() && places::runs(plan, depth)).then(Packed::new);
+        let packed = (has_own(device) && places::runs(plan, depth)).then(Packed::new);
         Network::folded(plan, taps, state, device, packed)
     }
 

@@ -13,12 +13,14 @@ use super::distance::squared_distance;
 #[cfg(feature = "gpu")]
 use super::filter::{Asked, Resident};
 use super::parts::Parts;
+use super::plain;
 use super::pool::Pool;
 use super::search::{Bank, Best, QUERY_BLOCK_ROWS, Scratch, search, squared_norms};
 #[cfg(feature = "gpu")]
 use crate::device::is_cpu;
 use crate::error::{Error, Result};
 use crate::matrix::Rows;
+use crate::naive;
 use burn::tensor::Device;
 use rayon::prelude::*;
 
@@ -73,6 +75,9 @@ pub fn greedy_on(device: &Device, parts: &[Rows], count: usize, start: &Start) -
     let mut picks = Vec::with_capacity(count);
     if count == 0 {
         return Ok(picks);
+    }
+    if naive::is_chosen() {
+        return Ok(plain::greedy(&farness.rows, count, start));
     }
     match start {
         Start::Row(row) => {

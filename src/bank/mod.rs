@@ -10,6 +10,7 @@ pub mod distance;
 pub mod filter;
 pub mod neighbours;
 mod parts;
+mod plain;
 mod pool;
 pub mod project;
 mod search;

@@ -3,6 +3,7 @@
 //! Owns: the search functions, their errors and their parallelism. Does not own: how candidates are found (`search`),
 //! what a distance is (`distance`). Neither queries nor bank are copied, so both may be memory-mapped.
 
+use super::plain;
 use super::search::{Bank, Best, Groups, QUERY_BLOCK_ROWS, Scratch, search, squared_norms};
 #[cfg(feature = "gpu")]
 use super::{
@@ -16,6 +17,7 @@ use crate::device::check::Family;
 use crate::device::is_cpu;
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
+use crate::naive;
 use crate::random::{Purpose, stream};
 use burn::tensor::Device;
 use rayon::prelude::*;
@@ -195,6 +197,9 @@ pub fn k_nearest(queries: Rows, bank: Rows, k: usize) -> Result<Nearest> {
 
 fn run(queries: Rows, bank: &Bank, k: usize, groups: Option<(&[u32], &[u32])>) -> Result<Nearest> {
     let norms = squared_norms(&[queries], "queries")?;
+    if naive::is_chosen() {
+        return Ok(plain::nearest(queries, &bank.parts, k, groups));
+    }
     let mut index = vec![NO_ROW; queries.len() * k];
     let mut distance = vec![f32::INFINITY; queries.len() * k];
     let block_rows = block_rows(queries.len());

@@ -62,7 +62,7 @@ pub(super) fn check_widths(parts: &[Rows], cols: usize) -> Result<usize> {
 
 /// A bank in blocks, its parts (if several) numbered through as if they stood one below the other.
 pub(super) struct Bank<'a> {
-    parts: Parts<'a>,
+    pub(super) parts: Parts<'a>,
     blocks: Vec<Block<'a>>,
     /// What rows are taken from before they are rounded to eight bits; `None` where that is not done.
     centre: Option<Vec<f32>>,

@@ -2,7 +2,8 @@
 //!
 //! Owns: options, exit codes, what is printed where (results to stdout, messages to stderr). Does not own: any work.
 //!
-//! Exit codes: 0 done; 1 some runs failed, a report could not be made or a check found something; 2 nothing could start.
+//! Exit codes: 0 done; 1 some runs failed, a report could not be made or a check found something; 2 nothing could start;
+//! 3 asked to end, and did at a safe place.
 
 pub mod anomalies;
 pub mod audit;
@@ -18,6 +19,7 @@ mod run;
 mod runs;
 mod schema;
 mod store;
+mod submit;
 pub mod verdict;
 pub mod weights;
 
@@ -32,7 +34,7 @@ use crate::console::{plain, say};
 use crate::data::Catalog;
 use crate::device::{DeviceKind, DeviceName, Precision};
 use crate::error::{Error, Result};
-use crate::run::{Progress, Resources};
+use crate::run::{Progress, Resources, STOPPED};
 
 /// Experiment tracking and benchmarks for industrial image anomaly detection.
 #[derive(Parser, Debug)]
@@ -63,6 +65,9 @@ enum Command {
     Plan(plan::Args),
     /// Print tables and claims of recorded experiments, and write them with a page; no model is run.
     Report(report::Args),
+    /// Hand experiments to a scheduler.
+    #[command(subcommand)]
+    Submit(submit::SubmitCommand),
     /// Find, inspect and compare recorded runs.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
@@ -127,6 +132,13 @@ struct Common {
     /// [default: half of the machine's]
     #[arg(long, global = true, value_name = "SIZE", value_parser = bytes)]
     memory: Option<u64>,
+    /// Compute everything by the plain twins of the fast kernels, on the CPU: slow; what is exact stays the same, what rounds
+    /// differs by rounding, and is kept apart
+    #[arg(long, global = true)]
+    naive: bool,
+    /// Do not ask the file system for locks, where asking hangs or fails; processes may then compute the same stage twice
+    #[arg(long, global = true)]
+    no_locks: bool,
     /// How results are printed
     #[arg(long, global = true, value_enum, default_value_t)]
     format: Format,
@@ -190,7 +202,8 @@ impl Common {
             ("memory", self.memory.map(|bytes| format!("{bytes}B"))),
         ];
         let given = options.into_iter().filter_map(|(name, value)| Some(format!(" --{name} {}", quoted(&value?))));
-        given.collect()
+        let flags = [("naive", self.naive), ("no-locks", self.no_locks)];
+        given.chain(flags.into_iter().filter(|(_, on)| *on).map(|(name, _)| format!(" --{name}"))).collect()
     }
 
     fn data_root(&self) -> PathBuf {
@@ -255,12 +268,22 @@ pub fn main() -> ExitCode {
         say!("error: --precision tf32 is for a GPU; the processor computes in f32\n  help: name one with --device");
         return ExitCode::from(2);
     }
+    if cli.common.no_locks {
+        crate::store::do_without_locks();
+    }
+    if cli.common.naive {
+        if cli.common.device.kind != DeviceKind::Cpu {
+            say!("error: --naive is of the CPU, whose fast kernels have plain twins\n  help: leave --device out");
+            return ExitCode::from(2);
+        }
+        crate::naive::choose();
+    }
     match dispatch(&cli) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(fault) => {
             print_error(&fault);
-            ExitCode::from(2)
+            ExitCode::from(if matches!(fault, Error::Stopped) { STOPPED as u8 } else { 2 })
         }
     }
 }
@@ -271,6 +294,7 @@ fn dispatch(cli: &Cli) -> Result<bool> {
     match &cli.command {
         Command::Run(args) => run::run(args, common, json),
         Command::Plan(args) => plan::run(args, common, json),
+        Command::Submit(command) => submit::run(command, common).map(|()| true),
         Command::Store(command) => store::run(command, common, json),
         Command::Report(args) => report::run(args, common, json),
         Command::Runs(command) => runs::run(command, common, json),

@@ -8,7 +8,7 @@ use crate::console::say;
 use crate::error::{Error, Result};
 use crate::run::{Expected, Failure, Isolate, Options, Session, Summary};
 use crate::spec::{Experiment, Run};
-use crate::{record, report, run};
+use crate::{record, report, run, stop};
 
 /// Run experiments.
 #[derive(clap::Args, Debug)]
@@ -50,6 +50,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let isolate = args.isolate.then(isolated).transpose()?;
     let options = Options { fail_fast: args.fail_fast, isolate, is_child: args.child };
     let mut fine = true;
+    stop::listen();
     for ((experiment, runs), expected) in chosen.iter().zip(expected) {
         let clock = Clock::start();
         let folder = common.results.join(&experiment.name);
@@ -62,7 +63,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         }
         let mut summary = match run::experiment(&session, experiment, runs, expected, &options) {
             // One of several that cannot be recorded keeps nobody from the others.
-            Err(fault) if chosen.len() > 1 && !args.child && !args.fail_fast && !fault.is_of_the_disk() => {
+            Err(fault) if chosen.len() > 1 && !args.child && !args.fail_fast && !fault.ends_everything() => {
                 super::print_error(&fault);
                 fine = false;
                 continue;

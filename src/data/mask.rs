@@ -49,6 +49,7 @@ pub fn evaluation_mask(labelled: &Labelled, geometry: &spec::Geometry, side: usi
     let data = match how {
         // A byte above 127.5 of 255.
         MaskResize::Bilinear05 => bilinear(128),
+        MaskResize::Bilinear0 => bilinear(1),
         MaskResize::IntTrunc => bilinear(DEFECT),
         MaskResize::Nearest => nearest(&mask, window, side),
         MaskResize::Area05 => half_area(&mask, window, side),

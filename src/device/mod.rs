@@ -3,6 +3,7 @@
 //! Owns: finding devices without touching ones that are not there, the way of values to and from them, the numeric class that stage keys carry, and the check
 //! that a device computes what the CPU computes. The CPU (burn's flex backend) is always there.
 
+mod affine;
 pub mod check;
 mod columns;
 pub mod draws;
@@ -24,6 +25,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+pub use affine::affine;
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::DeviceType;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -37,6 +39,7 @@ pub use rectify::rectify;
 use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result, suggestion};
+use crate::naive;
 
 /// What this thread has moved between host and device since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +109,11 @@ pub fn download_ints(tensor: Tensor<1, Int>) -> Vec<i32> {
 pub fn is_cpu(device: &Device) -> bool {
     let plain = if device.is_autodiff() { device.clone().inner() } else { device.clone() };
     plain == Device::flex()
+}
+
+/// Whether an operation on `device` is one of our own for the processor: not on a GPU, nor by plain twins.
+pub fn has_own(device: &Device) -> bool {
+    is_cpu(device) && !naive::is_chosen()
 }
 
 /// Kinds of device that `--device` names.
@@ -251,10 +259,12 @@ impl Chosen {
     }
 }
 
-/// What numbers of different devices must not be mixed up by: device kind, backend version, precision.
+/// What numbers of different devices must not be mixed up by: device kind, backend version, precision, plain twins.
 impl Serialize for Chosen {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}/burn-0.22.1/{}", self.name.kind.name(), self.precision.name()))
+        let twins = if naive::is_chosen() { "/naive" } else { "" };
+        let (kind, precision) = (self.name.kind.name(), self.precision.name());
+        serializer.collect_str(&format_args!("{kind}/burn-0.22.1/{precision}{twins}"))
     }
 }
 

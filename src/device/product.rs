@@ -16,9 +16,13 @@ use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::multiply::{Strided, multiply};
+use crate::naive;
 
 /// a · b; leading dimensions are the same, or one where the other has several.
 pub fn product<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> Tensor<D> {
+    if naive::is_chosen() {
+        return a.matmul(b);
+    }
     let (from_a, from_b) = (a.dims(), b.dims());
     let wide = |of: [usize; D]| -> [usize; D] {
         std::array::from_fn(|place| if place + 2 < D { from_a[place].max(from_b[place]) } else { of[place] })
@@ -32,7 +36,7 @@ fn widened<const D: usize>(tensor: Tensor<D>, shape: [usize; D]) -> Tensor<D> {
 }
 
 #[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff)]
-trait Product: Backend {
+pub(super) trait Product: Backend {
     fn product(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::float_matmul(a, b)
     }

@@ -8,9 +8,10 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::has_own;
 use super::wide::wide;
 
 /// Values that a thread takes at once.
@@ -18,8 +19,7 @@ const VALUES: usize = 1 << 14;
 
 /// Maps cut off below 0, and above `top` where there is one.
 pub fn rectify(x: Tensor<4>, top: Option<f64>) -> Tensor<4> {
-    // Devices are equal whether they find gradients or not.
-    if x.device() == Device::flex() {
+    if has_own(&x.device()) {
         let top = top.map_or(f32::INFINITY, |top| top as f32);
         return Tensor::from_dispatch(<Dispatch as Rectify>::rectify(x.into_dispatch(), top));
     }

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use super::regions::is_clean;
 use super::source::{self, PixelSource, Score};
 use crate::error::{Error, Result};
+use crate::naive;
 
 /// Buckets of the table at most: 16 MB, which still finds room in a last-level cache.
 const BUCKETS_MAX: usize = 1 << 22;
@@ -56,6 +57,12 @@ impl<S: Score> Ladder<S> {
     /// to rung i.
     pub fn slots(&self) -> usize {
         2 * self.rungs().len() + 1
+    }
+
+    /// [`Ladder::slot`] without the table.
+    fn plain_slot(&self, score: S) -> usize {
+        let rung = self.rungs().partition_point(|&rung| rung < score);
+        2 * rung + usize::from(self.rungs[rung] == score)
     }
 
     #[inline]
@@ -122,7 +129,8 @@ fn work<P: PixelSource>(
 }
 
 fn count_line<S: Score>(ladder: &Ladder<S>, line: &[S], truth: &[u8], counts: &mut [u32]) {
-    let mut count = |score: &S| counts[ladder.slot(*score)] += 1;
+    let plain = naive::is_chosen();
+    let mut count = |score: &S| counts[if plain { ladder.plain_slot(*score) } else { ladder.slot(*score) }] += 1;
     match is_clean(truth) {
         true => line.iter().for_each(count),
         false => line.iter().zip(truth).filter(|(_, truth)| **truth == 0).for_each(|(score, _)| count(score)),

@@ -9,9 +9,11 @@
 mod ap;
 mod auroc;
 pub mod bootstrap;
+mod f1_normal;
 mod f1max;
 mod gaps;
 mod images;
+mod pimo;
 mod pixels;
 mod pro;
 mod pro_legacy;

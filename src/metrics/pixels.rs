@@ -11,7 +11,7 @@ use super::regions::regions;
 use super::source::{self, PixelSource, Score};
 use super::sum::Sum;
 use super::walk::{Totals, Walks, values};
-use super::{Definitions, Level, Metric, MetricName, Pro, pro_legacy};
+use super::{Definitions, Level, Metric, MetricName, Pro, pimo, pro_legacy};
 use crate::error::{Error, Result};
 
 /// What the first pass saw of one image.
@@ -69,6 +69,12 @@ pub fn pixel_metrics<P: PixelSource>(source: &P, definitions: &Definitions) -> R
             metric.value = pro_legacy::pro(source, images, definitions)?;
         }
     }
+    if totals.undefined().is_none() {
+        let aupimo = pimo::value(gathered.rates(), &gathered.recalls());
+        for metric in metrics.iter_mut().filter(|metric| metric.name == MetricName::PixelAupimo) {
+            metric.value = aupimo;
+        }
+    }
     let empty_masks = images.iter().filter(|facts| facts.anomalous && facts.defect_pixels == 0).count() as u64;
     Ok(PixelReport { metrics, regions, empty_masks, images: gathered.images })
 }
@@ -80,15 +86,46 @@ struct Gathered<S> {
     /// Pixels of each region, over all images.
     sizes: Vec<u64>,
     images: Vec<ImageFacts>,
+    /// Highest scores of every normal image; none of anomalous ones.
+    highest: Vec<Vec<S>>,
+    /// Image of each region.
+    homes: Vec<usize>,
+}
+
+impl<S: Score> Gathered<S> {
+    /// Highest scores of normal pixels, each with what it adds to the mean rate of normal images.
+    fn rates(&self) -> Vec<(S, f64)> {
+        let normals = self.images.iter().filter(|facts| !facts.anomalous).count() as f64;
+        let of_image = |(facts, highest): (&ImageFacts, &Vec<S>)| {
+            let share = 1.0 / (facts.pixels as f64 * normals);
+            highest.iter().map(move |&score| (score, share)).collect::<Vec<_>>()
+        };
+        self.images.iter().zip(&self.highest).flat_map(of_image).collect()
+    }
+
+    /// Scores of defect pixels, rising, each with what it adds to the mean recall of images that have some.
+    fn recalls(&self) -> Vec<(S, f64)> {
+        let images = self.images.iter().filter(|facts| facts.defect_pixels > 0).count() as f64;
+        let share = |region: u32| 1.0 / (self.images[self.homes[region as usize]].defect_pixels as f64 * images);
+        self.defects.iter().map(|&(score, region)| (score, share(region))).collect()
+    }
 }
 
 /// First pass: collects and sorts the defect pixels.
 fn gather<P: PixelSource>(source: &P) -> Result<Gathered<P::Score>> {
     let parts: Vec<Result<Gathered<P::Score>>> =
         (0..source.len()).into_par_iter().map(|image| gather_image(source, image)).collect();
-    let mut all = Gathered { defects: Vec::new(), sizes: Vec::new(), images: Vec::with_capacity(source.len()) };
+    let mut all = Gathered {
+        defects: Vec::new(),
+        sizes: Vec::new(),
+        images: Vec::with_capacity(source.len()),
+        highest: Vec::with_capacity(source.len()),
+        homes: Vec::new(),
+    };
     for part in parts {
         let part = part?;
+        all.homes.extend(part.homes);
+        all.highest.extend(part.highest);
         let offset = all.sizes.len() as u32;
         all.defects.extend(part.defects.iter().map(|&(score, region)| (score, region + offset)));
         all.sizes.extend(part.sizes);
@@ -114,7 +151,9 @@ fn gather_image<P: PixelSource>(source: &P, image: usize) -> Result<Gathered<P::
     }
     let pixels = loaded.scores.len() as u64;
     let facts = ImageFacts { lowest, highest, pixels, defect_pixels, anomalous: loaded.anomalous };
-    Ok(Gathered { defects, sizes: found.sizes, images: vec![facts] })
+    let highest = if loaded.anomalous { Vec::new() } else { pimo::highest(&loaded.scores, source.len()) };
+    let homes = vec![image; found.sizes.len()];
+    Ok(Gathered { defects, sizes: found.sizes, images: vec![facts], highest: vec![highest], homes })
 }
 
 /// Second pass and the walk down the defect scores.

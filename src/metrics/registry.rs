@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::walk::{Totals, Walk};
-use super::{Definitions, ap, auroc, f1max, pro};
+use super::{Definitions, ap, auroc, f1_normal, f1max, pimo, pro};
 
 /// What a metric ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,8 @@ registry! {
         or ap::image_sentence;
     ImageF1max: "image_f1max", "image F1max", Image, f1max::walk,
         "Highest F1 of the anomalous images over all distinct image scores taken as threshold.";
+    ImageF1Normal: "image_f1_normal", "image F1 at 5 % false alarms", Image, f1_normal::walk,
+        "F1 of the anomalous images at the threshold that 5 % of the normal test images exceed, which takes no anomaly to choose.";
     PixelAuroc: "pixel_auroc", "pixel AUROC", Pixel, auroc::walk,
         "Share of (defect, normal) pixel pairs, over all test images together, in which the defect pixel scores higher, ties counting half.";
     PixelAp: "pixel_ap", "pixel AP", Pixel, ap::walk,
@@ -91,6 +93,8 @@ registry! {
     PixelPro: "pixel_pro", "pixel PRO" ("AUPRO"), Pixel, pro::walk,
         "AUPRO@0.3: mean overlap of the 8-connected defect regions of all images against the false positive rate over all normal pixels, all thresholds, integrated to 0.3 (interpolated there) and divided by 0.3."
         or pro::sentence;
+    PixelAupimo: "pixel_aupimo", "pixel AUPIMO" ("AUPIMO"), Pixel, pimo::walk,
+        "AUPIMO: mean over anomalous images of the share of their defect pixels found, against the logarithm of the false positive rate on normal images, integrated from 1e-5 to 1e-4 and divided by the length.";
 }
 
 impl MetricName {
@@ -107,6 +111,12 @@ impl MetricName {
     /// The sentence that says what it is under these definitions.
     pub fn definition(self, definitions: &Definitions) -> Cow<'static, str> {
         (self.kind().other)(definitions).map_or(self.kind().sentence.into(), Cow::from)
+    }
+
+    /// Those of an experiment that names none.
+    pub fn usual() -> Vec<MetricName> {
+        let asked_for = [MetricName::ImageF1Normal, MetricName::PixelAupimo];
+        Self::ALL.into_iter().filter(|metric| !asked_for.contains(metric)).collect()
     }
 
     /// The metrics that rank images, or pixels.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::execute::Patience;
 use crate::error::Result;
+use crate::stop;
 
 /// What came of an attempt at a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,7 +148,7 @@ impl<'a> Crew<'a> {
     fn take(&self, passed: &mut Passed) -> Option<Task> {
         let mut state = self.state();
         loop {
-            if state.closed || state.pending.is_empty() {
+            if state.closed || state.pending.is_empty() || stop::is_asked() {
                 return None;
             }
             let news = self.news.count.load(Ordering::SeqCst);

@@ -11,6 +11,7 @@ use crate::clock::{self, Clock};
 use crate::error::{Error, Result};
 use crate::plan::{Compute as _, Graph, Job, Stage, StageId};
 use crate::record::{Cost, StageLog};
+use crate::stop;
 use crate::store::{Artifact, Lock, Lookup, Manifest, Spent};
 
 /// What to do about a stage that another process is computing.
@@ -59,7 +60,11 @@ impl<'s, 'g> Executor<'s, 'g> {
         if let Some(artifact) = self.stored(stage) {
             return Ok(Some(artifact));
         }
-        self.compute(id, stage.inputs.iter().copied().zip(inputs).collect())?;
+        if let Err(fault) = self.compute(id, stage.inputs.iter().copied().zip(inputs).collect()) {
+            // Without locks another process may have finished it meanwhile, and taken the checkpoints away.
+            let made = if fault.ends_everything() { None } else { self.stored(stage) };
+            return made.map(Some).ok_or(fault);
+        }
         let what = || format!("the artifact of `{}` cannot be read back", stage.label);
         let lost = || Error::store(self.session.store.root(), what(), "check the disk");
         self.find(stage.kind, key).ok_or_else(lost).map(Some)
@@ -92,6 +97,7 @@ impl<'s, 'g> Executor<'s, 'g> {
     fn compute(&mut self, id: StageId, inputs: BTreeMap<StageId, Arc<Artifact>>) -> Result<()> {
         let (session, stage) = (self.session, self.graph.stage(id));
         let key = &*stage.key;
+        stop::here()?;
         let _place = session.room.enter(stage.work.memory_bytes);
         let _turn = clock::Turn::begin();
         let clock = Clock::start();

@@ -3,7 +3,8 @@
 //! Owns: starting such a process and saying how it ended. Does not own: what a run is.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use super::build;
 use super::crew::Outcome;
@@ -11,9 +12,16 @@ use super::session::Session;
 use crate::error::{Error, Result};
 use crate::record::{RunFolder, Standing};
 use crate::spec::Run;
+use crate::stop;
 
 /// As little memory as the program takes for an answer.
 const LEAST_BYTES: u64 = 1_000_000;
+
+/// Between looks whether a process has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Exit code of a process that was asked to end, and has.
+pub const STOPPED: i32 = 3;
 
 /// How this program is called for one run.
 #[derive(Clone, Debug)]
@@ -40,15 +48,35 @@ impl Isolate {
         let share = session.resources.memory_bytes / session.resources.jobs as u64;
         command.args(["--memory", &format!("{}B", share.max(LEAST_BYTES))]);
         command.args(["--seeds", &run.spec.seed.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
-        let status = command.status().map_err(Error::io("start", &self.program))?;
+        let status = self.end_of(command.spawn().map_err(Error::io("start", &self.program))?)?;
         match status.code() {
             Some(0) => Ok(Outcome::Done),
             Some(1) => Err(Error::method(folder.failure().unwrap_or_else(|| "it did not say why".into()), "")),
             Some(2) => Err(Error::method("its process could not start the run (see the message above)", "")),
+            Some(STOPPED) => Err(Error::Stopped),
             _ => {
                 let what = format!("its process died ({status})");
                 Err(Error::method(what, "if memory ran out, lower --memory, or make batch or bank smaller"))
             }
+        }
+    }
+
+    /// Waits for its end; tells it when this process was asked to end, for a scheduler tells its first process alone.
+    fn end_of(&self, mut process: Child) -> Result<ExitStatus> {
+        let mut told = false;
+        loop {
+            if let Some(status) = process.try_wait().map_err(Error::io("wait for", &self.program))? {
+                return Ok(status);
+            }
+            if stop::is_asked() && !told {
+                told = true;
+                #[cfg(unix)]
+                // SAFETY: a signal to a process that is our own and was not waited for.
+                unsafe {
+                    libc::kill(process.id() as libc::pid_t, libc::SIGTERM);
+                }
+            }
+            std::thread::sleep(LOOK);
         }
     }
 }

@@ -20,7 +20,7 @@ mod session;
 mod trace;
 
 pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
-pub use isolate::Isolate;
+pub use isolate::{Isolate, STOPPED};
 pub use predict::{Prediction, Request, predict};
 pub use progress::{Event, Expected, Progress, duration};
 pub use session::{CHECKS, Resources, Session};
@@ -36,6 +36,7 @@ use crate::methods;
 use crate::plan::StageKind;
 use crate::record::{self, Provenance, Record, RunFolder, Standing};
 use crate::spec::{Experiment, Run};
+use crate::stop;
 use crate::store::Artifact;
 use build::Built;
 use crew::{Crew, Outcome, Rules, Task};
@@ -129,6 +130,9 @@ pub fn experiment(
         session.progress.run(&task, runs.len(), &runs[task.number]);
         attempts.attempt(&runs[task.number], task)
     })?;
+    if ended.len() < runs.len() {
+        stop::here()?;
+    }
     let mut summary = Summary { skipped: runs.len() - ended.len(), ..Summary::default() };
     for (number, outcome) in ended {
         let Run { spec, .. } = &runs[number];
@@ -181,7 +185,7 @@ impl Attempts<'_> {
         };
         let fault = match result {
             Ok(outcome) => return Ok(outcome),
-            Err(fault @ Error::Io { .. }) if fault.is_of_the_disk() => return Err(fault),
+            Err(fault) if fault.ends_everything() => return Err(fault),
             Err(fault) => fault,
         };
         let message = fault.to_string();

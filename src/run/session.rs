@@ -16,6 +16,7 @@ use crate::device::{Chosen, DeviceName, Precision};
 use crate::error::{Error, Result};
 use crate::features;
 use crate::spec::{self, Experiment, Positions};
+use crate::stop;
 use crate::store::{Artifact, Lock, Store};
 
 /// What a GPU must get right before its first use, besides what `device` asks of it.
@@ -154,6 +155,7 @@ impl Session {
             if let Some(lock) = self.store.lock(name)? {
                 return Ok(lock);
             }
+            stop::here()?;
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }

@@ -164,7 +164,7 @@ fn assemble<R: AsRef<RunSpec>>(
         path: path.into(),
         title: if file.title.is_empty() { name.clone() } else { file.title },
         reproduces: file.reproduces,
-        metrics: if file.metrics.is_empty() { MetricName::ALL.to_vec() } else { file.metrics },
+        metrics: if file.metrics.is_empty() { MetricName::usual() } else { file.metrics },
         tables: file.table,
         claims: file.claim,
         tolerances: file.tolerance,

@@ -233,6 +233,8 @@ pub enum MaskResize {
     /// Binarise (≠ 0), Pillow's antialiased bilinear on 0/255, then > 0.5.
     #[default]
     Bilinear05,
+    /// The same, then > 0: whatever the defect touches (Dinomaly's rule); regions grow by about a pixel.
+    Bilinear0,
     /// Nearest neighbour.
     Nearest,
     /// Area average, then > 0.5.

@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use same_file::Handle;
 
@@ -18,6 +19,13 @@ pub struct Lock {
     path: PathBuf,
     /// `None` where the file system knows no locks.
     file: Option<File>,
+}
+
+static UNASKED: AtomicBool = AtomicBool::new(false);
+
+/// From now on every lock is granted without asking the file system. What that costs is work done twice.
+pub fn do_without_locks() {
+    UNASKED.store(true, Ordering::Relaxed);
 }
 
 /// What came of asking for a lock.
@@ -47,6 +55,9 @@ fn answer(path: &Path, asked: Result<(), TryLockError>) -> Result<Answer> {
 impl Lock {
     /// Takes the lock `path`; `None` when someone else holds it.
     pub(super) fn attempt(path: &Path) -> Result<Option<Lock>> {
+        if UNASKED.load(Ordering::Relaxed) {
+            return Ok(Some(Lock { path: path.into(), file: None }));
+        }
         Lock::attempt_by(path, File::try_lock)
     }
 
@@ -105,6 +116,9 @@ impl Usage {
     }
 
     fn by(root: &Path, ask: fn(&File) -> Result<(), TryLockError>) -> Result<Usage> {
+        if UNASKED.load(Ordering::Relaxed) {
+            return Ok(Usage(None));
+        }
         let path = root.join("in-use");
         let file = open(&path)?;
         match answer(&path, ask(&file))? {

@@ -17,7 +17,7 @@ mod writer;
 
 pub use artifact::{Artifact, DType, Manifest, TensorInfo};
 pub use keep::{Garbage, Stored};
-pub use lock::Lock;
+pub use lock::{Lock, do_without_locks};
 pub use scratch::Scratch;
 pub use writer::{Spent, TensorDecl, Writer, write_atomically};
 

@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::device::{Traffic, traffic};
 use crate::error::{Error, Result};
 use crate::plan::{Computed, Job, Notice};
+use crate::stop;
 use crate::store::{Artifact, Spent};
 
 /// A model in training, as the shared loop sees it. All state besides parameters and optimisers is a function of the
@@ -89,6 +90,7 @@ pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, mut 
             if let (Keep::Last, Some(before)) = (keep, epoch.checked_sub(1)) {
                 job.remove_checkpoint(before)?;
             }
+            stop::here()?;
         }
     }
     if !learner.state().0.are_on_cpu() {

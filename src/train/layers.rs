@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, activation};
 
 use super::parameters::Parameters;
-use crate::device::{Normalised, is_cpu, leaky_relu, normalise, plus_row, product, times_row};
+use crate::device::{Normalised, affine, is_cpu, leaky_relu, normalise, plus_row, product, times_row};
 
 /// ε of every batch normalisation (PyTorch's default).
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -22,7 +22,8 @@ pub enum BatchNormMode {
 
 /// x·Wᵀ + b; x is rows × inputs.
 pub fn linear(parameters: &Parameters, name: &str, x: Tensor<2>) -> Tensor<2> {
-    plus_row(linear_bias_free(parameters, name, x), parameters.get(&format!("{name}.bias")))
+    let [weight, bias] = ["weight", "bias"].map(|part| parameters.get(&format!("{name}.{part}")));
+    affine(x, weight, bias)
 }
 
 /// x·Wᵀ.

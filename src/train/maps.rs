@@ -6,7 +6,7 @@ use burn::tensor::module;
 use super::layers::{BatchNormMode, remember};
 use super::parameters::Parameters;
 use crate::backbone::network::Window;
-use crate::device::{NormalisedMaps, is_cpu, normalise_maps};
+use crate::device::{NormalisedMaps, has_own, normalise_maps};
 
 /// A convolution whose kernel, side × side, is the parameter `weight` (outputs × inputs / groups · side · side); `bias` names
 /// one value per output.
@@ -40,7 +40,7 @@ pub fn batch_norm_maps(
         let [mean, variance] = ["running_mean", "running_var"].map(|part| parameters.get(&key(part)).reshape(flat));
         return module::batch_norm(x, gamma, beta, mean, variance, epsilon);
     }
-    if is_cpu(&x.device()) {
+    if has_own(&x.device()) {
         let (weight, bias) = (gamma.reshape(wide), beta.reshape(wide));
         let NormalisedMaps { maps, mean, variance } = normalise_maps(x, weight, bias, epsilon);
         if mode == BatchNormMode::Train {

@@ -91,8 +91,12 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
     ("patchcore", Knob::new("evaluation.size", &["64", "0", "48"], Metrics)),
     (
         "patchcore",
-        Knob::new("evaluation.mask_resize", &["\"bilinear05\"", "\"nearest\"", "\"area05\"", "\"int_trunc\""], Metrics)
-            .within(&[("evaluation.size", "24")]),
+        Knob::new(
+            "evaluation.mask_resize",
+            &["\"bilinear05\"", "\"bilinear0\"", "\"nearest\"", "\"area05\"", "\"int_trunc\""],
+            Metrics,
+        )
+        .within(&[("evaluation.size", "24")]),
     ),
     ("patchcore", Knob::new("evaluation.pro", &["\"exact\"", "\"simplenet\"", "\"ader\"", "\"rd4ad\""], Metrics)),
     ("patchcore", Knob::new("evaluation.pro_limit", &["0.3", "0.05", "1.0"], Metrics)),

@@ -36,7 +36,9 @@ mod leaks;
 mod methods;
 mod metrics;
 mod metrics_cli;
+mod metrics_rules;
 mod mini_reference;
+mod naive;
 mod oracle_backbones;
 mod oracle_bgad_step;
 mod oracle_coreset;
@@ -68,6 +70,8 @@ mod runs;
 mod sameness;
 mod seals;
 mod simplenet;
+#[cfg(unix)]
+mod slurm;
 mod sources;
 mod spec;
 mod store;

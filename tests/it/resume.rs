@@ -31,11 +31,17 @@ method.train.select = "best_test"
 const ONE_SEED: [&str; 2] = ["--seeds", "0"];
 
 /// A folder with the study; results and store are named anew for every attempt.
-struct Place(tempfile::TempDir);
+pub struct Place(tempfile::TempDir);
 
 impl Place {
-    fn new() -> Self {
+    /// The study of this file.
+    pub fn new() -> Self {
         Place::of(&study())
+    }
+
+    /// One training that takes a while.
+    pub fn long() -> Self {
+        Place::of(&with(&small("dmad"), &[("method.train.epochs", "400")]))
     }
 
     fn of(study: &str) -> Self {
@@ -55,8 +61,13 @@ impl Place {
         Process { child: child.expect("the program starts"), heard }
     }
 
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     /// Runs to the end; what happened.
-    fn finish(&self, attempt: &str, more: &[&str]) -> Vec<Event> {
+    pub fn finish(&self, attempt: &str, more: &[&str]) -> Vec<Event> {
         self.start(attempt, more).finish()
     }
 
@@ -65,7 +76,7 @@ impl Place {
     }
 
     /// Every result file: path and content, with measurements of time taken out of the logs.
-    fn recorded(&self, attempt: &str) -> BTreeMap<PathBuf, String> {
+    pub fn recorded(&self, attempt: &str) -> BTreeMap<PathBuf, String> {
         let root = self.results(attempt);
         let mut found = BTreeMap::new();
         collect(&root, &root, &mut found);
@@ -73,13 +84,14 @@ impl Place {
     }
 
     /// The last epoch (from 0) whose checkpoint is in the store.
-    fn newest_checkpoint(&self, attempt: &str) -> Option<usize> {
+    pub fn newest_checkpoint(&self, attempt: &str) -> Option<usize> {
         let files = entries(&self.0.path().join(attempt).join("store/checkpoints"));
         let epoch = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json")?.split_once('.')?.1.parse().ok();
         files.iter().filter_map(epoch).max()
     }
 
-    fn stage_keys(&self, attempt: &str) -> Vec<String> {
+    /// Keys of all artifacts in the store.
+    pub fn stage_keys(&self, attempt: &str) -> Vec<String> {
         let store = self.0.path().join(attempt).join("store");
         let mut keys = Vec::new();
         for kind in entries(&store).into_iter().filter(|path| path.is_dir()) {
@@ -219,7 +231,7 @@ fn a_study_killed_at_fifty_random_moments_ends_with_the_bytes_of_an_undisturbed_
 }
 
 /// The first file that differs.
-fn difference(found: &BTreeMap<PathBuf, String>, expected: &BTreeMap<PathBuf, String>) -> String {
+pub fn difference(found: &BTreeMap<PathBuf, String>, expected: &BTreeMap<PathBuf, String>) -> String {
     let missing: Vec<_> = expected.keys().filter(|path| !found.contains_key(*path)).collect();
     let more: Vec<_> = found.keys().filter(|path| !expected.contains_key(*path)).collect();
     let other = expected.iter().find(|(path, content)| found.get(*path).is_some_and(|found| found != *content));
@@ -301,6 +313,44 @@ fn four_processes_share_a_study_and_compute_nothing_twice() {
     assert_eq!(keys, place.stage_keys("alone"), "every stage once");
     let busy = events.iter().filter(|events| !computed(events).is_empty()).count();
     assert!(busy >= 2, "the work was not shared: {events:#?}");
+}
+
+#[test]
+fn processes_on_a_file_system_without_locks_leave_the_same_bytes() {
+    let place = Place::new();
+    place.finish("alone", &[]);
+    let processes: Vec<Process> = (0..3).map(|_| place.start("lockless", &["--no-locks"])).collect();
+    processes.into_iter().for_each(|process| drop(process.finish()));
+    let (found, expected) = (place.recorded("lockless"), place.recorded("alone"));
+    assert!(found == expected, "{}", difference(&found, &expected));
+    assert_eq!(place.stage_keys("lockless"), place.stage_keys("alone"));
+    assert!(!place.0.path().join("lockless/store/locks").exists(), "a lock was asked for");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_study_that_is_told_to_end_does_so_at_a_safe_place_and_goes_on_from_there() {
+    let epochs = EPOCHS.to_string();
+    let place = Place::of(&with(&small("dmad"), &[("method.train.epochs", &epochs)]));
+    place.finish("undisturbed", &[]);
+    for (attempt, more) in [("told", [].as_slice()), ("told_child", &["--isolate"])] {
+        let mut process = place.start(attempt, more);
+        while place.newest_checkpoint(attempt).is_none_or(|epoch| epoch < 2) {
+            assert!(!process.has_ended(), "it ended before epoch 2 was seen");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        // SAFETY: a signal to a child that was not waited for.
+        assert_eq!(unsafe { libc::kill(process.child.id() as i32, libc::SIGTERM) }, 0);
+        let output = process.child.wait_with_output().expect("the program ends");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("stopping: ") && said.contains("the same command goes on from here"), "{said}");
+        let before = place.newest_checkpoint(attempt).expect("a checkpoint");
+        let went_on = resumed(&place.finish(attempt, &[]));
+        assert_eq!(went_on, [(before + 1, EPOCHS)], "{attempt}");
+        let (found, expected) = (place.recorded(attempt), place.recorded("undisturbed"));
+        assert!(found == expected, "{attempt}: {}", difference(&found, &expected));
+    }
 }
 
 #[test]

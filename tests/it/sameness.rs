@@ -43,28 +43,34 @@ fn study() -> String {
 /// How many runs that makes.
 const RUNS: usize = METHODS.len() + 2;
 
-struct Place {
+pub struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("study.toml"), study()).expect("written");
         std::fs::write(folder.path().join("datasets.toml"), DATASETS).expect("written");
         Place { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Runs the study with the real program; returns how many runs it did, and how many were up to date.
     fn run(&self, results: &str, store: &str, threads: usize) -> (usize, usize) {
+        self.run_with(results, store, threads, &[])
+    }
+
+    /// The same with more options.
+    pub fn run_with(&self, results: &str, store: &str, threads: usize, more: &[&str]) -> (usize, usize) {
         let heard = tempfile::NamedTempFile::new().expect("a file");
         let output = Command::new(env!("CARGO_BIN_EXE_dmad"))
             .current_dir(self.folder.path())
             .args(["run", "study.toml", "--threads", &threads.to_string(), "--results", results, "--store", store])
+            .args(more)
             .arg("--events")
             .arg(heard.path())
             .output()
@@ -90,7 +96,7 @@ impl Place {
     }
 }
 
-fn entries(folder: &Path) -> Vec<PathBuf> {
+pub fn entries(folder: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect()
 }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order in which data flows; a module may use those before it. `run`, `report` and `cli` are the rim.
-const ORDER: [&str; 27] = [
-    "error", "console", "clock", "memory", "random", "matrix", "metrics", "spec", "store", "data", "augment", "maps",
-    "paper", "device", "backbone", "features", "bank", "embed", "plan", "train", "methods", "record", "run", "report",
-    "cli", "lib", "main",
+const ORDER: [&str; 29] = [
+    "error", "console", "clock", "memory", "naive", "stop", "random", "matrix", "metrics", "spec", "store", "data",
+    "augment", "maps", "paper", "device", "backbone", "features", "bank", "embed", "plan", "train", "methods",
+    "record", "run", "report", "cli", "lib", "main",
 ];
 
 /// Edges against the order that are there on purpose: an error carries a diagnostic of `spec`.

@@ -111,16 +111,23 @@ impl Network {
     pub fn describe(&self, parameters: &mut Parameters, rows: &PatchRows, mode: BatchNormMode) -> Tensor<2> {
         let names = self.projection_names();
         let name = |part: usize| names[part.min(names.len() - 1)];
+        let value = self.value(parameters, rows);
         let mut parts = vec![linear(parameters, name(0), rows.patch.clone())];
         for (bank, neighbour) in [Some(&rows.normal), rows.abnormal.as_ref()].into_iter().enumerate() {
             let knowledge = match neighbour.filter(|_| self.params.has_knowledge()) {
-                Some(neighbour) => self.knowledge(parameters, rows, bank, neighbour.clone(), mode),
+                Some(neighbour) => self.known(parameters, rows, (bank, neighbour.clone()), value.clone(), mode),
                 None if self.params.knowledge.missing_bank == MissingBank::Zero => rows.patch.zeros_like(),
                 None => continue,
             };
             parts.push(linear(parameters, name(bank + 1), knowledge));
         }
         Tensor::cat(parts, 1)
+    }
+
+    /// The value layer of attention: one of the patches, whatever the bank.
+    fn value(&self, parameters: &Parameters, rows: &PatchRows) -> Option<Tensor<2>> {
+        let attends = self.params.attention.mode != AttentionMode::Off;
+        attends.then(|| linear(parameters, "attn.value", rows.patch.clone()))
     }
 
     /// k = BN((q − neighbour) + A): the distance, the attention, or both (Eq. 7, 8). `bank` is 0 for the normal one, 1 for
@@ -133,9 +140,21 @@ impl Network {
         neighbour: Tensor<2>,
         mode: BatchNormMode,
     ) -> Tensor<2> {
+        let value = self.value(parameters, rows);
+        self.known(parameters, rows, (bank, neighbour), value, mode)
+    }
+
+    /// The same where the value layer was applied.
+    fn known(
+        &self,
+        parameters: &mut Parameters,
+        rows: &PatchRows,
+        (bank, neighbour): (usize, Tensor<2>),
+        value: Option<Tensor<2>>,
+        mode: BatchNormMode,
+    ) -> Tensor<2> {
         let distance = self.params.knowledge.distance.then(|| rows.patch.clone() - neighbour.clone());
-        let attention =
-            (self.params.attention.mode != AttentionMode::Off).then(|| self.attention(parameters, rows, neighbour));
+        let attention = value.map(|value| self.attention(parameters, rows, neighbour, value));
         let knowledge = match (distance, attention) {
             (Some(distance), Some(attention)) => distance + attention,
             (Some(part), None) | (None, Some(part)) => part,
@@ -152,8 +171,13 @@ impl Network {
 
     /// A(q, neighbour). In `token` mode every patch is its own sequence of one, the softmax of a single logit is 1, and
     /// what is left is the value layer alone: the query has no effect, exactly as in the released code.
-    fn attention(&self, parameters: &Parameters, rows: &PatchRows, neighbour: Tensor<2>) -> Tensor<2> {
-        let value = linear(parameters, "attn.value", rows.patch.clone());
+    fn attention(
+        &self,
+        parameters: &Parameters,
+        rows: &PatchRows,
+        neighbour: Tensor<2>,
+        value: Tensor<2>,
+    ) -> Tensor<2> {
         if self.params.attention.mode == AttentionMode::Token {
             return value;
         }

@@ -40,7 +40,7 @@ impl Compute for Train {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
 
     /// Every patch of a step passes forward and backward, once as it is and once with noise.
     fn work(&self) -> Work {

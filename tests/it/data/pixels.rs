@@ -243,6 +243,7 @@ fn the_ways_to_resize_a_mask_differ_as_documented() {
     assert_eq!(row(MaskResize::Area05), [false, true, false, false]);
     assert_eq!(row(MaskResize::Bilinear05), [false, true, false, false]);
     assert_eq!(row(MaskResize::IntTrunc), [false; 4]);
+    assert_eq!(row(MaskResize::Bilinear0), [true, true, true, false]);
     // Exactly half an area is not more than half; one more column is.
     let count = |start, end, how| {
         let labelled = anomaly(folder.path(), rgb_of(16), block_mask(16, start, end));
