@@ -161,8 +161,10 @@ fn measure(name: &str, step: &mut dyn FnMut() -> Terms, peer: &mut Option<Peer>)
     print!("{name}: {:.0} ms a step", 1e3 * ours);
     if pairs[0].1.is_some() {
         let theirs = pairs.iter().map(|pair| pair.1.unwrap_or(f64::NAN));
-        let ratios = pairs.iter().map(|pair| pair.0 / pair.1.unwrap_or(f64::NAN));
-        print!(", PyTorch {:.0} ms; ratio of pairs {:.2}", 1e3 * median(theirs.collect()), median(ratios.collect()));
+        let mut ratios: Vec<f64> = pairs.iter().map(|pair| pair.0 / pair.1.unwrap_or(f64::NAN)).collect();
+        ratios.sort_by(f64::total_cmp);
+        print!(", PyTorch {:.0} ms; ratio of pairs {:.2}", 1e3 * median(theirs.collect()), ratios[ROUNDS / 2]);
+        print!(" ({:.2} to {:.2})", ratios[0], ratios[ROUNDS - 1]);
     }
     println!(" (median of {ROUNDS})");
 }
