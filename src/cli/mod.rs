@@ -10,6 +10,7 @@ mod bases;
 mod choice;
 pub mod data;
 mod devices;
+mod init;
 pub mod metrics;
 mod plan;
 mod predict;
@@ -45,6 +46,7 @@ Examples:
   dmad run experiments/quickstart.toml          needs no download; a table in two to three minutes
   dmad run experiments/real/mini.toml --data /data --weights /weights
   dmad plan experiments/real/mini.toml          what that would do, and how long it would take
+  dmad init photos/shelf                        an experiment for images of your own
   dmad report experiments/quickstart.toml       the tables again, from the records alone
   dmad data list                                which datasets are known, and which are here"
 )]
@@ -59,6 +61,8 @@ struct Cli {
 enum Command {
     /// Run experiments: train, evaluate, record, and print the tables.
     Run(run::Args),
+    /// Write an experiment for a folder of images of your own, and its entry of datasets.toml.
+    Init(init::Args),
     /// Show what a run would do: stages cached and to do, time, disk, memory, what is missing.
     Plan(plan::Args),
     /// Print tables and claims of recorded experiments, and write them with a page; no model is run.
@@ -270,6 +274,7 @@ fn dispatch(cli: &Cli) -> Result<bool> {
     let (common, json) = (&cli.common, cli.common.format == Format::Json);
     match &cli.command {
         Command::Run(args) => run::run(args, common, json),
+        Command::Init(args) => init::run(args, common, json).map(|()| true),
         Command::Plan(args) => plan::run(args, common, json),
         Command::Store(command) => store::run(command, common, json),
         Command::Report(args) => report::run(args, common, json),

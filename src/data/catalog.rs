@@ -112,7 +112,11 @@ impl Catalog {
         }
     }
 
-    fn parse(text: String, path: &Path) -> Result<Catalog> {
+    /// The catalog that `text` would be as the file `path`.
+    ///
+    /// # Errors
+    /// As of [`Catalog::load`].
+    pub fn parse(text: String, path: &Path) -> Result<Catalog> {
         let tree = tree::parse_text(Arc::new(Source { path: path.into(), text }))?;
         check(&tree, &schema(), "")?;
         let datasets = tree.find(&["dataset"]).and_then(|entry| entry.node.table());

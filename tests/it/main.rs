@@ -29,6 +29,7 @@ mod golden_defaults;
 #[cfg(feature = "gpu")]
 mod gpu;
 mod history;
+mod init;
 mod jobs;
 mod knobs;
 mod lab;
