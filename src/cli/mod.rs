@@ -8,9 +8,11 @@ pub mod anomalies;
 pub mod audit;
 mod bases;
 mod choice;
+mod completions;
 pub mod data;
 mod devices;
 mod init;
+mod man;
 pub mod metrics;
 mod plan;
 mod predict;
@@ -27,7 +29,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bytesize::ByteSize;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::console::{plain, say};
 use crate::data::Catalog;
@@ -91,6 +93,10 @@ enum Command {
     Devices,
     /// Print the JSON Schema of experiment files, for editors.
     Schema,
+    /// Print completions for a shell: bash, elvish, fish, powershell, zsh.
+    Completions(completions::Args),
+    /// Print or write the manual pages.
+    Man(man::Args),
 }
 
 /// Where results and artifacts go when nothing else is said.
@@ -245,6 +251,11 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
+/// What the command line takes, as data.
+fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
     crate::memory::keep_freed();
@@ -287,6 +298,8 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         Command::Audit(args) => audit::run(args, json),
         Command::Devices => devices::run(json).map(|()| true),
         Command::Schema => schema::run().map(|()| true),
+        Command::Completions(args) => completions::run(args).map(|()| true),
+        Command::Man(args) => man::run(args).map(|()| true),
     }
 }
 

@@ -68,6 +68,7 @@ mod resume;
 mod runs;
 mod sameness;
 mod seals;
+mod shell;
 mod simplenet;
 mod sources;
 mod spec;
