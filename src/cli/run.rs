@@ -16,6 +16,7 @@ use crate::{record, report, run};
 Examples:
   dmad run experiments/quickstart.toml
   dmad run experiments/real/mini.toml --seeds 0 --only full
+  dmad run experiments/quickstart.toml --set image.size=320 --set method.train.epochs=5     as if the file said so
   dmad run experiments/real/mini.toml --shard 1/4       the first quarter; the others on other machines
   dmad run experiments/real/mini.toml --jobs 1          one stage after the other, so that each is timed alone
   dmad run experiments/quickstart.toml --profile spans.json   what was computed when, for a trace viewer
@@ -52,14 +53,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let mut fine = true;
     for ((experiment, runs), expected) in chosen.iter().zip(expected) {
         let clock = Clock::start();
-        let folder = common.results.join(&experiment.name);
-        if let Some(other) = record::other_origin(&folder, &experiment.path) {
-            let (own, folder) = (experiment.path.display(), folder.display());
-            say!(
-                "{folder} is that of {}, which has the same `name` as {own}: its runs stay, its tables are replaced",
-                other.display()
-            );
-        }
+        warn_of_namesake(experiment, common);
         let mut summary = match run::experiment(&session, experiment, runs, expected, &options) {
             // One of several that cannot be recorded keeps nobody from the others.
             Err(fault) if chosen.len() > 1 && !args.child && !args.fail_fast && !fault.is_of_the_disk() => {
@@ -79,9 +73,10 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             None if runs.is_empty() => Ok(()),
             None => show(experiment, summary.done > 0, common, json),
         };
-        tell(experiment, &summary, clock.wall_seconds(), common);
+        let given = args.choice.overrides.given();
+        tell(experiment, &summary, clock.wall_seconds(), (common, &given));
         if let Err(fault) = shown {
-            unreported(experiment, &fault);
+            unreported(experiment, &fault, &given);
             fine = false;
         }
         if args.fail_fast && !done {
@@ -89,6 +84,18 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         }
     }
     Ok(fine)
+}
+
+/// Says that an experiment's folder is that of another file.
+fn warn_of_namesake(experiment: &Experiment, common: &Common) {
+    let folder = common.results.join(&experiment.name);
+    if let Some(other) = record::other_origin(&folder, &experiment.path) {
+        let (own, folder) = (experiment.path.display(), folder.display());
+        say!(
+            "{folder} is that of {}, which has the same `name` as {own}: its runs stay, its tables are replaced",
+            other.display()
+        );
+    }
 }
 
 /// What the stages of every experiment are expected to take. Files that are there to be included, and cannot be run, leave.
@@ -131,10 +138,10 @@ fn show(experiment: &Experiment, computed: bool, common: &Common, json: bool) ->
 }
 
 /// Says why an experiment has no report, or an old one.
-fn unreported(experiment: &Experiment, fault: &Error) {
+fn unreported(experiment: &Experiment, fault: &Error, given: &str) {
     super::print_error(fault);
     let file = experiment.path.display();
-    say!("  the runs of {} stay recorded; its report is made by `dmad report {file}`", experiment.name);
+    say!("  the runs of {} stay recorded; its report is made by `dmad report {file}{given}`", experiment.name);
 }
 
 /// This program with these arguments, once for every run.
@@ -153,7 +160,7 @@ fn isolated() -> Result<Isolate> {
     Ok(Isolate { program, arguments })
 }
 
-fn tell(experiment: &Experiment, summary: &Summary, seconds: f64, common: &Common) {
+fn tell(experiment: &Experiment, summary: &Summary, seconds: f64, (common, given): (&Common, &str)) {
     let folder = common.results.join(&experiment.name);
     say!(
         "{}: {} runs done, {} were up to date, {} failed, in {}; recorded in {}",
@@ -170,7 +177,7 @@ fn tell(experiment: &Experiment, summary: &Summary, seconds: f64, common: &Commo
     for Failure { run, variant, seed, message } in &summary.failed {
         say!("  failed: {run} ({variant}): {message}");
         let file = super::quoted(&experiment.path.to_string_lossy());
-        say!("    again: dmad run {file} --seeds {seed} --only {run}{}", common.given());
+        say!("    again: dmad run {file} --seeds {seed} --only {run}{given}{}", common.given());
     }
     if summary.skipped > 0 {
         say!("  {} runs were not begun after the failure (--fail-fast)", summary.skipped);

@@ -54,6 +54,7 @@ mod oracle_simplenet_step;
 mod oracle_synthesis;
 mod oracle_uniad_step;
 mod oracle_vit;
+mod overrides;
 mod paper;
 mod pipes;
 mod plan;
