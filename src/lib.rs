@@ -10,6 +10,7 @@
 //! | [`metrics`] | from scores and truth to numbers; knows no images and no tensors |
 //! | [`spec`] | experiment files: TOML in, typed and resolved runs out, faults that point at the line |
 //! | [`store`] | artifacts on disk: atomic, checksummed, mapped |
+//! | [`fetch`] | downloads that resume and are checked, archives that stay inside their folder |
 //! | [`data`] | datasets: catalog, layouts, decoding, masks, splits, seen anomalies |
 //! | [`augment`] | changes of training images: flips, turns, colours, pasted pieces, synthetic anomalies |
 //! | [`maps`] | from patch scores to maps |
@@ -44,6 +45,7 @@ pub mod device;
 pub mod embed;
 pub mod error;
 pub mod features;
+pub mod fetch;
 pub mod maps;
 pub mod matrix;
 pub mod memory;

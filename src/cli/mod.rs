@@ -11,6 +11,7 @@ mod choice;
 mod completions;
 pub mod data;
 mod devices;
+mod fetch;
 mod init;
 mod man;
 pub mod metrics;
@@ -74,13 +75,13 @@ enum Command {
     Runs(runs::RunsCommand),
     /// Apply a recorded run to new images: scores and heat maps.
     Predict(predict::Args),
-    /// List, verify or synthesize datasets.
+    /// List, fetch, verify or synthesize datasets.
     #[command(subcommand)]
     Data(data::DataCommand),
     /// Size, check or clean the store of cached artifacts.
     #[command(subcommand)]
     Store(store::StoreCommand),
-    /// List or import backbone weights.
+    /// List, fetch or import backbone weights.
     #[command(subcommand)]
     Weights(weights::WeightsCommand),
     /// Metrics of any framework's score maps and masks (.npy).

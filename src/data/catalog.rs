@@ -58,9 +58,11 @@ pub struct Declared {
     pub classes: Vec<String>,
     /// Declared counts, asserted on load.
     pub counts: BTreeMap<String, Counts>,
-    /// Where it can be had.
+    /// Where it can be had: the archive itself, or a page about it.
     pub url: String,
-    /// SHA-256 of the archive behind `url`.
+    /// The archive, where `url` is a page and the archive can be had without asking.
+    pub archive: String,
+    /// SHA-256 of the archive.
     pub sha256: String,
     /// Licence in a few words.
     pub licence: String,
