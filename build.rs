@@ -1,8 +1,8 @@
 //! Records what the program is built from, and whether the reference data for its tests is at hand.
 //!
 //! Sets `DMAD_GIT_REVISION` ("unknown" without git, or outside a checkout of this package) and `DMAD_GIT_DIRTY`, and the
-//! cfgs `dmad_references` and `dmad_latex`, without which tests against datasets, published weights and oracles, and of the
-//! paper's document, are ignored.
+//! cfgs `dmad_references`, `dmad_latex` and `dmad_trackers`, without which tests against datasets, published weights and
+//! oracles, of the paper's document, and against the real TensorBoard and MLflow, are ignored.
 
 use std::process::Command;
 
@@ -63,11 +63,22 @@ fn references() {
     }
     let set = |variable: &&str| std::env::var_os(variable).is_some();
     let demanded = std::env::var("CI").is_ok_and(|value| value == "true");
-    println!("cargo::rustc-check-cfg=cfg(dmad_references, dmad_latex)");
+    println!("cargo::rustc-check-cfg=cfg(dmad_references, dmad_latex, dmad_trackers)");
     if demanded || REFERENCES.iter().all(set) {
         println!("cargo::rustc-cfg=dmad_references");
     }
     if demanded || Command::new("pdflatex").arg("--version").output().is_ok_and(|out| out.status.success()) {
         println!("cargo::rustc-cfg=dmad_latex");
     }
+    if demanded || has_trackers() {
+        println!("cargo::rustc-cfg=dmad_trackers");
+    }
+}
+
+/// Whether the Python that tests would use (`DMAD_PYTHON`, else `python3`) has what exports are read back with.
+fn has_trackers() -> bool {
+    println!("cargo::rerun-if-env-changed=DMAD_PYTHON");
+    let python = std::env::var("DMAD_PYTHON").unwrap_or_else(|_| "python3".into());
+    let find = "import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ('tensorboard', 'mlflow'))))";
+    Command::new(python).args(["-c", find]).output().is_ok_and(|out| out.status.success())
 }

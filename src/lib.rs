@@ -26,6 +26,7 @@
 //! | [`record`] | what a run leaves in `results/` |
 //! | [`run`] | doing it all, foretelling it, and the place where scores meet the truth |
 //! | [`report`] | tables, figures, rankings, claims, verdicts, differences and one page, from records alone |
+//! | [`export`] | recorded runs for other programs: CSV, TensorBoard, MLflow |
 //! | [`cli`] | one file per command |
 //!
 //! Invariants:
@@ -44,6 +45,7 @@ pub mod data;
 pub mod device;
 pub mod embed;
 pub mod error;
+pub mod export;
 pub mod features;
 pub mod fetch;
 pub mod maps;

@@ -11,6 +11,7 @@ mod choice;
 mod completions;
 pub mod data;
 mod devices;
+mod export;
 mod fetch;
 mod init;
 mod man;
@@ -73,6 +74,9 @@ enum Command {
     /// Find, inspect and compare recorded runs.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
+    /// Hand recorded runs to other programs: CSV, TensorBoard, MLflow.
+    #[command(subcommand)]
+    Export(export::ExportCommand),
     /// Apply a recorded run to new images: scores and heat maps.
     Predict(predict::Args),
     /// List, fetch, verify or synthesize datasets.
@@ -291,6 +295,7 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         Command::Store(command) => store::run(command, common, json),
         Command::Report(args) => report::run(args, common, json),
         Command::Runs(command) => runs::run(command, common, json),
+        Command::Export(command) => export::run(command, common, json),
         Command::Predict(args) => predict::run(args, common, json).map(|()| true),
         Command::Data(command) => data::run(command, &common.catalog()?, &common.data_root(), json),
         Command::Weights(command) => weights::run(command, &common.weights_dir(), json).map(|()| true),

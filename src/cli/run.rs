@@ -6,6 +6,8 @@ use super::{Common, bases, choice::Choice};
 use crate::clock::Clock;
 use crate::console::say;
 use crate::error::{Error, Result};
+use crate::export::live::{Ear, Live};
+use crate::export::mlflow::SPOOL;
 use crate::run::{Expected, Failure, Isolate, Options, Session, Summary};
 use crate::spec::{Experiment, Run};
 use crate::{record, report, run};
@@ -46,6 +48,9 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         let trace = run::Trace::create(path)?;
         progress = progress.heard_by(move |event| trace.hear(event));
     }
+    let ear = Ear::default();
+    let hears = ear.clone();
+    progress = progress.heard_by(move |event| hears.hear(event));
     let session = Session::open(args.choice.resources(common)?, common.catalog()?, progress)?;
     let expected = check(&session, &mut chosen, &args.choice.files, common)?;
     let isolate = args.isolate.then(isolated).transpose()?;
@@ -54,6 +59,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     for ((experiment, runs), expected) in chosen.iter().zip(expected) {
         let clock = Clock::start();
         warn_of_namesake(experiment, common);
+        let live = if args.child { None } else { live(experiment, common, &ear) };
         let mut summary = match run::experiment(&session, experiment, runs, expected, &options) {
             // One of several that cannot be recorded keeps nobody from the others.
             Err(fault) if chosen.len() > 1 && !args.child && !args.fail_fast && !fault.is_of_the_disk() => {
@@ -73,6 +79,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             None if runs.is_empty() => Ok(()),
             None => show(experiment, summary.done > 0, common, json),
         };
+        live.map(Live::finish);
         let given = args.choice.overrides.given();
         tell(experiment, &summary, clock.wall_seconds(), (common, &given));
         if let Err(fault) = shown {
@@ -96,6 +103,12 @@ fn warn_of_namesake(experiment: &Experiment, common: &Common) {
             other.display()
         );
     }
+}
+
+/// Whoever the experiment wants told of its runs.
+fn live(experiment: &Experiment, common: &Common, ear: &Ear) -> Option<Live> {
+    let folder = common.results.join(&experiment.name);
+    Live::start(&experiment.tracking, &folder, &common.results.join(SPOOL), ear)
 }
 
 /// What the stages of every experiment are expected to take. Files that are there to be included, and cannot be run, leave.

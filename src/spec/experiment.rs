@@ -14,7 +14,7 @@ use super::claim::{Claim, Tolerances, check_claims, check_tables};
 use super::diagnostic::Place;
 use super::dimension::check_dimensions;
 use super::figure::{self, Figure};
-use super::file::{ExperimentFile, Readings, Table};
+use super::file::{ExperimentFile, Readings, Table, Tracking};
 use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind, schema_of};
 use super::overrides::{self, Override};
 use super::resolved::{keep_run_keys, keep_written, resolved_toml};
@@ -51,6 +51,8 @@ pub struct Experiment<R = Run> {
     pub tolerances: Tolerances,
     /// Declared figures.
     pub figures: Vec<Figure>,
+    /// Who is told of its runs.
+    pub tracking: Tracking,
     /// Keys that the paper leaves open, and the readings that count.
     pub open: BTreeMap<String, Readings>,
     /// The runs in canonical order: variant, sweep, dataset, seed.
@@ -189,6 +191,7 @@ fn assemble<R: AsRef<RunSpec>>(
         tolerances: file.tolerance,
         open: file.open,
         figures,
+        tracking: file.tracking,
         runs,
         kinds: kinds.clone(),
         resolved: String::new(),

@@ -25,7 +25,7 @@ pub use diagnostic::{Diagnostic, Place, Source};
 pub use dimension::{DIMENSIONS, Dimension, DottedKey};
 pub use experiment::{Experiment, load, load_built_in, load_recorded, load_with, schema};
 pub use figure::{Figure, FigureKeys, FigureKind, Keys, Need, Selection, WantedEmbedding, WantedImages};
-pub use file::{ExperimentFile, Names, Readings, Table};
+pub use file::{ExperimentFile, Names, Readings, Table, Tracking};
 pub use method::{
     Configured, Kinds, MethodContext, MethodFault, MethodKind, params_difference, params_schema, read_params,
     read_table, schema_of, take_keys,

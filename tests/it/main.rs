@@ -18,6 +18,7 @@ mod docs;
 mod dra;
 mod embed;
 mod errors;
+mod export;
 mod faults;
 mod features;
 mod fetch;
