@@ -142,7 +142,12 @@ fn fetch(entry: &DatasetEntry, from: &Fetching, keep: bool, data_root: &Path) ->
             say!("note: the catalog has no digest of this archive; its SHA-256 is {}", got.sha256);
         }
     }
-    let files = import::import(entry, &archive, data_root)?;
+    let imported = import::import(entry, &archive, data_root);
+    if matches!(&imported, Err(fault) if sha256.is_none() && !fault.is_of_the_disk()) {
+        // A page in place of the archive, which would be found here again next time.
+        drop(std::fs::remove_file(&archive));
+    }
+    let files = imported?;
     say!("{files} files unpacked to {}", place.display());
     if keep { Ok(()) } else { std::fs::remove_file(&archive).map_err(Error::io("remove", &archive)) }
 }

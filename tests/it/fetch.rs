@@ -228,6 +228,18 @@ fn another_file_than_the_catalogs_is_thrown_away() {
 }
 
 #[test]
+fn a_page_in_place_of_an_archive_is_told_and_not_found_again() {
+    let server =
+        Server::new(|_, request, stream| serve(stream, request, b"<html>Please log in</html>", "\"one\"", usize::MAX));
+    let sandbox = sandbox(&format!("{}/far.tar.gz", server.url), "");
+    for _ in 0..2 {
+        sandbox.dmad(&["data", "fetch", "far", "--yes"]).says(2, &["is a web page and no archive", "in a browser"]);
+        assert_eq!(left(&sandbox), ["cloth", "parts"]);
+    }
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
 fn a_mirror_serves_what_the_catalog_knows() {
     let file = Arc::new(Mutex::new(Vec::new()));
     let served = file.clone();
