@@ -75,10 +75,14 @@ fn references() {
     }
 }
 
-/// Whether the Python that tests would use (`DMAD_PYTHON`, else `python3`) has what exports are read back with.
+/// Whether the Python that tests would use has what exports are read back with: that of `DMAD_PYTHON`, else of the README's
+/// folder, else the system's.
 fn has_trackers() -> bool {
+    const OWN: &str = "target/trackers/bin/python";
     println!("cargo::rerun-if-env-changed=DMAD_PYTHON");
-    let python = std::env::var("DMAD_PYTHON").unwrap_or_else(|_| "python3".into());
+    rerun_if_changed(OWN);
+    let other = if std::path::Path::new(OWN).is_file() { OWN } else { "python3" };
+    let python = std::env::var("DMAD_PYTHON").unwrap_or_else(|_| other.into());
     let find = "import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ('tensorboard', 'mlflow'))))";
     Command::new(python).args(["-c", find]).output().is_ok_and(|out| out.status.success())
 }

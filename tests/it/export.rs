@@ -1,7 +1,7 @@
 //! `dmad export`: what other programs read of it.
 
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -49,8 +49,11 @@ fn python(sandbox: &Sandbox, script: &str, arguments: &[&str]) -> Json {
     serde_json::from_str(text.lines().last().unwrap_or_default()).unwrap_or_else(|e| panic!("{e}: {text} {told}"))
 }
 
+/// The Python of `DMAD_PYTHON`, else that of the README's folder, else the system's.
 fn interpreter() -> Command {
-    Command::new(std::env::var_os("DMAD_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from))
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/trackers/bin/python");
+    let other = if own.is_file() { own } else { PathBuf::from("python3") };
+    Command::new(std::env::var_os("DMAD_PYTHON").map_or(other, PathBuf::from))
 }
 
 #[test]
@@ -86,7 +89,7 @@ fn tables_hold_settings_epochs_metrics_and_the_failed_run() {
 }
 
 #[test]
-#[cfg_attr(not(dmad_trackers), ignore = "needs Python with tensorboard and mlflow: name it by DMAD_PYTHON")]
+#[cfg_attr(not(dmad_trackers), ignore = "needs Python with tensorboard and mlflow in target/trackers, or DMAD_PYTHON")]
 fn tensorboard_reads_scalars_texts_and_figures() {
     let sandbox = recorded();
     let export = || sandbox.dmad(&["export", "tensorboard", "results/experiment", "--out", "logs"]);
@@ -171,7 +174,7 @@ fn free_port() -> u16 {
 }
 
 #[test]
-#[cfg_attr(not(dmad_trackers), ignore = "needs Python with tensorboard and mlflow: name it by DMAD_PYTHON")]
+#[cfg_attr(not(dmad_trackers), ignore = "needs Python with tensorboard and mlflow in target/trackers, or DMAD_PYTHON")]
 fn mlflow_is_sent_what_waited_while_it_was_away_and_nothing_twice() {
     let sandbox = recorded();
     let port = free_port();
