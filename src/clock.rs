@@ -95,6 +95,11 @@ pub fn date() -> String {
     chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// Seconds from 1970 to a date as [`date`] writes it.
+pub fn seconds_of(date: &str) -> Option<i64> {
+    chrono::DateTime::parse_from_rfc3339(date).ok().map(|date| date.timestamp())
+}
+
 /// Processor seconds (user and system, all threads) this process has used; 0 where the system does not tell.
 pub fn cpu_seconds() -> f64 {
     let Ok(own) = sysinfo::get_current_pid() else { return 0.0 };

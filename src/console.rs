@@ -1,7 +1,10 @@
 //! Messages to the user. A reader that has gone (`dmad run … 2>&1 | head`) is no reason to end a study.
 
 use std::fmt::Arguments;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Characters of a line that are shown: a file may have lines of megabytes.
 const SHOWN: usize = 2000;
@@ -36,10 +39,93 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+/// A time as people say it.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.5 => "1 s".into(),
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
+}
+
+/// Seconds between two lines about bytes, where there is no terminal.
+const PATIENCE_SECONDS: f64 = 10.0;
+
+/// How many bytes of something are through, how fast, and how long the rest takes: a bar on a terminal, else now and then a
+/// line.
+pub struct Meter {
+    label: String,
+    from: u64,
+    total: Option<u64>,
+    started: Instant,
+    spoke: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Meter {
+    /// Begins at byte `from` of `total`, where that is known.
+    pub fn new(label: &str, from: u64, total: Option<u64>) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new).with_position(from);
+            let style = "{wide_msg} {bytes} of {total_bytes}, {bytes_per_sec}, about {eta} left";
+            bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_message(plain(label));
+            bar.reset_eta();
+            bar
+        });
+        let now = Instant::now();
+        Meter { label: plain(label), from, total, started: now, spoke: now, bar }
+    }
+
+    /// So many bytes are through.
+    pub fn at(&mut self, done: u64) {
+        match &self.bar {
+            Some(bar) => bar.set_position(done),
+            None if self.spoke.elapsed().as_secs_f64() > PATIENCE_SECONDS => {
+                self.spoke = Instant::now();
+                line(format_args!("{}", self.told(done, self.started.elapsed().as_secs_f64())));
+            }
+            None => {}
+        }
+    }
+
+    fn told(&self, done: u64, seconds: f64) -> String {
+        let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
+        let speed = done.saturating_sub(self.from) as f64 / seconds.max(1e-3);
+        let rate = format!("{:.1} MB/s", speed / 1e6);
+        match self.total {
+            Some(total) if speed > 0.0 => {
+                let left = duration(total.saturating_sub(done) as f64 / speed);
+                format!("{}: {} of {} MB, {rate}, about {left} left", self.label, megabytes(done), megabytes(total))
+            }
+            _ => format!("{}: {} MB, {rate}", self.label, megabytes(done)),
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn end(&self) {
+        self.bar.as_ref().inspect(|bar| bar.finish_and_clear());
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_not_shown() {
         assert_eq!(super::plain("a\u{1b}[31mb\r\n\tc\u{9b}"), "a\u{fffd}[31mb\u{fffd}\n\tc\u{fffd}");
+    }
+
+    #[test]
+    fn the_time_left_is_that_of_what_has_come_since_the_start() {
+        let meter = super::Meter::new("file", 10_000_000, Some(40_000_000));
+        assert_eq!(meter.told(20_000_000, 5.0), "file: 20.0 of 40.0 MB, 2.0 MB/s, about 10 s left");
+        assert_eq!(super::Meter::new("file", 0, None).told(3_000_000, 1.0), "file: 3.0 MB, 3.0 MB/s");
     }
 }

@@ -10,6 +10,7 @@
 //! | [`metrics`] | from scores and truth to numbers; knows no images and no tensors |
 //! | [`spec`] | experiment files: TOML in, typed and resolved runs out, faults that point at the line |
 //! | [`store`] | artifacts on disk: atomic, checksummed, mapped |
+//! | [`fetch`] | downloads that resume and are checked, archives that stay inside their folder |
 //! | [`data`] | datasets: catalog, layouts, decoding, masks, splits, seen anomalies |
 //! | [`augment`] | changes of training images: flips, turns, colours, pasted pieces, synthetic anomalies |
 //! | [`maps`] | from patch scores to maps |
@@ -25,6 +26,7 @@
 //! | [`record`] | what a run leaves in `results/` |
 //! | [`run`] | doing it all, foretelling it, and the place where scores meet the truth |
 //! | [`report`] | tables, figures, rankings, claims, verdicts, differences and one page, from records alone |
+//! | [`export`] | recorded runs for other programs: CSV, TensorBoard, MLflow |
 //! | [`cli`] | one file per command |
 //!
 //! Invariants:
@@ -43,7 +45,9 @@ pub mod data;
 pub mod device;
 pub mod embed;
 pub mod error;
+pub mod export;
 pub mod features;
+pub mod fetch;
 pub mod maps;
 pub mod matrix;
 pub mod memory;

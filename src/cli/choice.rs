@@ -12,7 +12,23 @@ use crate::device::DeviceKind;
 use crate::error::{Error, Result};
 use crate::report;
 use crate::run::Resources;
-use crate::spec::{self, Experiment, Run};
+use crate::spec::{self, Experiment, Override, Run};
+
+/// Keys of experiments that are set from outside.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub(super) struct Overrides {
+    /// Set a key of the experiment's base for this command, as if the file said so: image.size=320, method.train.epochs=5,
+    /// 'sweep."protocol.seen.count"=[0]'; rows that set the key themselves keep their value
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = Override::parse)]
+    pub(super) set: Vec<Override>,
+}
+
+impl Overrides {
+    /// As they were given and as a shell takes them.
+    pub(super) fn given(&self) -> String {
+        self.set.iter().map(|own| format!(" --set {}", super::quoted(own.given()))).collect()
+    }
+}
 
 /// Experiment files, and which of their runs.
 #[derive(clap::Args, Debug)]
@@ -20,6 +36,8 @@ pub(super) struct Choice {
     /// Experiment files
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) overrides: Overrides,
     /// Only these seeds; others than the file's join it
     #[arg(long, value_delimiter = ',', value_name = "N,…", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seeds: Option<Vec<u64>>,
@@ -42,7 +60,7 @@ impl Choice {
     pub(super) fn load(&self) -> Result<Vec<(Experiment, Vec<Run>)>> {
         let (kinds, seeds) = (report::kinds(), self.seeds.as_deref().unwrap_or_default());
         let load = |file: &PathBuf| {
-            let experiment = spec::load(file, &kinds, seeds)?;
+            let experiment = spec::load_with(file, &kinds, seeds, &self.overrides.set)?;
             let runs = self.select(&experiment);
             Ok((experiment, runs))
         };

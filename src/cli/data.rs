@@ -2,11 +2,14 @@
 //!
 //! Owns: this command's arguments and output. Does not own: any check (`data`).
 
+use super::fetch::{Fetching, Offer};
+use crate::console::say;
 use crate::data::catalog::{Catalog, Counts, DatasetEntry, Declared};
 use crate::data::digest::Digests;
 use crate::data::index::{self, Image, Index, Labelled, Source, Survey};
-use crate::data::{image as images, verify};
+use crate::data::{image as images, import, verify};
 use crate::error::{Error, Result};
+use crate::fetch::{Wanted, download, is_archive_name};
 use clap::Subcommand;
 use comfy_table::{Table, presets};
 use rayon::prelude::*;
@@ -21,6 +24,32 @@ pub enum DataCommand {
     /// List the known datasets: layout, whether they are there, size, licence.
     #[command(after_help = "Examples:\n  dmad data list\n  dmad data list --data /srv/images --format json")]
     List,
+    /// Download a dataset of the catalog and unpack it: resumed where it broke off, checked by digest and by its counts.
+    #[command(after_help = "Examples:\n  dmad data fetch visa --yes\n  \
+                            dmad data fetch btad --from https://mirror.example/btad.zip\n\
+                            Where a site wants a form to be filled in first (mvtec_ad), download the archive in a browser, then:\n  \
+                            dmad data import mvtec_ad mvtec_anomaly_detection.tar.xz")]
+    Fetch {
+        /// Dataset, as `dmad data list` names it.
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        from: Fetching,
+        /// Keep the archive when it is unpacked.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Unpack an archive (.tar, .tar.gz, .tar.xz, .zip) of a dataset of the catalog to where it belongs.
+    #[command(after_help = "Examples:\n  dmad data import mvtec_ad mvtec_anomaly_detection.tar.xz\n  \
+                            dmad data import visa VisA_20220922.tar --data /srv/images")]
+    Import {
+        /// Dataset, as `dmad data list` names it.
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The archive.
+        #[arg(value_name = "ARCHIVE")]
+        archive: PathBuf,
+    },
     /// Check datasets: files, declared counts, image and mask headers, training images in the test set; every fault is listed.
     #[command(after_help = "Examples:\n  dmad data verify            all that are there\n  \
                             dmad data verify mvtec_ad visa --data /srv/images\n  \
@@ -55,6 +84,14 @@ pub enum DataCommand {
 pub fn run(command: &DataCommand, catalog: &Catalog, data_root: &Path, json: bool) -> Result<bool> {
     match command {
         DataCommand::List => list(catalog, data_root, json).map(|()| true),
+        DataCommand::Fetch { name, from, keep } => {
+            fetch(catalog.get(name)?, from, *keep, data_root)?;
+            verify_all(catalog, data_root, std::slice::from_ref(name), false, json)
+        }
+        DataCommand::Import { name, archive } => {
+            import::import(catalog.get(name)?, archive, data_root)?;
+            verify_all(catalog, data_root, std::slice::from_ref(name), false, json)
+        }
         DataCommand::Verify { names, deep } => verify_all(catalog, data_root, names, *deep, json),
         DataCommand::Synthesize { out, dataset } => {
             let files = synthesize(catalog.get(dataset)?, out)?;
@@ -68,6 +105,51 @@ pub fn run(command: &DataCommand, catalog: &Catalog, data_root: &Path, json: boo
         }
         DataCommand::Anomalies(wanted) => super::anomalies::run(wanted, catalog, data_root, json).map(|()| true),
     }
+}
+
+/// Downloads and unpacks a dataset, unless it is here.
+fn fetch(entry: &DatasetEntry, from: &Fetching, keep: bool, data_root: &Path) -> Result<()> {
+    let (name, declared) = (&entry.name, &entry.declared);
+    let place = import::place(entry, data_root)?;
+    if entry.is_present(data_root) {
+        say!("{name} is here already: {}", place.display());
+        return Ok(());
+    }
+    let known = [&declared.archive, &declared.url].into_iter().find(|url| is_archive_name(url));
+    let file = known.and_then(|url| url.rsplit('/').next()).unwrap_or(name);
+    let Some(url) = from.url(file).or_else(|| known.cloned()) else {
+        let what = format!("`{name}` cannot be fetched without you");
+        let help = match declared.url.as_str() {
+            "" => format!(
+                "the catalog does not say where it is; put it into {}, or name its archive with --from URL",
+                place.display()
+            ),
+            url => format!(
+                "open {url} in a browser, do what the site wants (a form, an agreement), download the archive, then: dmad data import {name} ARCHIVE"
+            ),
+        };
+        return Err(Error::usage(what, help));
+    };
+    let (licence, source) = (&declared.licence, &declared.cite);
+    from.agree(&Offer { command: "data fetch", name, url: &url, licence, source })?;
+    let file =
+        url.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).filter(|file| is_archive_name(file));
+    let archive = data_root.join(file.unwrap_or(name));
+    let sha256 = (!declared.sha256.is_empty()).then_some(declared.sha256.as_str());
+    if !archive.is_file() {
+        let got = download(&Wanted { url: &url, target: &archive, sha256 })?;
+        if sha256.is_none() {
+            say!("note: the catalog has no digest of this archive; its SHA-256 is {}", got.sha256);
+        }
+    }
+    let imported = import::import(entry, &archive, data_root);
+    if matches!(&imported, Err(fault) if sha256.is_none() && !fault.is_of_the_disk()) {
+        // A page in place of the archive, which would be found here again next time.
+        drop(std::fs::remove_file(&archive));
+    }
+    let files = imported?;
+    say!("{files} files unpacked to {}", place.display());
+    if keep { Ok(()) } else { std::fs::remove_file(&archive).map_err(Error::io("remove", &archive)) }
 }
 
 fn list(catalog: &Catalog, data_root: &Path, json: bool) -> Result<()> {

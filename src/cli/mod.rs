@@ -9,8 +9,13 @@ pub mod anomalies;
 pub mod audit;
 mod bases;
 mod choice;
+mod completions;
 pub mod data;
 mod devices;
+mod export;
+mod fetch;
+mod init;
+mod man;
 pub mod metrics;
 mod plan;
 mod predict;
@@ -28,7 +33,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bytesize::ByteSize;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::console::{plain, say};
 use crate::data::Catalog;
@@ -47,6 +52,7 @@ Examples:
   dmad run experiments/quickstart.toml          needs no download; a table in two to three minutes
   dmad run experiments/real/mini.toml --data /data --weights /weights
   dmad plan experiments/real/mini.toml          what that would do, and how long it would take
+  dmad init photos/shelf                        an experiment for images of your own
   dmad report experiments/quickstart.toml       the tables again, from the records alone
   dmad data list                                which datasets are known, and which are here"
 )]
@@ -61,6 +67,8 @@ struct Cli {
 enum Command {
     /// Run experiments: train, evaluate, record, and print the tables.
     Run(run::Args),
+    /// Write an experiment for a folder of images of your own, and its entry of datasets.toml.
+    Init(init::Args),
     /// Show what a run would do: stages cached and to do, time, disk, memory, what is missing.
     Plan(plan::Args),
     /// Print tables and claims of recorded experiments, and write them with a page; no model is run.
@@ -71,15 +79,18 @@ enum Command {
     /// Find, inspect and compare recorded runs.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
+    /// Hand recorded runs to other programs: CSV, TensorBoard, MLflow.
+    #[command(subcommand)]
+    Export(export::ExportCommand),
     /// Apply a recorded run to new images: scores and heat maps.
     Predict(predict::Args),
-    /// List, verify or synthesize datasets.
+    /// List, fetch, verify or synthesize datasets.
     #[command(subcommand)]
     Data(data::DataCommand),
     /// Size, check or clean the store of cached artifacts.
     #[command(subcommand)]
     Store(store::StoreCommand),
-    /// List or import backbone weights.
+    /// List, fetch or import backbone weights.
     #[command(subcommand)]
     Weights(weights::WeightsCommand),
     /// Metrics of any framework's score maps and masks (.npy).
@@ -92,6 +103,10 @@ enum Command {
     Devices,
     /// Print the JSON Schema of experiment files, for editors.
     Schema,
+    /// Print completions for a shell: bash, elvish, fish, powershell, zsh.
+    Completions(completions::Args),
+    /// Print or write the manual pages.
+    Man(man::Args),
 }
 
 /// Where results and artifacts go when nothing else is said.
@@ -254,6 +269,11 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
+/// What the command line takes, as data.
+fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Parses the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
     crate::memory::keep_freed();
@@ -293,11 +313,13 @@ fn dispatch(cli: &Cli) -> Result<bool> {
     let (common, json) = (&cli.common, cli.common.format == Format::Json);
     match &cli.command {
         Command::Run(args) => run::run(args, common, json),
+        Command::Init(args) => init::run(args, common, json).map(|()| true),
         Command::Plan(args) => plan::run(args, common, json),
         Command::Submit(command) => submit::run(command, common).map(|()| true),
         Command::Store(command) => store::run(command, common, json),
         Command::Report(args) => report::run(args, common, json),
         Command::Runs(command) => runs::run(command, common, json),
+        Command::Export(command) => export::run(command, common, json),
         Command::Predict(args) => predict::run(args, common, json).map(|()| true),
         Command::Data(command) => data::run(command, &common.catalog()?, &common.data_root(), json),
         Command::Weights(command) => weights::run(command, &common.weights_dir(), json).map(|()| true),
@@ -306,6 +328,8 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         Command::Audit(args) => audit::run(args, json),
         Command::Devices => devices::run(json).map(|()| true),
         Command::Schema => schema::run().map(|()| true),
+        Command::Completions(args) => completions::run(args).map(|()| true),
+        Command::Man(args) => man::run(args).map(|()| true),
     }
 }
 

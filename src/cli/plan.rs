@@ -16,6 +16,7 @@ use crate::spec::Experiment;
 Examples:
   dmad plan experiments/quickstart.toml
   dmad plan experiments/real/mini.toml --seeds 0,1,2,3 --stages
+  dmad plan experiments/quickstart.toml --set image.size=320
 Times come from what stages of the same kind have taken on this machine; a ~ marks kinds not measured yet.")]
 pub struct Args {
     #[command(flatten)]

@@ -1,11 +1,11 @@
 //! `dmad report`: tables, claims and the page again, from the records alone.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
 use super::Common;
+use super::choice::Overrides;
 use crate::console::say;
 use crate::data::Catalog;
 use crate::error::{Error, Result};
@@ -22,18 +22,21 @@ use crate::{record, report, run, spec};
 #[command(after_help = "\
 Examples:
   dmad report experiments/quickstart.toml
-  dmad report results/quickstart")]
+  dmad report experiments/quickstart.toml --set image.size=320     what `run` with the same --set recorded
+  dmad report results/quickstart                                    what was run last")]
 pub struct Args {
     /// Experiment files, or folders below results/
     #[arg(required = true, value_name = "FILE|DIR")]
     targets: Vec<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
 }
 
 /// True when every declared run is recorded and none failed.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let mut fine = true;
     for target in &args.targets {
-        let recorded = match read(target, common) {
+        let recorded = match read(target, &args.overrides, common) {
             // One of several that cannot be read keeps nobody from the others.
             Err(fault) if args.targets.len() > 1 => {
                 say!("{}: {fault}", target.display());
@@ -59,27 +62,28 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     Ok(fine)
 }
 
-/// The records of an experiment file or of a folder. What a file shows and asks may have been edited since its runs were
-/// recorded, and runs may have been added: these count as missing.
-pub(super) fn read(target: &Path, common: &Common) -> Result<Recorded> {
-    let mut recorded = record::read_experiment(&folder(target, common)?, &report::kinds())?;
-    refused(&recorded);
-    if target.is_file() {
-        let declared = spec::load(target, &report::kinds(), &[])?;
-        let known: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.id.clone()).collect();
-        let experiment = &mut recorded.experiment;
-        experiment.title = declared.title;
-        experiment.metrics = declared.metrics;
-        experiment.tables = declared.tables;
-        experiment.figures = declared.figures;
-        experiment.claims = declared.claims;
-        experiment.tolerances = declared.tolerances;
-        experiment.reproduces = declared.reproduces;
-        for run in declared.runs.into_iter().filter(|run| !known.contains(&run.spec.id)) {
-            recorded.missing.push(run.spec.id.clone());
-            experiment.runs.push(run.spec);
-        }
+/// The records of an experiment file or of a folder. What a file declares today is shown, whatever its folder was last
+/// written for: runs that were recorded before count again, others are missing. Recorded runs of further seeds stay.
+pub(super) fn read(target: &Path, overrides: &Overrides, common: &Common) -> Result<Recorded> {
+    let kinds = report::kinds();
+    if !target.is_file() {
+        let recorded = record::read_experiment(&folder(target, overrides, common)?, &kinds)?;
+        refused(&recorded);
+        return Ok(recorded);
     }
+    let declared = spec::load_with(target, &kinds, &[], &overrides.set)?;
+    let folder = common.results.join(&declared.name);
+    let runs = declared.runs.into_iter().map(|run| run.spec).collect();
+    let mut recorded = record::read_declared(&folder, runs, &kinds)?;
+    refused(&recorded);
+    let experiment = &mut recorded.experiment;
+    experiment.title = declared.title;
+    experiment.metrics = declared.metrics;
+    experiment.tables = declared.tables;
+    experiment.figures = declared.figures;
+    experiment.claims = declared.claims;
+    experiment.tolerances = declared.tolerances;
+    experiment.reproduces = declared.reproduces;
     Ok(recorded)
 }
 
@@ -161,9 +165,9 @@ fn stale(recorded: &Recorded) {
 }
 
 /// A folder is one; a file names the experiment whose folder is meant.
-pub(super) fn folder(target: &Path, common: &Common) -> Result<PathBuf> {
+pub(super) fn folder(target: &Path, overrides: &Overrides, common: &Common) -> Result<PathBuf> {
     if target.is_dir() {
         return Ok(target.into());
     }
-    Ok(common.results.join(spec::load(target, &report::kinds(), &[])?.name))
+    Ok(common.results.join(spec::load_with(target, &report::kinds(), &[], &overrides.set)?.name))
 }

@@ -6,6 +6,8 @@ use super::{Common, bases, choice::Choice};
 use crate::clock::Clock;
 use crate::console::say;
 use crate::error::{Error, Result};
+use crate::export::live::{Ear, Live};
+use crate::export::mlflow::SPOOL;
 use crate::run::{Expected, Failure, Isolate, Options, Session, Summary};
 use crate::spec::{Experiment, Run};
 use crate::{record, report, run, stop};
@@ -16,6 +18,7 @@ use crate::{record, report, run, stop};
 Examples:
   dmad run experiments/quickstart.toml
   dmad run experiments/real/mini.toml --seeds 0 --only full
+  dmad run experiments/quickstart.toml --set image.size=320 --set method.train.epochs=5     as if the file said so
   dmad run experiments/real/mini.toml --shard 1/4       the first quarter; the others on other machines
   dmad run experiments/real/mini.toml --jobs 1          one stage after the other, so that each is timed alone
   dmad run experiments/quickstart.toml --profile spans.json   what was computed when, for a trace viewer
@@ -45,6 +48,9 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         let trace = run::Trace::create(path)?;
         progress = progress.heard_by(move |event| trace.hear(event));
     }
+    let ear = Ear::default();
+    let hears = ear.clone();
+    progress = progress.heard_by(move |event| hears.hear(event));
     let session = Session::open(args.choice.resources(common)?, common.catalog()?, progress)?;
     let expected = check(&session, &mut chosen, &args.choice.files, common)?;
     let isolate = args.isolate.then(isolated).transpose()?;
@@ -53,14 +59,8 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     stop::listen();
     for ((experiment, runs), expected) in chosen.iter().zip(expected) {
         let clock = Clock::start();
-        let folder = common.results.join(&experiment.name);
-        if let Some(other) = record::other_origin(&folder, &experiment.path) {
-            let (own, folder) = (experiment.path.display(), folder.display());
-            say!(
-                "{folder} is that of {}, which has the same `name` as {own}: its runs stay, its tables are replaced",
-                other.display()
-            );
-        }
+        warn_of_namesake(experiment, common);
+        let live = if args.child { None } else { live(experiment, common, &ear) };
         let mut summary = match run::experiment(&session, experiment, runs, expected, &options) {
             // One of several that cannot be recorded keeps nobody from the others.
             Err(fault) if chosen.len() > 1 && !args.child && !args.fail_fast && !fault.ends_everything() => {
@@ -80,9 +80,11 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             None if runs.is_empty() => Ok(()),
             None => show(experiment, summary.done > 0, common, json),
         };
-        tell(experiment, &summary, clock.wall_seconds(), common);
+        live.map(Live::finish);
+        let given = args.choice.overrides.given();
+        tell(experiment, &summary, clock.wall_seconds(), (common, &given));
         if let Err(fault) = shown {
-            unreported(experiment, &fault);
+            unreported(experiment, &fault, &given);
             fine = false;
         }
         if args.fail_fast && !done {
@@ -90,6 +92,24 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         }
     }
     Ok(fine)
+}
+
+/// Says that an experiment's folder is that of another file.
+fn warn_of_namesake(experiment: &Experiment, common: &Common) {
+    let folder = common.results.join(&experiment.name);
+    if let Some(other) = record::other_origin(&folder, &experiment.path) {
+        let (own, folder) = (experiment.path.display(), folder.display());
+        say!(
+            "{folder} is that of {}, which has the same `name` as {own}: its runs stay, its tables are replaced",
+            other.display()
+        );
+    }
+}
+
+/// Whoever the experiment wants told of its runs.
+fn live(experiment: &Experiment, common: &Common, ear: &Ear) -> Option<Live> {
+    let folder = common.results.join(&experiment.name);
+    Live::start(&experiment.tracking, &folder, &common.results.join(SPOOL), ear)
 }
 
 /// What the stages of every experiment are expected to take. Files that are there to be included, and cannot be run, leave.
@@ -132,10 +152,10 @@ fn show(experiment: &Experiment, computed: bool, common: &Common, json: bool) ->
 }
 
 /// Says why an experiment has no report, or an old one.
-fn unreported(experiment: &Experiment, fault: &Error) {
+fn unreported(experiment: &Experiment, fault: &Error, given: &str) {
     super::print_error(fault);
     let file = experiment.path.display();
-    say!("  the runs of {} stay recorded; its report is made by `dmad report {file}`", experiment.name);
+    say!("  the runs of {} stay recorded; its report is made by `dmad report {file}{given}`", experiment.name);
 }
 
 /// This program with these arguments, once for every run.
@@ -154,7 +174,7 @@ fn isolated() -> Result<Isolate> {
     Ok(Isolate { program, arguments })
 }
 
-fn tell(experiment: &Experiment, summary: &Summary, seconds: f64, common: &Common) {
+fn tell(experiment: &Experiment, summary: &Summary, seconds: f64, (common, given): (&Common, &str)) {
     let folder = common.results.join(&experiment.name);
     say!(
         "{}: {} runs done, {} were up to date, {} failed, in {}; recorded in {}",
@@ -171,7 +191,7 @@ fn tell(experiment: &Experiment, summary: &Summary, seconds: f64, common: &Commo
     for Failure { run, variant, seed, message } in &summary.failed {
         say!("  failed: {run} ({variant}): {message}");
         let file = super::quoted(&experiment.path.to_string_lossy());
-        say!("    again: dmad run {file} --seeds {seed} --only {run}{}", common.given());
+        say!("    again: dmad run {file} --seeds {seed} --only {run}{given}{}", common.given());
     }
     if summary.skipped > 0 {
         say!("  {} runs were not begun after the failure (--fail-fast)", summary.skipped);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value as Json, json};
 
 use super::Common;
-use super::choice::glob;
+use super::choice::{Overrides, glob};
 use crate::error::{Result, suggestion};
 use crate::metrics::MetricName;
 use crate::record::{self, MEAN, Recorded, RecordedRun};
@@ -90,7 +90,10 @@ const COLUMNS: [&str; 11] = [
 fn list(targets: &[PathBuf], conditions: &[(String, String)], common: &Common, as_json: bool) -> Result<bool> {
     let folders: Vec<PathBuf> = match targets.is_empty() {
         true => record::experiments(&common.results)?,
-        false => targets.iter().map(|target| super::report::folder(target, common)).collect::<Result<_>>()?,
+        false => targets
+            .iter()
+            .map(|target| super::report::folder(target, &Overrides::default(), common))
+            .collect::<Result<_>>()?,
     };
     let (mut rows, mut fine) = (Vec::new(), true);
     for folder in folders {

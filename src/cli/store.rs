@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
 
+use super::choice::Overrides;
 use super::{Common, bases};
 use crate::console::say;
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ pub(super) enum StoreCommand {
         /// Experiment files whose artifacts are to stay; without any, all whole artifacts stay
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
+        #[command(flatten)]
+        overrides: Overrides,
         /// Remove it
         #[arg(long)]
         delete: bool,
@@ -45,7 +48,9 @@ pub(super) fn run(command: &StoreCommand, common: &Common, as_json: bool) -> Res
     match command {
         StoreCommand::Size => size(&Store::open(&common.store)?, as_json).map(|()| true),
         StoreCommand::Verify => verify(&Store::open(&common.store)?, as_json),
-        StoreCommand::Gc { files, delete } => gc(files, *delete, common, as_json).map(|()| true),
+        StoreCommand::Gc { files, overrides, delete } => {
+            gc((files, overrides), *delete, common, as_json).map(|()| true)
+        }
     }
 }
 
@@ -91,8 +96,8 @@ fn verify(store: &Store, as_json: bool) -> Result<bool> {
     Ok(faults.is_empty())
 }
 
-fn gc(files: &[PathBuf], delete: bool, common: &Common, as_json: bool) -> Result<()> {
-    let needed = if files.is_empty() { None } else { Some(needed(files, common)?) };
+fn gc((files, overrides): (&[PathBuf], &Overrides), delete: bool, common: &Common, as_json: bool) -> Result<()> {
+    let needed = if files.is_empty() { None } else { Some(needed(files, overrides, common)?) };
     let store = Store::open_alone(&common.store)?;
     let mut garbage = store.garbage(needed.as_ref())?;
     // Manifests first, so that no artifact ever has a manifest and no data.
@@ -117,12 +122,12 @@ fn gc(files: &[PathBuf], delete: bool, common: &Common, as_json: bool) -> Result
 }
 
 /// Artifacts that the experiments use. One that cannot be planned is an error: everything of it would be lost.
-fn needed(files: &[PathBuf], common: &Common) -> Result<BTreeSet<(String, String)>> {
+fn needed(files: &[PathBuf], overrides: &Overrides, common: &Common) -> Result<BTreeSet<(String, String)>> {
     let kinds = report::kinds();
     let session = Session::open(common.resources(), common.catalog()?, Progress::silent())?;
     let mut needed = BTreeSet::new();
     for file in files {
-        let experiment = spec::load(file, &kinds, &[])?;
+        let experiment = spec::load_with(file, &kinds, &[], &overrides.set)?;
         let forecast = run::forecast(&session, &experiment, &experiment.runs);
         if let Some(fault) = forecast.runs.iter().find_map(|run| run.fault.as_ref()) {
             if bases::is_base(file, &experiment.name, files, common) {

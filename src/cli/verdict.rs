@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::Common;
+use super::choice::Overrides;
 use crate::console::say;
 use crate::data::Catalog;
 use crate::error::Result;
@@ -37,6 +38,8 @@ pub struct Args {
     /// Experiment files, or folders below results/
     #[arg(required = true, value_name = "FILE|DIR")]
     targets: Vec<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
     /// Table of the paper [default: the experiment's `reproduces`]
     #[arg(long, value_name = "NAME")]
     table: Option<String>,
@@ -106,14 +109,14 @@ fn board<'a>(
     second: Option<&'a Published>,
 ) -> Result<Option<Board<'a>>> {
     let published = paper.published;
-    let is_recorded = target.is_dir() || super::report::folder(target, common)?.is_dir();
-    let recorded = is_recorded.then(|| super::report::read(target, common)).transpose()?;
+    let is_recorded = target.is_dir() || super::report::folder(target, &args.overrides, common)?.is_dir();
+    let recorded = is_recorded.then(|| super::report::read(target, &args.overrides, common)).transpose()?;
     let (name, reproduces, tolerances) = match &recorded {
         Some(Recorded { experiment, .. }) => {
             (experiment.name.clone(), experiment.reproduces.clone(), experiment.tolerances)
         }
         None => {
-            let declared = spec::load(target, &report::kinds(), &[])?;
+            let declared = spec::load_with(target, &report::kinds(), &[], &args.overrides.set)?;
             (declared.name, declared.reproduces, declared.tolerances)
         }
     };

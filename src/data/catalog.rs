@@ -58,9 +58,11 @@ pub struct Declared {
     pub classes: Vec<String>,
     /// Declared counts, asserted on load.
     pub counts: BTreeMap<String, Counts>,
-    /// Where it can be had.
+    /// Where it can be had: the archive itself, or a page about it.
     pub url: String,
-    /// SHA-256 of the archive behind `url`.
+    /// The archive, where `url` is a page and the archive can be had without asking.
+    pub archive: String,
+    /// SHA-256 of the archive.
     pub sha256: String,
     /// Licence in a few words.
     pub licence: String,
@@ -112,7 +114,11 @@ impl Catalog {
         }
     }
 
-    fn parse(text: String, path: &Path) -> Result<Catalog> {
+    /// The catalog that `text` would be as the file `path`.
+    ///
+    /// # Errors
+    /// As of [`Catalog::load`].
+    pub fn parse(text: String, path: &Path) -> Result<Catalog> {
         let tree = tree::parse_text(Arc::new(Source { path: path.into(), text }))?;
         check(&tree, &schema(), "")?;
         let datasets = tree.find(&["dataset"]).and_then(|entry| entry.node.table());

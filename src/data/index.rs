@@ -231,10 +231,11 @@ fn wrong_counts(entry: &DatasetEntry, index: &Index) -> Option<Error> {
 }
 
 fn missing_root(entry: &DatasetEntry, folder: &str, root: &Path) -> Error {
+    let name = &entry.name;
     let source = match (entry.declared.url.as_str(), entry.declared.licence.as_str()) {
         ("", _) => String::new(),
-        (url, "") => format!("get it from {url} and "),
-        (url, licence) => format!("get it from {url} (licence: {licence}) and "),
+        (url, "") => format!("get it from {url} (`dmad data fetch {name}`) and "),
+        (url, licence) => format!("get it from {url} (licence: {licence}; `dmad data fetch {name}`) and "),
     };
     let help = format!("{source}put it there, or name the folder that holds `{folder}` with --data DIR (or DMAD_DATA)");
     Error::data(root, format!("no such folder; dataset `{}` is expected there", entry.name), help)

@@ -7,6 +7,7 @@ pub mod catalog;
 pub mod decode;
 pub mod digest;
 pub mod image;
+pub mod import;
 pub mod index;
 pub mod layouts;
 pub mod mask;

@@ -20,7 +20,7 @@ pub use detail::{
 pub use find::{experiments, find_run};
 pub use frames::MetricRecord;
 pub use provenance::{Cost, Provenance, StageLog};
-pub use read::{Recorded, RecordedRun, read_experiment, read_run_of, run_ids};
+pub use read::{Recorded, RecordedRun, read_declared, read_experiment, read_run_of, run_ids};
 pub use seal::seal;
 pub use write::{
     MEAN, Record, RunFolder, Standing, other_origin, rebuild_views, write, write_experiment, write_failure,

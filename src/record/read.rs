@@ -127,33 +127,61 @@ pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Error {
 /// A folder without experiment, or without any recorded run that is not refused.
 pub fn read_experiment(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
     let (there, strangers) = refuse_strangers(folder);
-    let mut recorded = read(folder, kinds, &|_| true)?;
+    let mut recorded = read(folder, kinds, &|last| Ok(last))?;
     recorded.refused.extend(strangers);
     let declared: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.id.clone()).collect();
     recorded.others = there.into_iter().filter(|id| !declared.contains(id)).collect();
     Ok(recorded)
 }
 
+/// Reads the records in `folder` of `declared` runs, whether or not the folder was last written for them, and of those
+/// that were recorded with the same settings and other seeds.
+///
+/// # Errors
+/// As of [`read_experiment`].
+pub fn read_declared(folder: &Path, declared: Vec<RunSpec>, kinds: &Kinds) -> Result<Recorded> {
+    let (there, strangers) = refuse_strangers(folder);
+    let unseeded = |run: &RunSpec| RunSpec { id: String::new(), seed: 0, ..run.clone() };
+    let mut recorded = read(folder, kinds, &|last| {
+        let known: BTreeSet<&str> = declared.iter().map(|run| run.id.as_str()).collect();
+        let settings: Vec<RunSpec> = declared.iter().map(unseeded).collect();
+        let mut wanted = last;
+        wanted.retain(|run| known.contains(run.id.as_str()) || settings.contains(&unseeded(run)));
+        let old: BTreeSet<String> = wanted.iter().map(|run| run.id.clone()).collect();
+        wanted.extend(declared.iter().filter(|run| !old.contains(&run.id)).cloned());
+        Ok(wanted)
+    })?;
+    recorded.refused.extend(strangers);
+    let shown: BTreeSet<&str> = recorded.experiment.runs.iter().map(|run| run.id.as_str()).collect();
+    recorded.others = there.into_iter().filter(|id| !shown.contains(id.as_str())).collect();
+    Ok(recorded)
+}
+
 /// Reads one recorded run in `folder`, whatever may be wrong with the others, and whether or not the experiment still
 /// declares it.
 pub fn read_run_of(folder: &Path, id: &str, kinds: &Kinds) -> Result<Recorded> {
-    read(folder, kinds, &|own| own == id)
+    read(folder, kinds, &|last| match last.into_iter().find(|run| run.id == id) {
+        Some(run) => Ok(vec![run]),
+        None => undeclared(folder, id),
+    })
 }
 
-fn read(folder: &Path, kinds: &Kinds, wanted: &dyn Fn(&str) -> bool) -> Result<Recorded> {
+/// Which runs are read, of those that the folder was last written for or others.
+type Choose<'a> = &'a dyn Fn(Vec<RunSpec>) -> Result<Vec<RunSpec>>;
+
+fn read(folder: &Path, kinds: &Kinds, choose: Choose) -> Result<Recorded> {
     let copy = folder.join("experiment.toml");
     if !copy.is_file() {
         let what = "holds no recorded experiment (no experiment.toml)";
         return Err(Error::store(folder, what, "name a folder below results/, or run the experiment first"));
     }
-    let experiment = load_recorded(&copy, declared(&folder.join(DECLARED))?, kinds)?;
+    let mut experiment = load_recorded(&copy, declared(&folder.join(DECLARED))?, kinds)?;
+    let last = experiment.runs.clone();
+    let wanted = choose(last)?;
+    experiment.runs = wanted.clone();
     let (runs, metrics, missing, refused, others) = Default::default();
     let mut recorded = Recorded { folder: folder.into(), experiment, runs, metrics, missing, refused, others };
-    let mut runs: Vec<RunSpec> = recorded.experiment.runs.iter().filter(|run| wanted(&run.id)).cloned().collect();
-    if runs.is_empty() {
-        runs = undeclared(folder, wanted)?;
-    }
-    for run in runs {
+    for run in wanted {
         let id = run.id.clone();
         match read_run(RunFolder::new(folder, &id), &id, &run) {
             Ok(Some((run, metrics))) => {
@@ -176,8 +204,8 @@ fn read(folder: &Path, kinds: &Kinds, wanted: &dyn Fn(&str) -> bool) -> Result<R
     Ok(recorded)
 }
 
-/// The settings of wanted runs that are recorded and that the experiment no longer declares.
-fn undeclared(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<RunSpec>> {
+/// The settings of a run that is recorded and that the experiment no longer declares.
+fn undeclared(folder: &Path, id: &str) -> Result<Vec<RunSpec>> {
     let settings = |id: String| {
         let own = RunFolder::new(folder, &id);
         let table = own.table()?.unwrap_or_default();
@@ -185,7 +213,7 @@ fn undeclared(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<RunSpe
         let spec = spec.ok_or_else(|| damaged(&own.file("run.toml"), "does not say its settings"))?;
         Ok(RunSpec { id, ..spec })
     };
-    run_ids(folder).into_iter().filter(|id| wanted(id)).map(settings).collect()
+    run_ids(folder).into_iter().filter(|own| own == id).map(settings).collect()
 }
 
 /// The runs that an experiment declared when it was recorded.

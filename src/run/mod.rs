@@ -19,10 +19,11 @@ mod room;
 mod session;
 mod trace;
 
+pub use crate::console::duration;
 pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
 pub use isolate::{Isolate, STOPPED};
 pub use predict::{Prediction, Request, predict};
-pub use progress::{Event, Expected, Progress, duration};
+pub use progress::{Event, Expected, Progress};
 pub use session::{CHECKS, Resources, Session};
 pub use trace::Trace;
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Summary;
 use super::crew::Task;
 use crate::clock;
-use crate::console::{plain, say};
+use crate::console::{duration, plain, say};
 use crate::plan::Notice;
 use crate::record::Results;
 use crate::spec::Run;
@@ -295,16 +295,6 @@ impl Progress {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-/// A time as people say it.
-pub fn duration(seconds: f64) -> String {
-    match seconds {
-        s if s < 1.5 => "1 s".into(),
-        s if s < 90.0 => format!("{s:.0} s"),
-        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
-        s => format!("{:.1} h", s / 3600.0),
     }
 }
 

@@ -14,8 +14,9 @@ use super::claim::{Claim, Tolerances, check_claims, check_tables};
 use super::diagnostic::Place;
 use super::dimension::check_dimensions;
 use super::figure::{self, Figure};
-use super::file::{ExperimentFile, Readings, Table};
+use super::file::{ExperimentFile, Readings, Table, Tracking};
 use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind, schema_of};
+use super::overrides::{self, Override};
 use super::resolved::{keep_run_keys, keep_written, resolved_toml};
 use super::run::{BASE_VARIANT, Run, RunSpec, leaves, locate};
 use super::settings::{merge, to_json};
@@ -50,6 +51,8 @@ pub struct Experiment<R = Run> {
     pub tolerances: Tolerances,
     /// Declared figures.
     pub figures: Vec<Figure>,
+    /// Who is told of its runs.
+    pub tracking: Tracking,
     /// Keys that the paper leaves open, and the readings that count.
     pub open: BTreeMap<String, Readings>,
     /// The runs in canonical order: variant, sweep, dataset, seed.
@@ -88,15 +91,33 @@ fn method_schema(methods: &[&MethodKind]) -> Json {
 
 /// Reads, checks and resolves an experiment file. `more_seeds` run beside the file's own.
 pub fn load(path: &Path, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
-    resolve(path, tree::read(path)?, kinds, more_seeds)
+    load_with(path, kinds, more_seeds, &[])
+}
+
+/// The same with keys of the base set from outside.
+pub fn load_with(path: &Path, kinds: &Kinds, more_seeds: &[u64], overrides: &[Override]) -> Result<Experiment> {
+    let mut base = tree::read(path)?;
+    let own = base.find(&["name"]).and_then(|entry| entry.node.text()).map(str::to_string);
+    overrides::lay(&mut base, overrides, &own.unwrap_or_else(|| stem(path)));
+    resolve(path, base, kinds, (more_seeds, overrides))
 }
 
 /// The same of a file that is built into the program: one of `files`, names with texts.
 pub fn load_built_in(name: &Path, files: &[(&str, &str)], kinds: &Kinds) -> Result<Experiment> {
-    resolve(name, tree::read_built_in(name, files)?, kinds, &[])
+    resolve(name, tree::read_built_in(name, files)?, kinds, (&[], &[]))
 }
 
-fn resolve(path: &Path, base: Node, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
+/// The name of an experiment that does not say one.
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn resolve(
+    path: &Path,
+    base: Node,
+    kinds: &Kinds,
+    (more_seeds, overrides): (&[u64], &[Override]),
+) -> Result<Experiment> {
     let schema = schema_without_methods(kinds);
     check(&base, &schema, "")?;
     let file = typed(base.to_json(), &base.place)?;
@@ -111,6 +132,7 @@ fn resolve(path: &Path, base: Node, kinds: &Kinds, more_seeds: &[u64]) -> Result
         }
     }
     let trees = variant_trees(&base)?;
+    overrides::check_felt(overrides, &trees)?;
     // Where a sweep changes the method, its own defaults change with it; writing out those of one method would pin them.
     let keep_written = trees.iter().any(|(_, tree)| sweeps_method(tree));
     let mut resolver =
@@ -157,8 +179,7 @@ fn assemble<R: AsRef<RunSpec>>(
     check_tables(base, &file.table, &runs)?;
     check_open(base, &file.open, &runs)?;
     let figures = figure::read(base, &file.figure, &kinds.figures, &runs)?;
-    let stem = || path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let name = file.name.unwrap_or_else(stem);
+    let name = file.name.unwrap_or_else(|| stem(path));
     check_name(base, &name)?;
     Ok(Experiment {
         path: path.into(),
@@ -170,6 +191,7 @@ fn assemble<R: AsRef<RunSpec>>(
         tolerances: file.tolerance,
         open: file.open,
         figures,
+        tracking: file.tracking,
         runs,
         kinds: kinds.clone(),
         resolved: String::new(),
@@ -229,7 +251,7 @@ fn variant_trees(base: &Node) -> Result<Vec<(String, Node)>> {
 }
 
 /// Removes the base's method table when `over` names another method.
-fn drop_other_method(base: &mut Node, over: &Node) {
+pub(super) fn drop_other_method(base: &mut Node, over: &Node) {
     let name = |tree: &Node| tree.find(&["method", "name"]).and_then(|entry| entry.node.text().map(str::to_string));
     if name(over).is_some_and(|new| name(base) != Some(new)) {
         base.remove("method");

@@ -59,6 +59,20 @@ pub struct ExperimentFile {
     pub open: BTreeMap<String, Readings>,
     /// Figures to draw.
     pub figure: Vec<serde_json::Value>,
+    /// Other programs that are told of runs as they are recorded. No key of it changes a number, or fails a run.
+    pub tracking: Tracking,
+}
+
+/// Other programs that are told of runs as they are recorded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tracking {
+    /// Folder for tables, written when the experiment is over; "" = none. Relative to where `dmad` runs.
+    pub csv: String,
+    /// Folder for TensorBoard's event files; "" = none. Relative to where `dmad` runs.
+    pub tensorboard: String,
+    /// Address of an MLflow tracking server, such as "http://127.0.0.1:5000"; "" = none. While it is away, runs wait for it.
+    pub mlflow: String,
 }
 
 /// A named row of an experiment: what differs from the base.

@@ -11,6 +11,7 @@ mod experiment;
 mod figure;
 mod file;
 mod method;
+mod overrides;
 mod resolved;
 mod run;
 mod settings;
@@ -22,13 +23,14 @@ pub use crate::metrics::{Ap, MetricName, Pro};
 pub use claim::{Arm, Claim, Said, Side, Tolerances};
 pub use diagnostic::{Diagnostic, Place, Source};
 pub use dimension::{DIMENSIONS, Dimension, DottedKey};
-pub use experiment::{Experiment, load, load_built_in, load_recorded, schema};
+pub use experiment::{Experiment, load, load_built_in, load_recorded, load_with, schema};
 pub use figure::{Figure, FigureKeys, FigureKind, Keys, Need, Selection, WantedEmbedding, WantedImages};
-pub use file::{ExperimentFile, Names, Readings, Table};
+pub use file::{ExperimentFile, Names, Readings, Table, Tracking};
 pub use method::{
     Configured, Kinds, MethodContext, MethodFault, MethodKind, params_difference, params_schema, read_params,
     read_table, schema_of, take_keys,
 };
+pub use overrides::Override;
 pub use run::{BASE_VARIANT, Run, RunSpec, SPEC_VERSION, id_of, leaves};
 pub use settings::{Settings, canonical_json, difference, digest, merge, to_json};
 pub use sweep::{in_words, lists_variant, names_variant, without_swept};

@@ -82,7 +82,10 @@ pub fn origin(spec: &spec::Backbone, weights_dir: &Path) -> Result<Origin> {
 fn absent(architecture: &Architecture, weights_dir: &Path) -> Error {
     let name = architecture.name;
     let (file, place) = match architecture.published {
-        Some(published) => (published.file.to_string(), format!("download {} and put it there", published.url)),
+        Some(published) => (
+            published.file.to_string(),
+            format!("`dmad weights fetch {name}`, or download {} and put it there", published.url),
+        ),
         None => (format!("{name}.safetensors"), "put the weights there".to_string()),
     };
     let help = "name another folder with --weights or DMAD_WEIGHTS, or set backbone.weights to a file or \"random\"";

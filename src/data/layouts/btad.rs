@@ -1,7 +1,7 @@
 //! BTAD's arrangement: `CLASS/train/ok`, `CLASS/test/{ok,ko}`, `CLASS/ground_truth/ko`, a mask being called as its image but for
 //! the ending, which differs from class to class.
 
-use super::{Layout, Wanted, file, folders, image_names};
+use super::{Found, Layout, Wanted, classes_by, file, folders, image_names};
 use crate::data::index::{ClassIndex, Findings, GOOD, Image, Labelled, Source};
 use crate::error::Result;
 use schemars::JsonSchema;
@@ -32,6 +32,13 @@ impl Layout for Btad {
         let names = wanted.of(|| folders(&root, findings))?;
         Ok(names.iter().filter_map(|name| read(&root, name, findings)).collect())
     }
+}
+
+/// Recognised by `train/ok`.
+pub(super) fn recognise(folder: &Path) -> Result<Option<Found>> {
+    let found = classes_by(folder, |class| class.join("train").join(NORMAL).is_dir())?;
+    let why = "its classes have train/ok".to_string();
+    Ok(found.map(|(root, classes)| Found { root, classes, why, keys: Vec::new() }))
 }
 
 /// One class, or `None` with a fault when its folder is missing.

@@ -31,21 +31,78 @@ pub struct Row {
     pub schema: fn() -> Json,
     /// Reads them.
     pub parse: fn(Json) -> Result<Arc<dyn Layout>, MethodFault>,
+    /// Whether a folder is arranged so, and what its entry would say.
+    pub recognise: fn(&Path) -> Result<Option<Found>>,
 }
 
-/// All layouts.
+/// What a folder was recognised as.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The folder of the classes: the one that was looked at, or the one that it is a class of.
+    pub root: PathBuf,
+    /// The classes, sorted.
+    pub classes: Vec<String>,
+    /// What gave it away, for people.
+    pub why: String,
+    /// Further keys of its entry.
+    pub keys: Vec<(&'static str, String)>,
+}
+
+/// All layouts. A folder is recognised as the first that fits.
 pub const LAYOUTS: &[Row] = &[
-    Row::of::<mvtec::Mvtec>("mvtec", "CLASS/train/good, CLASS/test/DEFECT, CLASS/ground_truth/DEFECT/NNN_mask.png"),
-    Row::of::<visa::Visa>("visa", "CLASS/Data/Images, CLASS/Data/Masks, split_csv/SPLIT.csv"),
-    Row::of::<btad::Btad>("btad", "CLASS/train/ok, CLASS/test/{ok,ko}, CLASS/ground_truth/ko"),
-    Row::of::<folder::Folder>("folder", "CATEGORY/*.jpg"),
-    Row::of::<generated::Synthetic>("synthetic", "none, its images are drawn by this program"),
+    Row::of::<mvtec::Mvtec>(
+        "mvtec",
+        "CLASS/train/good, CLASS/test/DEFECT, CLASS/ground_truth/DEFECT/NNN_mask.png",
+        mvtec::recognise,
+    ),
+    Row::of::<visa::Visa>("visa", "CLASS/Data/Images, CLASS/Data/Masks, split_csv/SPLIT.csv", visa::recognise),
+    Row::of::<btad::Btad>("btad", "CLASS/train/ok, CLASS/test/{ok,ko}, CLASS/ground_truth/ko", btad::recognise),
+    Row::of::<folder::Folder>("folder", "CATEGORY/*.jpg", folder::recognise),
+    Row::of::<generated::Synthetic>("synthetic", "none, its images are drawn by this program", |_| Ok(None)),
 ];
 
 impl Row {
-    const fn of<L: Layout + DeserializeOwned + JsonSchema + 'static>(name: &'static str, files: &'static str) -> Self {
-        Row { name, files, schema: schema_of::<L>, parse: |json| Ok(Arc::new(read_table::<L>(json)?)) }
+    const fn of<L: Layout + DeserializeOwned + JsonSchema + 'static>(
+        name: &'static str,
+        files: &'static str,
+        recognise: fn(&Path) -> Result<Option<Found>>,
+    ) -> Self {
+        Row { name, files, schema: schema_of::<L>, parse: |json| Ok(Arc::new(read_table::<L>(json)?)), recognise }
     }
+}
+
+/// The layout that `folder` (an absolute path) is in.
+///
+/// # Errors
+/// A folder that cannot be listed, or that is in no layout, with what is amiss where it is nearly in one.
+pub fn recognise(folder: &Path) -> Result<(&'static Row, Found)> {
+    for row in LAYOUTS {
+        if let Some(found) = (row.recognise)(folder)? {
+            return Ok((row, found));
+        }
+    }
+    let rows = LAYOUTS.iter().filter(|row| row.name != "synthetic");
+    let known: Vec<String> = rows.map(|row| format!("{} ({})", row.name, row.files)).collect();
+    let help = format!("arrange the images as one of: {}", known.join("; "));
+    Err(Error::data(folder, "is in no layout that this program knows", help))
+}
+
+/// The folders below `folder` that are classes by `is_class`, with the folder itself; or the folder alone, below its parent,
+/// where it is one. Hidden folders are none.
+pub(crate) fn classes_by(folder: &Path, is_class: impl Fn(&Path) -> bool) -> Result<Option<(PathBuf, Vec<String>)>> {
+    let mut classes = list(folder, &mut Findings::default())?.folders;
+    classes.retain(|name| is_class(&folder.join(name)));
+    let own = || Some((folder.parent()?.to_path_buf(), vec![folder.file_name()?.to_str()?.to_string()]));
+    Ok(match classes.is_empty() {
+        false => Some((folder.into(), classes)),
+        true if is_class(folder) => own(),
+        true => None,
+    })
+}
+
+/// Whether a folder holds an image file.
+pub(crate) fn holds_images(folder: &Path) -> bool {
+    list(folder, &mut Findings::default()).is_ok_and(|listing| listing.files.iter().any(|name| is_image(name)))
 }
 
 /// A dataset in a layout. The type holds the keys that the layout alone has in `datasets.toml`.

@@ -1,8 +1,8 @@
 //! MVTec AD's arrangement: `CLASS/train/good`, `CLASS/test/{good,DEFECT}`, `CLASS/ground_truth/DEFECT/NNN_mask.png`.
 
-use super::{Layout, Wanted, file, image_names, list};
+use super::{Found, Layout, Wanted, classes_by, file, holds_images, image_names, list};
 use crate::data::index::{ClassIndex, Findings, GOOD, Image, Labelled, Source};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -26,6 +26,23 @@ impl Layout for Mvtec {
         let names = wanted.of(|| classes(&root, findings))?;
         Ok(names.iter().filter_map(|name| read(&root, name, findings)).collect())
     }
+}
+
+/// Recognised by `train/good`. A folder `train` without it, or without BTAD's `ok`, is called what it is.
+pub(super) fn recognise(folder: &Path) -> Result<Option<Found>> {
+    if let Some((root, classes)) = classes_by(folder, |class| class.join("train").join(GOOD).is_dir())? {
+        let why = "its classes have train/good".into();
+        return Ok(Some(Found { root, classes, why, keys: Vec::new() }));
+    }
+    let train = |class: &Path| class.join("train").is_dir() && !class.join("train/ok").is_dir();
+    let Some((root, classes)) = classes_by(folder, train)? else { return Ok(None) };
+    let place = root.join(&classes[0]).join("train");
+    let what = match holds_images(&place) {
+        true => "holds images, where layout mvtec wants them in a folder `good` of it",
+        false => "has no folder `good`, which layout mvtec wants (btad calls it `ok`)",
+    };
+    let help = "arrange each class as train/good, test/good, test/DEFECT, ground_truth/DEFECT/NNN_mask.png";
+    Err(Error::data(place, what, help))
 }
 
 /// Folders of `root` that look like a class; the others are foreign.

@@ -1,7 +1,7 @@
 //! VisA's arrangement: a CSV (`object,split,label,image,mask`) says which files train and which test; the paths in it
 //! start from the images folder, as in the official archive.
 
-use super::{Layout, Wanted, below, file};
+use super::{Found, Layout, Wanted, below, classes_by, file, list};
 use crate::data::index::{ClassIndex, Findings, GOOD, Labelled, Source};
 use crate::error::{Error, Result};
 use schemars::JsonSchema;
@@ -75,6 +75,36 @@ impl Layout for Visa {
         let names = wanted.of(|| Ok(classes(&rows)))?;
         Ok(names.iter().filter_map(|name| read(&root, &csv, &rows, name, findings)).collect())
     }
+}
+
+/// Recognised by a split file: the official one of one class before those of two, else any other.
+pub(super) fn recognise(folder: &Path) -> Result<Option<Found>> {
+    let names = match folder.join("split_csv") {
+        csvs if csvs.is_dir() => list(&csvs, &mut Findings::default())?.files,
+        _ => Vec::new(),
+    };
+    let official = [OfficialSplit::OneClass, OfficialSplit::FewShot, OfficialSplit::HighShot];
+    let known = official.into_iter().find(|split| names.contains(&format!("{}.csv", split.name())));
+    let (csv, key) = match (known, names.iter().find(|name| name.ends_with(".csv"))) {
+        (Some(split), _) => (format!("split_csv/{}.csv", split.name()), ("split", split.name().to_string())),
+        (None, Some(name)) => (format!("split_csv/{name}"), ("split_csv", format!("split_csv/{name}"))),
+        (None, None) => {
+            let Some((root, _)) = classes_by(folder, |class| class.join("Data/Images").is_dir())? else {
+                return Ok(None);
+            };
+            let help = "put VisA's split files there: they are in the repository amazon-science/spot-diff";
+            return Err(Error::data(root.join("split_csv"), "layout visa wants a split file in this folder", help));
+        }
+    };
+    let rows = read_csv(&folder.join(&csv))?;
+    let mut keys = vec![key];
+    // Some unpack the images beside the split files, others into a folder of their own.
+    if let Some(first) = rows.first().filter(|row| !folder.join(&row.image).is_file()) {
+        let inside = list(folder, &mut Findings::default())?.folders;
+        let images = inside.into_iter().find(|name| folder.join(name).join(&first.image).is_file());
+        keys.extend(images.map(|images| ("images", images)));
+    }
+    Ok(Some(Found { root: folder.into(), classes: classes(&rows), why: format!("it has {csv}"), keys }))
 }
 
 /// One line of a split file.
