@@ -126,6 +126,14 @@ pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Error {
 /// # Errors
 /// A folder without experiment, or without any recorded run that is not refused.
 pub fn read_experiment(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
+    some(read_so_far(folder, kinds)?)
+}
+
+/// The same of an experiment that is under way: perhaps no run is recorded yet.
+///
+/// # Errors
+/// A folder without experiment.
+pub fn read_so_far(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
     let (there, strangers) = refuse_strangers(folder);
     let mut recorded = read(folder, kinds, &|_| true)?;
     recorded.refused.extend(strangers);
@@ -137,7 +145,19 @@ pub fn read_experiment(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
 /// Reads one recorded run in `folder`, whatever may be wrong with the others, and whether or not the experiment still
 /// declares it.
 pub fn read_run_of(folder: &Path, id: &str, kinds: &Kinds) -> Result<Recorded> {
-    read(folder, kinds, &|own| own == id)
+    some(read(folder, kinds, &|own| own == id)?)
+}
+
+/// Records of which at least one can be shown.
+fn some(mut recorded: Recorded) -> Result<Recorded> {
+    if !recorded.runs.is_empty() {
+        return Ok(recorded);
+    }
+    if !recorded.refused.is_empty() {
+        return Err(recorded.refused.swap_remove(0));
+    }
+    let what = format!("none of the {} runs of the experiment is recorded", recorded.missing.len());
+    Err(Error::store(&recorded.folder, what, "run the experiment first"))
 }
 
 fn read(folder: &Path, kinds: &Kinds, wanted: &dyn Fn(&str) -> bool) -> Result<Recorded> {
@@ -165,13 +185,6 @@ fn read(folder: &Path, kinds: &Kinds, wanted: &dyn Fn(&str) -> bool) -> Result<R
             Err(fault) => recorded.refused.push(fault),
         }
         recorded.missing.push(id);
-    }
-    if recorded.runs.is_empty() {
-        if !recorded.refused.is_empty() {
-            return Err(recorded.refused.swap_remove(0));
-        }
-        let what = format!("none of the {} runs of the experiment is recorded", recorded.missing.len());
-        return Err(Error::store(folder, what, "run the experiment first"));
     }
     Ok(recorded)
 }
