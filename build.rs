@@ -1,8 +1,8 @@
 //! Records what the program is built from, and whether the reference data for its tests is at hand.
 //!
 //! Sets `DMAD_GIT_REVISION` ("unknown" without git, or outside a checkout of this package) and `DMAD_GIT_DIRTY`, and the
-//! cfgs `dmad_references` and `dmad_latex`, without which tests against datasets, published weights and oracles, and of the
-//! paper's document, are ignored.
+//! cfgs `dmad_references`, `dmad_latex` and `dmad_browser`, without which tests against datasets, published weights and oracles,
+//! of the paper's document, and of what a click on the page does, are ignored.
 
 use std::process::Command;
 
@@ -63,11 +63,14 @@ fn references() {
     }
     let set = |variable: &&str| std::env::var_os(variable).is_some();
     let demanded = std::env::var("CI").is_ok_and(|value| value == "true");
-    println!("cargo::rustc-check-cfg=cfg(dmad_references, dmad_latex)");
+    println!("cargo::rustc-check-cfg=cfg(dmad_references, dmad_latex, dmad_browser)");
     if demanded || REFERENCES.iter().all(set) {
         println!("cargo::rustc-cfg=dmad_references");
     }
-    if demanded || Command::new("pdflatex").arg("--version").output().is_ok_and(|out| out.status.success()) {
-        println!("cargo::rustc-cfg=dmad_latex");
+    let starts = |program: &str| Command::new(program).arg("--version").output().is_ok_and(|out| out.status.success());
+    for (program, name) in [("pdflatex", "dmad_latex"), ("chromium", "dmad_browser")] {
+        if demanded || starts(program) {
+            println!("cargo::rustc-cfg={name}");
+        }
     }
 }
