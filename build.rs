@@ -1,8 +1,9 @@
 //! Records what the program is built from, and whether the reference data for its tests is at hand.
 //!
 //! Sets `DMAD_GIT_REVISION` ("unknown" without git, or outside a checkout of this package) and `DMAD_GIT_DIRTY`, and the
-//! cfgs `dmad_references`, `dmad_latex`, `dmad_slurm` and `dmad_trackers`, without which tests against datasets, published weights
-//! and oracles, of the paper's document, of Slurm, and against the real TensorBoard and MLflow, are ignored.
+//! cfgs `dmad_references`, `dmad_latex`, `dmad_browser`, `dmad_slurm` and `dmad_trackers`, without which tests against datasets,
+//! published weights and oracles, of the paper's document, of what a click on the page does, of Slurm, and against the real
+//! TensorBoard and MLflow, are ignored.
 
 use std::process::Command;
 
@@ -63,11 +64,16 @@ fn references() {
     }
     let set = |variable: &&str| std::env::var_os(variable).is_some();
     let demanded = std::env::var("CI").is_ok_and(|value| value == "true");
-    println!("cargo::rustc-check-cfg=cfg(dmad_references, dmad_latex, dmad_slurm, dmad_trackers)");
+    println!("cargo::rustc-check-cfg=cfg(dmad_references, dmad_latex, dmad_browser, dmad_slurm, dmad_trackers)");
     if demanded || REFERENCES.iter().all(set) {
         println!("cargo::rustc-cfg=dmad_references");
     }
-    for (program, version, name) in [("pdflatex", "--version", "dmad_latex"), ("slurmctld", "-V", "dmad_slurm")] {
+    let programs = [
+        ("pdflatex", "--version", "dmad_latex"),
+        ("chromium", "--version", "dmad_browser"),
+        ("slurmctld", "-V", "dmad_slurm"),
+    ];
+    for (program, version, name) in programs {
         if demanded || Command::new(program).arg(version).output().is_ok_and(|out| out.status.success()) {
             println!("cargo::rustc-cfg={name}");
         }

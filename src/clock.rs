@@ -100,6 +100,37 @@ pub fn seconds_of(date: &str) -> Option<i64> {
     chrono::DateTime::parse_from_rfc3339(date).ok().map(|date| date.timestamp())
 }
 
+/// Seconds that have passed since such a date, none for one in the future; `None` for what is no date.
+pub fn seconds_since(date: &str) -> Option<f64> {
+    let then = chrono::DateTime::parse_from_rfc3339(date).ok()?;
+    let now = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
+    Some((now.signed_duration_since(then).num_milliseconds() as f64 / 1e3).max(0.0))
+}
+
+/// Milliseconds since 1970.
+pub fn milliseconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Name of this machine; empty where it has none.
+pub fn host() -> String {
+    System::host_name().unwrap_or_default()
+}
+
+/// What this process was given, not where the program lies.
+pub fn command() -> String {
+    std::env::args().skip(1).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether this machine has a process of that number.
+pub fn is_running(pid: u32) -> bool {
+    let own = sysinfo::Pid::from_u32(pid);
+    let mut system = System::new();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[own]), true, ProcessRefreshKind::nothing());
+    system.process(own).is_some()
+}
+
 /// Processor seconds (user and system, all threads) this process has used; 0 where the system does not tell.
 pub fn cpu_seconds() -> f64 {
     let Ok(own) = sysinfo::get_current_pid() else { return 0.0 };

@@ -244,3 +244,53 @@ fn weigh(kernel: &[f64], pairs: &[(&[f64], &[f64])], out: &mut [f64]) {
         out[x] = kernel[0] * centre[x] + far;
     }
 }
+
+/// Shares of scores that have the darkest and the brightest colour where maps are shown.
+const SHOWN: (f64, f64) = (0.02, 0.998);
+
+/// The scores of the darkest and the brightest colour where maps of these `scores` are shown side by side.
+///
+/// # Panics
+/// When there is no score.
+pub fn shown_range(scores: &[f32]) -> (f64, f64) {
+    let mut sorted = scores.to_vec();
+    sorted.sort_unstable_by(f32::total_cmp);
+    let ranked = |share: f64| f64::from(sorted[((sorted.len() - 1) as f64 * share).round() as usize]);
+    (ranked(SHOWN.0), ranked(SHOWN.1))
+}
+
+/// A square map made smaller: the mean of what lies in each of `target` × `target` places. A map that is no larger stays.
+pub fn reduced(map: &[f32], side: usize, target: usize) -> Vec<f32> {
+    if target >= side {
+        return map.to_vec();
+    }
+    let cells = |place: usize| place * side / target..((place + 1) * side).div_ceil(target);
+    let mut out = Vec::with_capacity(target * target);
+    for row in 0..target {
+        for column in 0..target {
+            let rows = cells(row).map(|y| &map[y * side..][cells(column)]);
+            let sum: f64 = rows.flatten().map(|&score| f64::from(score)).sum();
+            out.push((sum / (cells(row).len() * cells(column).len()) as f64) as f32);
+        }
+    }
+    out
+}
+
+/// Heat of a share in [0, 1]: dark blue, green, yellow in even steps of lightness (the knots of Viridis).
+pub fn heat(share: f64) -> [u8; 3] {
+    const KNOTS: [[f64; 3]; 9] = [
+        [68.0, 1.0, 84.0],
+        [71.0, 44.0, 122.0],
+        [59.0, 81.0, 139.0],
+        [44.0, 113.0, 142.0],
+        [33.0, 144.0, 141.0],
+        [39.0, 173.0, 129.0],
+        [92.0, 200.0, 99.0],
+        [170.0, 220.0, 50.0],
+        [253.0, 231.0, 37.0],
+    ];
+    let place = share.clamp(0.0, 1.0) * (KNOTS.len() - 1) as f64;
+    let low = (place as usize).min(KNOTS.len() - 2);
+    let part = place - low as f64;
+    std::array::from_fn(|c| (KNOTS[low][c] * (1.0 - part) + KNOTS[low + 1][c] * part).round() as u8)
+}

@@ -11,9 +11,10 @@ use crate::data::Catalog;
 use crate::error::{Error, Result};
 use crate::paper::Published;
 use crate::paper::settings::PaperSettings;
-use crate::record::Recorded;
+use crate::paper::verdict::Verdict;
+use crate::record::{Recorded, Status};
 use crate::report::verdicts::Paper;
-use crate::report::{Checked, Exporter, Text};
+use crate::report::{Checked, Contents, Exporter, Figures, Rendered, Text};
 use crate::store::write_atomically;
 use crate::{record, report, run, spec};
 
@@ -96,40 +97,107 @@ pub(super) fn refused(recorded: &Recorded) {
 
 /// Prints what an experiment's records say, writes it below its folder, and returns the paths.
 pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
-    let tables = report::tables(recorded)?;
-    let claims = report::claims::check(recorded)?;
-    let mut paths = report::write(recorded, &tables, &claims)?;
-    let figures = report::draw_figures(recorded)?;
-    paths.extend(report::write_figures(recorded, &figures)?);
-    figures.missing.iter().for_each(|what| say!("{what}"));
+    let printed = Printed::built_in()?;
+    let made = Made::of(recorded, &printed)?;
+    let mut paths = report::write(recorded, &made.tables, &made.claims)?;
+    paths.extend(report::write_figures(recorded, &made.figures)?);
+    made.figures.missing.iter().chain(&made.unjudged).for_each(|what| say!("{what}"));
     if json {
-        super::print(&as_json(recorded, &claims))?;
+        super::print(&as_json(recorded, &made.claims))?;
     } else {
         let text = Text { width: width() };
-        tables.iter().try_for_each(|table| super::print(&text.table(table)))?;
-        if !claims.is_empty() {
-            super::print(&text.claims(&claims))?;
+        made.tables.iter().try_for_each(|table| super::print(&text.table(table)))?;
+        if !made.claims.is_empty() {
+            super::print(&text.claims(&made.claims))?;
         }
     }
-    let (published, catalog) = (Published::embedded()?, Catalog::load(None)?);
-    let settings = PaperSettings::built_in(&report::kinds())?;
-    let paper = Paper { published: &published, settings: &settings, catalog: &catalog };
-    let (table, tolerances) = (&recorded.experiment.reproduces, &recorded.experiment.tolerances);
-    let verdicts = match table.is_empty() {
-        true => Vec::new(),
-        // Tables and figures do not depend on what could be held against the printed ones; `dmad verdict` insists.
-        false => match report::verdicts::compare(recorded, paper, table, tolerances) {
-            Err(fault @ Error::Usage { .. }) => {
-                say!("no verdicts: {fault}");
-                Vec::new()
-            }
-            verdicts => verdicts?,
-        },
-    };
-    let path = recorded.folder.join("report.html");
-    write_atomically(&path, report::page(recorded, &tables, &figures, &claims, &verdicts).as_bytes())?;
-    paths.push(path);
+    paths.push(made.write_page(recorded)?);
     Ok(paths)
+}
+
+/// Makes the page of an experiment that is under way, and nothing else.
+pub(super) fn renew(folder: &Path, kinds: &spec::Kinds) -> Result<()> {
+    let recorded = record::read_so_far(folder, kinds)?;
+    let printed = Printed::built_in()?;
+    Made::of(&recorded, &printed)?.write_page(&recorded).map(drop)
+}
+
+/// What numbers are held against.
+struct Printed {
+    published: Published,
+    settings: PaperSettings,
+    catalog: Catalog,
+}
+
+impl Printed {
+    fn built_in() -> Result<Self> {
+        let settings = PaperSettings::built_in(&report::kinds())?;
+        Ok(Printed { published: Published::embedded()?, settings, catalog: Catalog::load(None)? })
+    }
+}
+
+/// What an experiment's records say.
+#[derive(Default)]
+struct Made<'a> {
+    tables: Vec<Rendered>,
+    claims: Vec<Checked<'a>>,
+    figures: Figures,
+    verdicts: Vec<Verdict<'a>>,
+    /// Why there are no verdicts.
+    unjudged: Option<String>,
+}
+
+impl<'a> Made<'a> {
+    fn of(recorded: &'a Recorded, printed: &'a Printed) -> Result<Self> {
+        if recorded.runs.is_empty() {
+            return Ok(Made::default());
+        }
+        let (verdicts, unjudged) = verdicts(recorded, printed)?;
+        Ok(Made {
+            tables: report::tables(recorded)?,
+            claims: report::claims::check(recorded)?,
+            figures: report::draw_figures(recorded)?,
+            verdicts,
+            unjudged,
+        })
+    }
+
+    /// Writes the page: one that keeps itself up to date while somebody is at work on the experiment.
+    fn write_page(&self, recorded: &Recorded) -> Result<PathBuf> {
+        let status = record::read_status(&recorded.folder).filter(Status::is_live);
+        let contents = Contents {
+            recorded,
+            tables: &self.tables,
+            figures: &self.figures,
+            claims: &self.claims,
+            verdicts: &self.verdicts,
+            live: status.as_ref(),
+        };
+        let path = recorded.folder.join("report.html");
+        write_atomically(&path, report::page(&contents)?.as_bytes())?;
+        if status.is_none() {
+            record::end_live(&recorded.folder)?;
+        }
+        Ok(path)
+    }
+}
+
+/// Verdicts, or why there are none.
+type Judged<'a> = (Vec<Verdict<'a>>, Option<String>);
+
+/// The verdicts on the table that an experiment reproduces.
+fn verdicts<'a>(recorded: &'a Recorded, printed: &'a Printed) -> Result<Judged<'a>> {
+    let Printed { published, settings, catalog } = printed;
+    let paper = Paper { published, settings, catalog };
+    let (table, tolerances) = (&recorded.experiment.reproduces, &recorded.experiment.tolerances);
+    if table.is_empty() {
+        return Ok((Vec::new(), None));
+    }
+    // Tables and figures do not depend on what could be held against the printed ones; `dmad verdict` insists.
+    match report::verdicts::compare(recorded, paper, table, tolerances) {
+        Err(fault @ Error::Usage { .. }) => Ok((Vec::new(), Some(format!("no verdicts: {fault}")))),
+        verdicts => Ok((verdicts?, None)),
+    }
 }
 
 /// Characters in a line of the terminal; `None` when the output goes elsewhere. `COLUMNS` wins.

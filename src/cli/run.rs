@@ -6,9 +6,9 @@ use super::{Common, bases, choice::Choice};
 use crate::clock::Clock;
 use crate::console::say;
 use crate::error::{Error, Result};
-use crate::export::live::{Ear, Live};
+use crate::export::live::{Ear, Live as Tracking};
 use crate::export::mlflow::SPOOL;
-use crate::run::{Expected, Failure, Isolate, Options, Session, Summary};
+use crate::run::{Expected, Failure, Isolate, Live, Options, Session, Summary};
 use crate::spec::{Experiment, Run};
 use crate::{record, report, run, stop};
 
@@ -32,6 +32,9 @@ pub struct Args {
     /// Give every run a process of its own: one that dies (out of memory) takes no other with it
     #[arg(long)]
     isolate: bool,
+    /// Leave no small pictures of the test images for the page's gallery
+    #[arg(long)]
+    no_gallery: bool,
     /// Write what was computed when to this file, which trace viewers open (ui.perfetto.dev, chrome://tracing)
     #[arg(long, value_name = "FILE", conflicts_with = "isolate")]
     profile: Option<PathBuf>,
@@ -54,14 +57,14 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let session = Session::open(args.choice.resources(common)?, common.catalog()?, progress)?;
     let expected = check(&session, &mut chosen, &args.choice.files, common)?;
     let isolate = args.isolate.then(isolated).transpose()?;
-    let options = Options { fail_fast: args.fail_fast, isolate, is_child: args.child };
+    let options = Options { fail_fast: args.fail_fast, isolate, is_child: args.child, album: !args.no_gallery };
     let mut fine = true;
     stop::listen();
     for ((experiment, runs), expected) in chosen.iter().zip(expected) {
         let clock = Clock::start();
         warn_of_namesake(experiment, common);
-        let live = if args.child { None } else { live(experiment, common, &ear) };
-        let mut summary = match run::experiment(&session, experiment, runs, expected, &options) {
+        let tracking = if args.child { None } else { tracking(experiment, common, &ear) };
+        let mut summary = match watched(&session, experiment, runs, expected, &options) {
             // One of several that cannot be recorded keeps nobody from the others.
             Err(fault) if chosen.len() > 1 && !args.child && !args.fail_fast && !fault.ends_everything() => {
                 super::print_error(&fault);
@@ -80,7 +83,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             None if runs.is_empty() => Ok(()),
             None => show(experiment, summary.done > 0, common, json),
         };
-        live.map(Live::finish);
+        tracking.map(Tracking::finish);
         let given = args.choice.overrides.given();
         tell(experiment, &summary, clock.wall_seconds(), (common, &given));
         if let Err(fault) = shown {
@@ -107,9 +110,29 @@ fn warn_of_namesake(experiment: &Experiment, common: &Common) {
 }
 
 /// Whoever the experiment wants told of its runs.
-fn live(experiment: &Experiment, common: &Common, ear: &Ear) -> Option<Live> {
+fn tracking(experiment: &Experiment, common: &Common, ear: &Ear) -> Option<Tracking> {
     let folder = common.results.join(&experiment.name);
-    Live::start(&experiment.tracking, &folder, &common.results.join(SPOOL), ear)
+    Tracking::start(&experiment.tracking, &folder, &common.results.join(SPOOL), ear)
+}
+
+/// Runs an experiment; while it runs, its page and its status can be looked at.
+fn watched(
+    session: &Session,
+    experiment: &Experiment,
+    runs: &[Run],
+    expected: Expected,
+    options: &Options,
+) -> Result<Summary> {
+    let work = || run::experiment(session, experiment, runs, expected, options);
+    // The process that has started this one tells of it.
+    if options.is_child || runs.is_empty() {
+        return work();
+    }
+    let live = Live::begin(session, experiment, runs.len());
+    let folder = session.resources.results.join(&experiment.name);
+    let summary = live.during(|| super::report::renew(&folder, &experiment.kinds), work);
+    live.finish(summary.as_ref().map_or(true, |summary| summary.skipped > 0));
+    summary
 }
 
 /// What the stages of every experiment are expected to take. Files that are there to be included, and cannot be run, leave.

@@ -3,16 +3,19 @@
 //! Owns: rows, files, provenance, the experiment-level views. Does not own: computing anything, or showing it (`report`).
 //! Every run owns its folder; the experiment's files are views in canonical order, replaced in one step.
 
+mod album;
 mod detail;
 mod find;
 mod frames;
 mod provenance;
 mod read;
 mod seal;
+mod status;
 mod write;
 
 use serde::{Deserialize, Serialize};
 
+pub use album::{Album, AlbumImage, Sheet, read_album, tidy_album, write_album};
 pub use detail::{
     AboutEmbedding, ChosenPictures, EmbeddedPart, Embedding, Picture, Pictures, chosen_pictures, embedding_name,
     read_embedding, read_pictures, write_embedding, write_pictures,
@@ -20,8 +23,12 @@ pub use detail::{
 pub use find::{experiments, find_run};
 pub use frames::MetricRecord;
 pub use provenance::{Cost, Provenance, StageLog};
-pub use read::{Recorded, RecordedRun, read_declared, read_experiment, read_run_of, run_ids};
+pub use read::{Recorded, RecordedRun, read_declared, read_experiment, read_run_of, read_so_far, run_ids};
 pub use seal::seal;
+pub use status::{
+    FailureStatus, LOST_SECONDS, Life, ProcessState, ProcessStatus, RunCounts, STATUS_FORMAT, StageStatus, Status,
+    end_live, read_status, write_status,
+};
 pub use write::{
     MEAN, Record, RunFolder, Standing, other_origin, rebuild_views, write, write_experiment, write_failure,
 };

@@ -83,9 +83,8 @@ pub(super) fn machine() -> Json {
     let known = ["avx", "avx2", "fma", "avx512f", "avx512bw", "avx512vl", "amx_tile", "neon"];
     json!({
         "date": crate::clock::date(),
-        "host": sysinfo::System::host_name().unwrap_or_default(),
-        // What it was given, not where the program lies.
-        "command": std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        "host": crate::clock::host(),
+        "command": crate::clock::command(),
         "crate_version": env!("CARGO_PKG_VERSION"),
         // The build script's: the source tree may have moved on since.
         "git_revision": env!("DMAD_GIT_REVISION"),

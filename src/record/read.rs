@@ -126,6 +126,14 @@ pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Error {
 /// # Errors
 /// A folder without experiment, or without any recorded run that is not refused.
 pub fn read_experiment(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
+    some(read_so_far(folder, kinds)?)
+}
+
+/// The same of an experiment that is under way: perhaps no run is recorded yet.
+///
+/// # Errors
+/// A folder without experiment.
+pub fn read_so_far(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
     let (there, strangers) = refuse_strangers(folder);
     let mut recorded = read(folder, kinds, &|last| Ok(last))?;
     recorded.refused.extend(strangers);
@@ -154,16 +162,28 @@ pub fn read_declared(folder: &Path, declared: Vec<RunSpec>, kinds: &Kinds) -> Re
     recorded.refused.extend(strangers);
     let shown: BTreeSet<&str> = recorded.experiment.runs.iter().map(|run| run.id.as_str()).collect();
     recorded.others = there.into_iter().filter(|id| !shown.contains(id.as_str())).collect();
-    Ok(recorded)
+    some(recorded)
 }
 
 /// Reads one recorded run in `folder`, whatever may be wrong with the others, and whether or not the experiment still
 /// declares it.
 pub fn read_run_of(folder: &Path, id: &str, kinds: &Kinds) -> Result<Recorded> {
-    read(folder, kinds, &|last| match last.into_iter().find(|run| run.id == id) {
+    some(read(folder, kinds, &|last| match last.into_iter().find(|run| run.id == id) {
         Some(run) => Ok(vec![run]),
         None => undeclared(folder, id),
-    })
+    })?)
+}
+
+/// Records of which at least one can be shown.
+fn some(mut recorded: Recorded) -> Result<Recorded> {
+    if !recorded.runs.is_empty() {
+        return Ok(recorded);
+    }
+    if !recorded.refused.is_empty() {
+        return Err(recorded.refused.swap_remove(0));
+    }
+    let what = format!("none of the {} runs of the experiment is recorded", recorded.missing.len());
+    Err(Error::store(&recorded.folder, what, "run the experiment first"))
 }
 
 /// Which runs are read, of those that the folder was last written for or others.
@@ -193,13 +213,6 @@ fn read(folder: &Path, kinds: &Kinds, choose: Choose) -> Result<Recorded> {
             Err(fault) => recorded.refused.push(fault),
         }
         recorded.missing.push(id);
-    }
-    if recorded.runs.is_empty() {
-        if !recorded.refused.is_empty() {
-            return Err(recorded.refused.swap_remove(0));
-        }
-        let what = format!("none of the {} runs of the experiment is recorded", recorded.missing.len());
-        return Err(Error::store(folder, what, "run the experiment first"));
     }
     Ok(recorded)
 }

@@ -3,8 +3,8 @@
 
 use serde_json::Value as Json;
 
+use super::export::Sheet;
 use super::export::csv::{line, optional, quoted};
-use super::export::plain;
 use super::frame::{Point, Wanted, distinct, groups, runs_of};
 use crate::metrics::{deviation, mean};
 use crate::record::{Recorded, RecordedRun};
@@ -54,11 +54,11 @@ fn counts(run: &RecordedRun) -> Vec<(&str, [f64; 2])> {
     counts.collect()
 }
 
-/// As a table: classes by arms, arms with the same bank once.
-pub(super) fn text(recorded: &Recorded) -> String {
+/// As tables, each with what it is of: classes of a bank, arms with the same bank once.
+pub(super) fn sheets(recorded: &Recorded) -> Vec<(String, Sheet)> {
     let arms =
         groups(held(recorded, Wanted::default()).into_iter().map(|(arm, held)| ((arm.dataset.clone(), held), arm)));
-    let tables = arms.iter().map(|((dataset, held), arms)| {
+    let table = |((dataset, held), arms): &((String, Vec<Held>), Vec<Arm>)| {
         let names = distinct(arms.iter().map(|arm| arm.variant.as_str())).join(", ");
         let row = |own: &Held| {
             let share = own.share.deviation.map_or(String::new(), |deviation| format!(" ± {deviation:.1}"));
@@ -66,9 +66,9 @@ pub(super) fn text(recorded: &Recorded) -> String {
             vec![own.class.clone(), format!("{:.0}", own.patches), format!("{:.0}", own.rows), share]
         };
         let head = ["class", "patches", "rows in the bank", "% of its patches"];
-        format!("{dataset}: {names}\n{}", plain(&head, held.iter().map(row)))
-    });
-    tables.collect::<Vec<_>>().join("\n")
+        (format!("{dataset}: {names}"), Sheet::new(&head, held.iter().map(row)))
+    };
+    arms.iter().map(table).collect()
 }
 
 /// As CSV; empty where no run has such a bank.

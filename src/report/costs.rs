@@ -3,13 +3,23 @@
 use std::collections::BTreeSet;
 
 use super::export::csv::{line, quoted};
-use super::export::plain;
+use super::export::{Sheet, plain};
 use super::frame::{distinct, groups};
 use crate::record::{Recorded, RecordedRun};
 use crate::spec::Arm;
 
 /// For a terminal: one line per kind of stage, one per variant, dataset and number of seen anomalies.
 pub fn text(recorded: &Recorded) -> String {
+    let plain = |sheet: Sheet| {
+        let head: Vec<&str> = sheet.head.iter().map(String::as_str).collect();
+        plain(&head, sheet.rows.into_iter())
+    };
+    let crowded = crowded(recorded).map(|note| note + "\n").unwrap_or_default();
+    format!("{}\n{}{crowded}", plain(stages(recorded)), plain(in_use(recorded)))
+}
+
+/// Expected and actual seconds of every kind of stage.
+pub(super) fn stages(recorded: &Recorded) -> Sheet {
     let kinds = groups(recorded.runs.iter().flat_map(|run| &run.stages).map(|stage| (stage.kind.as_str(), stage)));
     let rows = kinds.into_iter().map(|(kind, stages)| {
         let mut seen = BTreeSet::new();
@@ -19,10 +29,14 @@ pub fn text(recorded: &Recorded) -> String {
         let [computed, used] = [computed.len(), stages.len()].map(|count| count.to_string());
         vec![kind.to_string(), computed, used, format!("{expected:.1}"), format!("{actual:.1}")]
     });
-    let stages = plain(&["stages", "computed", "used", "expected s", "actual s"], rows);
+    Sheet::new(&["stages", "computed", "used", "expected s", "actual s"], rows)
+}
+
+/// What the models of every variant, dataset and number of seen anomalies cost in use.
+pub(super) fn in_use(recorded: &Recorded) -> Sheet {
     let arms = distinct(recorded.runs.iter().map(|run| Arm::of(&run.spec)));
     let first = arms.iter().filter_map(|arm| recorded.runs.iter().find(|run| Arm::of(&run.spec) == *arm));
-    let in_use = first.filter_map(|run| {
+    let rows = first.filter_map(|run| {
         let (cost, spec) = (run.cost.as_ref()?, &run.spec);
         Some(vec![
             spec.variant.clone(),
@@ -33,17 +47,14 @@ pub fn text(recorded: &Recorded) -> String {
             format!("{:.1}", cost.milliseconds_per_image),
         ])
     });
-    let head = ["in use", "dataset", "seen", "M parameters", "MB of banks", "ms per image"];
-    format!("{stages}\n{}{}", plain(&head, in_use), crowded(recorded))
+    Sheet::new(&["in use", "dataset", "seen", "M parameters", "MB of banks", "ms per image"], rows)
 }
 
 /// What times mean where stages were computed side by side.
-fn crowded(recorded: &Recorded) -> String {
+pub(super) fn crowded(recorded: &Recorded) -> Option<String> {
     let jobs = |run: &RecordedRun| run.toml.get("provenance")?.get("jobs")?.as_integer();
-    match recorded.runs.iter().filter_map(jobs).max() {
-        Some(jobs @ 2..) => format!("Up to {jobs} stages ran side by side; with --jobs 1 each is timed alone.\n"),
-        _ => String::new(),
-    }
+    let most = recorded.runs.iter().filter_map(jobs).max().filter(|jobs| *jobs > 1)?;
+    Some(format!("Up to {most} stages ran side by side; with --jobs 1 each is timed alone."))
 }
 
 /// Numbers in backbone and model, and bytes of banks, by run. Times are left out: tables are the same for everyone.

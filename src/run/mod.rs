@@ -3,6 +3,7 @@
 //! Owns: the order of work, sharing it with other processes, and the one place where scores meet the truth (`evaluate`).
 //! A run that fails is recorded and the others go on.
 
+mod album;
 mod build;
 mod crew;
 mod evaluate;
@@ -11,6 +12,7 @@ mod extract;
 mod forecast;
 mod gallery;
 mod isolate;
+mod live;
 mod predict;
 mod prepare;
 mod progress;
@@ -22,6 +24,7 @@ mod trace;
 pub use crate::console::duration;
 pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
 pub use isolate::{Isolate, STOPPED};
+pub use live::Live;
 pub use predict::{Prediction, Request, predict};
 pub use progress::{Event, Expected, Progress};
 pub use session::{CHECKS, Resources, Session};
@@ -79,6 +82,8 @@ pub struct Options {
     pub isolate: Option<Isolate>,
     /// This process is such a process: it leaves the experiment's views to its parent.
     pub is_child: bool,
+    /// Leave small pictures of all test images and their maps for the page's gallery.
+    pub album: bool,
 }
 
 /// Checks everything that `plan` can find wrong, before any work: settings and methods, datasets and weights, splits, the
@@ -128,8 +133,9 @@ pub fn experiment(
         fail_fast: options.fail_fast,
     };
     let ended = Crew::new(runs.len(), rules, &session.news).work(|task| {
-        session.progress.run(&task, runs.len(), &runs[task.number]);
-        attempts.attempt(&runs[task.number], task)
+        let run = &runs[task.number];
+        session.progress.run(&task, runs.len(), run);
+        attempts.attempt(run, task).inspect(|outcome| session.progress.ended(run, outcome))
     })?;
     if ended.len() < runs.len() {
         stop::here()?;
@@ -150,7 +156,7 @@ pub fn experiment(
         summary.stale.extend(why.map(|why| (spec.id.clone(), spec.variant.clone(), why.to_string())));
     }
     session.progress.finish(&summary);
-    match if options.is_child { Ok(()) } else { views(session, experiment, !runs.is_empty()) } {
+    match if options.is_child { Ok(()) } else { views(session, experiment, options, !runs.is_empty()) } {
         // Its runs are recorded, or said to have failed: only what is made of them is missing.
         Err(fault) if !fault.is_of_the_disk() => summary.unreported = Some(fault),
         made => made?,
@@ -159,11 +165,15 @@ pub fn experiment(
 }
 
 /// Leaves what an experiment's records are together: its tables of rows, and what its figures show beyond numbers.
-fn views(session: &Session, experiment: &Experiment, figures: bool) -> Result<()> {
+fn views(session: &Session, experiment: &Experiment, options: &Options, pictures: bool) -> Result<()> {
     let lock = session.lock_results(experiment, "views")?;
     record::rebuild_views(&session.resources.results.join(&experiment.name), experiment)?;
     drop(lock);
-    if figures { gallery::complete(session, experiment) } else { Ok(()) }
+    if !pictures {
+        return Ok(());
+    }
+    gallery::complete(session, experiment)?;
+    if options.album { album::complete(session, experiment) } else { Ok(()) }
 }
 
 /// Attempts at the runs of an experiment.

@@ -188,7 +188,7 @@ fn leaked(split: &Split, digests: &mut Digests) -> Result<usize> {
 }
 
 /// A mask as something that has a content digest.
-fn mask_image(mask: &Source) -> Image {
+pub(super) fn mask_image(mask: &Source) -> Image {
     Image { path: String::new(), source: mask.clone() }
 }
 

@@ -14,11 +14,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 
 use super::Summary;
-use super::crew::Task;
+use super::crew::{Outcome, Task};
 use crate::clock;
 use crate::console::{duration, plain, say};
 use crate::plan::Notice;
-use crate::record::Results;
+use crate::record::{FailureStatus, Results, RunCounts, StageStatus};
 use crate::spec::Run;
 
 /// Something that happened while an experiment ran.
@@ -74,6 +74,10 @@ struct State {
     done: BTreeMap<&'static str, (f64, f64)>,
     /// What each worker is at.
     workers: Vec<(ThreadId, At)>,
+    /// Whether the experiment has begun: what it declares is written.
+    begun: bool,
+    /// What has become of runs, by id.
+    ended: BTreeMap<String, Outcome>,
     /// When the last line was written, where there is no bar.
     spoke: Option<Instant>,
 }
@@ -86,8 +90,21 @@ struct At {
     /// Key of the stage that it computes, and which share of it is done.
     key: String,
     share: f64,
-    /// What people call that.
+    /// What people call that, and what they call it without its steps.
     stage: String,
+    label: String,
+    /// Steps done, of how many.
+    steps: [usize; 2],
+}
+
+/// How far an experiment is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    pub begun: bool,
+    pub runs: RunCounts,
+    pub seconds_left: Option<f64>,
+    pub stages: Vec<StageStatus>,
+    pub failures: Vec<FailureStatus>,
 }
 
 /// After so many silent seconds a long stage says how far it is, where there is no bar.
@@ -154,11 +171,16 @@ impl Progress {
         self
     }
 
+    /// Another experiment is to begin.
+    pub fn reset(&self) {
+        *self.state() = State::default();
+    }
+
     /// An experiment begins whose stages to do are expected to take so long.
     pub fn experiment(&self, expected: Expected) {
         let seconds: f64 = expected.values().map(|(_, seconds)| seconds).sum();
         let stages = expected.len();
-        *self.state() = State { expected, ..State::default() };
+        *self.state() = State { expected, begun: true, ..State::default() };
         self.tell(Event::Experiment { stages, seconds });
     }
 
@@ -188,6 +210,36 @@ impl Progress {
             Notice::Resumed { epoch, epochs } => Event::Resumed { epoch, epochs },
             Notice::Remark(text) => Event::Note { text },
         });
+    }
+
+    /// A run has ended. Of several workers who were at it, the one who recorded it is right.
+    pub fn ended(&self, run: &Run, outcome: &Outcome) {
+        let mut state = self.state();
+        let known = state.ended.get(&run.spec.id);
+        if *outcome != Outcome::Busy && known != Some(&Outcome::Done) {
+            state.ended.insert(run.spec.id.clone(), outcome.clone());
+        }
+    }
+
+    /// How far an experiment of so many runs is.
+    pub fn snapshot(&self, total: usize) -> Snapshot {
+        let state = self.state();
+        let count = |outcome: Outcome| state.ended.values().filter(|own| **own == outcome).count();
+        let failed = state.ended.iter().filter_map(|(run, outcome)| match outcome {
+            Outcome::Failed(message) => Some(FailureStatus { run: run.clone(), message: message.clone() }),
+            _ => None,
+        });
+        let failures: Vec<FailureStatus> = failed.collect();
+        let (done, current, failed) = (count(Outcome::Done), count(Outcome::Current), failures.len());
+        let left = total.saturating_sub(done + current + failed);
+        let busy = state.workers.iter().map(|(_, at)| at).filter(|at| !at.stage.is_empty());
+        let stages = busy.map(|at| {
+            let (run, stage, [done, total]) = (at.run.clone(), at.label.clone(), at.steps);
+            StageStatus { run, stage, done, total }
+        });
+        let (stages, seconds_left) = (stages.collect(), state.seconds_left());
+        let runs = RunCounts { total, done, current, failed, left };
+        Snapshot { begun: state.begun, runs, seconds_left, stages, failures }
     }
 
     /// A run is recorded.
@@ -246,6 +298,7 @@ impl Progress {
         let count = if total > 0 { format!(" {done}/{total}") } else { String::new() };
         let at = state.at(&key);
         (at.key, at.share, at.stage) = (key, done as f64 / total.max(1) as f64, format!("{label}{count}"));
+        (at.label, at.steps) = (label.into(), [done, total]);
         let run = at.run.clone();
         let left = state.seconds_left().map(|left| format!("about {} left", duration(left)));
         match &self.bar {

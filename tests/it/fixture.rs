@@ -14,9 +14,12 @@ use dmad::record::{
 use dmad::spec::{MetricName, RunSpec, load};
 use dmad::store::{Artifact, Lookup, Spent, Store, TensorDecl};
 
-/// Classes with their numbers of anomalous and normal test images (as the catalog and the paper have them), and the image
-/// AUROC that "full" is given without and with seen anomalies.
-const CLASSES: [(&str, usize, usize, f64, f64); 3] =
+/// A class with its numbers of anomalous and normal test images, and the image AUROC that "full" is given without and with
+/// seen anomalies.
+pub type Class = (&'static str, usize, usize, f64, f64);
+
+/// Numbers of images as the catalog and the paper have them.
+const CLASSES: [Class; 3] =
     [("toothbrush", 30, 12, 0.917, 0.99), ("carpet", 89, 28, 0.99, 0.99), ("bottle", 63, 20, 0.90, 0.99)];
 
 /// The study that the records are of.
@@ -63,7 +66,7 @@ fn is_recorded(spec: &RunSpec) -> bool {
 }
 
 /// The image AUROC that a run is given in a class.
-fn target(spec: &RunSpec, (.., plain, supervised): (&str, usize, usize, f64, f64)) -> f64 {
+fn target(spec: &RunSpec, (.., plain, supervised): Class) -> f64 {
     match spec.variant.as_str() {
         "rival" => 0.80,
         "near" => supervised - 0.001,
@@ -73,7 +76,7 @@ fn target(spec: &RunSpec, (.., plain, supervised): (&str, usize, usize, f64, f64
 }
 
 /// Scores with about this AUROC: normal images at 0, 1, 2 …, every fourth anomaly low among them, the others above all.
-fn images(spec: &RunSpec, class: (&str, usize, usize, f64, f64)) -> Vec<ImageRow> {
+fn images(spec: &RunSpec, class: Class) -> Vec<ImageRow> {
     let (name, anomalous, normal, ..) = class;
     let seen = spec.protocol.seen.count;
     let low = (1.0 - 4.0 * (1.0 - target(spec, class))).max(0.0) * normal as f64;
@@ -93,7 +96,7 @@ fn images(spec: &RunSpec, class: (&str, usize, usize, f64, f64)) -> Vec<ImageRow
     good.chain(bad).collect()
 }
 
-fn class_result(spec: &RunSpec, class: (&str, usize, usize, f64, f64)) -> ClassResult {
+fn class_result(spec: &RunSpec, class: Class) -> ClassResult {
     let images = images(spec, class);
     let scores: Vec<f64> = images.iter().map(|image| image.score).collect();
     let labels: Vec<bool> = images.iter().map(|image| image.label).collect();
@@ -168,6 +171,11 @@ fn artifact(store: &Store, run: &str, class: &ClassResult) -> Arc<Artifact> {
 
 /// Makes the records of a study with these variants below `results`.
 pub fn make(results: &Path, study: &Path) {
+    make_of(results, study, &CLASSES);
+}
+
+/// The same with other classes.
+pub fn make_of(results: &Path, study: &Path, classes: &[Class]) {
     let experiment = load(study, &dmad::report::kinds(), &[]).unwrap_or_else(|e| panic!("{e}"));
     let target = results.join(&experiment.name);
     std::fs::create_dir_all(&target).expect("a folder");
@@ -176,7 +184,7 @@ pub fn make(results: &Path, study: &Path) {
     let scratch = tempfile::tempdir().expect("a folder");
     let store = Store::open(scratch.path()).expect("a store");
     for run in experiment.runs.iter().filter(|run| is_recorded(&run.spec)) {
-        let known = CLASSES.iter().filter(|class| run.spec.variant != "part" || class.0 != "bottle");
+        let known = classes.iter().filter(|class| run.spec.variant != "part" || class.0 != "bottle");
         let classes: Vec<ClassResult> = known.map(|class| class_result(&run.spec, *class)).collect();
         let means = MetricName::ALL.iter().map(|name| mean(name.as_str(), &classes)).collect();
         let results = Results { classes, means, epoch: 0, curve: Vec::new() };

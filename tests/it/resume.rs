@@ -158,6 +158,7 @@ fn collect(root: &Path, folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
                 "run.toml" => timeless_record(std::str::from_utf8(&bytes).expect("UTF-8")),
                 "log.jsonl" => std::str::from_utf8(&bytes).expect("UTF-8").lines().map(timeless_stage).collect(),
                 "report.html" => "shows the times that were measured".into(),
+                "status.json" => "tells of the process".into(),
                 _ => blake3::hash(&bytes).to_hex().to_string(),
             };
             found.insert(path.strip_prefix(root).expect("below").into(), content);

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::Exporter;
+use super::{Exporter, Sheet};
 use crate::report::Rendered;
 use crate::report::claims::{self, Checked};
 use crate::report::marks::{Mark, marks};
@@ -12,16 +12,7 @@ pub struct Html;
 
 impl Exporter for Html {
     fn table(&self, table: &Rendered) -> String {
-        let shown = html! {
-            h3 { (table.title) } "\n"
-            (pivot(&table.pivot))
-            @for (title, sheet) in table.rankings.iter().map(|ranking| (ranking.title(), ranking.sheet())) {
-                h3 { (title) } "\n"
-                (sortable(&sheet.head, sheet.rows.into_iter().map(ranked)))
-            }
-            ul.notes { @for note in &table.notes { li { (note) } } } "\n"
-        };
-        shown.into_string()
+        titled(&table.title, table, &table.notes.iter().collect::<Vec<_>>()).into_string()
     }
 
     fn claims(&self, checked: &[Checked]) -> String {
@@ -46,6 +37,19 @@ impl Exporter for Html {
             ]
         };
         html! { p { (claims::NOTE) } "\n" (sortable(&head, checked.iter().map(row))) }.into_string()
+    }
+}
+
+/// A table with its rankings under a title, and these notes below it.
+pub fn titled(title: &str, table: &Rendered, notes: &[&String]) -> Markup {
+    html! {
+        h3 { (title) } "\n"
+        (pivot(&table.pivot))
+        @for (title, own) in table.rankings.iter().map(|ranking| (ranking.title(), ranking.sheet())) {
+            h3 { (title) } "\n"
+            (sheet(&own, None))
+        }
+        @if !notes.is_empty() { ul.notes { @for note in notes { li { (note) } } } "\n" }
     }
 }
 
@@ -76,9 +80,19 @@ impl Field {
 }
 
 pub fn sortable<S: AsRef<str>>(head: &[S], rows: impl Iterator<Item = Vec<Field>>) -> Markup {
+    captioned(None, head, rows)
+}
+
+/// Texts as a table; what begins with a number is sorted by it.
+pub fn sheet(own: &Sheet, caption: Option<&str>) -> Markup {
+    captioned(caption, &own.head, own.rows.iter().cloned().map(ranked))
+}
+
+fn captioned<S: AsRef<str>>(caption: Option<&str>, head: &[S], rows: impl Iterator<Item = Vec<Field>>) -> Markup {
     let lines = |label: &S| label.as_ref().split('\n').map(str::to_string).enumerate().collect::<Vec<_>>();
     html! {
         div.scroll { table.sortable {
+            @if let Some(caption) = caption { caption { (caption) } }
             thead { tr { @for label in head {
                 th scope="col" { @for (number, line) in lines(label) { @if number > 0 { br; } (line) } }
             } } }
@@ -110,5 +124,15 @@ fn pivot(pivot: &Pivot) -> Markup {
         let first = Field::number(label.clone(), label.parse().ok());
         std::iter::once(first).chain(cells.iter().zip(marks).map(field)).collect()
     };
-    sortable(&pivot.sheet().head, pivot.rows.iter().zip(&pivot.cells).zip(&marks).map(row))
+    let caption = caption(pivot);
+    captioned(Some(&caption), &pivot.sheet().head, pivot.rows.iter().zip(&pivot.cells).zip(&marks).map(row))
+}
+
+/// What a table's rows, numbers and marks are.
+fn caption(pivot: &Pivot) -> String {
+    let several = pivot.cells.iter().flatten().any(|cell| matches!(cell, Cell::Value(_, Some(_), _)));
+    let numbers = if several { "Percent, mean ± standard deviation over seeds" } else { "Percent" };
+    let marked = marks(pivot).iter().flatten().any(|mark| *mark != Mark::None);
+    let marked = if marked { "; the best in bold, the second underlined" } else { "" };
+    format!("{numbers}, by {}{marked}. A click on a head sorts.", pivot.dimension.axis())
 }

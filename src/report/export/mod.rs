@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::record::Recorded;
 use crate::store::write_atomically;
 
-pub use html::{Field, Html, sortable};
+pub use html::{Field, Html, sheet, sortable, titled};
 pub use text::{Text, plain, ruled};
 
 /// Texts in rows below a head.

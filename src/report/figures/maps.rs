@@ -12,12 +12,10 @@ use super::{Drawing, Kind, NO_BREAK, Notes, Shared, Strip, run_label, titled};
 use crate::data::decode::{self, Pixels};
 use crate::data::thumbnail::png;
 use crate::error::{Error, Result};
+use crate::maps::shown_range;
 use crate::record::{self, ImageRow, Recorded, RecordedRun};
 use crate::report::export::csv::{line, quoted};
 use crate::spec::{Need, RunSpec, Selection, WantedImages};
-
-/// Shares of a class's patch scores that have the darkest and the brightest colour.
-const RANGE: (f64, f64) = (0.02, 0.998);
 
 const CELL: f64 = 420.0;
 
@@ -228,10 +226,7 @@ fn map(column: &Column, row: &Row, csv: &mut String) -> Result<Option<Picture>> 
         let path = column.run.file("scores.safetensors");
         return Err(Error::store(path, what, "remove the run's folder and run again"));
     }
-    let mut sorted = scores.clone();
-    sorted.sort_unstable_by(f32::total_cmp);
-    let ranked = |share: f64| f64::from(sorted[((sorted.len() - 1) as f64 * share).round() as usize]);
-    let (low, high) = (ranked(RANGE.0), ranked(RANGE.1));
+    let (low, high) = shown_range(&scores);
     let side = if spec.evaluation.size == 0 { spec.image.size } else { spec.evaluation.size };
     let scoring = column.run.scoring()?;
     let patches = &scores[number * height * width..(number + 1) * height * width];

@@ -27,6 +27,7 @@ use serde_json::Value as Json;
 
 use self::canvas::{RESOLUTION, Scene};
 use self::style::GAP;
+pub use self::style::colour;
 use super::export::csv::quoted;
 use super::labels::common;
 use super::remove_others;

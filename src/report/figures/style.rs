@@ -4,6 +4,7 @@
 //! lines stay apart in black and white.
 
 use super::canvas::{Mark, Scene};
+pub use crate::maps::heat;
 /// Red, green, blue, opacity; `mix` makes it partly transparent.
 pub use plotters::style::{Color, RGBAColor as Ink};
 
@@ -106,23 +107,4 @@ pub fn marker(scene: &mut Scene, number: usize, (x, y): (f64, f64), half: f64, i
         3 => polygon(&[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)]),
         _ => polygon(&[(0.0, 1.15), (1.1, -0.85), (-1.1, -0.85)]),
     });
-}
-
-/// Heat of a share in [0, 1]: dark blue, green, yellow in even steps of lightness (the knots of Viridis).
-pub fn heat(share: f64) -> [u8; 3] {
-    const KNOTS: [[f64; 3]; 9] = [
-        [68.0, 1.0, 84.0],
-        [71.0, 44.0, 122.0],
-        [59.0, 81.0, 139.0],
-        [44.0, 113.0, 142.0],
-        [33.0, 144.0, 141.0],
-        [39.0, 173.0, 129.0],
-        [92.0, 200.0, 99.0],
-        [170.0, 220.0, 50.0],
-        [253.0, 231.0, 37.0],
-    ];
-    let place = share.clamp(0.0, 1.0) * (KNOTS.len() - 1) as f64;
-    let low = (place as usize).min(KNOTS.len() - 2);
-    let part = place - low as f64;
-    std::array::from_fn(|c| (KNOTS[low][c] * (1.0 - part) + KNOTS[low + 1][c] * part).round() as u8)
 }

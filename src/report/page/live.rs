@@ -1,0 +1,35 @@
+//! The panel of a page that is made while a study runs.
+
+use maud::{Markup, html};
+
+use super::provenance::named;
+use crate::record::{ProcessStatus, Recorded, Status};
+
+/// How far the processes are, as of when the page was `made` (milliseconds since 1970); the page's script keeps it up to date.
+pub fn panel(recorded: &Recorded, status: &Status, made: u64) -> Markup {
+    let to_come = recorded.experiment.runs.iter().filter(|spec| recorded.missing.contains(&spec.id));
+    html! {
+        div #live role="region" aria-label="Progress" data-made=(made) {
+            h2 { "Running" }
+            div.told { @for process in &status.processes { (told(process)) } }
+            p.small { "The page renews itself while the study runs." }
+            @if !recorded.missing.is_empty() {
+                details { summary { "Runs to come" }
+                    ul { @for spec in to_come { li { (named(spec)) " (" (spec.id) ")" } } }
+                }
+            }
+        }
+        "\n"
+    }
+}
+
+/// Until the script has heard more.
+fn told(process: &ProcessStatus) -> Markup {
+    let runs = process.runs;
+    let ended = runs.done + runs.current + runs.failed;
+    html! {
+        p.counts { (ended) " of " (runs.total) " runs" @if runs.failed > 0 { " · " (runs.failed) " failed" } }
+        progress max=(runs.total.max(1)) value=(ended) aria-label="runs that have ended" {}
+        p.small { "dmad " (process.command) " · " (process.host) " · since " (process.started) }
+    }
+}

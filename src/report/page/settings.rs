@@ -1,0 +1,79 @@
+//! The settings of the runs: what differs between variants side by side, and what they share.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use maud::{Markup, html};
+
+use crate::record::Recorded;
+use crate::report::frame::distinct;
+use crate::spec::{RunSpec, in_words, leaves, to_json};
+
+/// The values that the runs of a variant have of each key.
+type Values = BTreeMap<String, Vec<String>>;
+
+/// Where a variant has no such key.
+const NONE: &str = "–";
+
+pub fn settings(recorded: &Recorded) -> Markup {
+    let runs = &recorded.experiment.runs;
+    let variants = distinct(runs.iter().map(|run| run.variant.as_str()));
+    let of: Vec<Values> = variants.iter().map(|name| values(runs.iter().filter(|run| run.variant == *name))).collect();
+    let keys: BTreeSet<&String> = of.iter().flat_map(Values::keys).collect();
+    let cell = |own: &Values, key: &String| own.get(key).map_or(NONE.into(), |values| values.join(", "));
+    let row = |key: &String| -> Vec<String> { of.iter().map(|own| cell(own, key)).collect() };
+    let (shared, different): (Vec<_>, Vec<_>) =
+        keys.into_iter().map(|key| (key, row(key))).partition(|(_, cells)| cells.iter().all(|cell| *cell == cells[0]));
+    // What takes several values within a variant is what the study is about, also where all variants have them.
+    let (several, shared): (Vec<_>, Vec<_>) =
+        shared.into_iter().partition(|(key, _)| of[0].get(*key).is_some_and(|values| values.len() > 1));
+    // What only some methods have and is the same wherever it is tells of the methods, not of the study.
+    let (partial, different): (Vec<_>, Vec<_>) =
+        different.into_iter().partition(|(_, cells)| distinct(cells.iter().filter(|cell| *cell != NONE)).len() == 1);
+    html! {
+        @if !several.is_empty() {
+            p { "Every variant with " (several.iter().map(|(key, cells)| format!("{key} = {}", cells[0])).collect::<Vec<_>>().join("; ")) "." }
+        }
+        @if !different.is_empty() {
+            h3 { "What differs between variants" } "\n"
+            (beside(&variants, &different))
+        }
+        @if !partial.is_empty() {
+            details {
+                summary { "The " (partial.len()) " settings that only some methods have, equal wherever they are" }
+                (beside(&variants, &partial))
+            }
+        }
+        details {
+            summary { "The " (shared.len()) " settings that all runs share" }
+            dl { @for (key, cells) in &shared { div { dt { (key) } dd { (cells[0]) } } } }
+        }
+    }
+}
+
+/// Settings by variant.
+fn beside(variants: &[&str], rows: &[(&String, Vec<String>)]) -> Markup {
+    html! {
+        div.scroll { table.settings {
+            thead { tr { th scope="col" { "setting" } @for name in variants { th scope="col" { (name) } } } }
+            tbody { @for (key, cells) in rows { tr {
+                th scope="row" { (key) }
+                @for cell in cells { td class=[(cell == NONE).then_some("none")] { (cell) } }
+            } "\n" } }
+        } }
+    }
+}
+
+fn values<'a>(runs: impl Iterator<Item = &'a RunSpec>) -> Values {
+    let mut found = Values::new();
+    for run in runs {
+        let own = to_json(run);
+        for (key, value) in leaves(&own).into_iter().filter(|(key, _)| key != "variant") {
+            let words = in_words(value);
+            let known = found.entry(key).or_default();
+            if !known.contains(&words) {
+                known.push(words);
+            }
+        }
+    }
+    found
+}
