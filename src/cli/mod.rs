@@ -23,6 +23,7 @@ mod report;
 mod run;
 mod runs;
 mod schema;
+mod status;
 mod store;
 mod submit;
 pub mod verdict;
@@ -76,6 +77,8 @@ enum Command {
     /// Hand experiments to a scheduler.
     #[command(subcommand)]
     Submit(submit::SubmitCommand),
+    /// Show how far the processes at experiments are, on whatever machines.
+    Status(status::Args),
     /// Find, inspect and compare recorded runs.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
@@ -315,6 +318,7 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         Command::Run(args) => run::run(args, common, json),
         Command::Init(args) => init::run(args, common, json).map(|()| true),
         Command::Plan(args) => plan::run(args, common, json),
+        Command::Status(args) => status::run(args, common, json),
         Command::Submit(command) => submit::run(command, common).map(|()| true),
         Command::Store(command) => store::run(command, common, json),
         Command::Report(args) => report::run(args, common, json),

@@ -82,6 +82,9 @@ mod simplenet;
 mod slurm;
 mod sources;
 mod spec;
+mod status;
+#[cfg(unix)]
+mod stop;
 mod store;
 mod synthetic;
 mod tidy;

@@ -39,9 +39,19 @@ impl Place {
         Place::of(&study())
     }
 
+    /// One training of [`EPOCHS`] epochs.
+    pub fn one_training() -> Self {
+        Place::of(&with(&small("dmad"), &[("method.train.epochs", &EPOCHS.to_string())]))
+    }
+
     /// One training that takes a while.
     pub fn long() -> Self {
         Place::of(&with(&small("dmad"), &[("method.train.epochs", "400")]))
+    }
+
+    /// A run that fails: its loss is not finite.
+    pub fn failing() -> Self {
+        Place::of(&with(&small("dmad"), &[("method.train.lr_mlp", "1e30"), ("method.train.epochs", "3")]))
     }
 
     fn of(study: &str) -> Self {
@@ -51,7 +61,8 @@ impl Place {
         Place(folder)
     }
 
-    fn start(&self, attempt: &str, more: &[&str]) -> Process {
+    /// Begins a run.
+    pub fn start(&self, attempt: &str, more: &[&str]) -> Process {
         let heard = tempfile::NamedTempFile::new().expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_dmad"));
         command.current_dir(self.0.path()).args(["run", "study.toml"]).args(more);
@@ -104,26 +115,38 @@ impl Place {
 }
 
 /// A process, and the file in which it says what happens.
-struct Process {
+pub struct Process {
     child: Child,
     heard: tempfile::NamedTempFile,
 }
 
 impl Process {
-    fn has_ended(&mut self) -> bool {
+    /// Whether it has.
+    pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a state").is_some()
     }
 
     /// Lets it end well; what happened.
-    fn finish(self) -> Vec<Event> {
+    pub fn finish(self) -> Vec<Event> {
         let output = self.child.wait_with_output().expect("the program ends");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && !said.contains("panicked"), "{said}");
         events(self.heard.path())
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it end; its exit code, and what it said.
+    pub fn end(self) -> (Option<i32>, String) {
+        let output = self.child.wait_with_output().expect("it ends");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
     /// Kills it; what had happened.
-    fn kill(mut self) -> Vec<Event> {
+    pub fn kill(mut self) -> Vec<Event> {
         self.child.kill().expect("killed");
         self.child.wait().expect("dead");
         events(self.heard.path())
@@ -131,7 +154,7 @@ impl Process {
 }
 
 /// Epochs of the trainings that went on: how many were done, of how many.
-fn resumed(events: &[Event]) -> Vec<(usize, usize)> {
+pub fn resumed(events: &[Event]) -> Vec<(usize, usize)> {
     let epochs = |event: &Event| match event {
         Event::Resumed { epoch, epochs } => Some((*epoch, *epochs)),
         _ => None,
@@ -241,7 +264,7 @@ pub fn difference(found: &BTreeMap<PathBuf, String>, expected: &BTreeMap<PathBuf
 }
 
 /// So many that a process is dead long before they are all done.
-const EPOCHS: usize = 36;
+pub const EPOCHS: usize = 36;
 
 /// Kills the training of the only run of a study three times, each somewhere in or after a drawn epoch; then lets it end.
 /// Every process but the first must have gone on where the one before was killed.
@@ -314,44 +337,6 @@ fn four_processes_share_a_study_and_compute_nothing_twice() {
     assert_eq!(keys, place.stage_keys("alone"), "every stage once");
     let busy = events.iter().filter(|events| !computed(events).is_empty()).count();
     assert!(busy >= 2, "the work was not shared: {events:#?}");
-}
-
-#[test]
-fn processes_on_a_file_system_without_locks_leave_the_same_bytes() {
-    let place = Place::new();
-    place.finish("alone", &[]);
-    let processes: Vec<Process> = (0..3).map(|_| place.start("lockless", &["--no-locks"])).collect();
-    processes.into_iter().for_each(|process| drop(process.finish()));
-    let (found, expected) = (place.recorded("lockless"), place.recorded("alone"));
-    assert!(found == expected, "{}", difference(&found, &expected));
-    assert_eq!(place.stage_keys("lockless"), place.stage_keys("alone"));
-    assert!(!place.0.path().join("lockless/store/locks").exists(), "a lock was asked for");
-}
-
-#[cfg(unix)]
-#[test]
-fn a_study_that_is_told_to_end_does_so_at_a_safe_place_and_goes_on_from_there() {
-    let epochs = EPOCHS.to_string();
-    let place = Place::of(&with(&small("dmad"), &[("method.train.epochs", &epochs)]));
-    place.finish("undisturbed", &[]);
-    for (attempt, more) in [("told", [].as_slice()), ("told_child", &["--isolate"])] {
-        let mut process = place.start(attempt, more);
-        while place.newest_checkpoint(attempt).is_none_or(|epoch| epoch < 2) {
-            assert!(!process.has_ended(), "it ended before epoch 2 was seen");
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        // SAFETY: a signal to a child that was not waited for.
-        assert_eq!(unsafe { libc::kill(process.child.id() as i32, libc::SIGTERM) }, 0);
-        let output = process.child.wait_with_output().expect("the program ends");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(3), "{said}");
-        assert!(said.contains("stopping: ") && said.contains("the same command goes on from here"), "{said}");
-        let before = place.newest_checkpoint(attempt).expect("a checkpoint");
-        let went_on = resumed(&place.finish(attempt, &[]));
-        assert_eq!(went_on, [(before + 1, EPOCHS)], "{attempt}");
-        let (found, expected) = (place.recorded(attempt), place.recorded("undisturbed"));
-        assert!(found == expected, "{attempt}: {}", difference(&found, &expected));
-    }
 }
 
 #[test]

@@ -1,0 +1,40 @@
+//! Processes that are told to end, and file systems without locks: the same bytes in the end.
+
+use std::time::Duration;
+
+use crate::resume::{EPOCHS, Place, Process, difference, resumed};
+
+#[test]
+fn processes_on_a_file_system_without_locks_leave_the_same_bytes() {
+    let place = Place::new();
+    place.finish("alone", &[]);
+    let processes: Vec<Process> = (0..3).map(|_| place.start("lockless", &["--no-locks"])).collect();
+    processes.into_iter().for_each(|process| drop(process.finish()));
+    let (found, expected) = (place.recorded("lockless"), place.recorded("alone"));
+    assert!(found == expected, "{}", difference(&found, &expected));
+    assert_eq!(place.stage_keys("lockless"), place.stage_keys("alone"));
+    assert!(!place.path().join("lockless/store/locks").exists(), "a lock was asked for");
+}
+
+#[test]
+fn a_study_that_is_told_to_end_does_so_at_a_safe_place_and_goes_on_from_there() {
+    let place = Place::one_training();
+    place.finish("undisturbed", &[]);
+    for (attempt, more) in [("told", [].as_slice()), ("told_child", &["--isolate"])] {
+        let mut process = place.start(attempt, more);
+        while place.newest_checkpoint(attempt).is_none_or(|epoch| epoch < 2) {
+            assert!(!process.has_ended(), "it ended before epoch 2 was seen");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        // SAFETY: a signal to a child that was not waited for.
+        assert_eq!(unsafe { libc::kill(process.id() as i32, libc::SIGTERM) }, 0);
+        let (code, said) = process.end();
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains("stopping: ") && said.contains("the same command goes on from here"), "{said}");
+        let before = place.newest_checkpoint(attempt).expect("a checkpoint");
+        let went_on = resumed(&place.finish(attempt, &[]));
+        assert_eq!(went_on, [(before + 1, EPOCHS)], "{attempt}");
+        let (found, expected) = (place.recorded(attempt), place.recorded("undisturbed"));
+        assert!(found == expected, "{attempt}: {}", difference(&found, &expected));
+    }
+}
