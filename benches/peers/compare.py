@@ -31,6 +31,7 @@ def options():
     parser.add_argument("--quick", action="store_true", help="small inputs: a test of this script, no measurement")
     parser.add_argument("--all", action="store_true", help="whole studies on all classes")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there, too")
+    parser.add_argument("--draw", action="store_true", help="only make the inputs, so that measuring can begin at once")
     parser.add_argument("--saved", action="store_true", help="measure nothing: the table of what was measured last")
     parser.add_argument("--config", metavar="TOML", action="append", default=[], help="passed on to cargo")
     return parser.parse_args()
@@ -85,6 +86,8 @@ def main():
         for row in chosen:
             row.measure(where)
         where.close()
+        if args.draw:
+            return
     text = table.render(where, chosen)
     print(text)
     if args.out:

@@ -61,6 +61,8 @@ class Growth:
         found = []
         for size in self.sizes:
             ask = self.run(where, size)
+            if where.args.draw:
+                continue
             where.restart()  # so that memory is that of this size
             first = ask()  # fills caches
             answers = [ask() for _ in range(REPEATS)]
@@ -68,7 +70,9 @@ class Growth:
             held = max(answer["peak_mb"] - answer["before_mb"] for answer in (first, *answers))
             found.append({"wall": median("wall"), "cpu": median("cpu"), "held_mb": held})
             print(f"{self.name} at {size}: {found[-1]}", file=sys.stderr)
-        result = {"row": self.name, "growth": self.sizes, "found": found, "packages": {}, "threads": where.args.threads}
+        if where.args.draw:
+            return
+        result = {"row": self.name, "label": self.label, "growth": self.sizes, "found": found, "packages": {}, "threads": where.args.threads}
         self.file(where).write_text(json.dumps(result, indent=1))
 
     def line(self, where):
@@ -80,27 +84,19 @@ class Growth:
         exponent = lambda values: np.polyfit(np.log(sizes), np.log(np.maximum(values, 1e-6)), 1)[0]
         # Where inputs are not loaded apart from the work (studies), all memory is the work's.
         memory = of("held_mb")
-        cells = [self.label, " / ".join(f"{size:,}" for size in sizes) + f" {self.unit}",
+        cells = [saved["label"], " / ".join(f"{size:,}" for size in sizes) + f" {self.unit}",
                  " / ".join(map(short, of("wall"))), f"**{exponent(of('wall')):.2f}**", " / ".join(map(short, of("cpu"))),
                  f"{exponent(of('cpu')):.2f}", " / ".join(map(short, memory)),
                  f"{exponent(memory):.2f}" if min(memory) >= 1 else "–"]
         return "| " + " | ".join(cells) + " |"
 
-    def table(self, where):
-        """The first row of this family that is shown makes the table of all."""
-        return ""
 
-
-class Whole(Growth):
-    """The table of all of them, made where the last one stands."""
-
-    def table(self, where):
-        lines = [line for row in rows(where) if (line := row.line(where))]
-        if not lines:
-            return ""
-        head = ["what grows", "sizes", "s", "exponent", "CPU s", "exponent", "MB beyond inputs", "exponent"]
-        top = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head))]
-        return "\n".join([f"Growth, medians of {REPEATS}:", "", *top, *lines])
+def table(where, rows):
+    """The table of those that were measured."""
+    lines = [line for row in rows if (line := row.line(where))]
+    head = ["what grows", "sizes", "s", "exponent", "CPU s", "exponent", "MB beyond inputs", "exponent"]
+    top = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head))]
+    return "\n".join([f"Growth, medians of {REPEATS}:", "", *top, *lines]) if lines else ""
 
 
 def kernel(name, inputs, settings):
@@ -156,11 +152,11 @@ def study(seeds_of, train_of, command):
 def rows(where):
     quick = where.quick
     grow = lambda first, count=4: [first * 2**step for step in range(2 if quick else count)]
-    base = 500 if quick else 12_500
+    base = 500 if quick else 25_000
     picks = lambda count: lambda size: {"count": count or size, "start": 0}
     nothing = lambda size: {}
     return [
-        Growth("coreset_rows", "coreset of 500 picks, 256 columns, with rows" if not quick else "coreset", "rows", grow(base),
+        Growth("coreset_rows", "coreset of 500 picks, 256 columns, with rows", "rows", grow(base),
                kernel("coreset", of_rows(0, 256), picks(50 if quick else 500))),
         Growth("coreset_picks", f"coreset of {2 * base:,} rows of 256, with picks", "picks", grow(25 if quick else 125),
                kernel("coreset", of_rows(2 * base, 256), picks(0))),
@@ -176,6 +172,6 @@ def rows(where):
                study(lambda size: 1, lambda size: size, "run")),
         Growth("study_runs", "a study of so many recorded runs (seeds), from nothing", "runs", grow(1, 5),
                study(lambda size: size, lambda size: 32, "run")),
-        Whole("study_report", "`dmad report` of so many recorded runs", "runs", grow(1, 5),
+        Growth("study_report", "`dmad report` of so many recorded runs", "runs", grow(1, 5),
               study(lambda size: size, lambda size: 32, "report")),
     ]

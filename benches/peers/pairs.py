@@ -136,7 +136,7 @@ class Peer:
     settings: dict = field(default_factory=dict)
     # Compares the arrays of both sides: a sentence.
     check: Callable = None
-    # Not done after so many times our seconds: given up.
+    # Not done after so many times our seconds, and two minutes: given up.
     patience: float = None
 
 
@@ -158,6 +158,8 @@ class Row:
             print(f"{self.name}: left out, {self.missing}", file=sys.stderr)
             return
         inputs = {name: str(path) for name, path in self.prepare(where).items()}
+        if where.args.draw:
+            return
         where.restart()
         self.held = 0.0
         for peer in self.peers:
@@ -186,7 +188,7 @@ class Row:
         child = where.peer(peer.family)
         ask = lambda limit=None: child.ask(limit, kernel=peer.kernel, inputs=inputs, out=str(outs["other"]),
                                            settings=self.settings | peer.settings)
-        limit = peer.patience and max(30.0, peer.patience * own["wall"])
+        limit = peer.patience and max(120.0, peer.patience * own["wall"])
         try:
             # The first run of each side is not counted: it fills caches and starts threads.
             other = ask(limit)

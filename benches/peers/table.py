@@ -47,7 +47,7 @@ def line(result):
     ratios = lambda name: [b[name] / max(a[name], 1e-9) for a, b in result["pairs"]]
     note = result["checked"] + ("; one run, not warmed up" if result.get("cold") else "")
     if not result.get("cold") and len(other) < 5:
-        note += f"; {len(other)} pairs"
+        note += f"; {len(other)} pair" + "s" * (len(other) > 1)
     return [*left, spread(of(other, "wall")), short(statistics.median(of(other, "cpu"))), times(ratios("wall")),
             f"{statistics.median(ratios('cpu')):.2f}", " / ".join(memory), note]
 
@@ -68,14 +68,15 @@ def results(where, rows):
     saved = [json.loads(path.read_text()) for path in sorted(where.saved.glob("*.json"))]
     order = {row.name: place for place, row in enumerate(rows)}
     labels = {(row.name, peer.label): place for row in rows for place, peer in enumerate(getattr(row, "peers", []))}
-    kept = [result for result in saved if result["row"] in order]
+    kept = [result for result in saved if result["row"] in order and "growth" not in result]
     return sorted(kept, key=lambda result: (order[result["row"]], labels.get((result["row"], result["peer"]), 0)))
 
 
 def render(where, rows):
+    import growth  # which imports from here
+
     found = results(where, rows)
-    pieces = [row.table(where) for row in rows if hasattr(row, "table")]
-    found = [result for result in found if "growth" not in result]
+    pieces = [growth.table(where, [row for row in rows if isinstance(row, growth.Growth)])]
     if found:
         packages = {}
         for result in found:
@@ -85,6 +86,8 @@ def render(where, rows):
         about = [f"{machine()}, {' and '.join(map(str, threads))} threads for each side.",
                  f"Python {platform.python_version()}, {named}."]
         lines = [HEAD, ["---"] * len(HEAD), *map(line, found)]
+        for above, own in reversed(list(zip(lines, lines[1:]))):
+            own[0] = "" if own[0] == above[0] else own[0]
         pieces.insert(0, "\n".join([*about, "", *("| " + " | ".join(cells) + " |" for cells in lines)]))
     missing = [f"{row.name}: left out, {row.missing}." for row in rows if row.missing]
     if missing:
