@@ -98,7 +98,7 @@ impl Compute for Train<'_> {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     /// Every place of every image passes its flow forward and, which is twice the work, backward; the backbone runs once for
     /// each image, and again where images are changed.

@@ -38,7 +38,7 @@ impl Compute for Train<'_> {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     /// Every image of a step passes forward once and backward, which is twice the work; the encoder looks at it once where
     /// its tokens stay in memory.

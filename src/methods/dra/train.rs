@@ -77,7 +77,7 @@ impl Compute for Train<'_> {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 5;
+    const VERSION: u32 = 6;
 
     /// Every image passes forward once and backward once, which is twice the work, at every scale.
     fn work(&self) -> Work {

@@ -37,7 +37,7 @@ impl Compute for Train {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     /// Every patch of a step passes forward and backward, once as it is and once with noise.
     fn work(&self) -> Work {

@@ -39,7 +39,7 @@ impl Compute for Train {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     /// Every image passes forward once and backward once, which is twice the work, in every epoch.
     fn work(&self) -> Work {
