@@ -269,6 +269,8 @@ fn the_page_has_everything_needs_nothing_and_is_the_same_again() {
     ] {
         assert!(page.contains(words), "{words} is not on the page");
     }
+    let note = "Percent; ± is the standard deviation over seeds";
+    assert_eq!(page.matches(note).count(), 1, "what holds for both tables stands once");
     let loads = ["src=\"http", "href=\"http", "url(", "@import", "fetch("];
     assert!(loads.iter().all(|load| !page.contains(load)), "the page needs the network");
     std::fs::remove_file(sandbox.path("results/judged/report.html")).expect("removed");

@@ -51,7 +51,7 @@ pub fn gallery(recorded: &Recorded) -> Result<Markup> {
 
 fn controls() -> Markup {
     let select = |name: &str, label: &str, options: &[(&str, &str)]| {
-        html! { label { (label) select id={ "g-" (name) } { @for (value, text) in options { option value=(value) { (text) } } } } }
+        html! { label class=[["run", "other"].contains(&name).then_some("wide")] { (label) select id={ "g-" (name) } { @for (value, text) in options { option value=(value) { (text) } } } } }
     };
     let slider = |name: &str, label: &str| {
         html! {
