@@ -102,6 +102,7 @@ impl<B: Rectify, C: CheckpointStrategy> Rectify for Autodiff<B, C> {
 mod tests {
     use super::*;
     use crate::device::{download, upload};
+    use burn::tensor::Device;
 
     #[test]
     fn values_and_gradients_are_those_of_the_tensor_library() {

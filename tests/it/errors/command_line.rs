@@ -102,8 +102,8 @@ fn results_go_to_standard_output_and_messages_elsewhere() {
     outcome.says(0, &[]);
     let rows: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("JSON alone");
     assert_eq!(rows["experiment"], "experiment");
-    // Seven metrics of two classes and their mean.
-    assert_eq!(rows["rows"].as_array().map(Vec::len), Some(21), "{}", outcome.stdout);
+    // Nine metrics of two classes and their mean.
+    assert_eq!(rows["rows"].as_array().map(Vec::len), Some(27), "{}", outcome.stdout);
     let list = sandbox.dmad(&["data", "list", "--format", "json"]);
     let list: serde_json::Value = serde_json::from_str(&list.stdout).expect("JSON alone");
     assert_eq!(list[1]["name"], "parts");
