@@ -83,7 +83,9 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             None if runs.is_empty() => Ok(()),
             None => show(experiment, summary.done > 0, common, json),
         };
-        tracking.map(Tracking::finish);
+        if let Some(tracking) = tracking {
+            tracking.finish();
+        }
         let given = args.choice.overrides.given();
         tell(experiment, &summary, clock.wall_seconds(), (common, &given));
         if let Err(fault) = shown {

@@ -119,6 +119,7 @@ const NOT_COMPUTED: &[&str] = &[
     "variant",
     "sweep",
     "method",
+    "tracking",
 ];
 
 /// The two knob values that must give the same numbers: 64 is the images' own size, and they are square.
