@@ -11,6 +11,8 @@ fn processes_on_a_file_system_without_locks_leave_the_same_bytes() {
     place.finish("alone", &[]);
     let processes: Vec<Process> = (0..3).map(|_| place.start("lockless", &["--no-locks"])).collect();
     processes.into_iter().for_each(|process| drop(process.finish()));
+    // Views that several make at the same moment may miss another's last run; whoever looks again completes them.
+    place.finish("lockless", &["--no-locks"]);
     let (mut found, expected) = (place.recorded("lockless"), place.recorded("alone"));
     // Of several that end at once none need see that it is the last; the finished page does not ask for this file.
     found.remove(Path::new("live.js"));
