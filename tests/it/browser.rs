@@ -79,13 +79,17 @@ impl Browser {
 
     fn ask(&mut self, method: &str, parameters: Json) -> Json {
         self.asked += 1;
-        let mut message = json!({ "id": self.asked, "method": method, "params": parameters });
+        let mut message = json!({ "id": self.asked, "method": method, "params": parameters.clone() });
         if let Some(session) = &self.session {
             message["sessionId"] = session.as_str().into();
         }
         self.to.write_all(format!("{message}\0").as_bytes()).expect("the browser listens");
         loop {
             let mut message = self.heard.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("{method}: {e}"));
+            // The page renewed itself meanwhile: the new one is asked.
+            if message["id"] == self.asked && message["error"].to_string().contains("navigated or closed") {
+                return self.ask(method, parameters);
+            }
             if message["id"] == self.asked {
                 assert!(message["error"].is_null(), "{method}: {message}");
                 return message["result"].take();
