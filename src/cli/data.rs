@@ -9,7 +9,7 @@ use crate::data::digest::Digests;
 use crate::data::index::{self, Image, Index, Labelled, Source, Survey};
 use crate::data::{image as images, import, verify};
 use crate::error::{Error, Result};
-use crate::fetch::{Wanted, download, is_archive_name};
+use crate::fetch::{Wanted, download, is_archive_name, sha256_of};
 use clap::Subcommand;
 use comfy_table::{Table, presets};
 use rayon::prelude::*;
@@ -141,6 +141,12 @@ fn fetch(entry: &DatasetEntry, from: &Fetching, keep: bool, data_root: &Path) ->
         if sha256.is_none() {
             say!("note: the catalog has no digest of this archive; its SHA-256 is {}", got.sha256);
         }
+    }
+    // An archive that lay here already may be another one.
+    let found = sha256.map(|known| sha256_of(&archive).map(|found| (known, found))).transpose()?;
+    if let Some((known, found)) = found.filter(|(known, found)| !found.starts_with(&known.to_lowercase())) {
+        let what = format!("is another archive: its SHA-256 is {found}, and {known} was expected");
+        return Err(Error::data(&archive, what, format!("remove it, or unpack it with dmad data import {name}")));
     }
     let imported = import::import(entry, &archive, data_root);
     if matches!(&imported, Err(fault) if sha256.is_none() && !fault.is_of_the_disk()) {

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 
 pub use download::{Got, Wanted, download};
 pub use http::{Answer, exchange};
+pub use partial::sha256_of;
 pub use unpack::{is_archive_name, unpack};
 
 /// What this program calls itself to servers.

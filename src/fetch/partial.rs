@@ -17,6 +17,27 @@ pub(super) struct Begun {
     pub validator: String,
 }
 
+/// SHA-256 of a file, in hex.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn sha256_of(path: &Path) -> Result<String> {
+    digest(&mut File::open(path).map_err(Error::io("open", path))?, path)
+}
+
+fn digest(file: &mut File, path: &Path) -> Result<String> {
+    let fault = || Error::io("read", path);
+    file.seek(SeekFrom::Start(0)).map_err(fault())?;
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer).map_err(fault())? {
+            0 => break,
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// An open partial file; no other process has it open so.
 pub(super) struct Partial {
     path: PathBuf,
@@ -68,16 +89,7 @@ impl Partial {
 
     /// SHA-256 of what is there, in hex.
     pub fn sha256(&mut self) -> Result<String> {
-        let fault = || Error::io("read", &self.path);
-        self.file.seek(SeekFrom::Start(0)).map_err(fault())?;
-        let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
-        loop {
-            match self.file.read(&mut buffer).map_err(fault())? {
-                0 => break,
-                count => hasher.update(&buffer[..count]),
-            }
-        }
-        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        digest(&mut self.file, &self.path)
     }
 
     /// Makes it the file that was wanted.
