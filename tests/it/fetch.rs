@@ -228,6 +228,15 @@ fn another_file_than_the_catalogs_is_thrown_away() {
 }
 
 #[test]
+fn an_archive_that_lies_here_already_is_compared_with_the_catalogs() {
+    let sandbox = sandbox("http://127.0.0.1:9/far.zip", &format!("sha256 = \"{}\"\n", sha256(b"this one")));
+    sandbox.write("data/far.zip", b"another one");
+    sandbox
+        .dmad(&["data", "fetch", "far", "--yes"])
+        .says(2, &["far.zip", "is another archive", "dmad data import far"]);
+}
+
+#[test]
 fn a_page_in_place_of_an_archive_is_told_and_not_found_again() {
     let server =
         Server::new(|_, request, stream| serve(stream, request, b"<html>Please log in</html>", "\"one\"", usize::MAX));
