@@ -44,9 +44,9 @@ impl Place {
         Place::of(&with(&small("dmad"), &[("method.train.epochs", &EPOCHS.to_string())]))
     }
 
-    /// One training that takes a while.
-    pub fn long() -> Self {
-        Place::of(&with(&small("dmad"), &[("method.train.epochs", "400")]))
+    /// One training of `epochs` epochs.
+    pub fn long(epochs: usize) -> Self {
+        Place::of(&with(&small("dmad"), &[("method.train.epochs", &epochs.to_string())]))
     }
 
     /// A run that fails: its loss is not finite.

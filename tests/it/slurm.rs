@@ -192,7 +192,7 @@ fn an_array_job_with_a_killed_and_a_requeued_task_leaves_the_bytes_of_one_proces
 #[test]
 #[cfg_attr(not(dmad_slurm), ignore = "needs Slurm (Debian: slurmctld, slurmd, slurm-client, munge)")]
 fn a_task_whose_time_is_nearly_over_leaves_a_checkpoint_and_is_queued_again() {
-    let place = Place::long();
+    let place = Place::long(400);
     let cluster = Cluster::start();
     let said = submit(&cluster, &place, "1");
     let job = said.split([' ', ':']).nth(1).expect("a number").to_string();

@@ -16,7 +16,8 @@ fn status(place: &Place, attempt: &str, more: &[&str]) -> (i32, String) {
 
 #[test]
 fn status_tells_who_is_at_what_who_was_lost_and_what_is_left() {
-    let place = Place::long();
+    // Long enough for several words of a process, one every two seconds, to fall into its training.
+    let place = Place::long(2_000);
     assert_eq!(status(&place, "one", &[]), (1, "study: 0 of 1 runs recorded, 1 left; nobody is at work\n".into()));
     let process = place.start("one", &[]);
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -29,7 +30,7 @@ fn status_tells_who_is_at_what_who_was_lost_and_what_is_left() {
         std::thread::sleep(Duration::from_millis(50));
     };
     let own = format!(" {}: at work since ", process.id());
-    for words in [own.as_str(), "0 of 1 runs recorded, 1 left; about ", "/400)"] {
+    for words in [own.as_str(), "0 of 1 runs recorded, 1 left; about ", "/2000)"] {
         assert!(at_work.contains(words), "no {words:?} in\n{at_work}");
     }
     process.kill();
