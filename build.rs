@@ -2,8 +2,8 @@
 //!
 //! Sets `DMAD_GIT_REVISION` ("unknown" without git, or outside a checkout of this package) and `DMAD_GIT_DIRTY`, and the
 //! cfgs `dmad_references`, `dmad_latex`, `dmad_browser`, `dmad_slurm` and `dmad_trackers`, without which tests against datasets,
-//! published weights and oracles, of the paper's document, of what a click on the page does, of Slurm, and against the real
-//! TensorBoard and MLflow, are ignored.
+//! published weights and oracles, of the paper's document, of what a click on the page does, of Slurm, of the wheel, and against the
+//! real TensorBoard and MLflow, are ignored.
 
 use std::process::Command;
 
@@ -83,7 +83,7 @@ fn references() {
     }
 }
 
-/// Whether the Python that tests would use has what exports are read back with: that of `DMAD_PYTHON`, else of the README's
+/// Whether the Python that tests would use has what wheels are built and exports and records are read back with: that of `DMAD_PYTHON`, else of the README's
 /// folder, else the system's.
 fn has_trackers() -> bool {
     const OWN: &str = "target/trackers/bin/python";
@@ -91,6 +91,6 @@ fn has_trackers() -> bool {
     rerun_if_changed(OWN);
     let other = if std::path::Path::new(OWN).is_file() { OWN } else { "python3" };
     let python = std::env::var("DMAD_PYTHON").unwrap_or_else(|_| other.into());
-    let find = "import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ('tensorboard', 'mlflow'))))";
+    let find = "import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ('tensorboard', 'mlflow', 'maturin', 'polars', 'pandas'))))";
     Command::new(python).args(["-c", find]).output().is_ok_and(|out| out.status.success())
 }

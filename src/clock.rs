@@ -149,13 +149,17 @@ pub fn peak_memory_bytes() -> u64 {
     kib.and_then(|kib| kib.trim().parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-/// Half of the memory that this machine, or the control group this process is in, has; 2 GiB where the system does not
-/// tell.
-pub fn default_memory_bytes() -> u64 {
+/// The memory that this machine, or the control group this process is in, has; 4 GiB where the system does not tell.
+pub fn memory_bytes() -> u64 {
     let mut system = System::new();
     system.refresh_memory();
     let bytes = system.cgroup_limits().map_or(system.total_memory(), |group| group.total_memory);
-    if bytes == 0 { 2 << 30 } else { bytes / 2 }
+    if bytes == 0 { 4 << 30 } else { bytes }
+}
+
+/// Half of it.
+pub fn default_memory_bytes() -> u64 {
+    memory_bytes() / 2
 }
 
 /// Processor and number of threads: what times can be compared on.

@@ -2,6 +2,8 @@
 
 use std::fmt::Arguments;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,8 +11,22 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Characters of a line that are shown: a file may have lines of megabytes.
 const SHOWN: usize = 2000;
 
-/// Lines on standard error; what cannot be written is lost.
+static HUSHED: AtomicBool = AtomicBool::new(false);
+
+/// From now on nothing is said but errors.
+pub fn hush() {
+    HUSHED.store(true, Ordering::Relaxed);
+}
+
+/// Lines on standard error, unless nothing is to be said; what cannot be written is lost.
 pub fn line(text: Arguments) {
+    if !HUSHED.load(Ordering::Relaxed) {
+        error(text);
+    }
+}
+
+/// Lines on standard error in any case.
+pub fn error(text: Arguments) {
     let text = plain(&text.to_string());
     let lines: Vec<String> = text.split('\n').map(short).collect();
     drop(writeln!(std::io::stderr().lock(), "{}", lines.join("\n")));
@@ -24,13 +40,50 @@ fn short(line: &str) -> String {
 }
 
 /// Text without control characters, which a terminal would obey: names and titles come from files.
-pub fn plain(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let shown = |c: char| match c {
         '\n' | '\t' => c,
         c if c.is_control() => '\u{fffd}',
         c => c,
     };
     text.chars().map(shown).collect()
+}
+
+/// The same, and what the program draws of its own in ASCII where the terminal is said to have nothing else.
+pub fn plain(text: &str) -> String {
+    let text = printable(text);
+    match is_ascii_only() {
+        true => text.chars().map(|c| in_ascii(c).map_or_else(|| c.to_string(), str::to_string)).collect(),
+        false => text,
+    }
+}
+
+/// Whether the terminal is said to know ASCII alone: the first of the variables that is set says so.
+fn is_ascii_only() -> bool {
+    static ONLY: OnceLock<bool> = OnceLock::new();
+    *ONLY.get_or_init(|| {
+        let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let language = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(set);
+        language.is_some_and(|language| ["C", "POSIX"].contains(&language.as_str()))
+    })
+}
+
+/// What stands for a character that the program writes, where there is ASCII alone.
+fn in_ascii(c: char) -> Option<&'static str> {
+    Some(match c {
+        '─' | '━' | '–' | '−' => "-",
+        '│' | '┃' => "|",
+        '╭' | '╮' | '╰' | '╯' | '├' | '┤' | '┬' | '┴' | '┼' => "+",
+        '×' => "x",
+        '±' => "+-",
+        '…' => "...",
+        '·' => "|",
+        '\u{a0}' => " ",
+        '≤' => "<=",
+        '≥' => ">=",
+        '→' => "->",
+        _ => return None,
+    })
 }
 
 /// `eprintln!` for whoever may have nobody to talk to.

@@ -32,6 +32,9 @@ pub enum Error {
     /// The command line asks for something that does not exist.
     #[error("{what}")]
     Usage { what: String, help: String },
+    /// Several things are wrong, each of them told by itself.
+    #[error("{}", lines(.0))]
+    Several(Vec<Error>),
     /// The process was asked to end, and has.
     #[error("stopped; what is finished is kept")]
     Stopped,
@@ -40,7 +43,35 @@ pub enum Error {
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
 }
 
+/// Messages, one a line.
+fn lines(faults: &[Error]) -> String {
+    faults.iter().map(Error::to_string).collect::<Vec<_>>().join("\n")
+}
+
 impl Error {
+    /// Nothing where there is no fault, else all of them, those that say the same once.
+    pub fn all(faults: Vec<Error>) -> Result<()> {
+        let mut told = std::collections::BTreeSet::new();
+        let flat = faults.into_iter().flat_map(|fault| match fault {
+            Error::Several(own) => own,
+            one => vec![one],
+        });
+        let mut faults: Vec<Error> = flat.filter(|fault| told.insert(fault.to_string())).collect();
+        match faults.len() {
+            0 => Ok(()),
+            1 => Err(faults.swap_remove(0)),
+            _ => Err(Error::Several(faults)),
+        }
+    }
+
+    /// The faults that it is made of: itself, or each of several.
+    pub fn parts(&self) -> &[Error] {
+        match self {
+            Error::Several(parts) => parts,
+            one => std::slice::from_ref(one),
+        }
+    }
+
     /// A data error: where, what, and what to do.
     pub fn data(path: impl AsRef<Path>, what: impl Into<String>, help: impl Into<String>) -> Self {
         Error::Data { path: path.as_ref().into(), what: what.into(), help: help.into() }
@@ -85,7 +116,8 @@ impl Error {
     /// True when the disk is full or cannot be written: no run's fault, and the next one would fare no better.
     pub fn is_of_the_disk(&self) -> bool {
         use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        matches!(self, Error::Io { source, .. } if matches!(source.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded))
+        let is_full = |fault: &Error| matches!(fault, Error::Io { source, .. } if matches!(source.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded));
+        self.parts().iter().any(is_full)
     }
 
     /// True when no other run is worth beginning: the disk is full or broken, or the process was asked to end.
@@ -96,7 +128,7 @@ impl Error {
     /// What the user can do about it, when there is something to say beyond the message.
     pub fn help(&self) -> Option<&str> {
         match self {
-            Error::Spec(_) => None,
+            Error::Spec(_) | Error::Several(_) => None,
             Error::Stopped => Some("the same command goes on from here"),
             Error::Data { help, .. }
             | Error::Weights { help, .. }

@@ -231,6 +231,7 @@ impl Report {
             self.faults = leaks(&index, &mut digests)?;
         }
         self.notes.extend(index.unread());
+        self.notes.extend(super::turned(&verify::turned(&index)));
         Ok(())
     }
 

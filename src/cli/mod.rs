@@ -36,8 +36,8 @@ use std::process::ExitCode;
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::console::{plain, say};
-use crate::data::Catalog;
+use crate::console::{self, plain, say};
+use crate::data::{Catalog, Image};
 use crate::device::{DeviceKind, DeviceName, Precision};
 use crate::error::{Error, Result};
 use crate::run::{Progress, Resources, STOPPED};
@@ -118,50 +118,54 @@ const STORE: &str = ".dmad-store";
 
 /// Options of all commands.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of all commands")]
 struct Common {
     /// Folder of the datasets [default: $DMAD_DATA, else ./data]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Folder of the weights [default: $DMAD_WEIGHTS, else ./weights]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, hide_short_help = true, value_name = "DIR")]
     weights: Option<PathBuf>,
     /// Folder of the results
-    #[arg(long, global = true, value_name = "DIR", default_value = RESULTS)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "DIR", default_value = RESULTS)]
     results: PathBuf,
     /// Folder of cached artifacts: features, banks, neighbours, models
-    #[arg(long, global = true, value_name = "DIR", default_value = STORE)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "DIR", default_value = STORE)]
     store: PathBuf,
-    /// Catalog of datasets [default: ./datasets.toml, else the built-in one]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Catalog of datasets, beside those that are built in [default: ./datasets.toml, where it is there]
+    #[arg(long, global = true, hide_short_help = true, value_name = "FILE")]
     datasets: Option<PathBuf>,
     /// What computes: cpu, cuda, wgpu, or cuda:1 for the second of several (`dmad devices` lists them)
-    #[arg(long, global = true, value_name = "DEVICE", default_value_t)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "DEVICE", default_value_t)]
     device: DeviceName,
     /// How exactly networks multiply on a GPU: tf32 is faster on NVIDIA's and leaves other numbers, which are kept apart
-    #[arg(long, global = true, value_enum, default_value_t)]
+    #[arg(long, global = true, hide_short_help = true, value_enum, default_value_t)]
     precision: Precision,
     /// Memory of a GPU that may be used, such as 20GB; results do not depend on it [default: four fifths of what it has]
-    #[arg(long, global = true, value_name = "SIZE", value_parser = bytes)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "SIZE", value_parser = bytes)]
     device_memory: Option<u64>,
     /// Threads; results do not depend on it [default: all processors]
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, global = true, hide_short_help = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Memory for what grows with the data (features in flight, projections), such as 2GB; results do not depend on it
     /// [default: half of the machine's]
-    #[arg(long, global = true, value_name = "SIZE", value_parser = bytes)]
+    #[arg(long, global = true, hide_short_help = true, value_name = "SIZE", value_parser = bytes)]
     memory: Option<u64>,
     /// Compute everything by the plain twins of the fast kernels, on the CPU: slow; what is exact stays the same, what rounds
     /// differs by rounding, and is kept apart
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     naive: bool,
     /// Do not ask the file system for locks, where asking hangs or fails; processes may then compute the same stage twice
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide_short_help = true)]
     no_locks: bool,
+    /// Say nothing but results and errors
+    #[arg(long, short, global = true, hide_short_help = true)]
+    quiet: bool,
     /// How results are printed
-    #[arg(long, global = true, value_enum, default_value_t)]
+    #[arg(long, global = true, hide_short_help = true, value_enum, default_value_t)]
     format: Format,
     /// Append what happens to this file, one JSON object a line
-    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    #[arg(long, global = true, hide_short_help = true, hide = true, value_name = "FILE")]
     events: Option<PathBuf>,
 }
 
@@ -192,10 +196,11 @@ impl Common {
 
     /// Progress on standard error, and in the file of `--events`. A line that cannot be written is not worth a run.
     fn progress(&self) -> Result<Progress> {
-        let Some(path) = &self.events else { return Ok(Progress::default()) };
+        let progress = if self.quiet { Progress::silent() } else { Progress::default() };
+        let Some(path) = &self.events else { return Ok(progress) };
         let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
         let file = opened.map_err(Error::io("write to", path))?;
-        Ok(Progress::default().heard_by(move |event| {
+        Ok(progress.heard_by(move |event| {
             let line = serde_json::to_string(event).unwrap_or_default() + "\n";
             drop((&file).write_all(line.as_bytes()));
         }))
@@ -264,9 +269,18 @@ fn quoted(word: &str) -> String {
     }
 }
 
+/// A note on images that are used as they are stored, though they say that they are shown otherwise.
+fn turned(images: &[&Image]) -> Option<String> {
+    let first = images.first()?;
+    let what = "say by their EXIF that they are shown turned, and are used as they are stored, as published codes do";
+    Some(format!("{} images, such as {}, {what}; turn the files where that matters", images.len(), first.path))
+}
+
 /// Writes a result to standard output. A reader that has seen enough (`dmad schema | head`) is no fault.
 fn print(text: &str) -> Result<()> {
-    match writeln!(std::io::stdout().lock(), "{}", plain(text)) {
+    // What programs read stays as it is.
+    let shown = if text.starts_with(['{', '[']) { console::printable(text) } else { plain(text) };
+    match writeln!(std::io::stdout().lock(), "{shown}") {
         Err(fault) if fault.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(Error::io("write to", "standard output")),
     }
@@ -281,6 +295,9 @@ fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     crate::memory::keep_freed();
     let cli = Cli::parse();
+    if cli.common.quiet {
+        console::hush();
+    }
     if let Some(threads) = cli.common.threads
         && let Err(fault) = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()
     {
@@ -339,13 +356,16 @@ fn dispatch(cli: &Cli) -> Result<bool> {
 
 /// Error and help on stderr; faults of TOML files with the line they are on.
 fn print_error(fault: &Error) {
-    match fault {
-        Error::Spec(diagnostic) => say!("error: {diagnostic}\n{}", diagnostic.render()),
-        other => {
-            say!("error: {other}");
-            if let Some(help) = other.help() {
-                say!("  help: {help}");
+    for part in fault.parts() {
+        console::error(format_args!(
+            "error: {}",
+            match part {
+                Error::Spec(diagnostic) => diagnostic.render(),
+                other => match other.help() {
+                    Some(help) => format!("{other}\n  help: {help}"),
+                    None => other.to_string(),
+                },
             }
-        }
+        ));
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Common, choice::Choice};
 use crate::device::DeviceKind;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::Standing;
 use crate::report::{self, frame::distinct};
 use crate::run::{self, Forecast, Progress, RunForecast, Session, StageForecast, duration};
@@ -55,7 +55,10 @@ fn text(session: &Session, experiment: &Experiment, forecast: &Forecast, every_s
     let head = ["stages", "distinct", "cached", "to do", "uses", "Gop to do", "MB to write", "peak MB", "seconds"];
     let kinds = distinct(forecast.stages.iter().map(|stage| stage.kind));
     let stages = report::plain(&head, kinds.into_iter().map(|kind| sums(session, forecast, kind)));
-    let mut out = format!("{}\n{runs}\n{stages}\n", experiment.title);
+    let mut out = match forecast.runs.iter().all(|run| run.fault.is_some()) {
+        true => format!("{}\n", experiment.title),
+        false => format!("{}\n{runs}\n{stages}\n", experiment.title),
+    };
     if every_stage {
         let head = ["stage", "kind", "key", "state", "runs", "seconds"];
         out += &report::plain(
@@ -72,12 +75,13 @@ fn text(session: &Session, experiment: &Experiment, forecast: &Forecast, every_s
 }
 
 /// What is wrong with a run, with what to do about it.
-fn fault(run: &RunForecast) -> Option<String> {
-    let fault = run.fault.as_ref()?;
-    Some(match fault.help() {
+fn faults(run: &RunForecast) -> Vec<String> {
+    let parts = run.fault.iter().flat_map(Error::parts);
+    let told = parts.map(|fault| match fault.help() {
         Some(help) => format!("{fault} ({help})"),
         None => fault.to_string(),
-    })
+    });
+    told.collect()
 }
 
 /// How a run's record stands, in words.
@@ -154,9 +158,7 @@ fn closing(session: &Session, forecast: &Forecast) -> String {
             on_device(session, forecast),
         )
     };
-    let mut missing: Vec<String> = forecast.runs.iter().filter_map(fault).collect();
-    missing.dedup();
-    for fault in missing {
+    for fault in distinct(forecast.runs.iter().flat_map(faults)) {
         out += &format!("Missing: {fault}\n");
     }
     let read = distinct(forecast.runs.iter().map(|run| (&run.spec.dataset, &run.spec.classes)));
@@ -171,7 +173,7 @@ fn as_json_text(experiment: &Experiment, forecast: &Forecast) -> String {
     let runs: Vec<_> = forecast.runs.iter().map(|run| json!({
         "run": run.spec.id, "variant": run.spec.variant, "method": run.spec.method_name(), "dataset": run.spec.dataset,
         "seen_anomalies": run.spec.protocol.seen.count, "seed": run.spec.seed,
-        "record": record(run), "stages": run.stages, "stages_to_do": run.to_do, "missing": fault(run),
+        "record": record(run), "stages": run.stages, "stages_to_do": run.to_do, "missing": run.fault.as_ref().map(|_| faults(run).join("\n")),
     })).collect();
     let stages: Vec<_> = forecast.stages.iter().map(|stage| json!({
         "kind": stage.kind, "key": stage.key, "label": stage.label, "cached": stage.cached, "to_do": stage.to_do,

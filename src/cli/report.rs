@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
 use crate::paper::Published;
 use crate::paper::settings::PaperSettings;
 use crate::paper::verdict::Verdict;
-use crate::record::{Recorded, Status};
+use crate::record::{Recorded, RecordedRun, Status};
+use crate::report::frame::groups;
 use crate::report::verdicts::Paper;
 use crate::report::{Checked, Contents, Exporter, Figures, Rendered, Text};
 use crate::store::write_atomically;
@@ -47,9 +48,9 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             read => read?,
         };
         record::rebuild_views(&recorded.folder, &recorded.experiment)?;
-        for path in show(&recorded, json)? {
-            say!("wrote {}", path.display());
-        }
+        let paths = show(&recorded, json)?;
+        let folder = recorded.folder.display();
+        say!("wrote {} files below {folder}; the page is {folder}/report.html", paths.len());
         stale(&recorded);
         if !recorded.others.is_empty() {
             let (count, folder) = (recorded.others.len(), recorded.folder.join("runs"));
@@ -82,6 +83,7 @@ pub(super) fn read(target: &Path, overrides: &Overrides, common: &Common) -> Res
     experiment.metrics = declared.metrics;
     experiment.tables = declared.tables;
     experiment.figures = declared.figures;
+    experiment.names = declared.names;
     experiment.claims = declared.claims;
     experiment.tolerances = declared.tolerances;
     experiment.reproduces = declared.reproduces;
@@ -223,12 +225,21 @@ fn as_json(recorded: &Recorded, claims: &[Checked]) -> String {
 /// Names recorded runs that today's program would give other numbers for: a record tells the version of every stage behind
 /// it. Whether data or weights have changed since, `dmad plan` finds out.
 fn stale(recorded: &Recorded) {
-    for run in &recorded.runs {
-        let changed = run.stages.iter().find(|stage| run::is_outdated(&stage.kind, &stage.method, stage.version));
-        if let Some(stage) = changed {
-            let (id, variant) = (&run.id, &run.spec.variant);
-            say!("stale: {id} ({variant}): the code of `{}` has changed; `dmad run` does it again", stage.kind);
-        }
+    let changed = |run: &RecordedRun| {
+        let stages = run.stages.iter();
+        stages
+            .clone()
+            .find(|stage| run::is_outdated(&stage.kind, &stage.method, stage.version))
+            .map(|own| own.kind.clone())
+    };
+    let changed =
+        recorded.runs.iter().filter_map(|run| Some((changed(run)?, format!("{} ({})", run.id, run.spec.variant))));
+    for (kind, runs) in groups(changed) {
+        let which = match runs.len() {
+            0..=3 => runs.join(", "),
+            count => format!("{count} runs, such as {}", runs[0]),
+        };
+        say!("stale: {which}: the code of `{kind}` has changed; `dmad run` does it again");
     }
 }
 

@@ -1,14 +1,15 @@
 //! `dmad run`: train, evaluate, record, print the tables.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use super::{Common, bases, choice::Choice};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::console::say;
 use crate::error::{Error, Result};
 use crate::export::live::{Ear, Live as Tracking};
 use crate::export::mlflow::SPOOL;
-use crate::run::{Expected, Failure, Isolate, Live, Options, Session, Summary};
+use crate::run::{Expected, Failure, Isolate, Live, Needs, Options, Session, Summary};
 use crate::spec::{Experiment, Run};
 use crate::{record, report, run, stop};
 
@@ -32,6 +33,9 @@ pub struct Args {
     /// Give every run a process of its own: one that dies (out of memory) takes no other with it
     #[arg(long)]
     isolate: bool,
+    /// Begin without asking, whatever is expected of time and memory
+    #[arg(long)]
+    yes: bool,
     /// Leave no small pictures of the test images for the page's gallery
     #[arg(long)]
     no_gallery: bool,
@@ -42,6 +46,9 @@ pub struct Args {
     #[arg(long, hide = true)]
     child: bool,
 }
+
+/// Expected seconds beyond which whoever sits at the terminal is asked.
+const LONG_SECONDS: f64 = 3600.0;
 
 /// True when no run failed and every report was made.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
@@ -55,12 +62,15 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let hears = ear.clone();
     progress = progress.heard_by(move |event| hears.hear(event));
     let session = Session::open(args.choice.resources(common)?, common.catalog()?, progress)?;
-    let expected = check(&session, &mut chosen, &args.choice.files, common)?;
+    let needs = check(&session, &mut chosen, &args.choice.files, common)?;
+    if !args.child {
+        confirm(&session, &needs, args.yes)?;
+    }
     let isolate = args.isolate.then(isolated).transpose()?;
     let options = Options { fail_fast: args.fail_fast, isolate, is_child: args.child, album: !args.no_gallery };
     let mut fine = true;
     stop::listen();
-    for ((experiment, runs), expected) in chosen.iter().zip(expected) {
+    for ((experiment, runs), Needs { expected, .. }) in chosen.iter().zip(needs) {
         let clock = Clock::start();
         warn_of_namesake(experiment, common);
         let tracking = if args.child { None } else { tracking(experiment, common, &ear) };
@@ -143,8 +153,8 @@ fn check(
     chosen: &mut Vec<(Experiment, Vec<Run>)>,
     files: &[PathBuf],
     common: &Common,
-) -> Result<Vec<Expected>> {
-    let mut expected = Vec::new();
+) -> Result<Vec<Needs>> {
+    let mut needs = Vec::new();
     for (experiment, runs) in std::mem::take(chosen) {
         match run::check(session, &experiment, &runs) {
             Err(fault) if bases::is_base(&experiment.path, &experiment.name, files, common) => {
@@ -157,12 +167,55 @@ fn check(
                 return Err(fault);
             }
             Ok(own) => {
-                expected.push(own);
+                needs.push(own);
                 chosen.push((experiment, runs));
             }
         }
     }
-    Ok(expected)
+    Ok(needs)
+}
+
+/// Asks before something begins that this machine has no memory for, or that takes hours; where nobody can be asked, a lack of
+/// memory is an error.
+fn confirm(session: &Session, needs: &[Needs], yes: bool) -> Result<()> {
+    let seconds: f64 = needs.iter().map(|own| own.seconds).sum();
+    let (wanted, allowed) =
+        (needs.iter().map(|own| own.memory_bytes).max().unwrap_or(0), session.resources.memory_bytes);
+    let there = clock::memory_bytes();
+    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+    let memory = format!(
+        "a stage is expected to take {:.1} GB of memory; {:.1} GB are allowed, of {:.1} GB that this machine has",
+        gigabytes(wanted),
+        gigabytes(allowed),
+        gigabytes(there)
+    );
+    let smaller =
+        "make image.size, backbone.layers, the banks or batches smaller (`dmad plan --stages FILE` names the stage)";
+    let long = seconds > LONG_SECONDS;
+    if yes || (wanted <= allowed && !long) {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return match wanted > there {
+            true => Err(Error::usage(memory, format!("{smaller}, or begin all the same with --yes"))),
+            false => {
+                if wanted > allowed {
+                    say!("note: {memory}");
+                }
+                Ok(())
+            }
+        };
+    }
+    if wanted > allowed {
+        say!("{memory}\n  help: {smaller}");
+    }
+    say!("This is expected to take {}. Begin? [y/N]", run::duration(seconds));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(Error::io("read", "the answer"))?;
+    match answer.trim().to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Error::usage("not begun", "--yes begins without asking")),
+    }
 }
 
 /// Prints and writes what the experiment's records say, and what its stages took when some were computed now.
@@ -202,7 +255,7 @@ fn isolated() -> Result<Isolate> {
 fn tell(experiment: &Experiment, summary: &Summary, seconds: f64, (common, given): (&Common, &str)) {
     let folder = common.results.join(&experiment.name);
     say!(
-        "{}: {} runs done, {} were up to date, {} failed, in {}; recorded in {}",
+        "{}: {} runs done, {} were up to date, {} failed, in {}; recorded in {}, the page is report.html there",
         experiment.name,
         summary.done,
         summary.current,

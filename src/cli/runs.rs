@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::Common;
 use super::choice::{Overrides, glob};
+use crate::console::say;
 use crate::error::{Result, suggestion};
 use crate::metrics::MetricName;
 use crate::record::{self, MEAN, Recorded, RecordedRun};
@@ -89,6 +90,10 @@ const COLUMNS: [&str; 11] = [
 
 fn list(targets: &[PathBuf], conditions: &[(String, String)], common: &Common, as_json: bool) -> Result<bool> {
     let folders: Vec<PathBuf> = match targets.is_empty() {
+        true if !common.results.exists() => {
+            say!("no run is recorded here: there is no folder {}", common.results.display());
+            Vec::new()
+        }
         true => record::experiments(&common.results)?,
         false => targets
             .iter()
@@ -105,9 +110,14 @@ fn list(targets: &[PathBuf], conditions: &[(String, String)], common: &Common, a
                 recorded.others
             }
             Err(fault) => {
-                super::print_error(&fault);
-                fine = false;
-                record::run_ids(&folder)
+                let earlier = record::run_ids(&folder);
+                if earlier.is_empty() {
+                    say!("{}: no run is recorded yet", folder.display());
+                } else {
+                    super::print_error(&fault);
+                    fine = false;
+                }
+                earlier
             }
         };
         for id in earlier {

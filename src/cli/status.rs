@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Common;
+use super::choice::Overrides;
 use crate::console::duration;
 use crate::error::Result;
 use crate::record::{self, Life, ProcessStatus, RunFolder, Status};
@@ -24,6 +25,8 @@ pub struct Args {
     /// Experiment files
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
     /// Look again every two seconds, until nobody is at work
     #[arg(long)]
     watch: bool,
@@ -47,7 +50,8 @@ struct Standing {
 /// True when every run is recorded and none failed.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     loop {
-        let standings = args.files.iter().map(|file| standing(file, common)).collect::<Result<Vec<Standing>>>()?;
+        let standings =
+            args.files.iter().map(|file| standing(file, &args.overrides, common)).collect::<Result<Vec<Standing>>>()?;
         if args.watch && !json && terminal_size::terminal_size().is_some() {
             // From the top of an empty screen. Nothing that comes from a file is a part of this.
             print!("\u{1b}[2J\u{1b}[H");
@@ -64,8 +68,8 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     }
 }
 
-fn standing(file: &Path, common: &Common) -> Result<Standing> {
-    let experiment = spec::load(file, &report::kinds(), &[])?;
+fn standing(file: &Path, overrides: &Overrides, common: &Common) -> Result<Standing> {
+    let experiment = spec::load_with(file, &report::kinds(), &[], &overrides.set)?;
     let folder = common.results.join(&experiment.name);
     let declared: Vec<&str> = experiment.runs.iter().map(|run| run.spec.id.as_str()).collect();
     let there: Vec<String> =

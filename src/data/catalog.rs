@@ -89,6 +89,11 @@ impl DatasetEntry {
         self.layout.folders().is_none() || self.layout.images_path(data_root).is_dir()
     }
 
+    /// True when it says of itself that it has no test images: textures for methods that want a foreign dataset.
+    pub fn only_trains(&self) -> bool {
+        self.layout.only_trains()
+    }
+
     /// The files that its layout wants, for messages.
     pub fn files(&self) -> String {
         let row = LAYOUTS.iter().find(|row| row.name == self.declared.layout);
@@ -103,15 +108,18 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the catalog at `path`, or the copy built into the program when there is no path.
+    /// The catalog built into the program, with the entries of the file at `path`, where there is one, added to it or in place
+    /// of its own of the same name.
     ///
     /// # Errors
     /// An unreadable file, a syntax fault, an unknown key, a key that its layout does not know, or a value out of range.
     pub fn load(path: Option<&Path>) -> Result<Catalog> {
-        match path {
-            None => Catalog::parse(BUILT_IN.into(), Path::new(FILE_NAME)),
-            Some(path) => Catalog::parse(std::fs::read_to_string(path).map_err(Error::io("read", path))?, path),
+        let mut catalog = Catalog::parse(BUILT_IN.into(), Path::new(FILE_NAME))?;
+        if let Some(path) = path {
+            let own = Catalog::parse(std::fs::read_to_string(path).map_err(Error::io("read", path))?, path)?;
+            catalog.entries.extend(own.entries);
         }
+        Ok(catalog)
     }
 
     /// The catalog that `text` would be as the file `path`.

@@ -1,4 +1,4 @@
-//! Image files to pixels: PNG, JPEG, BMP and TIFF, told apart by content.
+//! Image files to pixels: PNG, JPEG, BMP, TIFF and WebP, told apart by content.
 //!
 //! Owns: which files are refused, and how depths and colours become 8-bit grey or RGB. Does not own: resizing (`image`)
 //! and truth masks (`mask`).
@@ -8,7 +8,8 @@
 //! decoders differ among themselves by a level or two.
 
 use crate::error::{Error, Result};
-use image::{DynamicImage, ImageError, ImageFormat, ImageReader, Limits};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
 use std::path::Path;
 
@@ -68,6 +69,18 @@ pub fn size(path: &Path) -> Result<(usize, usize)> {
     check_size(path, width, height)
 }
 
+/// Whether the file says that whoever shows it turns or mirrors it first (EXIF). That is not done here, as the codes that
+/// numbers were published with do not do it either.
+pub fn is_turned(path: &Path) -> bool {
+    if refuse_pipe(path).is_err() {
+        return false;
+    }
+    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).ok();
+    let decoder = reader.and_then(|reader| reader.into_decoder().ok());
+    let orientation = decoder.and_then(|mut decoder| decoder.orientation().ok());
+    orientation.is_some_and(|orientation| orientation != Orientation::NoTransforms)
+}
+
 /// Decodes without changing depth or colour.
 pub(crate) fn decode_raw(path: &Path) -> Result<DynamicImage> {
     refuse_pipe(path)?;
@@ -81,6 +94,7 @@ pub(crate) fn decode_raw(path: &Path) -> Result<DynamicImage> {
     let whole = match format {
         ImageFormat::Png => png_is_whole(&bytes),
         ImageFormat::Jpeg => jpeg_is_whole(&bytes),
+        ImageFormat::WebP => webp_is_whole(&bytes),
         _ => true,
     };
     if !whole {
@@ -102,12 +116,12 @@ fn refuse_pipe(path: &Path) -> Result<()> {
 
 fn not_an_image(path: &Path, is_empty: bool) -> Error {
     let what = if is_empty { "the file is empty" } else { "not an image" };
-    Error::data(path, what, "supported: PNG, JPEG, BMP, TIFF; replace or remove the file")
+    Error::data(path, what, "supported: PNG, JPEG, BMP, TIFF, WebP; replace or remove the file")
 }
 
 fn undecodable(path: &Path, error: &ImageError) -> Error {
     let help = match error {
-        ImageError::Unsupported(_) => "supported: PNG, JPEG, BMP, TIFF with 8 or 16 bits; convert the file",
+        ImageError::Unsupported(_) => "supported: PNG, JPEG, BMP, TIFF, WebP with 8 or 16 bits; convert the file",
         _ => DAMAGED,
     };
     Error::data(path, format!("cannot be decoded: {error}"), help)
@@ -138,6 +152,12 @@ fn png_is_whole(bytes: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// True when a WebP is as long as it says.
+fn webp_is_whole(bytes: &[u8]) -> bool {
+    let Some(&[a, b, c, d]) = bytes.get(4..8) else { return false };
+    bytes.len() >= 8 + u32::from_le_bytes([a, b, c, d]) as usize
 }
 
 /// True when the segments of a JPEG reach its end mark; the decoder itself fills missing rows with grey.

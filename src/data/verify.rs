@@ -37,6 +37,14 @@ pub fn contents(index: &Index) -> Vec<Error> {
     )
 }
 
+/// Image files that whoever shows them turns first ([`decode::is_turned`]).
+pub fn turned(index: &Index) -> Vec<&Image> {
+    let (plain, labelled) = all_images(index);
+    let images: Vec<&Image> = plain.into_iter().chain(labelled.into_iter().map(|own| &own.image)).collect();
+    let is_turned = |image: &&&Image| matches!(&image.source, Source::File(path) if decode::is_turned(path));
+    images.par_iter().filter(is_turned).copied().collect()
+}
+
 /// All training images, then all images with labels.
 pub fn all_images(index: &Index) -> (Vec<&Image>, Vec<&Labelled>) {
     let plain = index.classes.iter().flat_map(|class| &class.train).collect();

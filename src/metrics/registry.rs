@@ -31,18 +31,18 @@ pub struct MetricKind {
     pub other: fn(&Definitions) -> Option<String>,
     /// Name on the axes of figures.
     pub axis: &'static str,
-    /// Name in LaTeX tables.
-    pub latex: &'static str,
+    /// Name in words, as in LaTeX tables.
+    pub words: &'static str,
     /// What it ranks.
     pub level: Level,
     /// Begins to compute it.
     pub walk: fn(&Totals, &Definitions) -> Box<dyn Walk>,
 }
 
-/// One row per metric: name in files, name in words (`latex` where tables of a paper call it otherwise), how it is
+/// One row per metric: name in files, name in words, how it is
 /// computed, its sentence, and what tells the sentence under other definitions.
 macro_rules! registry {
-    ($($value:ident: $name:tt, $words:tt $(($latex:tt))?, $level:ident, $walk:path, $sentence:tt $(or $other:path)?;)*) => {
+    ($($value:ident: $name:tt, $words:tt, $level:ident, $walk:path, $sentence:tt $(or $other:path)?;)*) => {
         /// A metric.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         pub enum MetricName {
@@ -60,7 +60,7 @@ macro_rules! registry {
             sentence: $sentence,
             other: first!($($other,)? |_| None),
             axis: concat!($words, " (%)"),
-            latex: first!($($latex,)? $words),
+            words: $words,
             level: Level::$level,
             walk: $walk,
         },)*];
@@ -90,10 +90,10 @@ registry! {
         or ap::pixel_sentence;
     PixelF1max: "pixel_f1max", "pixel F1max", Pixel, f1max::walk,
         "Highest F1 of the defect pixels of all test images over all distinct scores taken as threshold.";
-    PixelPro: "pixel_pro", "pixel PRO" ("AUPRO"), Pixel, pro::walk,
+    PixelPro: "pixel_pro", "pixel AUPRO", Pixel, pro::walk,
         "AUPRO@0.3: mean overlap of the 8-connected defect regions of all images against the false positive rate over all normal pixels, all thresholds, integrated to 0.3 (interpolated there) and divided by 0.3."
         or pro::sentence;
-    PixelAupimo: "pixel_aupimo", "pixel AUPIMO" ("AUPIMO"), Pixel, pimo::walk,
+    PixelAupimo: "pixel_aupimo", "pixel AUPIMO", Pixel, pimo::walk,
         "AUPIMO: mean over anomalous images of the share of their defect pixels found, against the logarithm of the false positive rate on normal images, integrated from 1e-5 to 1e-4 and divided by the length.";
 }
 

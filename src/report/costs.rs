@@ -15,7 +15,7 @@ pub fn text(recorded: &Recorded) -> String {
         plain(&head, sheet.rows.into_iter())
     };
     let crowded = crowded(recorded).map(|note| note + "\n").unwrap_or_default();
-    format!("{}\n{}{crowded}", plain(stages(recorded)), plain(in_use(recorded)))
+    format!("{}\n{}\n{crowded}", plain(stages(recorded)), plain(in_use(recorded)))
 }
 
 /// Expected and actual seconds of every kind of stage.

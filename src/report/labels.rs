@@ -42,7 +42,8 @@ impl<'a> Tags<'a> {
             }))
         };
         let letters: Vec<String> = own.into_iter().map(letter_of).collect();
-        if letters.is_empty() { value.into() } else { format!("{value} [{}]", letters.join(",")) }
+        let shown = self.recorded.experiment.names.of(value);
+        if letters.is_empty() { shown.into() } else { format!("{shown} [{}]", letters.join(",")) }
     }
 }
 

@@ -17,7 +17,8 @@ pub fn notes(recorded: &Recorded, spec: &Table, pivot: &Pivot) -> Vec<String> {
     notes.extend(metrics_of(recorded, spec).iter().flat_map(|metric| definitions(recorded, *metric)));
     let common = common(recorded);
     notes.extend(common.iter().map(|label| format!("All runs: {label}.")));
-    let unseen = spec.also.iter().map(|also| also.name()).filter(|name| !pivot.names(name));
+    let names = &recorded.experiment.names;
+    let unseen = spec.also.iter().map(|also| names.of(also.name())).filter(|name| !pivot.names(name));
     let elsewhere = "not available, and compared with other numbers of seen anomalies than these";
     notes.extend(unseen.map(|name| format!("{name}: {elsewhere}.")));
     let unknown = spec.classes.iter().filter(|class| !recorded.metrics.iter().any(|row| row.class == **class));

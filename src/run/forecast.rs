@@ -111,7 +111,8 @@ impl Forecast {
     /// Whatever keeps a run from being run.
     pub(super) fn expected(self) -> Result<Expected> {
         let expected = self.to_do().map(|stage| (stage.key.clone(), (stage.kind, stage.seconds))).collect();
-        self.runs.into_iter().find_map(|run| run.fault).map_or(Ok(expected), Err)
+        Error::all(self.runs.into_iter().filter_map(|run| run.fault).collect())?;
+        Ok(expected)
     }
 
     /// Stages to do.

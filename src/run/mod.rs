@@ -92,11 +92,24 @@ pub struct Options {
 /// # Errors
 /// The first fault, pointing at the experiment file; a device that is not there, or a results folder that cannot be
 /// written.
-pub fn check(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<Expected> {
-    let expected = forecast(session, experiment, runs).expected()?;
+pub fn check(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<Needs> {
+    let forecast = forecast(session, experiment, runs);
+    let (seconds, memory_bytes) = (forecast.seconds(), forecast.memory_bytes());
+    let expected = forecast.expected()?;
     session.device.get()?;
     session::writable(&session.resources.results.join(&experiment.name), "results", "--results")?;
-    Ok(expected)
+    Ok(Needs { expected, seconds, memory_bytes })
+}
+
+/// What is to do of an experiment.
+#[derive(Debug)]
+pub struct Needs {
+    /// By stage.
+    pub expected: Expected,
+    /// Seconds of all stages.
+    pub seconds: f64,
+    /// The most memory that a stage is expected to take.
+    pub memory_bytes: u64,
 }
 
 /// Whether the code of a kind of stage has another version than this one; of kinds that are no more, nobody can say.

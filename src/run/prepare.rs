@@ -55,14 +55,22 @@ pub fn check(session: &Session, run: &Run) -> Result<()> {
     architecture.map_sides(&taps, spec.image.size).map_err(|fault| at("image.size", fault))?;
     let key = if spec.features.patch.is_multiple_of(2) { "features.patch" } else { "features.dim" };
     let shape = feature_shape(&spec.backbone, &spec.features, spec.image.size).map_err(|fault| at(key, fault))?;
-    session.weights_digest(&spec.backbone, spec.seed).map_err(|fault| at("backbone.weights", fault))?;
+    // What is absent is independent of each other, and is told at once: weights, images, other datasets.
+    let weights = session.weights_digest(&spec.backbone, spec.seed).map_err(|fault| at("backbone.weights", fault));
+    let found = [weights.map(drop), check_images(session, run)];
+    let others = check_method(session, run, shape, taps.len());
+    Error::all(found.into_iter().chain(others).filter_map(Result::err).collect())
+}
+
+/// The images are there, and enough of them.
+fn check_images(session: &Session, run: &Run) -> Result<()> {
+    let spec = &run.spec;
     let key = if spec.classes.is_empty() { "dataset" } else { "classes" };
-    let index = session.index(&spec.dataset, &spec.classes).map_err(|fault| at(key, fault))?;
+    let index = session.index(&spec.dataset, &spec.classes).map_err(|fault| at(run, key, fault))?;
     let split = split(&index, &spec.protocol, spec.seed, &mut session.digests());
     let known = spec.protocol.seen.exclude_classes.iter().all(|name| index.class(name).is_some());
     let key = if known { "protocol.seen.count" } else { "protocol.seen.exclude_classes" };
-    check_seen(run, &split.map_err(|fault| at(key, fault))?)?;
-    check_method(session, run, shape, taps.len())
+    check_seen(run, &split.map_err(|fault| at(run, key, fault))?)
 }
 
 /// Keys and methods that only one kind of network serves.
@@ -83,7 +91,7 @@ fn check_network(run: &Run, architecture: &Architecture) -> Result<()> {
 }
 
 /// What the method itself finds wrong, and the datasets that it uses besides the experiment's own.
-fn check_method(session: &Session, run: &Run, shape: Shape, layers: usize) -> Result<()> {
+fn check_method(session: &Session, run: &Run, shape: Shape, layers: usize) -> Vec<Result<()>> {
     let (method, spec) = (methods::of(run), &run.spec);
     let given = Given {
         grid: (shape.height, shape.width),
@@ -92,8 +100,11 @@ fn check_method(session: &Session, run: &Run, shape: Shape, layers: usize) -> Re
         side: spec.image.size,
         seen_count: spec.protocol.seen.count,
     };
-    method.check(&given).map_err(|fault| run.fault(&format!("method.{}", fault.key), fault.message, fault.help))?;
-    method.datasets().iter().try_for_each(|extra| check_extra(session, run, extra))
+    let own =
+        method.check(&given).map_err(|fault| run.fault(&format!("method.{}", fault.key), fault.message, fault.help));
+    let others = method.datasets();
+    let others = others.iter().map(|extra| check_extra(session, run, extra));
+    std::iter::once(own).chain(others).collect()
 }
 
 /// A dataset that the experiment may not even name is there, with images enough.
@@ -102,7 +113,11 @@ fn check_extra(session: &Session, run: &Run, extra: &ExtraDataset) -> Result<()>
     session.catalog.get(name).map_err(|fault| at(run, &format!("method.{key}"), fault))?;
     let index = session.index(name, &[]).map_err(|fault| match fault {
         Error::Data { path, what, help } => {
-            let help = if help.is_empty() { (*why).into() } else { format!("{help}; {why}") };
+            let drawn = session.catalog.entries().find(|entry| entry.layout.folders().is_none() && entry.only_trains());
+            let drawn =
+                drawn.map(|entry| format!("; method.{key} = \"{}\" needs no file: the program draws it", entry.name));
+            let drawn = drawn.unwrap_or_default();
+            let help = if help.is_empty() { format!("{why}{drawn}") } else { format!("{help}; {why}{drawn}") };
             Error::Data { path, what, help }
         }
         other => other,

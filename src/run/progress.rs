@@ -217,7 +217,11 @@ impl Progress {
         let mut state = self.state();
         let known = state.ended.get(&run.spec.id);
         if *outcome != Outcome::Busy && known != Some(&Outcome::Done) {
-            state.ended.insert(run.spec.id.clone(), outcome.clone());
+            let new = state.ended.insert(run.spec.id.clone(), outcome.clone()).is_none();
+            drop(state);
+            if new && *outcome == Outcome::Current && self.bar.is_none() {
+                self.line(&format!("  {} is up to date", run.spec.id));
+            }
         }
     }
 

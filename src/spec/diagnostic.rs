@@ -48,7 +48,7 @@ impl Place {
 }
 
 impl Diagnostic {
-    /// Several lines for a terminal: message, place, the line with the piece marked, help.
+    /// Several lines for a terminal: place and message, the line with the piece marked, help.
     pub fn render(&self) -> String {
         let handler =
             miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor()).with_width(110);
@@ -60,17 +60,24 @@ impl Diagnostic {
             place: self.place.range.clone().into(),
         };
         let mut out = String::new();
-        match handler.render_report(&mut out, &report) {
-            Ok(()) => out,
-            Err(_) => self.to_string(),
+        if handler.render_report(&mut out, &report).is_err() {
+            return self.to_string();
         }
+        // The message stands before, in a form that editors find the place by.
+        let marked = out.find('╭').map_or("", |start| &out[out[..start].rfind('\n').map_or(0, |end| end + 1)..]);
+        format!("{}\n{}", self.located(), marked.trim_end())
+    }
+
+    /// `file:line:column: message`.
+    fn located(&self) -> String {
+        let (line, column) = self.place.line_column();
+        format!("{}:{line}:{column}: {}", self.place.source.path.display(), self.message)
     }
 }
 
 impl std::fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (line, column) = self.place.line_column();
-        write!(f, "{}:{line}:{column}: {}", self.place.source.path.display(), self.message)?;
+        f.write_str(&self.located())?;
         match &self.help {
             Some(help) => write!(f, " ({help})"),
             None => Ok(()),

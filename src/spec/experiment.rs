@@ -13,6 +13,7 @@ use super::check::{check, suggestion};
 use super::claim::{Claim, Tolerances, check_claims, check_tables};
 use super::diagnostic::Place;
 use super::dimension::check_dimensions;
+use super::display::DisplayNames;
 use super::figure::{self, Figure};
 use super::file::{ExperimentFile, Readings, Table, Tracking};
 use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind, schema_of};
@@ -51,6 +52,8 @@ pub struct Experiment<R = Run> {
     pub tolerances: Tolerances,
     /// Declared figures.
     pub figures: Vec<Figure>,
+    /// What variants, methods, datasets and classes are called in tables and figures.
+    pub names: DisplayNames,
     /// Who is told of its runs.
     pub tracking: Tracking,
     /// Keys that the paper leaves open, and the readings that count.
@@ -191,6 +194,7 @@ fn assemble<R: AsRef<RunSpec>>(
         tolerances: file.tolerance,
         open: file.open,
         figures,
+        names: file.names,
         tracking: file.tracking,
         runs,
         kinds: kinds.clone(),

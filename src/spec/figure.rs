@@ -46,7 +46,7 @@ pub trait FigureKeys: Any + Debug + Send + Sync {}
 impl<T: Any + Debug + Send + Sync> FigureKeys for T {}
 
 /// Shared keys that every kind takes.
-const COMMON: &[&str] = &["title", "datasets", "variants", "width_cm"];
+const COMMON: &[&str] = &["title", "datasets", "variants", "width_cm", "font_pt", "caption"];
 
 /// Keys that kinds of figures share.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -65,6 +65,25 @@ pub struct Selection {
     /// Width of the figure in centimetres.
     #[schemars(range(min = 4.0, max = 60.0))]
     pub width_cm: f64,
+    /// Height of the data of each panel in centimetres; default: from the width.
+    #[schemars(range(min = 1.0, max = 40.0))]
+    pub height_cm: Option<f64>,
+    /// Size of plain text in points; ticks, legends and notes are a little smaller.
+    #[schemars(range(min = 4.0, max = 20.0))]
+    pub font_pt: f64,
+    /// Where title and notes are: in the figure, or apart in `figureN_caption.tex` for the caption of a paper.
+    pub caption: Caption,
+}
+
+/// Where the title and the notes of a figure are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Caption {
+    /// In the figure.
+    #[default]
+    Figure,
+    /// In a file beside it.
+    Apart,
 }
 
 impl Default for Selection {
@@ -76,6 +95,9 @@ impl Default for Selection {
             seen_anomalies: Vec::new(),
             seed: None,
             width_cm: 8.5, // a column of a paper
+            height_cm: None,
+            font_pt: 7.0,
+            caption: Caption::Figure,
         }
     }
 }

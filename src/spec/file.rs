@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::{Claim, Tolerances};
 use super::dimension::Dimension;
+use super::display::DisplayNames;
 use super::types::{Backbone, Evaluation, Features, Geometry, Protocol};
 use crate::metrics::MetricName;
 
@@ -59,6 +60,9 @@ pub struct ExperimentFile {
     pub open: BTreeMap<String, Readings>,
     /// Figures to draw.
     pub figure: Vec<serde_json::Value>,
+    /// What variants, methods, datasets and classes are called in tables and figures, by their names in files, such as
+    /// `nearest_normal = "Nearest normal patch"`. No key of it changes a number.
+    pub names: DisplayNames,
     /// Other programs that are told of runs as they are recorded. No key of it changes a number, or fails a run.
     pub tracking: Tracking,
 }

@@ -7,6 +7,7 @@ pub mod check;
 mod claim;
 mod diagnostic;
 mod dimension;
+mod display;
 mod experiment;
 mod figure;
 mod file;
@@ -23,8 +24,9 @@ pub use crate::metrics::{Ap, MetricName, Pro};
 pub use claim::{Arm, Claim, Said, Side, Tolerances};
 pub use diagnostic::{Diagnostic, Place, Source};
 pub use dimension::{DIMENSIONS, Dimension, DottedKey};
+pub use display::DisplayNames;
 pub use experiment::{Experiment, load, load_built_in, load_recorded, load_with, schema};
-pub use figure::{Figure, FigureKeys, FigureKind, Keys, Need, Selection, WantedEmbedding, WantedImages};
+pub use figure::{Caption, Figure, FigureKeys, FigureKind, Keys, Need, Selection, WantedEmbedding, WantedImages};
 pub use file::{ExperimentFile, Names, Readings, Table, Tracking};
 pub use method::{
     Configured, Kinds, MethodContext, MethodFault, MethodKind, params_difference, params_schema, read_params,

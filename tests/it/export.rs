@@ -50,7 +50,7 @@ fn python(sandbox: &Sandbox, script: &str, arguments: &[&str]) -> Json {
 }
 
 /// The Python of `DMAD_PYTHON`, else that of the README's folder, else the system's.
-fn interpreter() -> Command {
+pub fn interpreter() -> Command {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/trackers/bin/python");
     let other = if own.is_file() { own } else { PathBuf::from("python3") };
     Command::new(std::env::var_os("DMAD_PYTHON").map_or(other, PathBuf::from))
@@ -89,7 +89,10 @@ fn tables_hold_settings_epochs_metrics_and_the_failed_run() {
 }
 
 #[test]
-#[cfg_attr(not(dmad_trackers), ignore = "needs Python with tensorboard and mlflow in target/trackers, or DMAD_PYTHON")]
+#[cfg_attr(
+    not(dmad_trackers),
+    ignore = "needs Python with tensorboard, mlflow, maturin, polars and pandas in target/trackers, or DMAD_PYTHON"
+)]
 fn tensorboard_reads_scalars_texts_and_figures() {
     let sandbox = recorded();
     let export = || sandbox.dmad(&["export", "tensorboard", "results/experiment", "--out", "logs"]);
@@ -174,7 +177,10 @@ fn free_port() -> u16 {
 }
 
 #[test]
-#[cfg_attr(not(dmad_trackers), ignore = "needs Python with tensorboard and mlflow in target/trackers, or DMAD_PYTHON")]
+#[cfg_attr(
+    not(dmad_trackers),
+    ignore = "needs Python with tensorboard, mlflow, maturin, polars and pandas in target/trackers, or DMAD_PYTHON"
+)]
 fn mlflow_is_sent_what_waited_while_it_was_away_and_nothing_twice() {
     let sandbox = recorded();
     let port = free_port();

@@ -77,7 +77,7 @@ fn every_kind_is_drawn_and_repeats_to_the_byte() {
     assert_eq!(made.missing, Vec::<String>::new());
     let folder = lab.results(&experiment).join("figures");
     let first = files(&folder);
-    assert_eq!(first.len(), 18, "three files for each of six figures");
+    assert_eq!(first.len(), 24, "four files for each of six figures");
     for (name, bytes) in &first {
         if name.ends_with(".png") {
             let image = image::load_from_memory(bytes).unwrap_or_else(|e| panic!("{name}: {e}")).into_rgb8();
@@ -99,6 +99,8 @@ fn every_kind_is_drawn_and_repeats_to_the_byte() {
                 name == "figure5.svg",
                 "{name}: pictures are in the grid alone"
             );
+        } else if name.ends_with(".pdf") {
+            assert!(bytes.starts_with(b"%PDF-") && bytes.len() > 4000, "{name}");
         } else {
             assert!(bytes.iter().filter(|b| **b == b'\n').count() > 2, "{name} has data");
         }
@@ -194,7 +196,7 @@ fn what_is_missing_is_said_with_the_command_that_makes_it() {
     assert_eq!(said.matches("dmad run ").count(), 2, "{said}");
     let names: Vec<String> = files(&results.join("figures")).into_iter().map(|(name, _)| name).collect();
     assert!(!names.iter().any(|name| name.starts_with("figure5") || name.starts_with("figure6")), "{names:?}");
-    assert_eq!(names.len(), 12, "the other figures are drawn");
+    assert_eq!(names.len(), 16, "the other figures are drawn");
     std::fs::remove_dir_all(below(&results.join("runs"), "run.toml")[0].parent().expect("a folder")).expect("removed");
     assert!(figures_of(&lab, &experiment).missing[0].contains("1 of the experiment's runs are not recorded"));
 }

@@ -133,7 +133,7 @@ fn nothing_is_overwritten_and_an_entry_is_added_to_the_catalog_that_is_there() {
     assert_eq!(std::fs::read_to_string(sandbox.path("datasets.toml")).expect("there"), before);
     sandbox.dmad(&["init", "data/parts", "--name", "more"]).says(0, &[]);
     let after = std::fs::read_to_string(sandbox.path("datasets.toml")).expect("there");
-    assert!(after.starts_with(before.trim_end()) && after.contains("[dataset.synthetic_textures]"), "{after}");
+    assert!(after.starts_with(before.trim_end()) && after.contains("[dataset.more]"), "{after}");
     sandbox.dmad(&["plan", "more.toml"]).says(0, &[]);
     sandbox.dmad(&["plan", "experiment.toml"]).says(0, &[]);
 }

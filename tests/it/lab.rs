@@ -184,8 +184,9 @@ impl Lab {
         let path = self.folder.path().join(format!("{name}.toml"));
         std::fs::write(&path, text).expect("written");
         let experiment = load(&path, &dmad::report::kinds(), &[])?;
-        let expected = run::check(&self.session, &experiment, &experiment.runs)?;
-        let summary = run::experiment(&self.session, &experiment, &experiment.runs, expected, &Options::default())?;
+        let needs = run::check(&self.session, &experiment, &experiment.runs)?;
+        let summary =
+            run::experiment(&self.session, &experiment, &experiment.runs, needs.expected, &Options::default())?;
         Ok((experiment, summary))
     }
 

@@ -43,7 +43,7 @@ fn the_document_builds_from_records_the_same_again_and_without_any() {
         assert!(copied.is_ok_and(|status| status.success()));
     }
     let (first, log) = build(&place(""), &sandbox.path("first"));
-    for file in ["table1/tables/table1.tex", "table1/tables/table1_notes.tex", "mini_figure5/figures/figure1.png"] {
+    for file in ["table1/tables/table1.tex", "table1/tables/table1_notes.tex", "mini_figure5/figures/figure1.pdf"] {
         assert!(log.replace('\n', "").contains(file), "{file} is not in the document: {log}");
     }
     assert!(log.replace('\n', "").contains("table1/tables/claims.tex"), "{log}");

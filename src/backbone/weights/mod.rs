@@ -10,8 +10,8 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::Architecture;
 use super::plan::TensorSpec;
+use super::{ARCHITECTURES, Architecture};
 use crate::error::{Error, Result};
 use crate::random::{self, Purpose};
 use crate::spec;
@@ -89,8 +89,16 @@ fn absent(architecture: &Architecture, weights_dir: &Path) -> Error {
         None => (format!("{name}.safetensors"), "put the weights there".to_string()),
     };
     let help = "name another folder with --weights or DMAD_WEIGHTS, or set backbone.weights to a file or \"random\"";
+    let inside = ARCHITECTURES.iter().filter(|row| row.embedded.is_some()).map(|row| {
+        let layers: Vec<String> = row.default_layers.iter().map(|layer| format!("\"{layer}\"")).collect();
+        format!(
+            "; or take backbone.name = \"{}\" with backbone.layers = [{}], whose weights are inside the program",
+            row.name,
+            layers.join(", ")
+        )
+    });
     let what = format!("the published weights of {name} are not here");
-    Error::weights(weights_dir.join(file), what, format!("{place}, {help}"))
+    Error::weights(weights_dir.join(file), what, format!("{place}, {help}{}", inside.collect::<String>()))
 }
 
 /// Reads or draws the weights that `spec` asks for: the tensors up to its deepest layer.

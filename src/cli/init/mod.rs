@@ -77,8 +77,8 @@ pub(super) fn run(args: &Args, common: &Common, as_json: bool) -> Result<()> {
     std::fs::create_dir_all(&args.out).map_err(Error::io("create", &args.out))?;
     write_atomically(&catalog, entry.as_bytes())?;
     write_atomically(&experiment, text.as_bytes())?;
-    if let Some(note) = survey.index.unread() {
-        say!("{note}");
+    for note in survey.index.unread().into_iter().chain(super::turned(&verify::turned(&survey.index))) {
+        say!("note: {note}");
     }
     match as_json {
         true => super::print(&format!("{:#}", told_json(&survey, &experiment, &catalog))),
@@ -172,7 +172,7 @@ fn sizes(class: &ClassIndex) -> Result<[(usize, usize); 2]> {
     Ok([(least_width, least_height), (width, height)])
 }
 
-/// The catalog's text with the new entry, and with the textures that the experiment wants.
+/// The catalog's text with the new entry.
 fn entry(survey: &Survey, path: &Path) -> Result<String> {
     let Survey { name, row, found, root, index, .. } = survey;
     let own = files::entry(name, row, found, root, Some(index));
@@ -187,8 +187,7 @@ fn entry(survey: &Survey, path: &Path) -> Result<String> {
         let what = format!("{} has a dataset `{name}` already", path.display());
         return Err(Error::usage(what, "give another --name, or remove that entry"));
     }
-    let textures = if known.get(files::TEXTURES).is_ok() { "" } else { files::TEXTURES_ENTRY };
-    let text = format!("{}\n\n{own}{textures}", before.trim_end());
+    let text = format!("{}\n\n{own}", before.trim_end());
     // Where the file writes its datasets in braces, nothing can be added behind them.
     Catalog::parse(text.clone(), path)?;
     Ok(text)

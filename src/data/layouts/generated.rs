@@ -49,6 +49,10 @@ impl Layout for Synthetic {
         "synthetic images"
     }
 
+    fn only_trains(&self) -> bool {
+        self.textures > 0
+    }
+
     fn read(&self, _: &Path, wanted: &Wanted, _: &mut Findings) -> Result<Vec<ClassIndex>> {
         let known: Vec<&str> = if self.textures > 0 { synthetic::categories() } else { synthetic::classes() };
         let names = wanted.of(|| Ok(known.iter().map(|name| name.to_string()).collect()))?;

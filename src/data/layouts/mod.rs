@@ -121,6 +121,11 @@ pub trait Layout: Debug + Send + Sync {
         ""
     }
 
+    /// Whether it has training images alone, as textures for methods that want a foreign dataset.
+    fn only_trains(&self) -> bool {
+        false
+    }
+
     /// Which of several official splits it reads; empty = there is one, or it is none of them.
     fn split(&self) -> &'static str {
         ""
@@ -166,7 +171,7 @@ impl Wanted<'_> {
 }
 
 /// Endings of image files, in lower case.
-pub(crate) const IMAGE_ENDINGS: &[&str] = &["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
+pub(crate) const IMAGE_ENDINGS: &[&str] = &["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp"];
 
 /// Names in a folder, sorted.
 pub(crate) struct Listing {

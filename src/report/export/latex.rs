@@ -44,7 +44,7 @@ impl Exporter for Latex {
 }
 
 /// Title and notes of a table as running text, a line each.
-fn notes(title: &str, notes: &[String]) -> String {
+pub fn notes(title: &str, notes: &[String]) -> String {
     let line = |text: &str| escaped(&text.replace('\n', " "));
     let notes: String = notes.iter().map(|note| format!("{}\n", line(note))).collect();
     format!("\\textbf{{{}.}}\n{notes}", line(title))
@@ -94,7 +94,7 @@ fn head(pivot: &Pivot) -> String {
         }
         out += &format!("{cells} \\\\\n{rules}\n");
     }
-    let metrics: String = pivot.columns.iter().map(|column| format!(" & {}", column.metric.kind().latex)).collect();
+    let metrics: String = pivot.columns.iter().map(|column| format!(" & {}", column.metric.kind().words)).collect();
     out + &format!("{}{metrics} \\\\\n", pivot.dimension.head())
 }
 

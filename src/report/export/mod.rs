@@ -4,7 +4,7 @@
 
 pub mod csv;
 mod html;
-mod latex;
+pub mod latex;
 mod markdown;
 mod text;
 

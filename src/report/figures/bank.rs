@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::bars::{Chart, chart};
+use super::bars::{Chart, chart, margin};
 use super::panel::footnote;
-use super::{Drawing, Kind, Notes, Shared, grid, titled};
+use super::{Drawing, Kind, Notes, Shared, columns, grid, titled};
 use crate::error::Result;
 use crate::record::Recorded;
 use crate::report::balance::{self, Held};
 use crate::report::frame::{Point, Wanted, distinct, groups};
-use crate::spec::{Arm, Selection};
+use crate::spec::{Arm, DisplayNames, Selection};
 
 /// What the bank holds of each class: one panel per dataset and bank.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -34,22 +34,28 @@ impl Kind for Bank {
         // Variants and numbers of seen anomalies share a bank more often than not: each is shown once.
         let banks = groups(held.into_iter().map(|(arm, held)| ((arm.dataset.clone(), held), arm)));
         let mut scene = titled(selection);
-        grid(&mut scene, &banks, (selection.width_cm / 7.5) as usize, |scene, ((dataset, held), arms)| {
-            let bars: Vec<(&str, &Point)> = held.iter().map(|own| (own.class.as_str(), &own.share)).collect();
+        let (columns, shown) = (columns(&scene, 7.5), &recorded.experiment.names);
+        let classes: Vec<_> = banks.iter().flat_map(|((_, held), _)| held).map(|own| shown.of(&own.class)).collect();
+        scene.margin = margin(classes.iter().map(|class| &**class), &scene, columns);
+        grid(&mut scene, &banks, columns, |scene, ((dataset, held), arms)| {
+            let classes: Vec<_> = held.iter().map(|own| shown.of(&own.class)).collect();
+            let bars: Vec<(&str, &Point)> =
+                classes.iter().map(|class| &**class).zip(held.iter().map(|own| &own.share)).collect();
             let highest = bars.iter().map(|(_, own)| own.mean + own.deviation.unwrap_or(0.0)).fold(0.0, f64::max);
-            let title = if banks.len() > 1 { format!("{dataset}: {}", names(arms)) } else { String::new() };
+            let title =
+                if banks.len() > 1 { format!("{}: {}", shown.of(dataset), names(shown, arms)) } else { String::new() };
             let axis = "patches of the class in the bank (%)";
             chart(scene, &Chart { title: &title, axis, from: 0.0, to: highest, bars });
         });
         for ((_, held), arms) in &banks {
             let sum = |of: fn(&Held) -> f64| held.iter().map(of).sum::<f64>();
             let share = 100.0 * sum(|own| own.rows) / sum(|own| own.patches);
-            footnote(&mut scene, &format!("{}: {share:.1} % of all patches.", names(arms)));
+            footnote(&mut scene, &format!("{}: {share:.1} % of all patches.", names(shown, arms)));
         }
         Ok(Some(Drawing::new(scene, csv)))
     }
 }
 
-fn names(arms: &[Arm]) -> String {
-    distinct(arms.iter().map(|arm| arm.variant.as_str())).join(", ")
+fn names(shown: &DisplayNames, arms: &[Arm]) -> String {
+    distinct(arms.iter().map(|arm| shown.of(&arm.variant))).join(", ")
 }

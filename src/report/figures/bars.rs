@@ -7,7 +7,7 @@ use super::canvas::{Align, Scene, text_width};
 use super::panel::{Axis, fit, footnote, heading};
 use super::series::{Panels, Part, Query};
 use super::style::{BLACK, Color, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, WHITE, colour};
-use super::{Drawing, Kind, Notes, grid, titled};
+use super::{Drawing, Kind, Notes, columns, grid, titled};
 use crate::error::Result;
 use crate::metrics::MetricName;
 use crate::record::Recorded;
@@ -45,9 +45,11 @@ impl Kind for Bars {
         let query = Query { metrics: &self.metrics, class: &self.class, series: self.bars, x: None };
         let Some(panels) = Panels::of(recorded, selection, &query, notes) else { return Ok(None) };
         let mut scene = titled(selection);
-        grid(&mut scene, &panels.parts, (selection.width_cm / 7.5) as usize, |scene, part| {
+        let columns = columns(&scene, 7.5);
+        scene.margin = margin(panels.labels.iter().map(String::as_str), &scene, columns);
+        grid(&mut scene, &panels.parts, columns, |scene, part| {
             let (title, axis, bars) = (panels.title(part), part.metric.kind().axis, bars(&panels, part));
-            chart(scene, &Chart { title, axis, from: self.from, to: 100.0, bars });
+            chart(scene, &Chart { title: &title, axis, from: self.from, to: 100.0, bars });
         });
         footnote(&mut scene, &panels.spread_note().replace("Bars:", "Whiskers:").replace("Bands:", "Pale ends:"));
         if self.from > 0.0 {
@@ -73,13 +75,27 @@ pub(super) struct Chart<'a> {
     pub bars: Vec<(&'a str, &'a Point)>,
 }
 
+/// What labels may take of the width of a chart.
+fn room(width: f64) -> f64 {
+    width * 0.4
+}
+
+fn width(rows: &[String]) -> f64 {
+    rows.iter().map(|row| text_width(row, SMALL)).fold(0.0, f64::max)
+}
+
+/// What labels take in each of so many columns, so that bars begin at one line in all charts.
+pub(super) fn margin<'a>(labels: impl Iterator<Item = &'a str>, scene: &Scene, columns: usize) -> f64 {
+    let room = room(scene.width / columns.max(1) as f64 - GAP);
+    labels.map(|label| width(&fit(label, room, SMALL))).fold(0.0, f64::max)
+}
+
 /// Draws a chart below what is there.
 pub(super) fn chart(scene: &mut Scene, chart: &Chart) {
     let (bars, from) = (&chart.bars, chart.from);
     heading(scene, chart.title, GAP);
-    let room = scene.width * 0.4;
-    let labels: Vec<Vec<String>> = bars.iter().map(|(label, _)| fit(label, room, SMALL)).collect();
-    let widest = labels.iter().flatten().map(|row| text_width(row, SMALL)).fold(0.0, f64::max);
+    let labels: Vec<Vec<String>> = bars.iter().map(|(label, _)| fit(label, room(scene.width), SMALL)).collect();
+    let widest = labels.iter().map(|rows| width(rows)).fold(0.0, f64::max).max(scene.margin);
     let value = |point: &Point| match point.deviation {
         Some(deviation) => format!("{:.1} ± {deviation:.1}", point.mean),
         None => format!("{:.1}", point.mean),

@@ -1,6 +1,6 @@
 //! A drawing as a list of marks, and its two renderings.
 //!
-//! Owns: the font, SVG and PNG bytes. Does not own: what is drawn where. Lengths are dots of 300 per inch. Marks are
+//! Owns: the font, SVG and PNG bytes. Does not own: what is drawn where, PDF (`pdf`). Lengths are dots of 300 per inch. Marks are
 //! rendered by plotters; pictures, which its SVG back end would draw dot by dot, lie below all other marks.
 
 use std::sync::{Arc, OnceLock};
@@ -25,13 +25,13 @@ const OVERSAMPLING: usize = 2;
 const DOT_DROP: f64 = 0.19;
 
 /// The embedded font's em, and half the height of its capitals, as shares of a text's size, which is ascent and descent.
-const EM: f64 = 1.0 / 1.164;
-const HALF_CAPITAL: f64 = 0.5 * 0.729 * EM;
+pub const EM: f64 = 1.0 / 1.164;
+pub const HALF_CAPITAL: f64 = 0.5 * 0.729 * EM;
 
 /// What SVG viewers are asked for, in this order; the first is the embedded font.
 const FAMILY: &str = "DejaVu Sans, Verdana, sans-serif";
 
-static FONT: &[u8] = include_bytes!("../../../assets/DejaVuSans.ttf");
+pub static FONT: &[u8] = include_bytes!("../../../assets/DejaVuSans.ttf");
 
 /// One thing drawn. Later marks cover earlier ones.
 pub enum Mark {
@@ -76,6 +76,30 @@ impl Mark {
         }
         self
     }
+
+    fn scale(&mut self, factor: f64) {
+        let to = |(x, y): &mut (f64, f64)| (*x, *y) = (*x * factor, *y * factor);
+        match self {
+            Mark::Line { points, width, dash, .. } => {
+                points.iter_mut().for_each(to);
+                *width *= factor;
+                dash.scale(factor);
+            }
+            Mark::Area { points, .. } => points.iter_mut().for_each(to),
+            Mark::Disc { centre, radius, .. } => {
+                to(centre);
+                *radius *= factor;
+            }
+            Mark::Text { at, size, .. } => {
+                to(at);
+                *size *= factor;
+            }
+            Mark::Picture { at, size, .. } => {
+                to(at);
+                to(size);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -91,6 +115,12 @@ pub struct Scene {
     pub width: f64,
     pub height: f64,
     pub marks: Vec<Mark>,
+    /// Notes that are kept for a caption; `None` where they are drawn.
+    pub notes: Option<Vec<String>>,
+    /// Height of a panel's data; `None` = that of its kind.
+    pub panel_height: Option<f64>,
+    /// The least that is left free beside the data of panels, so that those of several begin at one line.
+    pub margin: f64,
 }
 
 /// Makes the embedded font known to plotters, once.
@@ -139,9 +169,25 @@ impl Scene {
         self.line(corners, PALE, HAIR, Dash::SOLID);
     }
 
+    /// An empty drawing of some width whose panels look as those of this one.
+    pub fn part(&self, width: f64) -> Self {
+        let notes = self.notes.as_ref().map(|_| Vec::new());
+        Scene { width, notes, panel_height: self.panel_height, margin: self.margin, ..Scene::default() }
+    }
+
     /// Puts another drawing on this one, its corner at (`left`, `top`).
     pub fn place(&mut self, other: Scene, left: f64, top: f64) {
         self.marks.extend(other.marks.into_iter().map(|mark| mark.moved(left, top)));
+        if let (Some(notes), Some(more)) = (&mut self.notes, other.notes) {
+            notes.extend(more);
+        }
+    }
+
+    /// The same, everything `factor` times as large.
+    pub fn scaled(mut self, factor: f64) -> Self {
+        (self.width, self.height) = (self.width * factor, self.height * factor);
+        self.marks.iter_mut().for_each(|mark| mark.scale(factor));
+        self
     }
 
     /// The drawing as SVG, its size in centimetres.
@@ -186,7 +232,7 @@ impl Scene {
 
 type Drawn<DB> = std::result::Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
-fn fault(what: impl std::fmt::Display) -> Error {
+pub fn fault(what: impl std::fmt::Display) -> Error {
     Error::method(format!("a figure cannot be drawn ({what})"), "report this as a fault of the program")
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::canvas::{Mark, Scene};
 use super::panel::{Axis, Legend, Panel, legend};
 use super::style::{Color, Dash, HAIR, Ink, colour};
-use super::{Drawing, Kind, Notes, Shared, extent, grid, quoted, run_label, titled};
+use super::{Drawing, Kind, Notes, Shared, columns, extent, grid, quoted, run_label, titled};
 use crate::error::Result;
 use crate::record::{Recorded, RecordedRun};
 use crate::report::frame::listed;
@@ -44,7 +44,8 @@ impl Default for Histogram {
 impl Kind for Histogram {
     const NAME: &'static str = "histogram";
     const ABOUT: &'static str = "Image scores of normal and anomalous test images of a class.";
-    const SHARED: Shared = &[("variants", "Variants shown; [] = the base."), ("seen_anomalies", ""), ("seed", "")];
+    const SHARED: Shared =
+        &[("variants", "Variants shown; [] = the base."), ("seen_anomalies", ""), ("seed", ""), ("height_cm", "")];
     const VARIANTS: &'static [&'static str] = &[BASE_VARIANT];
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
@@ -52,7 +53,7 @@ impl Kind for Histogram {
         let mut parts = Vec::new();
         for &spec in &shown {
             match recorded.finished(spec) {
-                Some(run) => parts.extend(of_run(run, self, &shown)?),
+                Some(run) => parts.extend(of_run(recorded, run, self, &shown)?),
                 None => notes.say_not_recorded(spec),
             }
         }
@@ -64,7 +65,9 @@ impl Kind for Histogram {
         }
         let mut scene = titled(selection);
         legend(&mut scene, &[0, 1].map(|i| (Legend::Field { ink: fill(i) }, NAMES[i].to_string())));
-        grid(&mut scene, &parts, (selection.width_cm / 4.2) as usize, panel);
+        let columns = columns(&scene, 4.2);
+        scene.margin = parts.iter().map(|part| Panel::margin(&count_axis(part), "images")).fold(0.0, f64::max);
+        grid(&mut scene, &parts, columns, panel);
         let mut csv = String::from("run,class,from,to,normal,anomalous\n");
         for part in &parts {
             for (bin, edges) in part.edges.windows(2).enumerate() {
@@ -81,7 +84,7 @@ fn fill(number: usize) -> Ink {
     colour(number).mix(if number == 0 { 0.45 } else { 0.55 })
 }
 
-fn of_run(run: &RecordedRun, figure: &Histogram, shown: &[&RunSpec]) -> Result<Vec<Part>> {
+fn of_run(recorded: &Recorded, run: &RecordedRun, figure: &Histogram, shown: &[&RunSpec]) -> Result<Vec<Part>> {
     let images = run.images()?;
     let mut classes: Vec<&str> = images.iter().map(|row| row.class.as_str()).collect();
     classes.dedup();
@@ -96,22 +99,31 @@ fn of_run(run: &RecordedRun, figure: &Histogram, shown: &[&RunSpec]) -> Result<V
             let bin = ((row.score - low) / (high - low) * figure.bins as f64) as usize;
             counts[usize::from(row.label)][bin.min(figure.bins - 1)] += 1;
         }
-        let title = if shown.len() > 1 { format!("{class} · {}", run_label(&run.spec, shown)) } else { class.into() };
+        let mut title = recorded.experiment.names.of(class).into_owned();
+        if shown.len() > 1 {
+            title += &format!(" · {}", run_label(recorded, &run.spec, shown));
+        }
         Part { title, class: class.into(), run: run.id.clone(), edges, counts }
     };
     Ok(classes.into_iter().map(of_class).collect())
 }
 
-fn panel(scene: &mut Scene, part: &Part) {
+/// The vertical axis of a panel.
+fn count_axis(part: &Part) -> Axis {
     let most = part.counts.iter().flatten().copied().max().unwrap_or(1).max(1);
     let mut y = Axis::round(0.0, most as f64, 3);
     y.ticks.retain(|(value, _)| value.fract() == 0.0);
     y.ticks.iter_mut().for_each(|(value, label)| *label = format!("{value:.0}"));
+    y
+}
+
+fn panel(scene: &mut Scene, part: &Part) {
     let (low, high) = (part.edges[0], part.edges[part.edges.len() - 1]);
     let mut x = Axis::round(low, high, 5);
     x.ticks.retain(|(value, _)| *value >= low && *value <= high);
     (x.low, x.high) = (low, high);
-    let panel = Panel::below(scene, &part.title, (scene.width * 0.5).max(150.0), (x, "score"), (y, "images"));
+    let panel =
+        Panel::below(scene, &part.title, (scene.width * 0.5).max(150.0), (x, "score"), (count_axis(part), "images"));
     for (number, counts) in part.counts.iter().enumerate() {
         for (bin, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             let (left, right) = (part.edges[bin], part.edges[bin + 1]);

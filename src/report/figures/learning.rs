@@ -8,7 +8,7 @@ use super::panel::{Axis, Legend, Panel, footnote, legend};
 use super::style::colour;
 use super::{Drawing, Kind, Notes, Shared, extent, quoted, run_label, titled};
 use crate::error::Result;
-use crate::metrics::mean;
+use crate::metrics::{MetricName, mean};
 use crate::record::{Recorded, RecordedRun};
 use crate::report::frame::{Wanted, distinct, groups};
 use crate::spec::{RunSpec, Selection};
@@ -33,6 +33,8 @@ struct Line {
 pub struct Learning {
     /// Loss terms, as the method names them; [] = all of one variant, the total of several.
     terms: Vec<String>,
+    /// Whether the axis of losses is logarithmic, where all losses are above 0: what happens after the first epochs shows.
+    log_y: bool,
 }
 
 impl Kind for Learning {
@@ -41,6 +43,7 @@ impl Kind for Learning {
     const SHARED: Shared = &[
         ("variants", "Only these variants; [] = all that train."),
         ("seen_anomalies", "Only these numbers of seen anomalies; [] = all."),
+        ("height_cm", ""),
     ];
 
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
@@ -51,7 +54,7 @@ impl Kind for Learning {
             let losses = losses(run);
             if !losses.is_empty() {
                 let curve = run.curve().into_iter().map(|value| 100.0 * value).collect();
-                told.push(Told { label: run_label(&run.spec, &specs), losses, curve });
+                told.push(Told { label: run_label(recorded, &run.spec, &specs), losses, curve });
             }
         }
         notes.say_missing();
@@ -61,7 +64,11 @@ impl Kind for Learning {
             return Ok(None);
         }
         let curves = lines(&told, |told| vec![(told.label.clone(), told.curve.clone())]);
-        Ok(Some(drawing(selection, &losses, &curves)))
+        let log = self.log_y && ends(&losses).0 > 0.0;
+        if self.log_y && !log {
+            notes.say("a loss of 0 or less has no logarithm, so the axis is linear");
+        }
+        Ok(Some(drawing(selection, &losses, &curves, log)))
     }
 }
 
@@ -110,15 +117,26 @@ fn loss_lines(told: &[Told], terms: &[String]) -> Vec<Line> {
     })
 }
 
-fn drawing(selection: &Selection, losses: &[Line], curves: &[Line]) -> Drawing {
+/// The least and the greatest value of some lines.
+fn ends(lines: &[Line]) -> (f64, f64) {
+    let values = lines.iter().flat_map(|line| &line.epochs).filter(|(mean, ..)| mean.is_finite());
+    extent(values.flat_map(|(_, low, high)| [*low, *high]))
+}
+
+fn drawing(selection: &Selection, losses: &[Line], curves: &[Line], log: bool) -> Drawing {
     let names: Vec<&str> = distinct(losses.iter().chain(curves).map(|line| line.name.as_str()));
     let number = |name: &str| names.iter().position(|known| *known == name).unwrap_or_default();
     let mut scene = titled(selection);
     legend(&mut scene, &Legend::lines(&names));
-    panel(&mut scene, losses, &number, "loss", |low, high| Axis::round(low.min(0.0), high, 4));
+    let (low, high) = ends(losses);
+    let loss = if log { Axis::logarithmic(low, high) } else { Axis::round(low.min(0.0), high, 4) };
+    let mut panels = vec![(losses, loss, "loss")];
     if !curves.is_empty() {
-        panel(&mut scene, curves, &number, "image AUROC (%)", |low, high| Axis::percent(low, high, 4));
+        let (low, high) = ends(curves);
+        panels.push((curves, Axis::percent(low, high, 4), MetricName::ImageAuroc.kind().axis));
     }
+    scene.margin = panels.iter().map(|(_, axis, name)| Panel::margin(axis, name)).fold(0.0, f64::max);
+    panels.into_iter().for_each(|(lines, axis, name)| panel(&mut scene, lines, &number, axis, name));
     if losses.iter().chain(curves).flat_map(|line| &line.epochs).any(|(_, low, high)| low < high) {
         footnote(&mut scene, "Lines: mean over runs that differ in seed or sampling. Bands: their range.");
     }
@@ -133,20 +151,12 @@ fn drawing(selection: &Selection, losses: &[Line], curves: &[Line]) -> Drawing {
     Drawing::new(scene, csv)
 }
 
-fn panel(
-    scene: &mut Scene,
-    lines: &[Line],
-    number: &impl Fn(&str) -> usize,
-    name: &str,
-    axis: impl Fn(f64, f64) -> Axis,
-) {
-    let values = || lines.iter().flat_map(|line| &line.epochs).filter(|(mean, ..)| mean.is_finite());
-    let (low, high) = extent(values().flat_map(|(_, low, high)| [*low, *high]));
+fn panel(scene: &mut Scene, lines: &[Line], number: &impl Fn(&str) -> usize, y: Axis, name: &str) {
     let last = lines.iter().map(|line| line.epochs.len()).max().unwrap_or(1) as f64;
     let mut x = Axis::round(0.0, last, 5);
     x.ticks.retain(|(value, _)| *value >= 1.0 && *value <= last && value.fract() == 0.0);
     (x.low, x.high) = (1.0 - 0.02 * last, last * 1.02);
-    let panel = Panel::below(scene, "", (scene.width * 0.38).max(180.0), (x, "epoch"), (axis(low, high), name));
+    let panel = Panel::below(scene, "", (scene.width * 0.38).max(180.0), (x, "epoch"), (y, name));
     for line in lines {
         let place = number(&line.name);
         let ink = colour(place);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::canvas::{Align, Mark, Picture, Scene};
+use super::canvas::{Align, Mark, Picture, Scene, text_width};
 use super::panel::{fit, footnote};
 use super::style::{BLACK, GAP, GREY, SMALL, heat};
 use super::{Drawing, Kind, NO_BREAK, Notes, Shared, Strip, run_label, titled};
@@ -90,8 +90,11 @@ impl Kind for Maps {
         if strips.is_empty() {
             return Ok(None);
         }
-        let colours = "Colour: anomaly score, from the 2nd to the 99.8th percentile of the class in each column.";
-        footnote(&mut scene, colours);
+        colour_bar(&mut scene);
+        footnote(
+            &mut scene,
+            "Colours reach from the 2nd to the 99.8th percentile of the scores of a class in its column.",
+        );
         Ok(Some(Drawing { scene, csv, strips }))
     }
 }
@@ -124,7 +127,7 @@ fn rows(first: &RecordedRun, chosen: &[(String, String)], named: &[String], note
 
 fn columns<'a>(recorded: &'a Recorded, dataset: &str, shown: &[&RunSpec]) -> Result<Vec<Column<'a>>> {
     let runs = shown.iter().filter(|spec| spec.dataset == dataset).filter_map(|spec| recorded.finished(spec));
-    runs.map(|run| Ok(Column { label: run_label(&run.spec, shown), images: run.images()?, run })).collect()
+    runs.map(|run| Ok(Column { label: run_label(recorded, &run.spec, shown), images: run.images()?, run })).collect()
 }
 
 fn section(
@@ -178,6 +181,21 @@ fn section(
     }
     scene.height += GAP * 0.5;
     Ok(())
+}
+
+/// What the colours of maps mean, from the lowest to the highest score.
+fn colour_bar(scene: &mut Scene) {
+    const STEPS: usize = 128;
+    let data = (0..STEPS).flat_map(|step| heat(step as f64 / (STEPS - 1) as f64)).collect();
+    let picture = Arc::new(Picture { width: STEPS, height: 1, data });
+    let (low, high) = ("low", "high anomaly score");
+    let (y, start) = (scene.height + 0.75 * SMALL, 2.0 * GAP + text_width(low, SMALL));
+    let width = (scene.width - start - 2.0 * GAP - text_width(high, SMALL)).min(2.0 * CELL);
+    scene.text(low, (GAP, y), SMALL, Align::Left, BLACK);
+    scene.marks.push(Mark::Picture { at: (start, y - 0.4 * SMALL), size: (width, 0.8 * SMALL), picture });
+    scene.frame((start, y - 0.4 * SMALL), (width, 0.8 * SMALL));
+    scene.text(high, (start + width + GAP, y), SMALL, Align::Left, BLACK);
+    scene.height += 1.5 * SMALL + 0.5 * GAP;
 }
 
 /// A cell for an image that is not in the run's test set.

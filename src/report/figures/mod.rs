@@ -1,4 +1,4 @@
-//! The figures that an experiment declares, as SVG, PNG and the data behind them as CSV.
+//! The figures that an experiment declares, as PDF, SVG, PNG and the data behind them as CSV.
 //!
 //! Owns: what each kind shows and how it looks. Does not own: numbers, embeddings and pictures, which `run` has recorded;
 //! what is missing of them is said in words and not drawn.
@@ -11,6 +11,7 @@ mod histogram;
 mod learning;
 mod maps;
 mod panel;
+mod pdf;
 mod series;
 mod style;
 mod tsne;
@@ -26,14 +27,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use self::canvas::{RESOLUTION, Scene};
-use self::style::GAP;
 pub use self::style::colour;
+use self::style::{FONT_PT, GAP};
 use super::export::csv::quoted;
+use super::export::latex;
+use super::frame::distinct;
 use super::labels::common;
 use super::remove_others;
 use crate::error::Result;
 use crate::record::Recorded;
-use crate::spec::{Figure, FigureKind, Keys, MethodFault, Need, RunSpec, Selection, read_table, schema_of};
+use crate::spec::{Caption, Figure, FigureKind, Keys, MethodFault, Need, RunSpec, Selection, read_table, schema_of};
 use crate::store::write_atomically;
 
 /// One row of the registry.
@@ -141,6 +144,10 @@ pub struct DrawnFigure {
     pub svg: String,
     /// The same at 300 dots per inch.
     pub png: Vec<u8>,
+    /// The same with the letters of its font.
+    pub pdf: Vec<u8>,
+    /// Notes that are left to its caption.
+    pub notes: Vec<String>,
     /// The data behind it.
     pub csv: String,
     /// The pictures in it, where it is a grid of maps.
@@ -172,13 +179,15 @@ pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
             if let Some(labels) = labels(recorded) {
                 panel::footnote(&mut scene, &labels);
             }
+            scene = scene.scaled(figure.selection.font_pt / FONT_PT);
             if scene.height > HIGHEST {
                 let cm = scene.height / RESOLUTION * 2.54;
                 missing.push(format!("figure {number}: it would be {cm:.0} cm high; show fewer images or classes"));
                 continue;
             }
             let (title, svg, png) = (figure.selection.title.clone(), scene.svg()?, scene.png()?);
-            drawn.push(DrawnFigure { number, title, svg, png, csv, strips });
+            let (pdf, notes) = (pdf::pdf(&scene, &title)?, scene.notes.unwrap_or_default());
+            drawn.push(DrawnFigure { number, title, svg, png, pdf, notes: distinct(notes), csv, strips });
         }
     }
     Ok(Figures { drawn, missing })
@@ -203,9 +212,11 @@ fn labels(recorded: &Recorded) -> Option<String> {
 pub fn write_figures(recorded: &Recorded, figures: &Figures) -> Result<Vec<PathBuf>> {
     let folder = recorded.folder.join("figures");
     let mut paths = Vec::new();
-    for DrawnFigure { number, svg, png, csv, .. } in &figures.drawn {
-        for (extension, bytes) in [("svg", svg.as_bytes()), ("png", png), ("csv", csv.as_bytes())] {
-            let path = folder.join(format!("figure{number}.{extension}"));
+    for DrawnFigure { number, title, svg, png, pdf, notes, csv, .. } in &figures.drawn {
+        let caption = (!notes.is_empty()).then(|| latex::notes(title, notes));
+        let files = [(".svg", svg.as_bytes()), (".png", png), (".pdf", pdf), (".csv", csv.as_bytes())].into_iter();
+        for (ending, bytes) in files.chain(caption.as_ref().map(|text| ("_caption.tex", text.as_bytes()))) {
+            let path = folder.join(format!("figure{number}{ending}"));
             write_atomically(&path, bytes)?;
             paths.push(path);
         }
@@ -254,11 +265,21 @@ impl<'a> Notes<'a> {
     }
 }
 
-/// An empty drawing below its title.
+/// An empty drawing below its title, in a measure in which text has [`FONT_PT`] points.
 fn titled(selection: &Selection) -> Scene {
-    let mut scene = Scene::new(selection.width_cm);
-    panel::heading(&mut scene, &selection.title, GAP);
+    let measure = FONT_PT / selection.font_pt;
+    let mut scene = Scene::new(selection.width_cm * measure);
+    scene.panel_height = selection.height_cm.map(|cm| cm / 2.54 * RESOLUTION * measure);
+    match selection.caption {
+        Caption::Figure => panel::heading(&mut scene, &selection.title, GAP),
+        Caption::Apart => scene.notes = Some(Vec::new()),
+    }
     scene
+}
+
+/// How many panels of about `cm` centimetres lie side by side.
+fn columns(scene: &Scene, cm: f64) -> usize {
+    (scene.width / RESOLUTION * 2.54 / cm) as usize
 }
 
 /// The least and the greatest of some values.
@@ -273,7 +294,7 @@ fn grid<T>(scene: &mut Scene, panels: &[T], columns: usize, mut draw: impl FnMut
     for row in panels.chunks(columns) {
         let mut height = 0.0f64;
         for (column, panel) in row.iter().enumerate() {
-            let mut part = Scene { width, ..Scene::default() };
+            let mut part = scene.part(width);
             draw(&mut part, panel);
             height = height.max(part.height);
             scene.place(part, column as f64 * (width + GAP), scene.height);
@@ -286,13 +307,14 @@ fn grid<T>(scene: &mut Scene, panels: &[T], columns: usize, mut draw: impl FnMut
 const NO_BREAK: char = '\u{a0}';
 
 /// A run among the `shown`: its variant, with dataset and seen anomalies where they differ.
-fn run_label(run: &RunSpec, shown: &[&RunSpec]) -> String {
-    let mut label = run.variant.clone();
+fn run_label(recorded: &Recorded, run: &RunSpec, shown: &[&RunSpec]) -> String {
+    let names = &recorded.experiment.names;
+    let mut label = names.of(&run.variant).into_owned();
     if shown.iter().any(|other| other.protocol.seen.count != run.protocol.seen.count) {
         label += &format!(", {}{NO_BREAK}seen", run.protocol.seen.count);
     }
     if shown.iter().any(|other| other.dataset != run.dataset) {
-        label += &format!(", {}", run.dataset);
+        label += &format!(", {}", names.of(&run.dataset));
     }
     label
 }

@@ -10,6 +10,8 @@ pub struct Axis {
     pub high: f64,
     /// Labelled values.
     pub ticks: Vec<(f64, String)>,
+    /// Whether equal ratios, and not equal differences, are equally long.
+    pub log: bool,
 }
 
 impl Axis {
@@ -20,7 +22,24 @@ impl Axis {
         let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
         let decimals = (-step.log10().floor()).max(0.0) as usize;
         let ticks = (first as i64..=last as i64).map(|i| i as f64 * step).map(|v| (v, number(v, decimals))).collect();
-        Axis { low: first * step, high: last * step, ticks }
+        Axis { low: first * step, high: last * step, ticks, log: false }
+    }
+
+    /// A logarithmic axis that holds `low` to `high`, both above 0, with powers of ten labelled, or numbers between them too
+    /// where there are few.
+    pub fn logarithmic(low: f64, high: f64) -> Self {
+        let (low, high) = if high > low * 1.01 { (low, high) } else { (low / 1.5, high * 1.5) };
+        let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+        let steps: &[f64] = match last - first {
+            0..=1 => &[1.0, 2.0, 3.0, 5.0, 7.0],
+            2..=3 => &[1.0, 2.0, 5.0],
+            _ => &[1.0],
+        };
+        let all = (first..=last).flat_map(|power| steps.iter().map(move |step| (step * 10f64.powi(power), power)));
+        let held = all.filter(|(value, _)| *value >= low * 0.999 && *value <= high * 1.001);
+        let ticks = held.map(|(value, power)| (value, scientific(value, power))).collect();
+        let margin = (high / low).powf(0.04);
+        Axis { low: low / margin, high: high * margin, ticks, log: true }
     }
 
     /// An axis of percent that holds `low` to `high`, never beyond 0 and 100.
@@ -35,11 +54,31 @@ impl Axis {
     /// One place for each label.
     pub fn labels(labels: &[String]) -> Self {
         let ticks = labels.iter().enumerate().map(|(i, label)| (i as f64, label.clone())).collect();
-        Axis { low: -0.5, high: labels.len() as f64 - 0.5, ticks }
+        Axis { low: -0.5, high: labels.len() as f64 - 0.5, ticks, log: false }
     }
 
-    fn share(&self, value: f64) -> f64 {
-        (value - self.low) / (self.high - self.low)
+    /// How far along it a value lies, from 0 to 1.
+    pub fn share(&self, value: f64) -> f64 {
+        match self.log {
+            true => (value / self.low).ln() / (self.high / self.low).ln(),
+            false => (value - self.low) / (self.high - self.low),
+        }
+    }
+
+    /// The value that lies a share of the axis further on.
+    pub fn moved(&self, value: f64, share: f64) -> f64 {
+        match self.log {
+            true => value * (self.high / self.low).powf(share),
+            false => value + share * (self.high - self.low),
+        }
+    }
+}
+
+/// A number of some power of ten, short.
+fn scientific(value: f64, power: i32) -> String {
+    match power {
+        -3..=4 => number(value, (-power).max(0) as usize),
+        _ => format!("{:.0}e{power}", value / 10f64.powi(power)),
     }
 }
 
@@ -66,8 +105,14 @@ pub struct Panel {
 }
 
 impl Panel {
+    /// What the labels of a vertical axis take of the width.
+    pub fn margin(y: &Axis, y_name: &str) -> f64 {
+        let widest = y.ticks.iter().map(|(_, label)| text_width(label, SMALL)).fold(0.0, f64::max);
+        GAP + if y_name.is_empty() { 0.0 } else { TEXT + GAP } + widest + GAP
+    }
+
     /// A panel over the whole width of a scene, from its present end; room for axis labels is left. `height` is that of
-    /// the data. The scene grows.
+    /// the data, unless the scene has another. The scene grows.
     pub fn below(
         scene: &mut Scene,
         title: &str,
@@ -75,8 +120,8 @@ impl Panel {
         (x, x_name): (Axis, &str),
         (y, y_name): (Axis, &str),
     ) -> Self {
-        let widest = y.ticks.iter().map(|(_, label)| text_width(label, SMALL)).fold(0.0, f64::max);
-        let left = GAP + if y_name.is_empty() { 0.0 } else { TEXT + GAP } + widest + GAP;
+        let left = Panel::margin(&y, y_name).max(scene.margin);
+        let height = scene.panel_height.unwrap_or(height);
         heading(scene, title, left);
         let top = scene.height + GAP;
         let last = x.ticks.last().map_or(0.0, |(_, label)| text_width(label, SMALL) / 2.0);
@@ -151,7 +196,7 @@ impl Panel {
         }
     }
 
-    /// A vertical bar of error around a value, shifted by `shift` dots.
+    /// A vertical bar of error around a value.
     pub fn error(&self, scene: &mut Scene, ink: Ink, x: f64, (low, high): (f64, f64)) {
         let (bottom, top) = (self.at(x, low.max(self.y.low)), self.at(x, high.min(self.y.high)));
         scene.line(vec![bottom, top], ink, HAIR + 1.0, Dash::SOLID);
@@ -177,9 +222,13 @@ fn paragraph(scene: &mut Scene, text: &str, left: f64, size: f64, ink: Ink) {
     }
 }
 
-/// Small text below all else.
+/// Small text below all else, or in the caption.
 pub fn footnote(scene: &mut Scene, text: &str) {
     if text.is_empty() {
+        return;
+    }
+    if let Some(notes) = &mut scene.notes {
+        notes.push(text.into());
         return;
     }
     paragraph(scene, text, GAP, SMALL, GREY);

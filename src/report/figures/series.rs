@@ -1,5 +1,6 @@
 //! Recorded metrics as series of points, panel by panel: what curves and bars draw.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::{NO_BREAK, Notes};
@@ -7,7 +8,7 @@ use crate::metrics::MetricName;
 use crate::record::{MEAN, MetricRecord, Recorded};
 use crate::report::export::csv::{line, optional, quoted};
 use crate::report::frame::{self, Place, Point, Wanted, distinct};
-use crate::spec::{Dimension, Selection};
+use crate::spec::{Dimension, DisplayNames, Selection};
 
 /// How the rows of a figure are looked at.
 pub struct Query<'a> {
@@ -29,7 +30,7 @@ pub struct Part {
     pub series: Vec<(usize, Vec<(String, Point)>)>,
 }
 
-pub struct Panels {
+pub struct Panels<'n> {
     /// The panels that show something.
     pub parts: Vec<Part>,
     /// Names of the series, by number.
@@ -37,6 +38,7 @@ pub struct Panels {
     /// Values of x, in order.
     pub places: Vec<String>,
     x: Option<Dimension>,
+    names: &'n DisplayNames,
 }
 
 /// A row with all that it is looked up by.
@@ -47,9 +49,9 @@ struct Item<'a> {
     row: &'a MetricRecord,
 }
 
-impl Panels {
+impl<'n> Panels<'n> {
     /// What a figure shows; None where nothing is recorded, which is said, as are runs that are missing.
-    pub fn of(recorded: &Recorded, selection: &Selection, query: &Query, notes: &mut Notes) -> Option<Self> {
+    pub fn of(recorded: &'n Recorded, selection: &Selection, query: &Query, notes: &mut Notes) -> Option<Self> {
         notes.say_missing();
         let panels = Panels::new(recorded, Wanted::shown(selection), query);
         if panels.parts.is_empty() {
@@ -59,11 +61,12 @@ impl Panels {
     }
 
     /// Finds and averages the rows of a query.
-    fn new(recorded: &Recorded, wanted: Wanted, query: &Query) -> Self {
+    fn new(recorded: &'n Recorded, wanted: Wanted, query: &Query) -> Self {
+        let names = &recorded.experiment.names;
         let shown: Vec<Dimension> = query.x.into_iter().chain([query.series]).collect();
         let mut items = select(recorded, wanted, query, &shown);
         let named = [&[query.series], &varying(recorded, &items, query.series, &shown)[..]].concat();
-        items.iter_mut().for_each(|item| item.label = label(&item.place, &named));
+        items.iter_mut().for_each(|item| item.label = label(names, &item.place, &named));
         let labels = distinct(items.iter().map(|item| item.label.clone()));
         let values = |dimension| frame::values(items.iter().map(|item| &item.place), dimension);
         let places = query.x.map_or(vec![String::new()], values);
@@ -94,7 +97,7 @@ impl Panels {
             }
         }
         parts.retain(|part| !part.series.is_empty());
-        Panels { parts, labels, places, x: query.x }
+        Panels { parts, labels, places, x: query.x, names }
     }
 
     /// What error bars and bands mean, for a note below a figure; empty where there are none.
@@ -127,8 +130,17 @@ impl Panels {
     }
 
     /// What stands above a panel: its dataset, where there are several.
-    pub fn title<'a>(&self, part: &'a Part) -> &'a str {
-        if self.parts.iter().any(|other| other.dataset != part.dataset) { &part.dataset } else { "" }
+    pub fn title<'a>(&'a self, part: &'a Part) -> Cow<'a, str> {
+        if self.parts.iter().any(|other| other.dataset != part.dataset) {
+            self.names.of(&part.dataset)
+        } else {
+            "".into()
+        }
+    }
+
+    /// What the values of x are called.
+    pub fn shown_places(&self) -> Vec<String> {
+        self.places.iter().map(|place| self.names.of(place).into_owned()).collect()
     }
 }
 
@@ -175,11 +187,11 @@ fn are_samplings(recorded: &Recorded, items: &[Item], series: Dimension) -> bool
     })
 }
 
-fn label(place: &Place, dimensions: &[Dimension]) -> String {
+fn label(names: &DisplayNames, place: &Place, dimensions: &[Dimension]) -> String {
     let part = |&dimension: &Dimension| match (dimension, place.get(dimension)) {
         (Dimension::SeenAnomalies, count) => format!("{count}{NO_BREAK}seen"),
         (Dimension::Seed, seed) => format!("seed{NO_BREAK}{seed}"),
-        (_, value) => value.to_string(),
+        (_, value) => names.of(value).into_owned(),
     };
     dimensions.iter().map(part).collect::<Vec<_>>().join(", ")
 }

@@ -29,7 +29,10 @@ const PALETTE: [Ink; 8] = [
     Ink(180, 165, 20, 1.0),
 ];
 
-/// Plain text, 7 points.
+/// Points of plain text.
+pub const FONT_PT: f64 = 7.0;
+
+/// Plain text, [`FONT_PT`] points.
 pub const TEXT: f64 = 34.0;
 /// Tick labels, notes, legends: 6 points.
 pub const SMALL: f64 = 29.0;
@@ -48,23 +51,32 @@ pub fn colour(number: usize) -> Ink {
 
 /// Lengths of strokes and gaps.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Dash(&'static [f64]);
+pub struct Dash {
+    strokes: &'static [f64],
+    scale: f64,
+}
 
 impl Dash {
-    pub const SOLID: Dash = Dash(&[]);
+    pub const SOLID: Dash = Dash { strokes: &[], scale: 1.0 };
 
     pub fn of(number: usize) -> Dash {
         const DASHES: [&[f64]; 5] = [&[], &[26.0, 12.0], &[8.0, 10.0], &[30.0, 9.0, 7.0, 9.0], &[14.0, 8.0]];
-        Dash(DASHES[number % DASHES.len()])
+        Dash { strokes: DASHES[number % DASHES.len()], scale: 1.0 }
+    }
+
+    /// Makes strokes and gaps `factor` times as long.
+    pub fn scale(&mut self, factor: f64) {
+        self.scale *= factor;
     }
 
     /// The strokes of a line.
     pub fn pieces(&self, points: &[(f64, f64)]) -> Vec<Vec<(f64, f64)>> {
-        if self.0.is_empty() {
+        if self.strokes.is_empty() {
             return vec![points.to_vec()];
         }
+        let length = |entry: usize| self.strokes[entry] * self.scale;
         let (mut pieces, mut piece) = (Vec::new(), Vec::new());
-        let (mut entry, mut left) = (0, self.0[0]);
+        let (mut entry, mut left) = (0, length(0));
         piece.extend(points.first());
         for pair in points.windows(2) {
             let ((mut x, mut y), end) = (pair[0], pair[1]);
@@ -84,8 +96,8 @@ impl Dash {
                 } else {
                     piece = vec![(x, y)];
                 }
-                entry = (entry + 1) % self.0.len();
-                left = self.0[entry];
+                entry = (entry + 1) % self.strokes.len();
+                left = length(entry);
             }
         }
         if piece.len() > 1 {

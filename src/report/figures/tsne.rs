@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::canvas::Scene;
 use super::panel::{Legend, footnote, heading, legend};
 use super::style::{Color, GAP, Ink, MARKER, SMALL, colour, marker};
-use super::{Drawing, Kind, Notes, Shared, extent, grid, quoted, run_label, titled};
+use super::{Drawing, Kind, Notes, Shared, columns, extent, grid, quoted, run_label, titled};
 use crate::error::Result;
 use crate::methods::{METHODS, wanted_parts};
 use crate::record::{self, AboutEmbedding, EmbeddedPart, Embedding, Recorded, RecordedRun};
@@ -40,6 +40,8 @@ impl Default for Tsne {
 /// One panel: the embedding of a run.
 struct Part {
     title: String,
+    /// Which run it is of, in words.
+    of: String,
     run: String,
     embedding: Embedding,
 }
@@ -101,7 +103,8 @@ impl Kind for Tsne {
             (Legend::Marker { number, ink: colour(ink) }, part.label.clone())
         };
         legend(&mut scene, &all.iter().filter(present).map(item).collect::<Vec<_>>());
-        grid(&mut scene, &panels, (selection.width_cm / 5.5) as usize, |scene, part| panel(scene, part, &all));
+        let columns = columns(&scene, 5.5);
+        grid(&mut scene, &panels, columns, |scene, part| panel(scene, part, &all));
         let mut csv = String::from("run,part,row,x,y,kl_divergence\n");
         for panel in &panels {
             let (run, Embedding { points, parts, rows, about }) = (quoted(&panel.run), &panel.embedding);
@@ -128,8 +131,12 @@ impl Tsne {
             let found = run.map(|run| record::read_embedding(run, &self.wanted())).transpose()?.flatten();
             match found {
                 Some(embedding) => {
-                    let title = if shown.len() > 1 { run_label(spec, &shown) } else { String::new() };
-                    panels.push(Part { title, run: id, embedding });
+                    let title = if shown.len() > 1 { run_label(recorded, spec, &shown) } else { String::new() };
+                    let (dataset, variant) = (recorded.experiment.names.of(&spec.dataset), &spec.variant);
+                    let variant = recorded.experiment.names.of(variant);
+                    let seen = spec.protocol.seen.count;
+                    let of = format!("{variant} on {dataset}, {seen} seen, seed {} (run {id})", spec.seed);
+                    panels.push(Part { title, of, run: id, embedding });
                 }
                 None if run.is_some_and(|run| !has_banks(run, &self.parts)) => {
                     notes.say(format!("run {id} ({}) has no bank of the wanted parts", spec.variant));
@@ -180,6 +187,9 @@ fn panel(scene: &mut Scene, part: &Part, all: &[&EmbeddedPart]) {
     let [shown, all, dimensions] = ["points", "of", "components"].map(|key| &note[key]);
     let explained = format!("{:.0} % of variance", 100.0 * number("explained"));
     let fit = format!("perplexity {}, KL divergence {:.3}", number("perplexity"), number("kl_divergence"));
-    footnote(scene, &format!("{shown} of {all} rows, PCA to {dimensions} dimensions ({explained}), {fit}"));
+    footnote(
+        scene,
+        &format!("{}: {shown} of {all} rows, PCA to {dimensions} dimensions ({explained}), {fit}.", part.of),
+    );
     scene.height += SMALL * 0.2;
 }

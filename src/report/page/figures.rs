@@ -26,6 +26,7 @@ pub fn list(recorded: &Recorded, figures: &Figures) -> Markup {
                     figcaption {
                         b { (title(own)) }
                         @if let Some(about) = about(own) { ". " (about) }
+                        @for note in &own.notes { " " (note) }
                         @for note in missing(own) { " Missing: " (note) "." }
                     }
                 }

@@ -50,6 +50,12 @@
   window.dmadLive = (status) => {
     heard = true;
     panel.querySelector(".told").replaceChildren(...status.processes.flatMap(told));
+    const works = (process) => process.state === "running" && silent(process) <= LOST;
+    const live = status.processes.some(works);
+    panel.querySelector("h2").textContent = live ? "Running" : "Not at its end";
+    panel.querySelector("p.renews").textContent = live
+      ? "The page renews itself while the study runs."
+      : "Nobody is at work. The same command goes on where it was, and this page with it.";
     if (status.page > own && !document.querySelector("dialog[open]")) again(status.page);
   };
   const ask = () => {

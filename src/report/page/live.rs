@@ -10,9 +10,11 @@ pub fn panel(recorded: &Recorded, status: &Status, made: u64) -> Markup {
     let to_come = recorded.experiment.runs.iter().filter(|spec| recorded.missing.contains(&spec.id));
     html! {
         div #live role="region" aria-label="Progress" data-made=(made) {
-            h2 { "Running" }
+            h2 { @if status.is_live() { "Running" } @else { "Not at its end" } }
             div.told { @for process in &status.processes { (told(process)) } }
-            p.small { "The page renews itself while the study runs." }
+            p.small.renews { @if status.is_live() { "The page renews itself while the study runs." } @else {
+                "Nobody is at work. The same command goes on where it was, and this page with it."
+            } }
             @if !recorded.missing.is_empty() {
                 details { summary { "Runs to come" }
                     ul { @for spec in to_come { li { (named(spec)) " (" (spec.id) ")" } } }

@@ -39,7 +39,9 @@ fn the_untouched_sandbox_runs_and_a_second_time_there_is_nothing_to_do() {
     assert!(outcome.stdout.contains("disc") && outcome.stdout.contains("mean"), "{}", outcome.stdout);
     run(&sandbox).says(0, &["1 were up to date"]);
     sandbox.dmad(&["data", "verify", "parts", "cloth", "--deep"]).says(0, &[]);
-    sandbox.dmad(&["report", "results/experiment"]).says(0, &["wrote results/experiment/tables/table1.md"]);
+    sandbox
+        .dmad(&["report", "results/experiment"])
+        .says(0, &["files below results/experiment; the page is results/experiment/report.html"]);
 }
 
 #[test]
@@ -116,7 +118,7 @@ fn an_empty_file_is_refused() {
 #[test]
 fn a_file_that_is_no_image_is_refused() {
     let change = |s: &Sandbox| s.write("data/parts/disc/train/good/002.png", b"<html>404</html>");
-    refused(change, &["disc/train/good/002.png: not an image", "PNG, JPEG, BMP, TIFF"]);
+    refused(change, &["disc/train/good/002.png: not an image", "PNG, JPEG, BMP, TIFF, WebP"]);
 }
 
 #[test]

@@ -1,0 +1,143 @@
+//! What somebody meets who begins: catalogs of their own, all faults at once, questions before long work, few words on demand.
+
+use crate::program::{EXPERIMENT, Sandbox, command};
+
+#[test]
+fn a_catalog_of_ones_own_adds_to_the_one_that_is_built_in() {
+    let sandbox = Sandbox::new();
+    let list = sandbox.dmad(&["data", "list", "--format", "json"]);
+    for name in ["\"parts\"", "\"mvtec_ad\"", "\"synthetic_textures\""] {
+        assert!(list.stdout.contains(name), "no {name} in {}", list.stdout);
+    }
+    // An entry of the same name takes the place of the built-in one.
+    sandbox.write("datasets.toml", "[dataset.dtd]\nlayout = \"folder\"\nroot = \"cloth\"\nlicence = \"mine\"\n");
+    let shown = sandbox.dmad(&["data", "verify", "dtd"]);
+    shown.says(0, &[]);
+    assert!(shown.stdout.contains("2 classes, 4 train"), "{}", shown.stdout);
+}
+
+#[test]
+fn everything_that_is_absent_is_said_at_once_with_what_would_do_without() {
+    let sandbox = Sandbox::new();
+    let text = EXPERIMENT
+        .replace("dataset = \"parts\"", "dataset = \"mvtec_ad\"")
+        .replace("[\"stride8\", \"stride16\"]", "[\"layer2\"]")
+        .replace("efficientnet_lite0", "resnet18")
+        .replace("bank.outlier.dataset = \"cloth\"", "bank.outlier.dataset = \"dtd\"");
+    sandbox.write("experiment.toml", text);
+    let words = ["weights of resnet18", "efficientnet_lite0", "mvtec_ad` is expected", "dtd", "synthetic_textures"];
+    sandbox.dmad(&["run", "experiment.toml"]).says(2, &words);
+    let plan = sandbox.dmad(&["plan", "experiment.toml"]);
+    plan.says(1, &[]);
+    for word in words {
+        assert!(plan.stdout.contains(word), "no {word} in {}", plan.stdout);
+    }
+    assert!(!plan.stdout.contains("cannot be planned  "), "no table of nothing: {}", plan.stdout);
+}
+
+#[test]
+fn what_the_machine_has_no_memory_for_is_not_begun_unless_it_is_said_twice() {
+    let sandbox = Sandbox::new();
+    // A batch of a million images of 64 patches, of which the network keeps what it did.
+    let huge = ["--set", "method.train.batch=1000000000", "--set", "method.mlp.hidden=16384"];
+    let begun = sandbox.dmad(&[&["run", "experiment.toml"], &huge[..]].concat());
+    begun.says(2, &["GB of memory", "that this machine has", "--yes"]);
+    assert!(!sandbox.path("results/experiment/runs").exists(), "nothing was begun");
+}
+
+#[test]
+fn quiet_leaves_results_and_errors() {
+    let sandbox = Sandbox::new();
+    let quiet = sandbox.dmad(&["run", "experiment.toml", "-q"]);
+    assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""), "nothing but the tables");
+    assert!(quiet.stdout.contains("image_auroc"), "{}", quiet.stdout);
+    sandbox.dmad(&["run", "absent.toml", "--quiet"]).says(2, &["error: ", "absent.toml"]);
+}
+
+#[test]
+fn a_run_that_is_up_to_date_says_so_and_not_that_it_runs() {
+    let sandbox = Sandbox::new();
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &["1 runs done"]);
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &["is up to date"]);
+}
+
+#[test]
+fn a_terminal_of_ascii_gets_ascii_and_programs_get_what_there_is() {
+    let sandbox = Sandbox::new();
+    sandbox.edit(&[("title = \"parts\"", "title = \"Schrauben · ein Maß\"")]);
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &[]);
+    let run = |language: &str, more: &[&str]| {
+        let mut own = command(&sandbox.path(""), &[&["report", "experiment.toml"], more].concat());
+        let out = own.env("LC_ALL", language).output().expect("the program starts");
+        String::from_utf8(out.stdout).expect("UTF-8")
+    };
+    let (ascii, utf8) = (run("C", &[]), run("C.UTF-8", &[]));
+    assert!(utf8.contains('─') && !ascii.contains('─') && ascii.contains("-----"), "{ascii}");
+    assert!(ascii.contains("Maß"), "names are what they are");
+    assert_eq!(run("C", &["--format", "json"]), run("C.UTF-8", &["--format", "json"]));
+}
+
+#[test]
+fn an_error_in_a_file_is_told_once() {
+    let sandbox = Sandbox::new();
+    sandbox.edit(&[("dataset = \"parts\"", "dataset = \"partz\"")]);
+    let out = sandbox.dmad(&["run", "experiment.toml"]);
+    out.says(2, &["experiment.toml:3:", "did you mean `parts`?"]);
+    assert_eq!(out.stderr.matches("there is no dataset").count(), 1, "{}", out.stderr);
+    assert_eq!(out.stderr.matches("known: ").count(), 1, "{}", out.stderr);
+}
+
+#[test]
+fn short_help_is_of_the_command_alone() {
+    let sandbox = Sandbox::new();
+    let (short, long) = (sandbox.dmad(&["schema", "-h"]), sandbox.dmad(&["schema", "--help"]));
+    assert!(!short.stdout.contains("--device-memory") && long.stdout.contains("--device-memory"), "{}", short.stdout);
+    assert!(long.stdout.contains("Options of all commands:"), "{}", long.stdout);
+}
+
+#[test]
+fn a_list_of_nothing_is_no_fault() {
+    let sandbox = Sandbox::new();
+    sandbox.dmad(&["runs", "list"]).says(0, &["no run is recorded here"]);
+    std::fs::create_dir_all(sandbox.path("results/begun/runs")).expect("a folder");
+    sandbox.write("results/begun/experiment.toml", EXPERIMENT);
+    sandbox.write("results/begun/runs.jsonl", "");
+    sandbox.dmad(&["runs", "list"]).says(0, &["no run is recorded yet"]);
+}
+
+#[test]
+fn status_is_that_of_the_experiment_as_it_was_set() {
+    let sandbox = Sandbox::new();
+    let set = ["--set", "method.train.epochs=2"];
+    sandbox.dmad(&[&["run", "experiment.toml"], &set[..]].concat()).says(0, &[]);
+    assert_eq!(sandbox.dmad(&["status", "experiment.toml"]).code, 1);
+    let out = sandbox.dmad(&[&["status", "experiment.toml"], &set[..]].concat());
+    assert_eq!(out.code, 0, "{}", out.stdout);
+}
+
+#[test]
+fn images_that_are_shown_turned_are_named_and_webp_is_read() {
+    let sandbox = Sandbox::new();
+    let image = image::open(sandbox.path("data/parts/disc/train/good/000.png")).expect("an image");
+    let mut webp = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut webp, image::ImageFormat::WebP).expect("written");
+    std::fs::remove_file(sandbox.path("data/parts/disc/train/good/000.png")).expect("removed");
+    let webp = webp.into_inner();
+    sandbox.write("data/parts/disc/train/good/000.webp", &webp);
+    sandbox.dmad(&["data", "verify", "parts", "--deep"]).says(0, &[]);
+
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut jpeg, image::ImageFormat::Jpeg).expect("written");
+    // An EXIF segment that says: turned by a quarter (orientation 8).
+    let exif = b"\xFF\xE1\x00\x22Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x08\0\0\0\0\0\0\0";
+    let jpeg = jpeg.into_inner();
+    std::fs::remove_file(sandbox.path("data/parts/disc/train/good/001.png")).expect("removed");
+    sandbox.write("data/parts/disc/train/good/001.jpg", [&jpeg[..2], exif, &jpeg[2..]].concat());
+    let out = sandbox.dmad(&["data", "verify", "parts"]);
+    out.says(0, &[]);
+    assert!(out.stdout.contains("1 images, such as disc/train/good/001.jpg, say by their EXIF"), "{}", out.stdout);
+
+    sandbox.write("data/parts/disc/train/good/000.webp", &webp[..webp.len() - 30]);
+    let cut = sandbox.dmad(&["data", "verify", "parts", "--deep"]);
+    assert!(cut.code != 0 && (cut.stdout.clone() + &cut.stderr).contains("cut off"), "{}{}", cut.stdout, cut.stderr);
+}
