@@ -36,6 +36,7 @@ mod init;
 mod jobs;
 mod knobs;
 mod lab;
+mod labels;
 mod leaks;
 mod methods;
 mod metrics;
