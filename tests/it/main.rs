@@ -87,6 +87,7 @@ mod status;
 #[cfg(unix)]
 mod stop;
 mod store;
+mod submission;
 mod synthetic;
 mod tidy;
 mod uniad;
