@@ -66,6 +66,8 @@ pub enum Purpose {
     BatchOrder = 27,
     /// Fixed rotations between the blocks of flows; index = level · blocks + block.
     FlowRotation = 30,
+    /// Which normal images train where a dataset has no official split; index = hash of the class name.
+    DatasetSplit = 31,
 }
 
 /// One independent stream of random numbers.

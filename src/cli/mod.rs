@@ -25,6 +25,7 @@ mod runs;
 mod schema;
 mod status;
 mod store;
+mod submission;
 mod submit;
 pub mod verdict;
 pub mod weights;
@@ -87,6 +88,8 @@ enum Command {
     Export(export::ExportCommand),
     /// Apply a recorded run to new images: scores and heat maps.
     Predict(predict::Args),
+    /// Write the anomaly maps of a recorded run for the server that keeps a dataset's truth (MVTec AD 2).
+    Submission(submission::Args),
     /// List, fetch, verify or synthesize datasets.
     #[command(subcommand)]
     Data(data::DataCommand),
@@ -342,6 +345,7 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         Command::Runs(command) => runs::run(command, common, json),
         Command::Export(command) => export::run(command, common, json),
         Command::Predict(args) => predict::run(args, common, json).map(|()| true),
+        Command::Submission(args) => submission::run(args, common, json),
         Command::Data(command) => data::run(command, &common.catalog()?, &common.data_root(), json),
         Command::Weights(command) => weights::run(command, &common.weights_dir(), json).map(|()| true),
         Command::Metrics(args) => metrics::run(args, json).map(|()| true),

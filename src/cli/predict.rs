@@ -47,23 +47,10 @@ pub struct Args {
 
 /// Writes scores and maps, and prints the scores.
 pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
-    let kinds = report::kinds();
-    let recorded = record::find_run(&common.results, &args.id, &kinds)?;
-    let found = &recorded.runs[0];
-    if let Some(message) = &found.failure {
-        return Err(Error::usage(format!("run {} failed: {message}", found.id), "choose one that did not"));
-    }
+    let chosen = Chosen::find(&args.id, common)?;
     let paths = files(&args.images)?;
     let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
-    let declared = declared(&found.spec, &kinds)?;
-    let request = Request {
-        run: &declared,
-        recorded_key: found.value(&["key"]).and_then(toml::Value::as_str).unwrap_or_default(),
-        epoch: found.value(&["epoch"]).and_then(toml::Value::as_integer).unwrap_or_default() as usize,
-        class: args.class.as_deref(),
-        images: &paths,
-    };
-    let prediction = run::predict(&session, &request)?;
+    let prediction = run::predict(&session, &chosen.request(args.class.as_deref(), &paths))?;
     // A method that scores images alone has no maps; its cells are empty.
     let maps = if prediction.is_mapless() { vec![String::new(); paths.len()] } else { names(&paths) };
     let csv = write(&prediction, &paths, &maps, &args.out)?;
@@ -76,6 +63,39 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<()> {
     let written = maps.iter().filter(|map| !map.is_empty()).count();
     say!("wrote {} and {written} heat maps", args.out.join("scores.csv").display());
     Ok(())
+}
+
+/// A recorded run that is applied to other images than its own.
+pub(super) struct Chosen {
+    /// The run.
+    pub run: Run,
+    key: String,
+    epoch: usize,
+}
+
+impl Chosen {
+    /// The run that `id` names.
+    ///
+    /// # Errors
+    /// None of this name or several, one that failed, or one that this program would not make so.
+    pub fn find(id: &str, common: &Common) -> Result<Chosen> {
+        let kinds = report::kinds();
+        let recorded = record::find_run(&common.results, id, &kinds)?;
+        let found = &recorded.runs[0];
+        if let Some(message) = &found.failure {
+            return Err(Error::usage(format!("run {} failed: {message}", found.id), "choose one that did not"));
+        }
+        Ok(Chosen {
+            run: declared(&found.spec, &kinds)?,
+            key: found.value(&["key"]).and_then(toml::Value::as_str).unwrap_or_default().into(),
+            epoch: found.value(&["epoch"]).and_then(toml::Value::as_integer).unwrap_or_default() as usize,
+        })
+    }
+
+    /// Its application to images, of a class where one is named.
+    pub fn request<'a>(&'a self, class: Option<&'a str>, images: &'a [PathBuf]) -> Request<'a> {
+        Request { run: &self.run, recorded_key: &self.key, epoch: self.epoch, class, images }
+    }
 }
 
 /// The run of recorded settings, whatever its experiment declares today.

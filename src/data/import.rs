@@ -10,8 +10,8 @@ use super::layouts::LAYOUTS;
 use crate::error::{Error, Result};
 use crate::fetch::unpack;
 
-/// How deep in an archive a dataset may lie: most have one folder around it.
-const DEPTH: usize = 3;
+/// How deep in an archive a dataset may lie: most have one folder around it, ELPV lies in a package of Python's.
+const DEPTH: usize = 4;
 
 /// The folder where a dataset of the catalog has to be.
 ///
@@ -77,11 +77,11 @@ fn find(entry: &DatasetEntry, staging: &Path) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Whether a folder has the dataset's classes, or, where the catalog names none, its layout.
+/// Whether a folder has the dataset's classes, or, where the catalog names none or they are no folders, its layout.
 fn fits(entry: &DatasetEntry, folder: &Path) -> bool {
     let [_, images] = entry.layout.folders().unwrap_or_default();
     let (classes, inside) = (&entry.declared.classes, folder.join(images));
-    if !classes.is_empty() {
+    if !classes.is_empty() && entry.layout.has_class_folders() {
         return classes.iter().all(|class| inside.join(class).is_dir());
     }
     let row = LAYOUTS.iter().find(|row| row.name == entry.declared.layout);

@@ -131,8 +131,11 @@ fn binary(image: &DynamicImage) -> Pixels {
     Pixels { width: image.width() as usize, height: image.height() as usize, channels: 1, data }
 }
 
-/// Left, top and size of the window in whole pixels of the original.
-fn original(width: usize, height: usize, geometry: &spec::Geometry) -> Result<(usize, usize, (usize, usize))> {
+/// Left, top and size of what the network sees of an image, in whole pixels of the original.
+///
+/// # Errors
+/// A crop larger than the resized image.
+pub fn original(width: usize, height: usize, geometry: &spec::Geometry) -> Result<(usize, usize, (usize, usize))> {
     let window = Window::of(width, height, geometry)?;
     let (left, top) = (window.left.round() as usize, window.top.round() as usize);
     let size = |length: f64, start: usize, limit: usize| (length.round() as usize).clamp(1, limit - start);

@@ -163,7 +163,8 @@ fn pick_seen(dataset: &str, class: &ClassIndex, pool: &[Labelled], seen: &Seen, 
     }
     let picked = within_budget(anomalies, seen).into_iter().map(|labelled| {
         let Labelled { image, defect, mask, .. } = labelled.clone();
-        let missing = || Error::data(image.place(), "a seen anomaly needs a mask", "restore its mask");
+        let help = "restore its mask; where a dataset has labels without masks, set protocol.seen.count = 0";
+        let missing = || Error::data(image.place(), "a seen anomaly needs a mask", help);
         Ok(SeenAnomaly { mask: mask.ok_or_else(missing)?, image, defect })
     });
     picked.collect()

@@ -1,4 +1,4 @@
-//! Recorded runs for other programs: CSV, TensorBoard, MLflow.
+//! Recorded runs for other programs: CSV, TensorBoard, MLflow; and anomaly maps for a server that judges them.
 //!
 //! Owns: what is told of a run ([`Told`]), and one file for each of those who are told. Does not own: the records (`record`).
 //! Every target is given the same of every run: settings, tags, values by epoch, final metrics, figures, and whether it
@@ -7,6 +7,7 @@
 pub mod csv;
 pub mod live;
 pub mod mlflow;
+pub mod mvtec_ad_2;
 pub mod tensorboard;
 mod tfrecord;
 

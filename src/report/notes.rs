@@ -28,6 +28,11 @@ pub fn notes(recorded: &Recorded, spec: &Table, pivot: &Pivot) -> Vec<String> {
         _ => None,
     });
     notes.extend(partial.collect::<BTreeSet<_>>().into_iter().map(|reason| format!("* {reason}.")));
+    let undefined = pivot.cells.iter().flatten().filter_map(|cell| match cell {
+        Cell::Undefined(reason) if !reason.is_empty() => Some(reason),
+        _ => None,
+    });
+    notes.extend(undefined.collect::<BTreeSet<_>>().into_iter().map(|reason| format!("undefined: {reason}.")));
     notes.extend(untold(recorded, spec, &[common, pivot.labels.clone()].concat()));
     notes.extend(pivot.labels.iter().enumerate().map(|(n, label)| format!("[{}] {label}.", letter(n))));
     notes.extend(missing(recorded));

@@ -99,7 +99,12 @@ impl Making<'_> {
             let truth = labelled.mask.as_ref().and_then(|_| truths.next());
             let whole = format!("{}\n{:?}\n{geometry}\n{SIDE}", hex(&picture), truth.as_ref().map(hex));
             let digest = blake3::hash(whole.as_bytes()).to_hex().to_string();
-            let outline = if labelled.anomalous { RecordedRun::album_truth(&digest) } else { String::new() };
+            // A label without a mask says nothing of where: no outline rather than an empty one.
+            let outline = if labelled.anomalous && labelled.mask.is_some() {
+                RecordedRun::album_truth(&digest)
+            } else {
+                String::new()
+            };
             AlbumImage { image: RecordedRun::album_image(&digest), truth: outline }
         };
         Ok(images.iter().zip(pictures).map(name).collect())

@@ -44,6 +44,9 @@ const EVALUATION_VERSION: u32 = 2;
 /// Why pixel metrics of a method that scores images alone have no value.
 const NO_MAP: &str = "the method scores images, not pixels";
 
+/// Why those of a class have none whose anomalies are labelled, but not outlined: their defects would count as normal.
+const NO_MASK: &str = "the dataset labels images, not pixels: an anomaly has no mask";
+
 /// Computes all metrics of a run; the artifact holds them as JSON (see [`read`]).
 #[derive(Serialize)]
 pub(super) struct Evaluate<'a> {
@@ -194,9 +197,11 @@ impl Evaluation<'_> {
         }
         let image_scores = image_scores(artifact, epoch, &self.stage.scoring)?;
         let definitions = self.stage.evaluation.definitions();
-        let pixels = match self.stage.scoring.mapless {
-            true => PixelReport::undefined(NO_MAP),
-            false => pixel_metrics(&ClassMaps { stage: self.stage, class, scores }, &definitions)?,
+        let unmasked = class.truth.images().iter().any(|labelled| labelled.anomalous && labelled.mask.is_none());
+        let pixels = match (self.stage.scoring.mapless, unmasked) {
+            (true, _) => PixelReport::undefined(NO_MAP),
+            (false, true) => PixelReport::undefined(NO_MASK),
+            (false, false) => pixel_metrics(&ClassMaps { stage: self.stage, class, scores }, &definitions)?,
         };
         let found =
             image_metrics(&image_scores, &class.truth.labels(), &definitions)?.into_iter().chain(pixels.metrics);
@@ -234,6 +239,8 @@ fn mean_row(name: &str, classes: &[ClassResult]) -> MetricRow {
     let mean = metrics::class_mean(rows.iter().map(|row| row.value));
     let reason = match mean.undefined {
         0 => String::new(),
+        // Nothing is left out of a mean that no class could have.
+        _ if rows.iter().all(|row| row.reason == NO_MASK) => NO_MASK.into(),
         left_out => format!("{left_out} of {} classes are undefined and left out", rows.len()),
     };
     MetricRow {

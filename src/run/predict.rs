@@ -12,11 +12,12 @@ use super::evaluate::image_scores;
 use super::execute::{Executor, Patience};
 use super::prepare::{self, Prepared, RunEnvironment};
 use super::session::Session;
-use crate::data::{Image, Source, load_rgb};
+use crate::data::{Image, Source, load_rgb, mask};
 use crate::error::{Error, Result};
+use crate::maps::upsample;
 use crate::methods::{self, Scoring};
 use crate::plan::{Environment, Graph, Inputs, Tested};
-use crate::spec::{Run, Setting};
+use crate::spec::{Geometry, Run, Setting};
 use crate::store::Artifact;
 
 /// What a recorded run says of new images.
@@ -29,6 +30,9 @@ pub struct Prediction {
     epoch: usize,
     grid: (usize, usize),
     scoring: Scoring,
+    geometry: Geometry,
+    /// Maps are evaluated at the images' own sizes, not at one size.
+    own_sizes: bool,
 }
 
 impl Prediction {
@@ -42,10 +46,43 @@ impl Prediction {
     /// # Errors
     /// A damaged artifact.
     pub fn map(&self, image: usize) -> Result<Vec<f32>> {
+        Ok(self.scoring.map(self.patches(image)?, self.grid, self.size))
+    }
+
+    /// The same in the pixels of the image, which has `width` × `height` of them. Where the network sees a part alone, the rest
+    /// has the lowest score of that part.
+    ///
+    /// # Errors
+    /// A damaged artifact.
+    pub fn own_map(&self, image: usize, (width, height): (usize, usize)) -> Result<Vec<f32>> {
+        let (left, top, (columns, rows)) = mask::original(width, height, &self.geometry)?;
+        let inside = match self.own_sizes {
+            true => self.scoring.map(self.patches(image)?, self.grid, (rows, columns)),
+            false => upsample(&self.map(image)?, self.size, (rows, columns)),
+        };
+        if (columns, rows) == (width, height) {
+            return Ok(inside);
+        }
+        let lowest = inside.iter().copied().fold(f32::INFINITY, f32::min);
+        let mut map = vec![lowest; width * height];
+        for (row, line) in inside.chunks_exact(columns).enumerate() {
+            map[(top + row) * width + left..][..columns].copy_from_slice(line);
+        }
+        Ok(map)
+    }
+
+    /// The largest magnitude of an image's patch scores, which its map does not exceed.
+    ///
+    /// # Errors
+    /// A damaged artifact.
+    pub fn largest(&self, image: usize) -> Result<f32> {
+        Ok(self.patches(image)?.iter().fold(0.0, |largest, score| score.abs().max(largest)))
+    }
+
+    fn patches(&self, image: usize) -> Result<&[f32]> {
         let patches = self.grid.0 * self.grid.1;
         let start = (self.epoch * self.scores.len() + image) * patches;
-        let scores = &self.artifact.f32("scores")?[start..start + patches];
-        Ok(self.scoring.map(scores, self.grid, self.size))
+        Ok(&self.artifact.f32("scores")?[start..start + patches])
     }
 }
 
@@ -99,8 +136,9 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
         let what = format!("the run's numbers are from epoch {}, its scores hold {epochs}", request.epoch);
         return Err(Error::method(what, "do the run again with `dmad run`"));
     }
-    let side = request.run.spec.evaluation.size;
-    let side = if side == 0 { request.run.spec.image.size } else { side };
+    let spec = &request.run.spec;
+    let own_sizes = spec.evaluation.size == 0;
+    let side = if own_sizes { spec.image.size } else { spec.evaluation.size };
     let scoring = methods::scoring(request.run);
     Ok(Prediction {
         scores: image_scores(&artifact, request.epoch, &scoring)?,
@@ -109,6 +147,8 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
         epoch: request.epoch,
         grid: (prepared.shape.height, prepared.shape.width),
         scoring,
+        geometry: spec.image.clone(),
+        own_sizes,
     })
 }
 

@@ -3,6 +3,7 @@
 mod catalog;
 mod command;
 mod digest;
+mod layouts;
 mod listing;
 mod pixels;
 mod protocol;

@@ -318,6 +318,26 @@ fn a_tar_packed_with_xz_is_imported() {
 }
 
 #[test]
+fn a_dataset_without_folders_of_classes_is_found_in_an_archive_by_its_labels() {
+    let sandbox = Sandbox::new();
+    let entry = "[dataset.cells]\nlayout = \"elpv\"\nroot = \"cells\"\nclasses = [\"mono\"]\n";
+    sandbox.write("datasets.toml", entry);
+    let around = "elpv-dataset-master/src/elpv_dataset/data/";
+    let mut labels = String::new();
+    let mut packed = vec![("elpv-dataset-master/README.md".to_string(), b"cells".to_vec())];
+    for image in 0..4 {
+        let picture = sandbox.path(&format!("data/parts/disc/train/good/{image:03}.png"));
+        packed.push((format!("{around}images/{image}.png"), std::fs::read(picture).expect("a picture")));
+        labels += &format!("images/{image}.png  {}  mono\n", if image < 3 { "0.0" } else { "1.0" });
+    }
+    packed.push((format!("{around}labels.csv"), labels.into_bytes()));
+    sandbox.write("cells.zip", zip(&packed));
+    let out = sandbox.dmad(&["data", "import", "cells", "cells.zip"]);
+    out.says(0, &[]);
+    assert!(out.stdout.contains("cells: ok; 1 classes, 2 train, 1 test normal, 1 test anomalous"), "{}", out.stdout);
+}
+
+#[test]
 fn an_archive_that_leads_out_of_its_folder_leaves_nothing() {
     let sandbox = sandbox("https://example.org/far", "");
     let good = files(&sandbox, "");

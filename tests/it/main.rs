@@ -37,6 +37,7 @@ mod init;
 mod jobs;
 mod knobs;
 mod lab;
+mod labels;
 mod leaks;
 mod looks;
 mod methods;
@@ -88,6 +89,7 @@ mod status;
 #[cfg(unix)]
 mod stop;
 mod store;
+mod submission;
 mod synthetic;
 mod tidy;
 mod uniad;

@@ -156,7 +156,7 @@ impl Sandbox {
     }
 
     /// A grey-brown picture with a pattern and noise of `seed`; a defect is a bright bar.
-    fn picture(&self, name: &str, seed: u32, defect: bool) {
+    pub fn picture(&self, name: &str, seed: u32, defect: bool) {
         let picture = RgbImage::from_fn(64, 64, |x, y| {
             let noise = ((x * 31 + y * 17 + seed * 101).wrapping_mul(2_654_435_761) >> 27) as u8;
             let wave = (40.0 * ((x + seed) as f32 / 5.0).sin() * (y as f32 / 7.0).cos()) as i32;

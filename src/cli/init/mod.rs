@@ -32,6 +32,7 @@ The folder is recognised as one of:
   mvtec    CLASS/train/good, CLASS/test/good, CLASS/test/DEFECT, CLASS/ground_truth/DEFECT/NNN_mask.png
   visa     CLASS/Data/Images, CLASS/Data/Masks, split_csv/SPLIT.csv
   btad     CLASS/train/ok, CLASS/test/{ok,ko}, CLASS/ground_truth/ko
+  mvtec2, real_iad, elpv   as the datasets of these names are unpacked
   folder   CATEGORY/*.jpg: normal images alone; nothing is measured, and `dmad predict` draws maps of others
 What is written runs at once, in minutes on a CPU, with a backbone and outlier textures that are inside the program.")]
 pub struct Args {

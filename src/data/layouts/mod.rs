@@ -4,9 +4,12 @@
 //! the keys that every dataset has (`catalog`), the checks common to all layouts (`index`).
 
 pub mod btad;
+pub mod elpv;
 pub mod folder;
 pub mod generated;
 pub mod mvtec;
+pub mod mvtec2;
+pub mod real_iad;
 pub mod synthetic;
 pub mod visa;
 
@@ -18,7 +21,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use std::fmt::Debug;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// One row of the registry.
@@ -50,6 +53,13 @@ pub struct Found {
 
 /// All layouts. A folder is recognised as the first that fits.
 pub const LAYOUTS: &[Row] = &[
+    // Before `mvtec`, since its classes have train/good as well.
+    Row::of::<mvtec2::Mvtec2>(
+        "mvtec2",
+        "CLASS/train/good, CLASS/validation/good, CLASS/test_public/{good,bad,ground_truth/bad}, CLASS/test_private, \
+         CLASS/test_private_mixed",
+        mvtec2::recognise,
+    ),
     Row::of::<mvtec::Mvtec>(
         "mvtec",
         "CLASS/train/good, CLASS/test/DEFECT, CLASS/ground_truth/DEFECT/NNN_mask.png",
@@ -57,6 +67,8 @@ pub const LAYOUTS: &[Row] = &[
     ),
     Row::of::<visa::Visa>("visa", "CLASS/Data/Images, CLASS/Data/Masks, split_csv/SPLIT.csv", visa::recognise),
     Row::of::<btad::Btad>("btad", "CLASS/train/ok, CLASS/test/{ok,ko}, CLASS/ground_truth/ko", btad::recognise),
+    Row::of::<real_iad::RealIad>("real_iad", "realiad_1024/CLASS, realiad_jsons/CLASS.json", real_iad::recognise),
+    Row::of::<elpv::Elpv>("elpv", "labels.csv, images/*.png", elpv::recognise),
     Row::of::<folder::Folder>("folder", "CATEGORY/*.jpg", folder::recognise),
     Row::of::<generated::Synthetic>("synthetic", "none, its images are drawn by this program", |_| Ok(None)),
 ];
@@ -131,8 +143,27 @@ pub trait Layout: Debug + Send + Sync {
         ""
     }
 
+    /// Whether each class is a folder below that of the images.
+    fn has_class_folders(&self) -> bool {
+        true
+    }
+
+    /// The images of a class whose truth a server keeps; `None` where the dataset has no such thing.
+    fn judged(&self, data: &Path, class: &str, findings: &mut Findings) -> Option<Judged> {
+        let _ = (data, class, findings);
+        None
+    }
+
     /// Reads the wanted classes. Faults go to `findings`, and what is left is read on; an error when that is nothing.
     fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>>;
+}
+
+/// What a server judges of a class, whatever is measured here.
+pub struct Judged {
+    /// Names of the sets and their images, sorted; no labels.
+    pub sets: Vec<(&'static str, Vec<Image>)>,
+    /// Normal images that no model has seen, to set a threshold by; `None` where they are trained on.
+    pub normals: Option<Vec<Image>>,
 }
 
 impl dyn Layout {
@@ -234,6 +265,11 @@ pub(crate) fn image_names(folder: &Path, findings: &mut Findings) -> Vec<String>
 pub(crate) fn file(root: &Path, path: String) -> Image {
     let source = Source::File(root.join(&path));
     Image { path, source }
+}
+
+/// Whether a path that a dataset's own file names stays below the dataset: neither absolute nor climbing.
+pub(crate) fn is_below(path: &str) -> bool {
+    Path::new(path).components().all(|part| matches!(part, Component::Normal(_))) && !path.contains('\\')
 }
 
 fn is_image(name: &str) -> bool {

@@ -71,7 +71,8 @@ fn read(root: &Path, class: &str, findings: &mut Findings) -> Option<ClassIndex>
     Some(ClassIndex { name: class.into(), train, train_anomalies: Vec::new(), test })
 }
 
-fn images(root: &Path, folder: &str, findings: &mut Findings) -> Vec<Image> {
+/// The images of a folder below `root`.
+pub(super) fn images(root: &Path, folder: &str, findings: &mut Findings) -> Vec<Image> {
     let names = image_names(&root.join(folder), findings);
     names.into_iter().map(|name| file(root, format!("{folder}/{name}"))).collect()
 }
@@ -81,19 +82,10 @@ fn test_images(root: &Path, class: &str, findings: &mut Findings) -> Vec<Labelle
     let defects = folders(&root.join(class).join("test"), findings, true);
     let mut test = Vec::new();
     for defect in &defects {
-        let anomalous = defect != GOOD;
-        let folder = truth.join(defect);
-        let mut masks = BTreeSet::new();
-        if anomalous && folder.is_dir() {
-            masks.extend(image_names(&folder, findings));
-        }
-        for image in images(root, &format!("{class}/test/{defect}"), findings) {
-            let mask = if anomalous { take_mask(&folder, &image, &mut masks, findings) } else { None };
-            test.push(Labelled { image, defect: defect.clone(), anomalous, mask });
-        }
-        for name in masks {
-            let help = "restore its test image, or remove the mask";
-            findings.fault(folder.join(name), "this mask has no image", help);
+        let folder = format!("{class}/test/{defect}");
+        match defect.as_str() {
+            GOOD => test.extend(normals(root, &folder, findings)),
+            defect => test.extend(anomalies(root, &folder, &truth.join(defect), defect, findings)),
         }
     }
     for defect in folders(&truth, findings, false).iter().filter(|defect| !defects.contains(defect)) {
@@ -101,6 +93,36 @@ fn test_images(root: &Path, class: &str, findings: &mut Findings) -> Vec<Labelle
         findings.fault(truth.join(defect), "these masks have no images", help);
     }
     test
+}
+
+/// The normal test images of a folder.
+pub(super) fn normals(root: &Path, folder: &str, findings: &mut Findings) -> Vec<Labelled> {
+    let normal = |image| Labelled { image, defect: GOOD.into(), anomalous: false, mask: None };
+    images(root, folder, findings).into_iter().map(normal).collect()
+}
+
+/// The anomalies of a folder with their masks in the folder `truth`. One without the other is a fault.
+pub(super) fn anomalies(
+    root: &Path,
+    folder: &str,
+    truth: &Path,
+    defect: &str,
+    findings: &mut Findings,
+) -> Vec<Labelled> {
+    let mut masks = BTreeSet::new();
+    if truth.is_dir() {
+        masks.extend(image_names(truth, findings));
+    }
+    let mut found = Vec::new();
+    for image in images(root, folder, findings) {
+        let mask = take_mask(truth, &image, &mut masks, findings);
+        found.push(Labelled { image, defect: defect.into(), anomalous: true, mask });
+    }
+    for name in masks {
+        let help = "restore its test image, or remove the mask";
+        findings.fault(truth.join(name), "this mask has no image", help);
+    }
+    found
 }
 
 /// Folders below `folder`; files there are foreign. A missing folder is a fault when it is `required`.

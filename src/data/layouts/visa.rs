@@ -1,13 +1,13 @@
 //! VisA's arrangement: a CSV (`object,split,label,image,mask`) says which files train and which test; the paths in it
 //! start from the images folder, as in the official archive.
 
-use super::{Found, Layout, Wanted, below, classes_by, file, list};
+use super::{Found, Layout, Wanted, below, classes_by, file, is_below, list};
 use crate::data::index::{ClassIndex, Findings, GOOD, Labelled, Source};
 use crate::error::{Error, Result};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Columns of the official files.
 const COLUMNS: [&str; 5] = ["object", "split", "label", "image", "mask"];
@@ -169,8 +169,7 @@ fn parse_row(line: &str) -> Result<Row, String> {
         other => return Err(format!("label is `{other}`, neither normal nor anomaly")),
     };
     for path in [image, mask] {
-        let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
-        if !plain || path.contains('\\') {
+        if !is_below(path) {
             return Err(format!("`{path}` is not a path below the dataset"));
         }
     }

@@ -32,10 +32,13 @@ fn a_key_of_another_layout_a_wrong_word_and_broken_toml_are_refused() {
         ),
         (
             "layout = \"mvtec\"\nroot = \"a\"\nimages = \"b\"",
-            "4:1: unknown key `dataset.a.images` (it is a key of `layout` visa, folder)",
+            "4:1: unknown key `dataset.a.images` (it is a key of `layout` visa, real_iad, folder)",
         ),
         ("layout = \"synthetic\"\nroot = \"a\"\nside = 64", "3:1: unknown key `dataset.a.root`"),
-        ("layout = \"mvtek\"\nroot = \"a\"", "did you mean `mvtec`? known: mvtec, visa, btad, folder, synthetic"),
+        (
+            "layout = \"mvtek\"\nroot = \"a\"",
+            "did you mean `mvtec`? known: mvtec2, mvtec, visa, btad, real_iad, elpv, folder, synthetic",
+        ),
         ("layout = \"visa\"\nroot = \"a\"\nsplit = \"3cls\"", "4:9: `dataset.a.split` cannot be \"3cls\""),
         ("layout = \"synthetic\"\nside = \"64\"", "3:8: `dataset.a.side` must be an integer"),
         ("root = \"a\"", "`dataset.a` lacks `layout`"),
@@ -47,6 +50,11 @@ fn a_key_of_another_layout_a_wrong_word_and_broken_toml_are_refused() {
         ("layout = \"synthetic\"\nside = 63\ntextures = 1", "64 to 2048"),
         ("layout = \"synthetic\"\nside = 5000000000\ntextures = 1", "3:8: "),
         ("layout = \"synthetic\"\nside = 64\ntrain = 3", "above 0"),
+        ("layout = \"mvtec2\"\nroot = \"a\"\nvalidation = \"test\"", "4:14: `dataset.a.validation` cannot be \"test\""),
+        ("layout = \"real_iad\"\nroot = \"a\"\nsplit = \"1cls\"", "4:9: `dataset.a.split` cannot be \"1cls\""),
+        ("layout = \"elpv\"\nroot = \"a\"\ntrain_share = 1.0", "train_share = 1 is no share"),
+        ("layout = \"elpv\"\nroot = \"a\"\nanomalous_from = 0.0", "anomalous_from = 0 is no probability above 0"),
+        ("layout = \"elpv\"\nroot = \"a\"\nbetween = \"kept\"", "4:11: `dataset.a.between` cannot be \"kept\""),
     ] {
         let said = fault(&format!("[dataset.a]\n{body}\n"));
         assert!(said.contains(expected), "{body}: {said}");
@@ -76,6 +84,7 @@ fn a_second_dataset_of_a_known_layout_is_one_entry() {
 fn the_built_in_catalog_names_every_layout() {
     let built_in = include_str!("../../../datasets.toml");
     let known = LAYOUTS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ");
+    let built_in = built_in.replace("\n# ", " ");
     assert!(built_in.contains(&format!("a known layout ({known})")), "{known}");
 }
 
@@ -87,6 +96,9 @@ fn the_built_in_catalog_declares_the_published_totals() {
         ("visa", 12, [1924, 240, 7697, 960]),
         ("visa_1cls", 12, [8659, 0, 962, 1200]),
         ("visa_2cls_highshot", 12, [5773, 720, 3848, 480]),
+        ("mpdd", 6, [888, 0, 176, 282]),
+        ("mvtec_ad_2", 8, [2528, 0, 379, 705]),
+        ("elpv", 2, [1206, 0, 302, 1116]),
         ("dtd", 47, [5640, 0, 0, 0]),
     ] {
         let entry = catalog.get(name).unwrap();
