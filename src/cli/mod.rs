@@ -344,7 +344,7 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         Command::Report(args) => report::run(args, common, json),
         Command::Runs(command) => runs::run(command, common, json),
         Command::Export(command) => export::run(command, common, json),
-        Command::Predict(args) => predict::run(args, common, json).map(|()| true),
+        Command::Predict(args) => predict::run(args, common, json),
         Command::Submission(args) => submission::run(args, common, json),
         Command::Data(command) => data::run(command, &common.catalog()?, &common.data_root(), json),
         Command::Weights(command) => weights::run(command, &common.weights_dir(), json).map(|()| true),

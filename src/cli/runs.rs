@@ -128,16 +128,21 @@ fn list(targets: &[PathBuf], conditions: &[(String, String)], common: &Common, a
             rows.push(row);
         }
     }
-    let text = |value: &Json| match value {
+    rows.retain(|row| conditions.iter().all(|(column, pattern)| glob(pattern, &in_words(&row[column]))));
+    super::print(&if as_json { format!("{:#}", Json::from(rows)) } else { as_table(&rows) })?;
+    Ok(fine)
+}
+
+fn in_words(value: &Json) -> String {
+    match value {
         Json::String(text) => text.clone(),
         Json::Null => "–".into(),
         other => other.to_string(),
-    };
-    rows.retain(|row| conditions.iter().all(|(column, pattern)| glob(pattern, &text(&row[column]))));
-    if as_json {
-        super::print(&format!("{:#}", Json::from(rows)))?;
-        return Ok(fine);
     }
+}
+
+/// Runs as a table for a terminal.
+fn as_table(rows: &[Json]) -> String {
     let head =
         ["run", "experiment", "variant", "dataset", "seen", "seed", "state", "recorded", "image_auroc", "pixel_auroc"];
     let row = |row: &Json| {
@@ -146,10 +151,9 @@ fn list(targets: &[PathBuf], conditions: &[(String, String)], common: &Common, a
             false => percent(value.as_f64()),
         });
         let texts = ["run", "experiment", "variant", "dataset", "seen_anomalies", "seed", "state", "recorded"];
-        [texts.map(|key| text(&row[key])).to_vec(), numbers.to_vec()].concat()
+        [texts.map(|key| in_words(&row[key])).to_vec(), numbers.to_vec()].concat()
     };
-    super::print(&report::plain(&head, rows.iter().map(row)))?;
-    Ok(fine)
+    report::plain(&head, rows.iter().map(row))
 }
 
 fn summary(recorded: &Recorded, run: &RecordedRun) -> Json {

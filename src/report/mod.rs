@@ -30,7 +30,7 @@ use crate::spec::{Kinds, Table};
 pub use claims::Checked;
 pub use costs::text as stage_costs;
 pub use export::{EXPORTERS, Exporter, Text, plain, ruled, write};
-pub use figures::{FIGURES, Figures, draw_figures, write_figures};
+pub use figures::{FIGURES, Figures, Overlay, draw_figures, overlay, write_figures};
 pub use page::{Contents, page};
 pub use pivot::{Cell, Pivot};
 pub use ranking::Ranking;

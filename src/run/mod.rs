@@ -25,7 +25,7 @@ pub use crate::console::duration;
 pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
 pub use isolate::{Isolate, STOPPED};
 pub use live::Live;
-pub use predict::{Prediction, Request, predict};
+pub use predict::{Prediction, Request, predict, readable};
 pub use progress::{Event, Expected, Progress};
 pub use session::{CHECKS, Resources, Session};
 pub use trace::Trace;

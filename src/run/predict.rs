@@ -4,8 +4,11 @@
 //! of come from the store, or are computed again; only features, neighbours and scores of the new images are new. Does not
 //! own: files that are written (`cli`).
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use rayon::prelude::*;
 
 use super::build;
 use super::evaluate::image_scores;
@@ -106,7 +109,8 @@ pub struct Request<'a> {
 /// A run whose record is stale, an unknown class or none where one is needed, a file that is no image, and whatever can go
 /// wrong in a run itself (its dataset and weights are needed).
 pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
-    let images = readable(request)?;
+    let images: Vec<Image> = request.images.iter().map(|path| image_of(path)).collect();
+    Error::all(readable(request.run, request.images).into_iter().filter_map(Result::err).collect())?;
     prepare::check(session, request.run)?;
     if build::with(session, request.run, |built| Ok(built.record_key()))? != request.recorded_key {
         let id = &request.run.spec.id;
@@ -127,10 +131,12 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
         inputs
     };
     let outputs = method.stages(&mut graph, &inputs)?;
+    let passing = passing(session, &graph, request)?;
     let mut executor = Executor::new(session, &graph, Patience::Wait);
     let found = executor.ensure(outputs.scores[0].id)?;
     session.digests().save()?;
     let artifact = found.ok_or_else(|| Error::method("another process holds the scores", "try again"))?;
+    passing.iter().try_for_each(|(kind, key)| session.store.remove(kind, key))?;
     let epochs = artifact.shape("scores")?[0];
     if request.epoch >= epochs {
         let what = format!("the run's numbers are from epoch {}, its scores hold {epochs}", request.epoch);
@@ -152,13 +158,22 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
     })
 }
 
-/// The files as images; every one is looked at before any work.
-fn readable(request: &Request) -> Result<Vec<Image>> {
-    let image = |path: &PathBuf| {
-        let image = Image { path: path.display().to_string(), source: Source::File(path.clone()) };
-        load_rgb(&image, &request.run.spec.image).map(|_| image)
-    };
-    request.images.iter().map(image).collect()
+fn image_of(path: &Path) -> Image {
+    Image { path: path.display().to_string(), source: Source::File(path.into()) }
+}
+
+/// Whether each of some files is an image that a run can be applied to; every one is decoded.
+pub fn readable(run: &Run, paths: &[PathBuf]) -> Vec<Result<()>> {
+    paths.par_iter().map(|path| load_rgb(&image_of(path), &run.spec.image).map(drop)).collect()
+}
+
+/// The stages that are of the new images alone and not in the store: nobody asks for them again.
+fn passing(session: &Session, graph: &Graph, request: &Request) -> Result<Vec<(&'static str, String)>> {
+    let own: BTreeSet<String> = build::with(session, request.run, |built| {
+        Ok(built.graph.ids().map(|id| built.graph.stage(id).key.to_string()).collect())
+    })?;
+    let stages = graph.ids().map(|id| graph.stage(id)).map(|stage| (stage.kind, stage.key.to_string()));
+    Ok(stages.filter(|(kind, key)| !own.contains(key) && !session.store.contains(kind, key)).collect())
 }
 
 /// The classes whose model is meant.

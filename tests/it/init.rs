@@ -171,3 +171,32 @@ fn what_is_nearly_a_layout_is_told_what_is_amiss() {
     sandbox.dmad(&["init", "data/parts"]).says(2, &["000_mask.png", "is missing", "restore it"]);
     assert!(!sandbox.path("parts.toml").exists() && !sandbox.path("datasets.toml").exists());
 }
+
+#[test]
+fn defects_without_masks_are_measured_by_image_and_masks_may_be_called_as_their_images() {
+    let bare = sandbox();
+    for class in ["disc", "plate"] {
+        std::fs::remove_dir_all(bare.path(&format!("data/parts/{class}/ground_truth"))).expect("removed");
+    }
+    let run = init_and_run(&bare, "data/parts", &["layout mvtec", "without masks"]);
+    assert_eq!(finished(&run.events), (2, 0));
+    assert!(run.stdout.contains("image_f1max") && !run.stdout.contains("pixel_auroc"), "{}", run.stdout);
+    let entry = std::fs::read_to_string(bare.path("datasets.toml")).expect("written");
+    assert!(entry.contains("masks = \"none\""), "{entry}");
+    // Without that line the masks are missed, and the line is named.
+    bare.write("datasets.toml", entry.replace("masks = \"none\"\n", ""));
+    let missed = bare.dmad(&["data", "verify", "parts"]);
+    assert!(missed.code != 0 && (missed.stdout + &missed.stderr).contains("masks = \"none\""), "{}", missed.code);
+
+    let alike = sandbox();
+    for class in ["disc", "plate"] {
+        for image in 0..3 {
+            let folder = alike.path(&format!("data/parts/{class}/ground_truth/cut"));
+            std::fs::rename(folder.join(format!("{image:03}_mask.png")), folder.join(format!("{image:03}.png")))
+                .expect("renamed");
+        }
+    }
+    let run = init_and_run(&alike, "data/parts", &["layout mvtec"]);
+    assert_eq!(finished(&run.events), (2, 0));
+    assert!(run.stdout.contains("pixel_auroc"), "{}", run.stdout);
+}

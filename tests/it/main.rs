@@ -91,6 +91,7 @@ mod stop;
 mod store;
 mod submission;
 mod synthetic;
+mod tasks;
 mod tidy;
 mod uniad;
 mod util;

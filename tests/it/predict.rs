@@ -54,7 +54,8 @@ fn a_runs_own_test_images_get_the_runs_own_scores_and_faults_are_said() {
     refused(&["--run", "0000zz", &paths[0]], &["no run `0000zz` is recorded", "dmad runs list"]);
     refused(&["--run", &id, "experiment.toml"], &["experiment.toml"]);
     refused(&["--run", &id, "nothing.png"], &["nothing.png"]);
-    refused(&["--run", &id, "results"], &["results: holds no image"]);
+    sandbox.write("notes/today.txt", "no image");
+    refused(&["--run", &id, "notes"], &["notes: holds no image"]);
     refused(&["--run", &id, "--class", "cup", &paths[0]], &["the run has no class `cup`", "disc, plate"]);
     // Other training images would give another bank, and so other scores than the recorded ones.
     let train = |number: usize| sandbox.path(&format!("data/parts/disc/train/good/{number:03}.png"));
@@ -86,4 +87,74 @@ fn where_every_class_has_a_model_the_class_says_which() {
     assert_ne!(other, predicted, "the other class has another model");
     let out = sandbox.dmad(&["predict", "--data", "data", "--out", "out", "--run", &id, named[0]]);
     out.says(2, &["nothing says which of them is meant", "--class: disc, plate"]);
+}
+
+/// The rows of `scores.csv` by image, cell by cell as the head names them.
+fn rows(sandbox: &Sandbox) -> BTreeMap<String, BTreeMap<String, String>> {
+    let csv = std::fs::read_to_string(sandbox.path("found/scores.csv")).expect("scores");
+    let cells = |line: &str| line.split(',').map(|cell| cell.trim_matches('"').to_string()).collect::<Vec<_>>();
+    let head = cells(csv.lines().next().expect("a head"));
+    let row = |line: &str| head.iter().cloned().zip(cells(line)).collect::<BTreeMap<_, _>>();
+    csv.lines().skip(1).map(row).map(|row| (row["image"].clone(), row)).collect()
+}
+
+/// All files below a folder.
+fn files(folder: &std::path::Path) -> std::collections::BTreeSet<std::path::PathBuf> {
+    let inside = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    inside.flat_map(|path| if path.is_dir() { files(&path) } else { [path].into() }).collect()
+}
+
+#[test]
+fn a_folder_of_photographs_is_judged_though_one_is_damaged_and_leaves_nothing_in_the_store() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    let (id, scores) = recorded(&sandbox).remove(0);
+    let photo = |name: &str| std::fs::read(sandbox.path(&format!("data/parts/{name}"))).expect("an image");
+    let damaged = photo("disc/test/cut/000.png");
+    sandbox.write("photos/day/good.png", photo("disc/test/good/000.png"));
+    sandbox.write("photos/day/cut.png", photo("disc/test/cut/000.png"));
+    sandbox.write("photos/broken.png", &damaged[..damaged.len() / 2]);
+    sandbox.write("photos/._good.png", "what some systems leave");
+    sandbox.write("photos/list.txt", "no image");
+    let before = files(&sandbox.path(".dmad-store"));
+    let predict =
+        |more: &[&str]| sandbox.dmad(&[&["predict", "--run", &id, "--out", "found", "photos"], more].concat());
+    let out = predict(&["--overlay"]);
+    out.says(1, &["broken.png: the file is cut off", "1 files are no images by their names", "photos/list.txt"]);
+    assert_eq!(files(&sandbox.path(".dmad-store")), before, "nobody asks for those features again");
+    let found = rows(&sandbox);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found["photos/broken.png"]["error"].contains("cut off") && found["photos/broken.png"]["score"].is_empty());
+    let good = &found["photos/day/good.png"];
+    assert_eq!(good["score"].parse::<f64>().expect("a number").to_bits(), scores["disc/test/good/000.png"].to_bits());
+    // The highest of the normal test images is one of them, so nothing normal is above it.
+    let normals: Vec<f64> = scores.iter().filter(|(path, _)| path.contains("/good/")).map(|own| *own.1).collect();
+    let highest = normals.iter().copied().fold(f64::MIN, f64::max);
+    assert_eq!(good["threshold"].parse::<f64>().expect("a number").to_bits(), highest.to_bits());
+    assert_eq!(good["anomalous"], "false");
+    let below = normals.iter().filter(|score| **score < scores["disc/test/good/000.png"]).count();
+    assert_eq!(good["percent_of_normals_below"], (100.0 * below as f64 / normals.len() as f64).to_string());
+    for kind in ["map", "overlay"] {
+        let picture = image::open(sandbox.path("found").join(&good[kind])).unwrap_or_else(|e| panic!("{kind}: {e}"));
+        assert!(picture.width() >= 64, "{kind}");
+    }
+
+    // Everything is anomalous above the lowest score, and nothing above the highest.
+    for (threshold, anomalous) in [("-1", "true"), ("1e9", "false")] {
+        predict(&["--threshold", threshold]).says(1, &[]);
+        assert_eq!(rows(&sandbox)["photos/day/cut.png"]["anomalous"], anomalous, "above {threshold}");
+    }
+    let overlays = sandbox.path("found/overlays");
+    assert!(files(&overlays).is_empty(), "those of an earlier call are gone: {:?}", files(&overlays));
+    predict(&["--false-alarms", "100"]).says(1, &[]);
+    let lowest = normals.iter().copied().fold(f64::MAX, f64::min);
+    assert_eq!(rows(&sandbox)["photos/day/cut.png"]["threshold"], lowest.to_string());
+
+    // A picture of a call is the picture of another: colours are those of the run.
+    let map = |name: &str| std::fs::read(sandbox.path("found/maps").join(name)).expect("a map");
+    let together = map("cut.png");
+    sandbox.dmad(&["predict", "--run", &id, "--out", "found", "photos/day/cut.png"]).says(0, &[]);
+    assert_eq!(map("cut.png"), together);
+    assert!(!sandbox.path("found/maps/good.png").exists(), "of an image that this call has not");
+    sandbox.dmad(&["predict", "--run", &id, "--out", "found", "photos/broken.png"]).says(2, &["cut off"]);
 }

@@ -144,7 +144,7 @@ fn every_private_image_has_its_scores_and_its_binary_map_in_its_own_size_and_wha
     sandbox.dmad(&["predict", "--run", &id, "data/ad2/can/test_private", "--out", "found"]).says(0, &[]);
     let csv = std::fs::read_to_string(sandbox.path("found/scores.csv")).expect("scores");
     for (line, image) in csv.lines().skip(1).zip(0..) {
-        let highest: f32 = line.rsplit(',').next().expect("a cell").parse().expect("a number");
+        let highest: f32 = line.split(',').nth(4).expect("a cell").parse().expect("a number");
         let (scores, _) = scores(&folder.join(format!("anomaly_images/can/test_private/{image:03}_regular.tiff")));
         let own = scores.into_iter().fold(f32::NEG_INFINITY, f32::max);
         assert!((own - highest).abs() <= highest.abs() / 1000.0, "{own}, {highest}");

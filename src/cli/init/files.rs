@@ -121,6 +121,11 @@ fn head(survey: &Survey, size: &Size, file: &str) -> String {
         1 => "1 class".into(),
         count => format!("{count} classes"),
     };
+    let metrics = match index.classes.iter().any(|class| super::masks(class) > 0) || !size.tested {
+        true => "\"image_auroc\", \"pixel_auroc\", \"pixel_pro\"",
+        // Without masks there is nothing to hold a map against.
+        false => "\"image_auroc\", \"image_ap\", \"image_f1max\"",
+    };
     let what = match size.tested {
         true => String::new(),
         false => "\
@@ -150,7 +155,7 @@ name = \"{name}\"
 title = \"DMAD on {name} (EfficientNet-Lite0)\"
 dataset = \"{name}\"
 seeds = [0]
-metrics = [\"image_auroc\", \"pixel_auroc\", \"pixel_pro\"]
+metrics = [{metrics}]
 ",
         row.name
     )

@@ -1,4 +1,5 @@
-//! MVTec AD's arrangement: `CLASS/train/good`, `CLASS/test/{good,DEFECT}`, `CLASS/ground_truth/DEFECT/NNN_mask.png`.
+//! MVTec AD's arrangement: `CLASS/train/good`, `CLASS/test/{good,DEFECT}`, `CLASS/ground_truth/DEFECT/NNN_mask.png`. A mask may be
+//! called as its image as well, and there may be none at all, where an entry says so.
 
 use super::{Found, Layout, Wanted, classes_by, file, holds_images, image_names, list};
 use crate::data::index::{ClassIndex, Findings, GOOD, Image, Labelled, Source};
@@ -14,6 +15,19 @@ use std::path::Path;
 pub struct Mvtec {
     /// Folder, relative to the data folder.
     root: String,
+    /// Where the masks of anomalies are. Without masks, pixel metrics are undefined.
+    masks: Masks,
+}
+
+/// Where the masks of anomalies are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Masks {
+    /// In `ground_truth`, one for each.
+    #[default]
+    GroundTruth,
+    /// There are none.
+    None,
 }
 
 impl Layout for Mvtec {
@@ -24,15 +38,25 @@ impl Layout for Mvtec {
     fn read(&self, data: &Path, wanted: &Wanted, findings: &mut Findings) -> Result<Vec<ClassIndex>> {
         let root = data.join(&self.root);
         let names = wanted.of(|| classes(&root, findings))?;
-        Ok(names.iter().filter_map(|name| read(&root, name, findings)).collect())
+        Ok(names.iter().filter_map(|name| read(&root, name, self.masks, findings)).collect())
     }
 }
 
 /// Recognised by `train/good`. A folder `train` without it, or without BTAD's `ok`, is called what it is.
 pub(super) fn recognise(folder: &Path) -> Result<Option<Found>> {
     if let Some((root, classes)) = classes_by(folder, |class| class.join("train").join(GOOD).is_dir())? {
-        let why = "its classes have train/good".into();
-        return Ok(Some(Found { root, classes, why, keys: Vec::new() }));
+        let (mut why, mut keys) = ("its classes have train/good".to_string(), Vec::new());
+        let has_defects = |class: &Path| {
+            list(&class.join("test"), &mut Findings::default())
+                .is_ok_and(|own| own.folders.iter().any(|name| name != GOOD))
+        };
+        let mut folders = classes.iter().map(|class| root.join(class));
+        if folders.clone().any(|class| has_defects(&class)) && !folders.any(|class| class.join("ground_truth").is_dir())
+        {
+            why += " and defects without a folder ground_truth, so without masks";
+            keys.push(("masks", "none".to_string()));
+        }
+        return Ok(Some(Found { root, classes, why, keys }));
     }
     let train = |class: &Path| class.join("train").is_dir() && !class.join("train/ok").is_dir();
     let Some((root, classes)) = classes_by(folder, train)? else { return Ok(None) };
@@ -55,7 +79,7 @@ fn classes(root: &Path, findings: &mut Findings) -> Result<Vec<String>> {
 }
 
 /// One class, or `None` with a fault when its folder is missing.
-fn read(root: &Path, class: &str, findings: &mut Findings) -> Option<ClassIndex> {
+fn read(root: &Path, class: &str, masks: Masks, findings: &mut Findings) -> Option<ClassIndex> {
     let folder = root.join(class);
     if !folder.is_dir() {
         findings.fault(&folder, format!("class `{class}` is missing"), "restore it, or narrow `classes`");
@@ -66,7 +90,7 @@ fn read(root: &Path, class: &str, findings: &mut Findings) -> Option<ClassIndex>
         let help = "layout mvtec wants normal training images in train/good";
         findings.fault(&folder, format!("class `{class}` has no normal training image"), help);
     }
-    let mut test = test_images(root, class, findings);
+    let mut test = test_images(root, class, masks, findings);
     test.sort_by_cached_key(Labelled::sort_key);
     Some(ClassIndex { name: class.into(), train, train_anomalies: Vec::new(), test })
 }
@@ -77,7 +101,7 @@ pub(super) fn images(root: &Path, folder: &str, findings: &mut Findings) -> Vec<
     names.into_iter().map(|name| file(root, format!("{folder}/{name}"))).collect()
 }
 
-fn test_images(root: &Path, class: &str, findings: &mut Findings) -> Vec<Labelled> {
+fn test_images(root: &Path, class: &str, masks: Masks, findings: &mut Findings) -> Vec<Labelled> {
     let truth = root.join(class).join("ground_truth");
     let defects = folders(&root.join(class).join("test"), findings, true);
     let mut test = Vec::new();
@@ -85,8 +109,16 @@ fn test_images(root: &Path, class: &str, findings: &mut Findings) -> Vec<Labelle
         let folder = format!("{class}/test/{defect}");
         match defect.as_str() {
             GOOD => test.extend(normals(root, &folder, findings)),
+            defect if masks == Masks::None => {
+                let unmasked = |image| Labelled { image, defect: defect.into(), anomalous: true, mask: None };
+                test.extend(images(root, &folder, findings).into_iter().map(unmasked));
+            }
             defect => test.extend(anomalies(root, &folder, &truth.join(defect), defect, findings)),
         }
+    }
+    if masks == Masks::None {
+        findings.skipped.extend(truth.is_dir().then_some(truth));
+        return test;
     }
     for defect in folders(&truth, findings, false).iter().filter(|defect| !defects.contains(defect)) {
         let help = "restore the test folder of the same name";
@@ -148,11 +180,15 @@ fn take_mask(folder: &Path, image: &Image, masks: &mut BTreeSet<String>, finding
     if masks.remove(&mask) {
         return Some(Source::File(path));
     }
+    let alike = format!("{stem}.png");
+    if masks.remove(&alike) {
+        return Some(Source::File(folder.join(alike)));
+    }
     if path.is_file() {
         let what = format!("has the name of another image but for its ending, and both would have the mask {mask}");
         findings.fault(image.place(), what, "rename one of them and its mask, or remove one");
     } else {
-        findings.fault(path, format!("the mask of {} is missing", image.path), "restore it, or remove the image");
+        findings.fault(path, format!("the mask of {} is missing", image.path), "restore it, or remove the image; where no anomaly has a mask, set masks = \"none\" in the entry of datasets.toml");
     }
     None
 }

@@ -10,6 +10,7 @@ mod curve;
 mod histogram;
 mod learning;
 mod maps;
+mod overlay;
 mod panel;
 mod pdf;
 mod series;
@@ -27,6 +28,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 use self::canvas::{RESOLUTION, Scene};
+pub use self::overlay::{Overlay, overlay};
 pub use self::style::colour;
 use self::style::{FONT_PT, GAP};
 use super::export::csv::quoted;

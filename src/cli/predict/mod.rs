@@ -1,0 +1,367 @@
+//! `dmad predict`: a recorded run applied to new images.
+//!
+//! Owns: the files that are written, and what the run's normal test images say of a score. Does not own: the numbers (`run`),
+//! how pictures look (`report`).
+
+mod files;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+
+use self::files::{find, names, remove_others};
+use super::Common;
+use crate::console::say;
+use crate::data::thumbnail::png;
+use crate::data::{Image, Source, image};
+use crate::error::{Error, Result};
+use crate::maps::{heat, shown_range};
+use crate::record::RecordedRun;
+use crate::report::Overlay;
+use crate::run::{self, Prediction, Request, Session};
+use crate::spec::{BASE_VARIANT, Kinds, Run, RunSpec, to_json};
+use crate::store::write_atomically;
+use crate::{record, report, spec};
+
+/// Apply a recorded run to new images.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  dmad predict --run 3f2a91c0de77 photos/*.jpg --out found
+  dmad predict --run 3f2a photos --out found --class screw --overlay
+  dmad predict --run 3f2a photos --out found --false-alarms 1
+
+Writes OUT/scores.csv and OUT/maps/*.png, and OUT/overlays/*.png. For images that the run was tested on, the numbers are those of
+the run. Colours reach from the 2nd to the 99.8th percentile of the run's own scores, so that pictures of several calls can be
+compared. An image that cannot be read is a row that says why; the exit code is then 1. The run's dataset and weights must be
+here; banks and models come from the store, or are made again.")]
+pub struct Args {
+    /// Id of the run (`dmad runs list`), its beginning, or EXPERIMENT/ID
+    #[arg(long = "run", value_name = "ID")]
+    id: String,
+    /// Image files, or folders of them
+    #[arg(required = true, value_name = "IMAGES")]
+    images: Vec<PathBuf>,
+    /// Folder for scores and pictures
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The class whose model is meant, where the run has one model per class
+    #[arg(long, value_name = "NAME")]
+    class: Option<String>,
+    /// Draw each image beside its map, with a bar of the colours and what is said of the score
+    #[arg(long)]
+    overlay: bool,
+    /// Images with higher scores are anomalous
+    #[arg(long, value_name = "SCORE", conflicts_with = "false_alarms", allow_negative_numbers = true)]
+    threshold: Option<f64>,
+    /// The same by the share of the run's normal test images, in percent, that may be called anomalous
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
+    false_alarms: f64,
+}
+
+fn percent(text: &str) -> std::result::Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "a number of percent is needed, such as 5".to_string())?;
+    if (0.0..=100.0).contains(&number) { Ok(number) } else { Err("it must be from 0 to 100".into()) }
+}
+
+/// Writes scores and pictures, and prints the scores. True when every image could be read.
+pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
+    let chosen = Chosen::find(&args.id, common)?;
+    let found = find(&args.images)?;
+    if let Some(first) = found.passed_over.first() {
+        say!("note: {} files are no images by their names, such as {}", found.passed_over.len(), first.display());
+    }
+    let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
+    let looked_at: Vec<Result<()>> = run::readable(&chosen.run, &found.images);
+    let paths: Vec<PathBuf> = good(&found.images, &looked_at);
+    if paths.is_empty() {
+        return Error::all(looked_at.into_iter().filter_map(Result::err).collect()).map(|()| true);
+    }
+    let prediction = run::predict(&session, &chosen.request(args.class.as_deref(), &paths))?;
+    let images: Vec<Image> = paths.iter().map(|path| of_file(path)).collect();
+    for note in super::turned(&images.iter().filter(|image| is_turned(image)).collect::<Vec<_>>()) {
+        say!("note: {note}");
+    }
+    let known = Known::of(&chosen.recorded, args)?;
+    let rows = write(args, &prediction, &images, &known)?;
+    let rows = with_faults(rows, &found.images, &looked_at);
+    let csv = Row::HEAD.to_string() + &rows.iter().map(Row::csv).collect::<String>();
+    write_atomically(&args.out.join("scores.csv"), csv.as_bytes())?;
+    match json {
+        true => super::print(&format!("{:#}", rows.iter().map(Row::json).collect::<Json>()))?,
+        false => super::print(csv.trim_end())?,
+    }
+    known.tell(&chosen.recorded, &rows);
+    for fault in looked_at.iter().filter_map(|looked| looked.as_ref().err()) {
+        super::print_error(fault);
+    }
+    say!(
+        "wrote {} and {} pictures",
+        args.out.join("scores.csv").display(),
+        rows.iter().map(Row::pictures).sum::<usize>()
+    );
+    Ok(looked_at.iter().all(Result::is_ok))
+}
+
+/// The images that can be read.
+fn good(paths: &[PathBuf], looked_at: &[Result<()>]) -> Vec<PathBuf> {
+    paths.iter().zip(looked_at).filter(|(_, looked)| looked.is_ok()).map(|(path, _)| path.clone()).collect()
+}
+
+fn of_file(path: &Path) -> Image {
+    Image { path: path.display().to_string(), source: Source::File(path.into()) }
+}
+
+fn is_turned(image: &Image) -> bool {
+    matches!(&image.source, Source::File(path) if crate::data::decode::is_turned(path))
+}
+
+/// What the run's own test images say of scores.
+struct Known {
+    /// Scores of its normal test images, the highest first.
+    normals: Vec<f64>,
+    /// Images with higher scores are anomalous.
+    threshold: Option<f64>,
+    /// Scores of the darkest and the brightest colour; `None` where the run has no maps.
+    colours: Option<(f64, f64)>,
+}
+
+impl Known {
+    fn of(recorded: &RecordedRun, args: &Args) -> Result<Known> {
+        let images = recorded.images()?;
+        let is_meant = |class: &str| args.class.as_deref().is_none_or(|own| own == class);
+        let own = || images.iter().filter(|row| is_meant(&row.class));
+        let mut normals: Vec<f64> =
+            own().filter(|row| !row.label && row.score.is_finite()).map(|row| row.score).collect();
+        normals.sort_by(|a, b| b.total_cmp(a));
+        // The highest score that is not one of the allowed false alarms.
+        let allowed = (normals.len() as f64 * args.false_alarms / 100.0) as usize;
+        let threshold = args.threshold.or_else(|| normals.get(allowed.min(normals.len().saturating_sub(1))).copied());
+        let mut classes: Vec<&str> = own().map(|row| row.class.as_str()).collect();
+        classes.dedup();
+        let mut colours: Option<(f64, f64)> = None;
+        if !recorded.scoring()?.mapless {
+            for class in classes {
+                let (low, high) = shown_range(&recorded.patch_scores(class)?.1);
+                let (least, greatest) = colours.unwrap_or((low, high));
+                colours = Some((least.min(low), greatest.max(high)));
+            }
+        }
+        Ok(Known { normals, threshold, colours })
+    }
+
+    /// Share of the normal test images with lower scores, in percent.
+    fn above(&self, score: f64) -> Option<f64> {
+        let below = self.normals.iter().filter(|normal| **normal < score).count();
+        (!self.normals.is_empty()).then(|| 100.0 * below as f64 / self.normals.len() as f64)
+    }
+
+    /// Whether a score is that of an anomaly.
+    fn is_anomalous(&self, score: f64) -> Option<bool> {
+        self.threshold.map(|threshold| score > threshold)
+    }
+
+    /// Says where the threshold comes from, and what it says of the images.
+    fn tell(&self, recorded: &RecordedRun, rows: &[Row]) {
+        let Some(threshold) = self.threshold else {
+            say!(
+                "run {} has no normal test image, so nothing says which scores are high; give one with --threshold",
+                recorded.id
+            );
+            return;
+        };
+        let anomalous = rows.iter().filter(|row| row.anomalous == Some(true)).count();
+        let higher = self.normals.iter().filter(|normal| **normal > threshold).count();
+        say!(
+            "{anomalous} of {} images are above {threshold:.6}, as {higher} of the {} normal test images of run {} are",
+            rows.iter().filter(|row| row.score.is_some()).count(),
+            self.normals.len(),
+            recorded.id
+        );
+    }
+}
+
+/// What is said of an image.
+#[derive(Clone, Debug, Default)]
+struct Row {
+    image: String,
+    score: Option<f64>,
+    /// Pictures, below the folder.
+    map: String,
+    overlay: String,
+    lowest: Option<f32>,
+    highest: Option<f32>,
+    threshold: Option<f64>,
+    anomalous: Option<bool>,
+    above: Option<f64>,
+    error: String,
+}
+
+fn shown<T: ToString>(value: &Option<T>) -> String {
+    value.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+impl Row {
+    const HEAD: &'static str =
+        "image,score,map,map_lowest,map_highest,threshold,anomalous,percent_of_normals_below,overlay,error\n";
+
+    fn csv(&self) -> String {
+        let quoted = |text: &str| match text {
+            "" => String::new(),
+            text => format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " ")),
+        };
+        let cells = [
+            quoted(&self.image),
+            shown(&self.score),
+            quoted(&self.map),
+            shown(&self.lowest),
+            shown(&self.highest),
+            shown(&self.threshold),
+            shown(&self.anomalous),
+            shown(&self.above),
+            quoted(&self.overlay),
+            quoted(&self.error),
+        ];
+        cells.join(",") + "\n"
+    }
+
+    fn json(&self) -> Json {
+        json!({
+            "image": self.image, "score": self.score, "map": self.map, "overlay": self.overlay, "threshold": self.threshold,
+            "anomalous": self.anomalous, "percent_of_normals_below": self.above, "error": self.error,
+        })
+    }
+
+    fn pictures(&self) -> usize {
+        [&self.map, &self.overlay].iter().filter(|name| !name.is_empty()).count()
+    }
+}
+
+/// Rows of all images in their order, those that cannot be read with what is wrong.
+fn with_faults(rows: Vec<Row>, all: &[PathBuf], looked_at: &[Result<()>]) -> Vec<Row> {
+    let mut rows = rows.into_iter();
+    let row = |(path, looked): (&PathBuf, &Result<()>)| match looked {
+        Ok(()) => rows.next(),
+        Err(fault) => Some(Row { image: path.display().to_string(), error: fault.to_string(), ..Row::default() }),
+    };
+    all.iter().zip(looked_at).filter_map(row).collect()
+}
+
+/// Writes the pictures of the images, in one scale of colours, and says what is in them.
+fn write(args: &Args, prediction: &Prediction, images: &[Image], known: &Known) -> Result<Vec<Row>> {
+    let paths: Vec<PathBuf> = images.iter().map(|image| PathBuf::from(&image.path)).collect();
+    let mut rows = Vec::new();
+    for (number, (image, name)) in images.iter().zip(names(&paths)).enumerate() {
+        let score = prediction.scores[number];
+        let mut row = Row {
+            image: image.path.clone(),
+            score: Some(score),
+            threshold: known.threshold,
+            anomalous: known.is_anomalous(score),
+            above: known.above(score),
+            ..Row::default()
+        };
+        // A method that scores images alone has no maps; its cells are empty.
+        if let Some(colours) = known.colours.filter(|_| !prediction.is_mapless()) {
+            let map = prediction.map(number)?;
+            row.lowest = map.iter().copied().reduce(f32::min);
+            row.highest = map.iter().copied().reduce(f32::max);
+            row.map = format!("maps/{name}");
+            let (height, width) = prediction.size;
+            write_atomically(&args.out.join(&row.map), &png(&coloured(&map, colours), (width, height), None))?;
+            if args.overlay {
+                row.overlay = format!("overlays/{name}");
+                write_atomically(&args.out.join(&row.overlay), &overlay(prediction, number, image, known, colours)?)?;
+            }
+        }
+        rows.push(row);
+    }
+    let written: Vec<String> = rows.iter().flat_map(|row| [row.map.clone(), row.overlay.clone()]).collect();
+    remove_others(&args.out, &written);
+    Ok(rows)
+}
+
+fn coloured(map: &[f32], (low, high): (f64, f64)) -> Vec<u8> {
+    let span = (high - low).max(f64::MIN_POSITIVE);
+    map.iter().flat_map(|&score| heat((f64::from(score) - low) / span)).collect()
+}
+
+/// The image beside itself under its map.
+fn overlay(
+    prediction: &Prediction,
+    number: usize,
+    image: &Image,
+    known: &Known,
+    colours: (f64, f64),
+) -> Result<Vec<u8>> {
+    let pixels = image::load(image)?.into_rgb();
+    let map = prediction.own_map(number, (pixels.width, pixels.height))?;
+    let score = prediction.scores[number];
+    let verdict = match known.is_anomalous(score) {
+        Some(true) => "anomalous",
+        Some(false) => "normal",
+        None => "",
+    };
+    report::overlay(&Overlay {
+        name: &image.path,
+        size: (pixels.width, pixels.height),
+        image: &pixels.data,
+        map: &map,
+        colours,
+        score,
+        threshold: known.threshold,
+        verdict,
+    })
+}
+
+/// A recorded run that is applied to other images than its own.
+pub(super) struct Chosen {
+    /// The run.
+    pub run: Run,
+    recorded: RecordedRun,
+    key: String,
+    epoch: usize,
+}
+
+impl Chosen {
+    /// The run that `id` names.
+    ///
+    /// # Errors
+    /// None of this name or several, one that failed, or one that this program would not make so.
+    pub fn find(id: &str, common: &Common) -> Result<Chosen> {
+        let kinds = report::kinds();
+        let mut recorded = record::find_run(&common.results, id, &kinds)?;
+        let found = recorded.runs.swap_remove(0);
+        if let Some(message) = &found.failure {
+            return Err(Error::usage(format!("run {} failed: {message}", found.id), "choose one that did not"));
+        }
+        Ok(Chosen {
+            run: declared(&found.spec, &kinds)?,
+            key: found.value(&["key"]).and_then(toml::Value::as_str).unwrap_or_default().into(),
+            epoch: found.value(&["epoch"]).and_then(toml::Value::as_integer).unwrap_or_default() as usize,
+            recorded: found,
+        })
+    }
+
+    /// Its application to images, of a class where one is named.
+    pub fn request<'a>(&'a self, class: Option<&'a str>, images: &'a [PathBuf]) -> Request<'a> {
+        Request { run: &self.run, recorded_key: &self.key, epoch: self.epoch, class, images }
+    }
+}
+
+/// The run of recorded settings, whatever its experiment declares today.
+fn declared(spec: &RunSpec, kinds: &Kinds) -> Result<Run> {
+    let mut file = to_json(spec);
+    file["seeds"] = json!([spec.seed]);
+    file["variant"] = match spec.variant.as_str() {
+        BASE_VARIANT => json!([]),
+        name => json!([{ "name": name }]),
+    };
+    file.as_object_mut().map(|file| file.remove("seed"));
+    let text = toml::to_string(&file).unwrap_or_else(|fault| unreachable!("a record is plain data: {fault}"));
+    let experiment = spec::load_built_in(Path::new("run.toml"), &[("run.toml", &text)], kinds)?;
+    experiment.runs.into_iter().find(|run| run.spec.id == spec.id).ok_or_else(|| {
+        let what = format!("run {} is recorded, but this program's defaults make another run of its settings", spec.id);
+        Error::usage(what, "do it again with `dmad run`")
+    })
+}
