@@ -1,6 +1,6 @@
 //! `dmad runs`: find, inspect and compare recorded runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
@@ -90,7 +90,7 @@ const COLUMNS: [&str; 11] = [
 
 fn list(targets: &[PathBuf], conditions: &[(String, String)], common: &Common, as_json: bool) -> Result<bool> {
     let folders: Vec<PathBuf> = match targets.is_empty() {
-        true if !common.results.exists() => {
+        true if common.results == Path::new(super::RESULTS) && !common.results.exists() => {
             say!("no run is recorded here: there is no folder {}", common.results.display());
             Vec::new()
         }
@@ -111,7 +111,7 @@ fn list(targets: &[PathBuf], conditions: &[(String, String)], common: &Common, a
             }
             Err(fault) => {
                 let earlier = record::run_ids(&folder);
-                if earlier.is_empty() {
+                if earlier.is_empty() && record::is_none_recorded(&fault) {
                     say!("{}: no run is recorded yet", folder.display());
                 } else {
                     super::print_error(&fault);

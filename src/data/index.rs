@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 pub const GOOD: &str = "good";
 
 /// Endings of image files that are not read, in lower case.
-const UNREAD_ENDINGS: [&str; 12] =
-    ["webp", "gif", "avif", "heic", "jp2", "jxl", "ppm", "pgm", "pnm", "tga", "exr", "jfif"];
+const UNREAD_ENDINGS: [&str; 11] = ["gif", "avif", "heic", "jp2", "jxl", "ppm", "pgm", "pnm", "tga", "exr", "jfif"];
 
 /// One image of the generator; equal drawings give equal pixels.
 #[derive(Clone, Debug, PartialEq)]

@@ -23,7 +23,9 @@ pub use detail::{
 pub use find::{experiments, find_run};
 pub use frames::MetricRecord;
 pub use provenance::{Cost, Provenance, StageLog};
-pub use read::{Recorded, RecordedRun, read_declared, read_experiment, read_run_of, read_so_far, run_ids};
+pub use read::{
+    Recorded, RecordedRun, is_none_recorded, read_declared, read_experiment, read_run_of, read_so_far, run_ids,
+};
 pub use seal::seal;
 pub use status::{
     FailureStatus, LOST_SECONDS, Life, ProcessState, ProcessStatus, RunCounts, STATUS_FORMAT, StageStatus, Status,

@@ -174,6 +174,9 @@ pub fn read_run_of(folder: &Path, id: &str, kinds: &Kinds) -> Result<Recorded> {
     })?)
 }
 
+/// How it begins, where nothing is recorded.
+const NONE: &str = "none of the";
+
 /// Records of which at least one can be shown.
 fn some(mut recorded: Recorded) -> Result<Recorded> {
     if !recorded.runs.is_empty() {
@@ -182,8 +185,13 @@ fn some(mut recorded: Recorded) -> Result<Recorded> {
     if !recorded.refused.is_empty() {
         return Err(recorded.refused.swap_remove(0));
     }
-    let what = format!("none of the {} runs of the experiment is recorded", recorded.missing.len());
+    let what = format!("{NONE} {} runs of the experiment is recorded", recorded.missing.len());
     Err(Error::store(&recorded.folder, what, "run the experiment first"))
+}
+
+/// Whether a fault says that nothing is recorded yet, and nothing else.
+pub fn is_none_recorded(fault: &Error) -> bool {
+    matches!(fault, Error::Store { what, .. } if what.starts_with(NONE))
 }
 
 /// Which runs are read, of those that the folder was last written for or others.

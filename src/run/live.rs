@@ -14,9 +14,13 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::record::{self, ProcessState, ProcessStatus, RunCounts};
 use crate::spec::Experiment;
+use crate::store::Lock;
 
 /// How often a word is given.
 const BEAT: Duration = Duration::from_secs(2);
+
+/// How long a process waits to give its last word, while others give theirs.
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// Between two pages lies at least this, and so many times what the last one took: pages take no more than a small share of
 /// the time.
@@ -77,10 +81,13 @@ impl<'a> Live<'a> {
     /// Writes what this process says of itself now beside what others have said of themselves.
     fn beat(&self, state: ProcessState) {
         let written = || {
-            // Without it one of two who write at once would be unheard until it speaks again.
-            let _lock = self.session.store.lock(&format!("status-{}", self.experiment.name));
-            let Snapshot { runs, seconds_left, stages, failures, .. } = self.session.progress.snapshot(self.runs);
             let ended = state != ProcessState::Running;
+            // Without it one of two who write at once would be unheard: until it speaks again, or for ever where that was its last word.
+            let lock = self.lock(if ended { LAST_WORD } else { Duration::ZERO })?;
+            if lock.is_none() && !ended {
+                return Ok(());
+            }
+            let Snapshot { runs, seconds_left, stages, failures, .. } = self.session.progress.snapshot(self.runs);
             let own = ProcessStatus {
                 heartbeat: clock::date(),
                 state,
@@ -97,6 +104,17 @@ impl<'a> Live<'a> {
             record::write_status(&self.folder, &status)
         };
         self.say_once("how far it is", written());
+    }
+
+    /// The right to write, where it can be had within `patience`.
+    fn lock(&self, patience: Duration) -> Result<Option<Lock>> {
+        let (name, until) = (format!("status-{}", self.experiment.name), Instant::now() + patience);
+        loop {
+            match self.session.store.lock(&name)? {
+                None if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+                lock => return Ok(lock),
+            }
+        }
     }
 
     fn keep_page(&self, renew: &(impl Fn() -> Result<()> + Sync)) {

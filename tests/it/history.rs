@@ -45,7 +45,7 @@ fn runs_of_an_earlier_form_of_an_experiment_are_listed_dated_shown_compared_and_
     }
     assert!(compared.contains("method.bank.normal.ratio"), "{compared}");
     let image = "data/parts/disc/test/cut/000.png";
-    sandbox.dmad(&["predict", "--run", id, image, "--out", "out"]).says(0, &["1 heat maps"]);
+    sandbox.dmad(&["predict", "--run", id, image, "--out", "out"]).says(0, &["1 pictures"]);
     // A declared experiment of which nothing is recorded hides no earlier run.
     std::fs::remove_dir_all(sandbox.path("results/experiment/runs").join(&now)).expect("removed");
     assert_eq!(listed(&sandbox, &["state=earlier"]).len(), 1);

@@ -110,6 +110,7 @@ const NOT_COMPUTED: &[&str] = &[
     "title",
     "description",
     "reproduces",
+    "names",
     "metrics",
     "table",
     "claim",

@@ -29,7 +29,7 @@ fn a_test_image_that_is_a_training_image_labels_its_run_and_is_a_fault_of_the_da
 #[test]
 fn images_of_formats_that_are_not_read_are_named_by_verify_plan_and_run() {
     let sandbox = Sandbox::new();
-    for name in ["005.webp", "006.GIF"] {
+    for name in ["005.avif", "006.GIF"] {
         sandbox.write(&format!("data/parts/disc/train/good/{name}"), "an image for others");
     }
     let words =

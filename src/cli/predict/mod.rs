@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     }
     let prediction = run::predict(&session, &chosen.request(args.class.as_deref(), &paths))?;
     let images: Vec<Image> = paths.iter().map(|path| of_file(path)).collect();
-    for note in super::turned(&images.iter().filter(|image| is_turned(image)).collect::<Vec<_>>()) {
+    if let Some(note) = super::turned(&images.iter().filter(|image| is_turned(image)).collect::<Vec<_>>()) {
         say!("note: {note}");
     }
     let known = Known::of(&chosen.recorded, args)?;

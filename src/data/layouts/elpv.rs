@@ -130,7 +130,7 @@ impl Elpv {
 pub(super) fn recognise(folder: &Path) -> Result<Option<Found>> {
     let labels = folder.join(LABELS);
     let text = if labels.is_file() { std::fs::read_to_string(&labels).unwrap_or_default() } else { String::new() };
-    if !text.lines().next().is_some_and(|line| parse_row(line).is_ok()) {
+    if text.lines().next().is_none_or(|line| parse_row(line).is_err()) {
         return Ok(None);
     }
     let rows = read_labels(&labels)?;
