@@ -57,7 +57,9 @@ fn a_wheel_installs_the_program_which_runs_a_study_that_python_reads() {
     // The exit code is the program's as well.
     let refused = Command::new(&python).args(["-m", "dmad", "plan", "absent.toml"]).output().expect("Python starts");
     assert_eq!(refused.status.code(), Some(2));
-    let run = output(Command::new(&program).args(["run", "experiment.toml"]).current_dir(sandbox.path(".")));
+    let run = output(
+        Command::new(&program).args(["run", "experiment.toml", "--data", "data"]).current_dir(sandbox.path(".")),
+    );
     assert!(run.contains("image_auroc"), "{run}");
 
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/python.md")).expect("a page");
