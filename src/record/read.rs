@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use rayon::prelude::*;
+
 use super::frames::{MetricRecord, image_rows, metric_rows, read_parquet};
 use super::write::{DECLARED, FILES, RunFolder};
 use super::{Cost, ImageRow, StageLog};
@@ -209,9 +211,11 @@ fn read(folder: &Path, kinds: &Kinds, choose: Choose) -> Result<Recorded> {
     experiment.runs = wanted.clone();
     let (runs, metrics, missing, refused, others) = Default::default();
     let mut recorded = Recorded { folder: folder.into(), experiment, runs, metrics, missing, refused, others };
-    for run in wanted {
-        let id = run.id.clone();
-        match read_run(RunFolder::new(folder, &id), &id, &run) {
+    // Thousands of small files: whoever waits for one keeps nobody else from reading.
+    let read = |run: RunSpec| (run.id.clone(), read_run(RunFolder::new(folder, &run.id), &run.id, &run));
+    let found: Vec<_> = wanted.into_par_iter().map(read).collect();
+    for (id, found) in found {
+        match found {
             Ok(Some((run, metrics))) => {
                 recorded.metrics.extend(metrics);
                 recorded.runs.push(run);
