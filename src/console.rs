@@ -92,6 +92,12 @@ macro_rules! say {
 }
 pub(crate) use say;
 
+/// The same for errors and questions, which are told also where nothing else is to be said.
+macro_rules! insist {
+    ($($text:tt)*) => { $crate::console::error(format_args!($($text)*)) };
+}
+pub(crate) use insist;
+
 /// A time as people say it.
 pub fn duration(seconds: f64) -> String {
     match seconds {

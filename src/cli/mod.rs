@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use bytesize::ByteSize;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::console::{self, plain, say};
+use crate::console::{self, insist, plain};
 use crate::data::{Catalog, Image};
 use crate::device::{DeviceKind, DeviceName, Precision};
 use crate::error::{Error, Result};
@@ -304,11 +304,11 @@ pub fn main() -> ExitCode {
     if let Some(threads) = cli.common.threads
         && let Err(fault) = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()
     {
-        say!("error: cannot start {threads} threads: {fault}");
+        insist!("error: cannot start {threads} threads: {fault}");
         return ExitCode::from(2);
     }
     if cli.common.precision != Precision::default() && cli.common.device.kind == DeviceKind::Cpu {
-        say!("error: --precision tf32 is for a GPU; the processor computes in f32\n  help: name one with --device");
+        insist!("error: --precision tf32 is for a GPU; the processor computes in f32\n  help: name one with --device");
         return ExitCode::from(2);
     }
     if cli.common.no_locks {
@@ -316,7 +316,7 @@ pub fn main() -> ExitCode {
     }
     if cli.common.naive {
         if cli.common.device.kind != DeviceKind::Cpu {
-            say!("error: --naive is of the CPU, whose fast kernels have plain twins\n  help: leave --device out");
+            insist!("error: --naive is of the CPU, whose fast kernels have plain twins\n  help: leave --device out");
             return ExitCode::from(2);
         }
         crate::naive::choose();

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::Common;
 use super::choice::Overrides;
-use crate::console::say;
+use crate::console::{insist, say};
 use crate::data::Catalog;
 use crate::error::{Error, Result};
 use crate::paper::Published;
@@ -41,7 +41,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         let recorded = match read(target, &args.overrides, common) {
             // One of several that cannot be read keeps nobody from the others.
             Err(fault) if args.targets.len() > 1 => {
-                say!("{}: {fault}", target.display());
+                insist!("{}: {fault}", target.display());
                 fine = false;
                 continue;
             }
@@ -93,7 +93,7 @@ pub(super) fn read(target: &Path, overrides: &Overrides, common: &Common) -> Res
 /// Names the records that are not shown because they cannot be trusted.
 pub(super) fn refused(recorded: &Recorded) {
     for fault in &recorded.refused {
-        say!("not readable, so not shown: {fault}\n  help: {}", fault.help().unwrap_or_default());
+        insist!("not readable, so not shown: {fault}\n  help: {}", fault.help().unwrap_or_default());
     }
 }
 

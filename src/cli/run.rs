@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{Common, bases, choice::Choice};
 use crate::clock::{self, Clock};
-use crate::console::say;
+use crate::console::{insist, say};
 use crate::error::{Error, Result};
 use crate::export::live::{Ear, Live as Tracking};
 use crate::export::mlflow::SPOOL;
@@ -162,7 +162,7 @@ fn check(
             }
             Err(fault) => {
                 if files.len() > 1 {
-                    say!("{} cannot be run:", experiment.path.display());
+                    insist!("{} cannot be run:", experiment.path.display());
                 }
                 return Err(fault);
             }
@@ -207,9 +207,9 @@ fn confirm(session: &Session, needs: &[Needs], yes: bool) -> Result<()> {
         };
     }
     if wanted > allowed {
-        say!("{memory}\n  help: {smaller}");
+        insist!("{memory}\n  help: {smaller}");
     }
-    say!("This is expected to take {}. Begin? [y/N]", run::duration(seconds));
+    insist!("This is expected to take {}. Begin? [y/N]", run::duration(seconds));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(Error::io("read", "the answer"))?;
     match answer.trim().to_lowercase().as_str() {
@@ -233,7 +233,7 @@ fn show(experiment: &Experiment, computed: bool, common: &Common, json: bool) ->
 fn unreported(experiment: &Experiment, fault: &Error, given: &str) {
     super::print_error(fault);
     let file = experiment.path.display();
-    say!("  the runs of {} stay recorded; its report is made by `dmad report {file}{given}`", experiment.name);
+    insist!("  the runs of {} stay recorded; its report is made by `dmad report {file}{given}`", experiment.name);
 }
 
 /// This program with these arguments, once for every run.
@@ -267,9 +267,9 @@ fn tell(experiment: &Experiment, summary: &Summary, seconds: f64, (common, given
         say!("  was stale: {id} ({variant}): {why}");
     }
     for Failure { run, variant, seed, message } in &summary.failed {
-        say!("  failed: {run} ({variant}): {message}");
+        insist!("  failed: {run} ({variant}): {message}");
         let file = super::quoted(&experiment.path.to_string_lossy());
-        say!("    again: dmad run {file} --seeds {seed} --only {run}{given}{}", common.given());
+        insist!("    again: dmad run {file} --seeds {seed} --only {run}{given}{}", common.given());
     }
     if summary.skipped > 0 {
         say!("  {} runs were not begun after the failure (--fail-fast)", summary.skipped);

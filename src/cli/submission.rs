@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::Common;
 use super::predict::Chosen;
-use crate::console::say;
+use crate::console::insist;
 use crate::data::index::{Findings, Image, first_fault};
 use crate::data::{Source, image};
 use crate::error::{Error, Result};
@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
         false => super::print(&in_words(&told, out))?,
     }
     for fault in &faults {
-        say!("{fault}");
+        insist!("{fault}");
     }
     Ok(faults.is_empty())
 }

@@ -52,6 +52,11 @@ fn quiet_leaves_results_and_errors() {
     assert_eq!((quiet.code, quiet.stderr.as_str()), (0, ""), "nothing but the tables");
     assert!(quiet.stdout.contains("image_auroc"), "{}", quiet.stdout);
     sandbox.dmad(&["run", "absent.toml", "--quiet"]).says(2, &["error: ", "absent.toml"]);
+    sandbox.dmad(&["devices", "--precision", "tf32", "-q"]).says(2, &["error: ", "--device"]);
+    sandbox.edit(&[("train.epochs = 1", "train.epochs = 1\ntrain.lr_mlp = 1e30")]);
+    sandbox
+        .dmad(&["run", "experiment.toml", "-q", "--set", "method.train.epochs=3"])
+        .says(1, &["failed: ", "again: dmad run"]);
 }
 
 #[test]
