@@ -1,13 +1,14 @@
 //! How long the program takes to look at many recorded runs, and what more of them cost.
 //!
 //! `cargo bench --bench records` (some minutes; `-- 100 1000` for other numbers of runs). Records are made through the
-//! program's own types, with made-up scores of one class of ten images; each run has four artifacts in the store.
+//! program's own types, with made-up scores of one class of ten images; each run has four artifacts in the store. Making
+//! them takes longer than looking: `-- --in FOLDER` makes them below a folder, keeps them, and takes those that are there.
 
 #[allow(dead_code)]
 #[path = "../tests/it/fixture.rs"]
 mod fixture;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -23,8 +24,8 @@ fn study(runs: usize) -> String {
     let seeds: Vec<String> = (0..runs).map(|seed| seed.to_string()).collect();
     format!(
         "title = \"Many runs\"\ndataset = \"synthetic\"\nclasses = [\"wood\"]\nseeds = [{}]\nmetrics = [\"image_auroc\"]\n\
-         image.size = 64\nbackbone = {{ name = \"efficientnet_lite0\", layers = [\"stride8\"], weights = \"random\" }}\n\
-         features.aggregation = \"concat\"\nmethod = {{ name = \"patchcore\", bank.normal.ratio = 0.01 }}\n",
+         image.size = 64\nbackbone = {{ name = \"efficientnet_lite0\", layers = [\"stride8\"], weights = \"imagenet\" }}\n\
+         features.aggregation = \"concat\"\nmethod = {{ name = \"patchcore\", bank.normal = {{ ratio = 0.01, projection = 0 }} }}\n",
         seeds.join(", ")
     )
 }
@@ -48,8 +49,24 @@ fn seconds(folder: &Path, arguments: &[&str]) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
+/// Makes records and artifacts of so many runs in `folder`, unless they are there.
+fn make(folder: &Path, runs: usize) {
+    let whole = folder.join("whole");
+    if whole.is_file() {
+        return;
+    }
+    std::fs::create_dir_all(folder).expect("a folder");
+    let file = folder.join("study.toml");
+    std::fs::write(&file, study(runs)).expect("written");
+    fixture::make_of(&folder.join("results"), &file, &[("wood", 6, 4, 0.9, 0.9)]);
+    artifacts(&folder.join(".dmad-store"), runs);
+    std::fs::write(whole, "").expect("written");
+}
+
 fn main() -> ExitCode {
-    let named: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let arguments: Vec<String> = std::env::args().collect();
+    let named: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
+    let kept = arguments.iter().position(|argument| argument == "--in").map(|at| PathBuf::from(&arguments[at + 1]));
     let counts = if named.is_empty() { COUNTS.to_vec() } else { named };
     let commands: [(&str, &[&str]); 6] = [
         ("status", &["status", "study.toml"]),
@@ -63,15 +80,10 @@ fn main() -> ExitCode {
     println!("|---|{}", "---|".repeat(commands.len()));
     let mut slow = false;
     for runs in counts {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("study.toml"), study(runs)).expect("written");
-        fixture::make_of(
-            &folder.path().join("results"),
-            &folder.path().join("study.toml"),
-            &[("wood", 6, 4, 0.9, 0.9)],
-        );
-        artifacts(&folder.path().join(".dmad-store"), runs);
-        let took = commands.map(|(_, arguments)| seconds(folder.path(), arguments));
+        let own = tempfile::tempdir().expect("a folder");
+        let folder = kept.as_deref().unwrap_or(own.path()).join(runs.to_string());
+        make(&folder, runs);
+        let took = commands.map(|(_, arguments)| seconds(&folder, arguments));
         slow |= took.iter().any(|seconds| *seconds > LIMIT_SECONDS);
         println!("| {runs} | {} |", took.map(|seconds| format!("{seconds:.2}")).join(" | "));
     }

@@ -6,7 +6,7 @@
 //!
 //! | module | what it owns |
 //! |---|---|
-//! | [`error`], [`console`], [`clock`], [`memory`], [`naive`], [`stop`], [`random`], [`matrix`] | errors with their help, messages, time and machine, allocation, whether plain twins compute, whether to end, named streams of draws, rows of numbers |
+//! | [`error`], [`console`], [`clock`], [`memory`], [`naive`], [`stop`], [`threads`], [`random`], [`matrix`] | errors with their help, messages, time and machine, allocation, whether plain twins compute, whether to end, many small things side by side, named streams of draws, rows of numbers |
 //! | [`metrics`] | from scores and truth to numbers; knows no images and no tensors |
 //! | [`spec`] | experiment files: TOML in, typed and resolved runs out, faults that point at the line |
 //! | [`store`] | artifacts on disk: atomic, checksummed, mapped |
@@ -63,4 +63,5 @@ pub mod run;
 pub mod spec;
 pub mod stop;
 pub mod store;
+pub mod threads;
 pub mod train;

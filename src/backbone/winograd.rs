@@ -6,10 +6,12 @@
 //! summed over channels, and outputs are sums and differences again. The gradients are the same steps the other way. Owns: the arithmetic, and
 //! when it is worth it. Does not own: other kernels (`window`).
 
+use std::cell::RefCell;
+
 use rayon::prelude::*;
 
 use super::window::Window;
-use crate::device::multiply::{Strided, multiply_alone};
+use crate::device::multiply::{Panels, Strided, multiply_alone};
 use crate::device::turn::turn;
 
 /// Values of a square of inputs, and of a kernel as it meets them.
@@ -115,6 +117,23 @@ impl Map {
     }
 }
 
+thread_local! {
+    static SPARE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Room for so many values, with whatever was there before: clearing what is written in full anyway takes as long as some of the
+/// steps here.
+fn room(values: usize) -> Vec<f32> {
+    let mut room = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
+    room.resize(room.len().max(values), 0.0);
+    room
+}
+
+/// Keeps the room for the next on this thread.
+fn keep(room: Vec<f32>) {
+    SPARE.with_borrow_mut(|spare| spare.push(room));
+}
+
 /// Outputs, images × outputs × rows × columns, of a kernel of outputs × channels × 3 × 3.
 pub(super) fn forward(window: &Window, x: &[f32], kernel: &[f32]) -> Vec<f32> {
     let [channels, outputs] = [window.input[1], window.output[1]];
@@ -160,11 +179,17 @@ fn convolved(
     kernels_of: impl Fn(usize) -> Vec<f32> + Sync,
 ) -> Vec<f32> {
     let (tiles, kernel) = (Tiles::of(window), kernels([channels, outputs], kernels_of));
+    let panels = |value: usize| {
+        let own = Strided { values: &kernel[value * outputs..], row: VALUES * outputs, column: 1 };
+        Panels::new(&own, [channels, outputs])
+    };
+    let panels: Vec<Panels> = (0..VALUES).into_par_iter().map(panels).collect();
     let x = Map::new(x, window.input, window.padding, tiles.inputs());
     let sides = tiles.sides.map(|side| 2 * side);
-    let mut y = Map { values: vec![0.0; tiles.images * sides[0] * sides[1] * outputs], sides, channels: outputs };
+    let count = tiles.images * sides[0] * sides[1] * outputs;
+    let mut y = Map { values: room(count), sides, channels: outputs };
     let (together, pitch) = (tiles.rows_of(TILES), y.pitch());
-    y.values.par_chunks_mut(together * 2 * pitch).enumerate().for_each_init(
+    y.values[..count].par_chunks_mut(together * 2 * pitch).enumerate().for_each_init(
         Vec::new,
         |scratch: &mut Vec<f32>, (number, y)| {
             let rows = y.len() / (2 * pitch);
@@ -185,8 +210,7 @@ fn convolved(
             }
             products.par_chunks_mut(count * outputs).enumerate().for_each(|(value, products)| {
                 let left = Strided { values: &inputs[value * count * channels..], row: channels, column: 1 };
-                let right = Strided { values: &kernel[value * outputs..], row: VALUES * outputs, column: 1 };
-                multiply_alone(products, outputs, [count, outputs, channels], left, &right, false);
+                multiply_alone(products, outputs, [count, outputs, channels], left, &panels[value], false);
             });
             for row in 0..rows {
                 for column in 0..tiles.sides[1] {
@@ -197,7 +221,9 @@ fn convolved(
             }
         },
     );
-    y.planes(window.output)
+    let planes = y.planes(window.output);
+    keep(y.values);
+    planes
 }
 
 /// The gradient of the kernel, outputs × channels × 3 × 3, where the outputs have the gradient `grad`.
@@ -207,7 +233,7 @@ pub(super) fn kernel_gradient(window: &Window, x: &[f32], grad: &[f32]) -> Vec<f
     let grad = Map::new(grad, window.output, [0, 0], tiles.sides.map(|side| 2 * side));
     let together = tiles.rows_of(DEPTH);
     let most = VALUES * together * tiles.sides[1];
-    let (mut inputs, mut pulls) = (vec![0.0; most * channels], vec![0.0; most * outputs]);
+    let (mut inputs, mut pulls) = (room(most * channels), room(most * outputs));
     let mut all = vec![0.0f32; VALUES * channels * outputs];
     for first in (0..tiles.rows()).step_by(together) {
         let count = together.min(tiles.rows() - first) * tiles.sides[1];
@@ -227,6 +253,8 @@ pub(super) fn kernel_gradient(window: &Window, x: &[f32], grad: &[f32]) -> Vec<f
             multiply_alone(sum, outputs, [channels, outputs, count], left, &right, true);
         });
     }
+    keep(inputs);
+    keep(pulls);
     let mut places = vec![0.0; channels * 9 * outputs];
     places.par_chunks_mut(9 * outputs).enumerate().for_each(|(channel, own)| {
         let pitch = channels * outputs;

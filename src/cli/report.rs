@@ -47,7 +47,9 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             }
             read => read?,
         };
-        record::rebuild_views(&recorded.folder, &recorded.experiment)?;
+        // What a record that is refused says of its files has not changed where only they are damaged.
+        let views = if recorded.refused.is_empty() { record::refresh_views } else { record::rebuild_views };
+        views(&recorded.folder, &recorded.experiment)?;
         let paths = show(&recorded, json)?;
         let folder = recorded.folder.display();
         say!("wrote {} files below {folder}; the page is {folder}/report.html", paths.len());
@@ -60,6 +62,8 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         fine &= recorded.missing.is_empty()
             && recorded.refused.is_empty()
             && recorded.metrics.iter().all(|row| row.status == "ok");
+        // The command is at its end: taking thousands of tables apart piece by piece would only be waited for.
+        std::mem::forget(recorded);
     }
     Ok(fine)
 }
@@ -99,8 +103,8 @@ pub(super) fn refused(recorded: &Recorded) {
 
 /// Prints what an experiment's records say, writes it below its folder, and returns the paths.
 pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
-    let printed = Printed::built_in()?;
-    let made = Made::of(recorded, &printed)?;
+    let printed = Printed::of(recorded)?;
+    let made = Made::of(recorded, printed.as_ref())?;
     let mut paths = report::write(recorded, &made.tables, &made.claims)?;
     paths.extend(report::write_figures(recorded, &made.figures)?);
     made.figures.missing.iter().chain(&made.unjudged).for_each(|what| say!("{what}"));
@@ -120,8 +124,8 @@ pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
 /// Makes the page of an experiment that is under way, and nothing else.
 pub(super) fn renew(folder: &Path, kinds: &spec::Kinds) -> Result<()> {
     let recorded = record::read_so_far(folder, kinds)?;
-    let printed = Printed::built_in()?;
-    Made::of(&recorded, &printed)?.write_page(&recorded).map(drop)
+    let printed = Printed::of(&recorded)?;
+    Made::of(&recorded, printed.as_ref())?.write_page(&recorded).map(drop)
 }
 
 /// What numbers are held against.
@@ -132,9 +136,13 @@ struct Printed {
 }
 
 impl Printed {
-    fn built_in() -> Result<Self> {
+    /// Read only for an experiment that is held against something: that takes longer than most reports.
+    fn of(recorded: &Recorded) -> Result<Option<Self>> {
+        if recorded.experiment.reproduces.is_empty() || recorded.runs.is_empty() {
+            return Ok(None);
+        }
         let settings = PaperSettings::built_in(&report::kinds())?;
-        Ok(Printed { published: Published::embedded()?, settings, catalog: Catalog::load(None)? })
+        Ok(Some(Printed { published: Published::embedded()?, settings, catalog: Catalog::load(None)? }))
     }
 }
 
@@ -150,7 +158,7 @@ struct Made<'a> {
 }
 
 impl<'a> Made<'a> {
-    fn of(recorded: &'a Recorded, printed: &'a Printed) -> Result<Self> {
+    fn of(recorded: &'a Recorded, printed: Option<&'a Printed>) -> Result<Self> {
         if recorded.runs.is_empty() {
             return Ok(Made::default());
         }
@@ -188,13 +196,10 @@ impl<'a> Made<'a> {
 type Judged<'a> = (Vec<Verdict<'a>>, Option<String>);
 
 /// The verdicts on the table that an experiment reproduces.
-fn verdicts<'a>(recorded: &'a Recorded, printed: &'a Printed) -> Result<Judged<'a>> {
-    let Printed { published, settings, catalog } = printed;
+fn verdicts<'a>(recorded: &'a Recorded, printed: Option<&'a Printed>) -> Result<Judged<'a>> {
+    let Some(Printed { published, settings, catalog }) = printed else { return Ok((Vec::new(), None)) };
     let paper = Paper { published, settings, catalog };
     let (table, tolerances) = (&recorded.experiment.reproduces, &recorded.experiment.tolerances);
-    if table.is_empty() {
-        return Ok((Vec::new(), None));
-    }
     // Tables and figures do not depend on what could be held against the printed ones; `dmad verdict` insists.
     match report::verdicts::compare(recorded, paper, table, tolerances) {
         Err(fault @ Error::Usage { .. }) => Ok((Vec::new(), Some(format!("no verdicts: {fault}")))),

@@ -120,12 +120,14 @@ fn list(targets: &[PathBuf], conditions: &[(String, String)], common: &Common, a
                 earlier
             }
         };
-        for id in earlier {
-            // Of those whose record is refused, only what is declared today is worth a word.
-            let Ok(recorded) = record::read_run_of(&folder, &id, &report::kinds()) else { continue };
-            let mut row = summary(&recorded, &recorded.runs[0]);
-            row["state"] = "earlier".into();
-            rows.push(row);
+        // Of those whose record is refused, only what is declared today is worth a word.
+        if !earlier.is_empty() {
+            let recorded = record::read_earlier(&folder, &earlier, &report::kinds())?;
+            rows.extend(recorded.runs.iter().map(|run| {
+                let mut row = summary(&recorded, run);
+                row["state"] = "earlier".into();
+                row
+            }));
         }
     }
     rows.retain(|row| conditions.iter().all(|(column, pattern)| glob(pattern, &in_words(&row[column]))));

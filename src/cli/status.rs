@@ -2,6 +2,7 @@
 //!
 //! Owns: what is said. Does not own: what processes say of themselves (`record::status`).
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,9 +72,8 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
 fn standing(file: &Path, overrides: &Overrides, common: &Common) -> Result<Standing> {
     let experiment = spec::load_with(file, &report::kinds(), &[], &overrides.set)?;
     let folder = common.results.join(&experiment.name);
-    let declared: Vec<&str> = experiment.runs.iter().map(|run| run.spec.id.as_str()).collect();
-    let there: Vec<String> =
-        record::run_ids(&folder).into_iter().filter(|id| declared.contains(&id.as_str())).collect();
+    let declared: HashSet<&str> = experiment.runs.iter().map(|run| run.spec.id.as_str()).collect();
+    let there: Vec<String> = record::run_ids(&folder).into_iter().filter(|id| declared.contains(id.as_str())).collect();
     let failure = |id: &String| Some((id.clone(), RunFolder::new(&folder, id).failure()?));
     let failed: Vec<(String, String)> = there.iter().filter_map(failure).collect();
     let status = record::read_status(&folder).unwrap_or_default();

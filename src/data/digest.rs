@@ -7,7 +7,7 @@ use crate::data::layouts::synthetic;
 use crate::error::{Error, Result};
 use crate::store::write_atomically;
 use rayon::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -30,6 +30,8 @@ struct Stamp {
 pub struct Digests {
     file: Option<PathBuf>,
     known: BTreeMap<PathBuf, (Stamp, Digest)>,
+    /// What files were when they were first asked for, while that is to hold.
+    held: Option<HashMap<PathBuf, Digest>>,
     changed: bool,
     hashed: usize,
 }
@@ -39,7 +41,7 @@ impl Digests {
     pub fn open(file: Option<&Path>) -> Digests {
         let text = file.and_then(|path| std::fs::read_to_string(path).ok());
         let known = text.and_then(|text| parse(&text)).unwrap_or_default();
-        Digests { file: file.map(Path::to_path_buf), known, changed: false, hashed: 0 }
+        Digests { file: file.map(Path::to_path_buf), known, held: None, changed: false, hashed: 0 }
     }
 
     /// How many files were read since `open`.
@@ -47,18 +49,32 @@ impl Digests {
         self.hashed
     }
 
+    /// From now on each file is looked at once and then taken for unchanged, or each time it is asked for, as from the start.
+    pub fn hold(&mut self, hold: bool) {
+        self.held = hold.then(HashMap::new);
+    }
+
     /// Content digests of `images`, in their order. Drawings are not rendered: their digest is that of the generator's
     /// version and parameters.
     pub fn of<'a>(&mut self, images: impl IntoIterator<Item = &'a Image>) -> Result<Vec<Digest>> {
         let images: Vec<&Image> = images.into_iter().collect();
-        let known = &self.known;
-        let found: Vec<Found> = images.par_iter().map(|image| find(image, known)).collect::<Result<_>>()?;
+        let (known, held) = (&self.known, &self.held);
+        let find = |image: &&Image| match held.as_ref().and_then(|held| held.get(image.file()?)) {
+            Some(&digest) => Ok(Found { digest, hashed: false, remember: None }),
+            None => find(image, known),
+        };
+        let found: Vec<Found> = images.par_iter().map(find).collect::<Result<_>>()?;
         let mut digests = Vec::with_capacity(found.len());
-        for Found { digest, hashed, remember } in found {
+        for (image, Found { digest, hashed, remember }) in images.into_iter().zip(found) {
             self.hashed += usize::from(hashed);
             if let Some((path, stamp)) = remember {
                 self.known.insert(path, (stamp, digest));
                 self.changed = true;
+            }
+            if let (Some(held), Some(path)) = (&mut self.held, image.file())
+                && !held.contains_key(path)
+            {
+                held.insert(path.into(), digest);
             }
             digests.push(digest);
         }

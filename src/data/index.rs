@@ -57,6 +57,14 @@ impl Image {
         }
     }
 
+    /// The file that it is in; a drawing is in none.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.source {
+            Source::File(path) => Some(path),
+            Source::Synthetic(_) => None,
+        }
+    }
+
     /// The last part of the path.
     pub fn file_name(&self) -> &str {
         self.path.rsplit('/').next().unwrap_or(&self.path)

@@ -7,6 +7,7 @@ mod affine;
 pub mod check;
 mod columns;
 pub mod draws;
+mod factors;
 mod host;
 #[cfg(feature = "gpu")]
 pub mod kernels;

@@ -1,84 +1,25 @@
 //! Products of matrices on the processor.
 //!
 //! Owns: the order of sums (256 terms one after the other, and such sums in order, so threads decide nothing), blocks, and the
-//! innermost loop for processors with AVX-512; others have the `gemm` crate's. Does not own: tensors (`product`), what
-//! convolutions make of it (`backbone::window`).
+//! innermost loop for processors with AVX-512; others have the `gemm` crate's. Does not own: how factors lie (`factors`), tensors
+//! (`product`), what convolutions make of it (`backbone::window`).
 //!
 //! Six rows of the left matrix meet 64 columns of the right one, which lie together in a panel of 256 values each: 24 sums in
 //! registers, and ten loads for every 24 of their multiplications. benches/README.md says what one thread reaches.
 
 use rayon::prelude::*;
 
-use super::turn::turn;
+use super::factors::{DEPTH, LANES, PANEL, WIDE};
+pub use super::factors::{Panels, Right, Strided};
 
-/// Columns side by side in a register.
-const LANES: usize = 16;
-/// Registers of columns that are computed together.
-const WIDE: usize = 4;
-/// Columns of a panel.
-const PANEL: usize = LANES * WIDE;
 /// Rows that are computed together.
 const TOGETHER: usize = 6;
-/// Values of a sum that a panel holds.
-const DEPTH: usize = 256;
 /// Rows of a block, which one thread works on.
 const BLOCK_ROWS: usize = 32 * TOGETHER;
 /// Rows of a block that make its panels worth copying.
 const LEAST_ROWS: usize = 8 * TOGETHER;
 /// Multiplications that are worth a second thread.
 const LEAST: usize = 1 << 21;
-
-/// A matrix with the distance between its rows and between its columns.
-#[derive(Clone, Copy, Debug)]
-pub struct Strided<'a> {
-    /// From its first value on.
-    pub values: &'a [f32],
-    /// Values from a row to the next.
-    pub row: usize,
-    /// Values from a column to the next.
-    pub column: usize,
-}
-
-/// The right factor of a product: something whose rows can be copied.
-pub trait Right: Sync {
-    /// Writes columns from `first` on, as many as fit, of row `row` to `out`.
-    fn copy(&self, row: usize, first: usize, out: &mut [f32]);
-
-    /// Writes `width` columns of rows from `row` on to `out`, whose rows are `pitch` apart and filled up with zeros.
-    fn copy_rows(&self, row: usize, first: usize, width: usize, pitch: usize, out: &mut [f32]) {
-        for (number, out) in out.chunks_exact_mut(pitch).enumerate() {
-            self.copy(row + number, first, &mut out[..width]);
-            out[width..].fill(0.0);
-        }
-    }
-}
-
-impl Right for Strided<'_> {
-    fn copy(&self, row: usize, first: usize, out: &mut [f32]) {
-        let from = &self.values[row * self.row + first * self.column..];
-        if self.column == 1 {
-            out.copy_from_slice(&from[..out.len()]);
-        } else {
-            out.iter_mut().zip(from.iter().step_by(self.column)).for_each(|(out, value)| *out = *value);
-        }
-    }
-
-    fn copy_rows(&self, row: usize, first: usize, width: usize, pitch: usize, out: &mut [f32]) {
-        if self.row != 1 || self.column < out.len() / pitch {
-            for (number, out) in out.chunks_exact_mut(pitch).enumerate() {
-                self.copy(row + number, first, &mut out[..width]);
-                out[width..].fill(0.0);
-            }
-            return;
-        }
-        // Columns lie together.
-        let from = &self.values[first * self.column + row..];
-        turn(from, self.column, [width, out.len() / pitch], out, pitch);
-        if width < pitch {
-            out.chunks_exact_mut(pitch).for_each(|out| out[width..].fill(0.0));
-        }
-    }
-}
 
 /// Rows, columns, and what is summed over.
 pub type Shape = [usize; 3];
@@ -157,7 +98,8 @@ fn check(out: &[f32], pitch: usize, [rows, columns, inner]: Shape, left: Strided
 
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    use super::{BLOCK_ROWS, DEPTH, LANES, PANEL, Right, Shape, Strided, TOGETHER, WIDE, turn};
+    use super::{BLOCK_ROWS, DEPTH, LANES, PANEL, Right, Shape, Strided, TOGETHER, WIDE};
+    use crate::device::turn::turn;
     use std::arch::x86_64::*;
     use std::cell::RefCell;
 
@@ -187,8 +129,14 @@ mod avx512 {
                     for first in (0..columns).step_by(PANEL) {
                         let width = PANEL.min(columns - first);
                         let pitch_of_panel = width.next_multiple_of(LANES);
-                        let panel = &mut panel[..depth * pitch_of_panel];
-                        right.copy_rows(from, first, width, pitch_of_panel, panel);
+                        let panel = match right.panel(from, first, depth) {
+                            Some(panel) => panel,
+                            None => {
+                                let panel = &mut panel[..depth * pitch_of_panel];
+                                right.copy_rows(from, first, width, pitch_of_panel, panel);
+                                panel
+                            }
+                        };
                         for row in (0..count).step_by(TOGETHER) {
                             let tile = Tile {
                                 left: Strided { values: &own.values[row * own.row..], ..own },
@@ -315,9 +263,19 @@ mod tests {
                 let right = Strided { values: &b, row: of_right.0, column: of_right.1 };
                 let pitch = columns + 3;
                 let before: Vec<f32> = (0..rows * pitch).map(|value| value as f32 / 100.0).collect();
+                let panels = Panels::new(&right, [inner, columns]);
                 for adds in [false, true] {
                     let mut out = before.clone();
                     multiply(&mut out, pitch, [rows, columns, inner], left, &right, adds);
+                    let mut again = before.clone();
+                    multiply(&mut again, pitch, [rows, columns, inner], left, &panels, adds);
+                    assert!(again == out, "a factor that was copied before gives the same");
+                    for row in 0..inner {
+                        let mut copied = vec![0.0; columns];
+                        panels.copy(row, 0, &mut copied);
+                        let own = |column: usize| b[row * right.row + column * right.column];
+                        assert!(copied.iter().enumerate().all(|(column, value)| *value == own(column)));
+                    }
                     for (place, &found) in out.iter().enumerate() {
                         let (row, column) = (place / pitch, place % pitch);
                         let term = |k: usize| {

@@ -71,7 +71,7 @@ fn told(recorded: &Recorded, run: &RecordedRun, figures: &[PathBuf]) -> Told {
     let written = leaves(&settings).into_iter().map(|(key, value)| (key, in_words(value)));
     let text = |path: &[&str]| run.value(path).and_then(toml::Value::as_str).unwrap_or_default().to_string();
     let seconds = run.value(&["provenance", "wall_seconds"]).and_then(toml::Value::as_float).unwrap_or_default();
-    let rows = recorded.metrics.iter().filter(|row| row.run == run.id);
+    let rows = recorded.rows(&run.id).iter();
     let seen = spec.protocol.seen.count;
     let mut tags: BTreeMap<String, String> = [
         ("dmad.run", run.id.clone()),

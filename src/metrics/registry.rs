@@ -44,7 +44,7 @@ pub struct MetricKind {
 macro_rules! registry {
     ($($value:ident: $name:tt, $words:tt, $level:ident, $walk:path, $sentence:tt $(or $other:path)?;)*) => {
         /// A metric.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum MetricName {
             $(#[doc = $sentence] #[serde(rename = $name)] $value,)*
         }

@@ -27,8 +27,8 @@ pub struct Pictures {
 
 impl Pictures {
     /// Images whose contents have the digest `digest` (`data::list_digest`, hex).
-    pub(crate) fn new(images: &[Image], digest: String, geometry: Geometry) -> Self {
-        Pictures { images: images.into(), digest, geometry: geometry.into() }
+    pub(crate) fn new(images: Arc<[Image]>, digest: String, geometry: Geometry) -> Self {
+        Pictures { images, digest, geometry: geometry.into() }
     }
 
     /// How many there are.

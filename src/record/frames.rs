@@ -124,6 +124,7 @@ pub fn csv_bytes(frame: &mut DataFrame) -> Result<Vec<u8>, PolarsError> {
 
 /// A frame from the bytes of the file at `path`.
 pub fn read_parquet(bytes: Vec<u8>, path: &Path) -> Result<DataFrame> {
-    let reader = ParquetReader::new(std::io::Cursor::new(bytes));
+    // Small tables, several read at once: handing columns to a pool costs more than reading them.
+    let reader = ParquetReader::new(std::io::Cursor::new(bytes)).read_parallel(ParallelStrategy::None);
     reader.finish().map_err(|fault| damaged(path, format!("not readable as Parquet ({fault})")))
 }

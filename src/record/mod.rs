@@ -11,6 +11,7 @@ mod provenance;
 mod read;
 mod seal;
 mod status;
+mod views;
 mod write;
 
 use serde::{Deserialize, Serialize};
@@ -24,16 +25,16 @@ pub use find::{experiments, find_run};
 pub use frames::MetricRecord;
 pub use provenance::{Cost, Provenance, StageLog};
 pub use read::{
-    Recorded, RecordedRun, is_none_recorded, read_declared, read_experiment, read_run_of, read_so_far, run_ids,
+    Recorded, RecordedRun, is_none_recorded, read_declared, read_earlier, read_experiment, read_run_of, read_so_far,
+    run_ids,
 };
 pub use seal::seal;
 pub use status::{
     FailureStatus, LOST_SECONDS, Life, ProcessState, ProcessStatus, RunCounts, STATUS_FORMAT, StageStatus, Status,
     end_live, read_status, write_status,
 };
-pub use write::{
-    MEAN, Record, RunFolder, Standing, other_origin, rebuild_views, write, write_experiment, write_failure,
-};
+pub use views::{rebuild_views, refresh_views};
+pub use write::{MEAN, Record, RunFolder, Standing, other_origin, write, write_experiment, write_failure};
 
 /// Version of the record's files; part of every record's key.
 pub const VERSION: u32 = 4;

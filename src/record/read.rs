@@ -1,10 +1,9 @@
 //! Strict reading of an experiment's records: whatever is doubtful is refused with words, never averaged.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-
-use rayon::prelude::*;
 
 use super::frames::{MetricRecord, image_rows, metric_rows, read_parquet};
 use super::write::{DECLARED, FILES, RunFolder};
@@ -12,6 +11,7 @@ use super::{Cost, ImageRow, StageLog};
 use crate::error::{Error, Result};
 use crate::methods::Scoring;
 use crate::spec::{Experiment, Kinds, RunSpec, difference, id_of, load_recorded, to_json};
+use crate::threads::side_by_side;
 
 /// An experiment as recorded.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Recorded {
     pub refused: Vec<Error>,
     /// Runs that are recorded and no longer declared: the experiment's settings, or the program's defaults, were others.
     pub others: Vec<String>,
+    /// Where in `runs` and in `metrics` each run is.
+    places: HashMap<String, (usize, Range<usize>)>,
 }
 
 /// One recorded run without its rows.
@@ -58,12 +60,22 @@ pub struct RecordedRun {
 impl Recorded {
     /// The recorded run of this id.
     pub fn run(&self, id: &str) -> Option<&RecordedRun> {
-        self.runs.iter().find(|run| run.id == id)
+        self.places.get(id).map(|(place, _)| &self.runs[*place])
+    }
+
+    /// The rows of the recorded run of this id.
+    pub fn rows(&self, id: &str) -> &[MetricRecord] {
+        self.places.get(id).map_or(&[], |(_, rows)| &self.metrics[rows.clone()])
+    }
+
+    /// The declared runs that are not recorded, or whose record is refused.
+    pub fn lacking(&self) -> impl Iterator<Item = &RunSpec> {
+        self.experiment.runs.iter().filter(|run| !self.places.contains_key(&run.id))
     }
 
     /// The run with these settings, if it is recorded and did not fail.
     pub fn finished(&self, spec: &RunSpec) -> Option<&RecordedRun> {
-        self.runs.iter().find(|run| run.spec == *spec && run.failure.is_none())
+        self.run(&spec.id).filter(|run| run.spec == *spec && run.failure.is_none())
     }
 }
 
@@ -172,8 +184,19 @@ pub fn read_declared(folder: &Path, declared: Vec<RunSpec>, kinds: &Kinds) -> Re
 pub fn read_run_of(folder: &Path, id: &str, kinds: &Kinds) -> Result<Recorded> {
     some(read(folder, kinds, &|last| match last.into_iter().find(|run| run.id == id) {
         Some(run) => Ok(vec![run]),
-        None => undeclared(folder, id),
+        None => Ok(vec![undeclared(folder, id)?]),
     })?)
+}
+
+/// Reads the recorded runs in `folder` of these ids, which the experiment no longer declares; those whose record is refused
+/// are left out.
+///
+/// # Errors
+/// A folder without experiment.
+pub fn read_earlier(folder: &Path, ids: &[String], kinds: &Kinds) -> Result<Recorded> {
+    read(folder, kinds, &|_| {
+        Ok(side_by_side(ids, |id| undeclared(folder, id)).into_iter().filter_map(Result::ok).collect())
+    })
 }
 
 /// How it begins, where nothing is recorded.
@@ -209,15 +232,16 @@ fn read(folder: &Path, kinds: &Kinds, choose: Choose) -> Result<Recorded> {
     let last = experiment.runs.clone();
     let wanted = choose(last)?;
     experiment.runs = wanted.clone();
-    let (runs, metrics, missing, refused, others) = Default::default();
-    let mut recorded = Recorded { folder: folder.into(), experiment, runs, metrics, missing, refused, others };
+    let (runs, metrics, missing, refused, others, places) = Default::default();
+    let mut recorded = Recorded { folder: folder.into(), experiment, runs, metrics, missing, refused, others, places };
     // Thousands of small files: whoever waits for one keeps nobody else from reading.
-    let read = |run: RunSpec| (run.id.clone(), read_run(RunFolder::new(folder, &run.id), &run.id, &run));
-    let found: Vec<_> = wanted.into_par_iter().map(read).collect();
-    for (id, found) in found {
+    let found = side_by_side(&wanted, |run| read_run(RunFolder::new(folder, &run.id), &run.id, run));
+    for (RunSpec { id, .. }, found) in wanted.into_iter().zip(found) {
         match found {
             Ok(Some((run, metrics))) => {
+                let first = recorded.metrics.len();
                 recorded.metrics.extend(metrics);
+                recorded.places.insert(id, (recorded.runs.len(), first..recorded.metrics.len()));
                 recorded.runs.push(run);
                 continue;
             }
@@ -230,15 +254,12 @@ fn read(folder: &Path, kinds: &Kinds, choose: Choose) -> Result<Recorded> {
 }
 
 /// The settings of a run that is recorded and that the experiment no longer declares.
-fn undeclared(folder: &Path, id: &str) -> Result<Vec<RunSpec>> {
-    let settings = |id: String| {
-        let own = RunFolder::new(folder, &id);
-        let table = own.table()?.unwrap_or_default();
-        let spec: Option<RunSpec> = table.get("spec").and_then(|spec| spec.clone().try_into().ok());
-        let spec = spec.ok_or_else(|| damaged(&own.file("run.toml"), "does not say its settings"))?;
-        Ok(RunSpec { id, ..spec })
-    };
-    run_ids(folder).into_iter().filter(|own| own == id).map(settings).collect()
+fn undeclared(folder: &Path, id: &str) -> Result<RunSpec> {
+    let own = RunFolder::new(folder, id);
+    let table = own.table()?.unwrap_or_default();
+    let spec: Option<RunSpec> = table.get("spec").and_then(|spec| spec.clone().try_into().ok());
+    let spec = spec.ok_or_else(|| damaged(&own.file("run.toml"), "does not say its settings"))?;
+    Ok(RunSpec { id: id.into(), ..spec })
 }
 
 /// The runs that an experiment declared when it was recorded.
@@ -273,14 +294,12 @@ fn refuse_strangers(folder: &Path) -> (Vec<String>, Vec<Error>) {
     let Ok(entries) = std::fs::read_dir(&runs) else { return (there, strangers) };
     let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     paths.sort();
-    for path in paths {
+    for (path, head) in paths.iter().zip(side_by_side(&paths, |path| RunFolder::at(path).head())) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let table: Option<toml::Table> =
-            std::fs::read_to_string(path.join("run.toml")).ok().and_then(|text| text.parse().ok());
-        let own = table.as_ref().and_then(|table| table.get("run")?.as_str());
+        let own = head.as_ref().and_then(|head| head.get("run")?.as_str());
         if let Some(own) = own.filter(|own| *own != name) {
             let what = format!("holds run {own}, so that run is there twice or under a wrong name");
-            strangers.push(Error::store(&path, what, "remove the folder that does not belong there"));
+            strangers.push(Error::store(path, what, "remove the folder that does not belong there"));
         }
         there.extend(own.map(str::to_string));
     }
@@ -293,7 +312,10 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
     let identity = table.get("identity").and_then(|identity| serde_json::to_value(identity).ok());
     // Keys that are newer than the record are not in it: what it does say must be what is declared.
     let written: Option<RunSpec> = table.get("spec").and_then(|spec| spec.clone().try_into().ok());
-    let same = written.is_some_and(|written| difference(&to_json(&written), &to_json(spec)) == serde_json::json!({}));
+    let same = written.is_some_and(|written| {
+        let written = RunSpec { id: id.into(), ..written };
+        written == *spec || difference(&to_json(&written), &to_json(spec)) == serde_json::json!({})
+    });
     if identity.is_none_or(|identity| id_of(&identity) != id) || !same {
         return Err(damaged(&path, "its settings are not those of the run that the folder is named after"));
     }

@@ -8,7 +8,7 @@ use polars::prelude::{DataFrame, PolarsError};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value as Json, json};
 
-use super::frames::{MetricRecord, csv_bytes, image_frame, metric_frame, metric_rows, parquet_bytes, read_parquet};
+use super::frames::{MetricRecord, image_frame, metric_frame, parquet_bytes};
 use super::provenance::{Provenance, machine};
 use super::read::value;
 use super::seal::{checksum, seal};
@@ -54,15 +54,26 @@ impl RunFolder {
         RunFolder(experiment.join("runs").join(id))
     }
 
+    /// The one that is itself at `path`.
+    pub(super) fn at(path: &Path) -> Self {
+        RunFolder(path.into())
+    }
+
     /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
+    /// What `run.toml` says before its first table, whether or not the rest of it is whole: a glance where there are
+    /// thousands.
+    pub(super) fn head(&self) -> Option<toml::Table> {
+        let text = std::fs::read_to_string(self.file("run.toml")).ok()?;
+        text.split("\n[").next()?.parse().ok()
+    }
+
     /// The message of a run that failed.
     pub fn failure(&self) -> Option<String> {
-        let table: toml::Table = std::fs::read_to_string(self.file("run.toml")).ok()?.parse().ok()?;
-        Some(table.get("error")?.as_str()?.into())
+        Some(self.head()?.get("error")?.as_str()?.into())
     }
 
     /// How the record in it stands to what a run would do today: a record is current when it was made from the same
@@ -138,7 +149,7 @@ pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
 }
 
 /// Removes a file if it is there.
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(fault)),
         _ => Ok(()),
@@ -205,12 +216,6 @@ fn metric_record(base: &MetricRecord, class: &str, row: &MetricRow) -> MetricRec
 /// A file whose bytes cannot be made.
 pub(super) fn unmade<E: std::fmt::Display>(path: &Path) -> impl Fn(E) -> Error {
     move |fault| Error::store(path, format!("cannot be made ({fault})"), "report this as a fault of the program")
-}
-
-type Bytes = fn(&mut DataFrame) -> Result<Vec<u8>, PolarsError>;
-
-fn write_frame(path: &Path, frame: Result<DataFrame, PolarsError>, bytes: Bytes) -> Result<()> {
-    write_atomically(path, &frame.and_then(|mut frame| bytes(&mut frame)).map_err(unmade(path))?)
 }
 
 /// The files of a record as they are written, with their checksums.
@@ -323,32 +328,3 @@ pub fn other_origin(folder: &Path, path: &Path) -> Option<PathBuf> {
 
 /// The file of declared runs: one JSON object per line.
 pub(super) const DECLARED: &str = "runs.jsonl";
-
-/// Rebuilds the experiment's views from its runs' folders, in the experiment's order of runs. A record that is damaged or of
-/// another format is passed over: whoever reads the records names it.
-pub fn rebuild_views<R: AsRef<RunSpec>>(folder: &Path, experiment: &Experiment<R>) -> Result<()> {
-    let (mut metrics, mut images): (Vec<MetricRecord>, Option<DataFrame>) = Default::default();
-    for run in &experiment.runs {
-        let Ok(Some((rows, frame))) = rows(&RunFolder::new(folder, &run.as_ref().id)) else { continue };
-        metrics.extend(rows);
-        images = match (images, frame) {
-            (Some(all), Some(frame)) => Some(all.vstack(&frame).map_err(unmade(folder))?),
-            (images, frame) => images.or(frame),
-        };
-    }
-    write_frame(&folder.join("metrics.parquet"), metric_frame(&metrics), parquet_bytes)?;
-    write_frame(&folder.join("metrics.csv"), metric_frame(&metrics), csv_bytes)?;
-    match images {
-        Some(images) => write_frame(&folder.join("images.parquet"), Ok(images), parquet_bytes),
-        None => remove(&folder.join("images.parquet")),
-    }
-}
-
-/// The rows of a recorded run, and the frame of its images where it did not fail.
-fn rows(own: &RunFolder) -> Result<Option<(Vec<MetricRecord>, Option<DataFrame>)>> {
-    let Some(table) = own.table()? else { return Ok(None) };
-    let frame = |name: &str| read_parquet(own.bytes(&table, name)?, &own.file(name));
-    let rows = metric_rows(&frame("metrics.parquet")?, &own.file("metrics.parquet"))?;
-    let failed = value(&table, &["error"]).is_some();
-    Ok(Some((rows, if failed { None } else { Some(frame("images.parquet")?) })))
-}

@@ -54,11 +54,25 @@ fn counts(run: &RecordedRun) -> Vec<(&str, [f64; 2])> {
     counts.collect()
 }
 
+/// A dataset and what a bank of it holds, with the arms that have that bank.
+pub(super) type Shared = ((String, Vec<Held>), Vec<Arm>);
+
+/// Each bank once: variants and numbers of seen anomalies share one more often than not.
+pub(super) fn shared(held: Vec<(Arm, Vec<Held>)>) -> Vec<Shared> {
+    let mut banks: Vec<Shared> = Vec::new();
+    for (arm, held) in held {
+        let bank = (arm.dataset.clone(), held);
+        match banks.iter_mut().find(|(known, _)| *known == bank) {
+            Some((_, arms)) => arms.push(arm),
+            None => banks.push((bank, vec![arm])),
+        }
+    }
+    banks
+}
+
 /// As tables, each with what it is of: classes of a bank, arms with the same bank once.
 pub(super) fn sheets(recorded: &Recorded) -> Vec<(String, Sheet)> {
-    let arms =
-        groups(held(recorded, Wanted::default()).into_iter().map(|(arm, held)| ((arm.dataset.clone(), held), arm)));
-    let table = |((dataset, held), arms): &((String, Vec<Held>), Vec<Arm>)| {
+    let table = |((dataset, held), arms): &Shared| {
         let names = distinct(arms.iter().map(|arm| arm.variant.as_str())).join(", ");
         let row = |own: &Held| {
             let share = own.share.deviation.map_or(String::new(), |deviation| format!(" ± {deviation:.1}"));
@@ -68,7 +82,7 @@ pub(super) fn sheets(recorded: &Recorded) -> Vec<(String, Sheet)> {
         let head = ["class", "patches", "rows in the bank", "% of its patches"];
         (format!("{dataset}: {names}"), Sheet::new(&head, held.iter().map(row)))
     };
-    arms.iter().map(table).collect()
+    shared(held(recorded, Wanted::default())).iter().map(table).collect()
 }
 
 /// As CSV; empty where no run has such a bank.

@@ -4,6 +4,9 @@
 //! Does not own: intervals (`evidence`), the rule of names (`spec::names_variant`), or any form that is shown.
 
 use std::collections::BTreeMap;
+use std::hash::Hash;
+
+use indexmap::IndexMap;
 
 use crate::metrics::{MetricName, mean};
 use crate::record::{MEAN, MetricRecord, Recorded, RecordedRun};
@@ -12,20 +15,15 @@ use crate::spec::{
 };
 
 /// The different items, in the order in which they come.
-pub fn distinct<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<T> {
+pub fn distinct<T: Hash + Eq>(items: impl IntoIterator<Item = T>) -> Vec<T> {
     groups(items.into_iter().map(|item| (item, ()))).into_iter().map(|(item, _)| item).collect()
 }
 
 /// What has the same key, in the order in which the keys come.
-pub fn groups<K: PartialEq, T>(items: impl IntoIterator<Item = (K, T)>) -> Vec<(K, Vec<T>)> {
-    let mut groups: Vec<(K, Vec<T>)> = Vec::new();
-    for (key, item) in items {
-        match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, items)) => items.push(item),
-            None => groups.push((key, vec![item])),
-        }
-    }
-    groups
+pub fn groups<K: Hash + Eq, T>(items: impl IntoIterator<Item = (K, T)>) -> Vec<(K, Vec<T>)> {
+    let mut groups: IndexMap<K, Vec<T>> = IndexMap::new();
+    items.into_iter().for_each(|(key, item)| groups.entry(key).or_default().push(item));
+    groups.into_iter().collect()
 }
 
 /// Whether a list has a name; an empty list has all.
@@ -37,7 +35,7 @@ pub fn listed(list: &[String], name: &str) -> bool {
 const VARIANT: usize = 1;
 
 /// Where a number belongs: a value in every dimension.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// In the order of [`DIMENSIONS`].
     own: [String; 6],
@@ -169,8 +167,8 @@ pub fn runs_of<'a>(recorded: &'a Recorded, arm: &Arm) -> Vec<&'a RecordedRun> {
 
 /// A recorded value, in [0, 1].
 pub fn value(recorded: &Recorded, run: &str, class: &str, metric: MetricName) -> Option<f64> {
-    let own = |row: &&MetricRecord| row.run == run && row.class == class && row.metric == metric.as_str();
-    recorded.metrics.iter().find(own)?.value
+    let own = |row: &&MetricRecord| row.class == class && row.metric == metric.as_str();
+    recorded.rows(run).iter().find(own)?.value
 }
 
 /// A value with its spread, in percent.

@@ -4,10 +4,10 @@
 //! that is not shown and would mix different things in one cell is added to the columns, and so are datasets and numbers of
 //! seen anomalies where rows differ in them. Only seeds are averaged over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::export::Sheet;
-use super::frame::{self, Place, Wanted, distinct, listed};
+use super::frame::{self, Place, Wanted, distinct, groups, listed};
 use super::labels::Tags;
 use crate::metrics::{MetricName, deviation, mean};
 use crate::record::{MEAN, MetricRecord, Recorded};
@@ -112,10 +112,10 @@ impl Places {
         let wanted = Wanted::of(spec);
         let shown = |class: &String| if every_class { listed(&spec.classes, class) } else { class == MEAN };
         let runs = recorded.experiment.runs.iter().filter(|run| wanted.has(&Place::of(run, MEAN)));
-        let dimensions = dimensions(spec);
+        let (dimensions, known) = (dimensions(spec), Classes::new(recorded));
         let of_run = |run| {
             let place = Place::of(run, MEAN).showing(&dimensions, Some(run));
-            classes(recorded, run).into_iter().filter(shown).map(move |class| place.clone().of_class(&class))
+            known.of(run).into_iter().filter(shown).map(move |class| place.clone().of_class(&class))
         };
         let declared: Vec<Place> = runs.flat_map(of_run).collect();
         let absent = spec.also.iter().flat_map(|also| {
@@ -170,17 +170,6 @@ impl Places {
     }
 }
 
-/// The classes of a declared run: its own where they are known, else those of other runs of its dataset.
-fn classes(recorded: &Recorded, run: &RunSpec) -> Vec<String> {
-    let of = |wanted: &dyn Fn(&MetricRecord) -> bool| -> Vec<String> {
-        let rows = recorded.metrics.iter().filter(|row| wanted(row));
-        frame::classes(rows).into_iter().map(str::to_string).collect()
-    };
-    let known = [of(&|row| row.run == run.id), run.classes.clone(), of(&|row| row.dataset == run.dataset)];
-    let found = known.into_iter().find(|classes| !classes.is_empty()).unwrap_or_default();
-    [found, vec![MEAN.into()]].concat()
-}
-
 impl Pivot {
     /// The table that `spec` declares.
     pub fn new(recorded: &Recorded, spec: &Table) -> Self {
@@ -213,7 +202,8 @@ impl Pivot {
             Place::of_row(row).showing(&self::dimensions(spec), recorded.run(&row.run).map(|run| &run.spec))
         };
         let own = recorded.metrics.iter().map(|row| (of(row), row));
-        let own: Vec<_> = own.filter(|(place, _)| places.declared.contains(place)).collect();
+        let declared: HashSet<&Place> = places.declared.iter().collect();
+        let own: Vec<_> = own.filter(|(place, _)| declared.contains(place)).collect();
         let known = Classes::new(recorded);
         let cells_of = |row: &String| {
             let wanted = |column: &Column| [&column.head[..], &[(spec.rows, row.clone())]].concat();
@@ -301,20 +291,32 @@ fn cell(
     }
 }
 
-/// Which classes each run has: a mean over fewer than others of its dataset have is not comparable with theirs.
+/// Which classes each run has, in the order of its rows: a mean over fewer than others of its dataset have is not comparable
+/// with theirs.
 struct Classes<'a> {
-    of_run: BTreeMap<&'a str, BTreeSet<&'a str>>,
-    of_dataset: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    of_run: HashMap<&'a str, Vec<&'a str>>,
+    of_dataset: HashMap<&'a str, Vec<&'a str>>,
 }
 
 impl<'a> Classes<'a> {
     fn new(recorded: &'a Recorded) -> Self {
-        let mut classes = Classes { of_run: BTreeMap::new(), of_dataset: BTreeMap::new() };
-        for row in recorded.metrics.iter().filter(|row| row.class != MEAN) {
-            classes.of_run.entry(&row.run).or_default().insert(&row.class);
-            classes.of_dataset.entry(&row.dataset).or_default().insert(&row.class);
-        }
-        classes
+        let of_run = recorded.runs.iter().map(|run| (run.id.as_str(), frame::classes(recorded.rows(&run.id))));
+        let of_run: HashMap<_, _> = of_run.filter(|(_, classes)| !classes.is_empty()).collect();
+        let all =
+            recorded.runs.iter().filter_map(|run| Some((run.spec.dataset.as_str(), of_run.get(run.id.as_str())?)));
+        let of_dataset =
+            groups(all).into_iter().map(|(dataset, own)| (dataset, distinct(own.into_iter().flatten().copied())));
+        Classes { of_dataset: of_dataset.collect(), of_run }
+    }
+
+    /// The classes of a declared run and their mean: its own where they are known, else those of other runs of its dataset.
+    fn of(&self, run: &RunSpec) -> Vec<String> {
+        let known = |classes: Option<&Vec<&str>>| -> Vec<String> {
+            classes.into_iter().flatten().map(|class| class.to_string()).collect()
+        };
+        let own = [known(self.of_run.get(run.id.as_str())), run.classes.clone()];
+        let found = own.into_iter().find(|classes| !classes.is_empty());
+        [found.unwrap_or_else(|| known(self.of_dataset.get(run.dataset.as_str()))), vec![MEAN.into()]].concat()
     }
 
     /// What a mean leaves out that other runs of its dataset have, in words.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::evaluate::truth_of;
-use super::prepare::{self, mask_image};
+use super::given::{Datas, mask_image};
 use super::progress::Event;
 use super::session::Session;
 use crate::data::{Labelled, evaluation_mask, hex, load_rgb, thumbnail};
@@ -35,12 +35,13 @@ pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
     let _lock = session.lock_results(experiment, "gallery")?;
     let folder = session.resources.results.join(&experiment.name);
     let recorded = record::read_so_far(&folder, &experiment.kinds)?;
+    let datas = Datas::default();
     for run in recorded.runs.iter().filter(|run| run.failure.is_none()) {
         let known = record::read_album(&folder, run);
         if known.is_some_and(|album| album.files().all(|name| folder.join(name).is_file())) {
             continue;
         }
-        let making = Making { session, experiment, folder: &folder, run };
+        let making = Making { session, experiment, folder: &folder, run, datas: &datas };
         if let Err(fault) = making.album().and_then(|album| record::write_album(&folder, run, album)) {
             let text = format!("the gallery lacks pictures of {}: {fault}", run.id);
             session.progress.tell(Event::Note { text });
@@ -58,6 +59,7 @@ struct Making<'a> {
     experiment: &'a Experiment,
     folder: &'a std::path::Path,
     run: &'a RecordedRun,
+    datas: &'a Datas,
 }
 
 impl Making<'_> {
@@ -65,11 +67,11 @@ impl Making<'_> {
         let spec = &self.run.spec;
         let declared = self.experiment.runs.iter().find(|run| run.spec == *spec);
         let declared = declared.ok_or_else(|| Error::usage("the experiment declares no such run", "run it again"))?;
-        let prepared = prepare::prepare(self.session, declared)?;
+        let data = self.datas.of(self.session, &declared.spec)?;
         let rows = self.run.images()?;
         let of = |row: &ImageRow| {
             let what = || Error::data(&row.path, "is no test image any more", "run again: the dataset has changed");
-            truth_of(&prepared.split, &row.class, &row.path).ok_or_else(what)
+            truth_of(&data.split, &row.class, &row.path).ok_or_else(what)
         };
         let images: Vec<&Labelled> = rows.iter().map(of).collect::<Result<_>>()?;
         let names = self.names(&images)?;

@@ -32,7 +32,7 @@ impl Built<'_> {
 
     /// How the record in `folder` stands to it.
     pub(super) fn standing(&self, folder: &RunFolder) -> Standing {
-        folder.standing(&self.record_key(), &self.prepared.dataset_digest, &self.prepared.weights_digest)
+        folder.standing(&self.record_key(), &self.prepared.data.dataset_digest, &self.prepared.weights_digest)
     }
 
     /// Stages whose artifacts go into the record: scores, models, banks.
@@ -56,7 +56,17 @@ pub fn with_more<T, M>(
     more: impl FnOnce(&mut Graph, &[Outputs]) -> M,
     work: impl FnOnce(&Built, M) -> Result<T>,
 ) -> Result<T> {
-    let prepared = prepare::prepare(session, run)?;
+    with_prepared(session, run, prepare::prepare(session, run)?, more, work)
+}
+
+/// The same of a run whose data are known.
+pub fn with_prepared<T, M>(
+    session: &Session,
+    run: &Run,
+    prepared: Prepared,
+    more: impl FnOnce(&mut Graph, &[Outputs]) -> M,
+    work: impl FnOnce(&Built, M) -> Result<T>,
+) -> Result<T> {
     let method = methods::of(run);
     let groups = prepared.groups();
     let environment = RunEnvironment { session, prepared: &prepared };

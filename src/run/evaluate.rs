@@ -68,10 +68,10 @@ impl<'a> Evaluate<'a> {
         Evaluate {
             evaluation: prepared.spec.evaluation.clone().into(),
             geometry: prepared.spec.image.clone().into(),
-            classes: prepared.split.classes.iter().map(|class| class.name.as_str()).collect(),
+            classes: prepared.data.split.classes.iter().map(|class| class.name.as_str()).collect(),
             scoring: scoring.into(),
             scores,
-            truth: &prepared.truth_digest,
+            truth: &prepared.data.truth_digest,
             prepared,
         }
     }
@@ -88,7 +88,7 @@ impl Compute for Evaluate<'_> {
     }
 
     fn work(&self) -> Work {
-        let images = self.prepared.split.classes.iter().map(|class| class.test.len()).sum::<usize>();
+        let images = self.prepared.data.split.classes.iter().map(|class| class.test.len()).sum::<usize>();
         let side = if self.evaluation.size == 0 { self.geometry.size } else { self.evaluation.size };
         let pixels = side.pow(2) * images;
         // Upsampling, Gaussian and a sort of all scores.
@@ -97,7 +97,7 @@ impl Compute for Evaluate<'_> {
 
     fn compute(&self, job: &Job) -> Result<Computed> {
         let mut evaluation = Evaluation { stage: self, classes: Vec::new() };
-        for (class, scores) in self.prepared.split.classes.iter().zip(&self.scores) {
+        for (class, scores) in self.prepared.data.split.classes.iter().zip(&self.scores) {
             let scores = job.open(scores)?;
             let shape = scores.shape("scores")?;
             if shape.len() != 3 || shape[1] != class.test.len() || shape[2] != self.prepared.shape.patches() {

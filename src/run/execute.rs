@@ -181,7 +181,7 @@ impl<'s, 'g> Executor<'s, 'g> {
         let bank_bytes = banks.iter().map(|bank| Ok(bank.f32("rows")?.len() as u64 * 4)).sum::<Result<_>>()?;
         let (mut seconds, mut images) = (0.0, 0usize);
         let [scores, ..] = built.needed();
-        for (class, stage) in built.prepared.split.classes.iter().zip(scores) {
+        for (class, stage) in built.prepared.data.split.classes.iter().zip(scores) {
             images += class.test.len();
             seconds += self.wall_seconds(stage);
             let Some(pool) = self.pool_of(stage) else { continue };

@@ -1,8 +1,11 @@
 //! The stage that every method starts from: patch features of a list of images.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::json;
 
+use super::given::Listed;
 use super::prepare::{Prepared, RunEnvironment};
 use crate::augment::turned_mirrored;
 use crate::backbone::{self, Architecture};
@@ -34,7 +37,7 @@ pub(super) struct Extract<'a> {
     turns: Vec<u32>,
     device: Chosen,
     #[serde(skip)]
-    list: Vec<Image>,
+    list: Arc<[Image]>,
     #[serde(skip)]
     environment: &'a RunEnvironment<'a>,
     #[serde(skip)]
@@ -44,8 +47,9 @@ pub(super) struct Extract<'a> {
 }
 
 impl<'a> Extract<'a> {
-    /// The features of `list`, whose contents have the digest `images`.
-    pub fn new(environment: &'a RunEnvironment, list: Vec<Image>, images: String, label: &str) -> Result<Self> {
+    /// The features of listed images.
+    pub fn new(environment: &'a RunEnvironment, listed: Listed, label: &str) -> Result<Self> {
+        let Listed { images: list, digest: images } = listed;
         let Prepared { spec, shape, weights_digest, .. } = environment.prepared;
         let architecture = Architecture::find(&spec.backbone.name)?;
         let taps = architecture.taps(&spec.backbone.layers)?;

@@ -6,13 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::build::{self, Built};
 use super::gallery;
+use super::given::Datas;
+use super::prepare;
 use super::progress::Expected;
 use super::session::Session;
 use crate::error::{Error, Result};
 use crate::methods::Outputs;
-use crate::plan::{Graph, StageId, Work};
+use crate::plan::{Graph, Stage, StageId, Work};
 use crate::record::{RunFolder, Standing};
 use crate::spec::{Experiment, Run, RunSpec};
+use crate::threads::side_by_side;
 
 /// A stage of an experiment.
 #[derive(Clone, Debug)]
@@ -79,27 +82,25 @@ impl Forecast {
         (most(|work| work.device_bytes), most(|work| work.resident_bytes))
     }
 
-    /// Counts the stages of a run, of which it needs those that are `wanted`; their keys.
-    fn add(&mut self, session: &Session, built: &Built, wanted: &BTreeSet<StageId>) -> Vec<String> {
-        let mut keys = Vec::new();
-        for id in built.graph.ids() {
-            let stage = built.graph.stage(id);
-            let key = stage.key.to_string();
+    /// Counts the stages of a run; their keys.
+    fn add(&mut self, session: &Session, used: Vec<Used>) -> Vec<String> {
+        let mut keys = Vec::with_capacity(used.len());
+        for Used { kind, key, label, work, wanted } in used {
             let place = *self.places.entry(key.clone()).or_insert_with(|| {
                 self.stages.push(StageForecast {
-                    kind: stage.kind,
+                    kind,
                     key: key.clone(),
-                    label: stage.label.clone(),
-                    cached: session.store.contains(stage.kind, &key),
+                    label,
+                    cached: session.store.contains(kind, &key),
                     to_do: false,
                     runs: 0,
-                    work: stage.work,
-                    seconds: session.rates.seconds_beside(stage.kind, stage.work.operations, session.resources.jobs),
+                    work,
+                    seconds: session.rates.seconds_beside(kind, work.operations, session.resources.jobs),
                 });
                 self.stages.len() - 1
             });
             self.stages[place].runs += 1;
-            self.stages[place].to_do |= wanted.contains(&id);
+            self.stages[place].to_do |= wanted;
             keys.push(key);
         }
         keys
@@ -138,32 +139,51 @@ fn to_do(session: &Session, built: &Built, standing: Standing, figures: &[StageI
     wanted
 }
 
+/// A stage that a run uses.
+struct Used {
+    kind: &'static str,
+    key: String,
+    label: String,
+    work: Work,
+    /// Whether the run needs it and the store has it not.
+    wanted: bool,
+}
+
 /// Plans `runs` of `experiment`. A run that something is wrong with says so and has no stages.
 pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> Forecast {
     let folder = session.resources.results.join(&experiment.name);
+    let datas = Datas::default();
+    // One look at the files is enough for all runs.
+    session.digests().hold(true);
+    let planned = side_by_side(runs, |run| {
+        let data = prepare::check(session, run, &datas)?;
+        let record = RunFolder::new(&folder, &run.spec.id);
+        let more = |graph: &mut Graph, outputs: &[Outputs]| gallery::lacking(graph, outputs, experiment, run, &record);
+        let prepared = prepare::with_data(session, run, data)?;
+        build::with_prepared(session, run, prepared, more, |built, figures| {
+            let standing = built.standing(&record);
+            let wanted = to_do(session, built, standing, &figures);
+            let used = built.graph.ids().map(|id| {
+                let Stage { kind, key, label, work, .. } = built.graph.stage(id);
+                let (key, label) = (key.to_string(), label.clone());
+                Used { kind, key, label, work: *work, wanted: wanted.contains(&id) }
+            });
+            Ok((standing, wanted.len(), used.collect()))
+        })
+    });
+    session.digests().hold(false);
     let mut forecast = Forecast::default();
-    for run in runs {
-        let mut planned = RunForecast {
-            spec: run.spec.clone(),
-            standing: Standing::Absent,
-            stages: Vec::new(),
-            to_do: 0,
-            fault: None,
+    for (run, planned) in runs.iter().zip(planned) {
+        let spec = run.spec.clone();
+        let own = match planned {
+            Ok((standing, to_do, used)) => {
+                RunForecast { spec, standing, stages: forecast.add(session, used), to_do, fault: None }
+            }
+            Err(fault) => {
+                RunForecast { spec, standing: Standing::Absent, stages: Vec::new(), to_do: 0, fault: Some(fault) }
+            }
         };
-        let checked = super::prepare::check(session, run).and_then(|()| {
-            let record = RunFolder::new(&folder, &run.spec.id);
-            let more =
-                |graph: &mut Graph, outputs: &[Outputs]| gallery::lacking(graph, outputs, experiment, run, &record);
-            build::with_more(session, run, more, |built, figures| {
-                planned.standing = built.standing(&record);
-                let wanted = to_do(session, built, planned.standing, &figures);
-                planned.to_do = wanted.len();
-                planned.stages = forecast.add(session, built, &wanted);
-                Ok(())
-            })
-        });
-        planned.fault = checked.err();
-        forecast.runs.push(planned);
+        forecast.runs.push(own);
     }
     forecast
 }

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::build::{self, Built};
 use super::evaluate;
 use super::execute::{Executor, Patience};
-use super::prepare;
+use super::given::Datas;
 use super::progress::Event;
 use super::session::Session;
 use crate::data::{Labelled, evaluation_mask, load_rgb, thumbnail};
@@ -32,7 +32,8 @@ pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
     }
     let _lock = session.lock_results(experiment, "gallery")?;
     let folder = session.resources.results.join(&experiment.name);
-    let gallery = Gallery { session, experiment, recorded: record::read_experiment(&folder, &experiment.kinds)? };
+    let recorded = record::read_experiment(&folder, &experiment.kinds)?;
+    let gallery = Gallery { session, experiment, recorded, datas: Datas::default() };
     for (number, Figure { need, selection, .. }) in experiment.figures.iter().enumerate() {
         let made = match need {
             Some(Need::Pictures(wanted)) => gallery.pictures(selection, wanted),
@@ -56,6 +57,7 @@ struct Gallery<'a> {
     session: &'a Session,
     experiment: &'a Experiment,
     recorded: Recorded,
+    datas: Datas,
 }
 
 impl Gallery<'_> {
@@ -69,9 +71,9 @@ impl Gallery<'_> {
                 continue;
             }
             self.session.progress.stage("", "pictures for figures", 0, new.len());
-            let prepared = prepare::prepare(self.session, self.declared(&run.spec)?)?;
+            let data = self.datas.of(self.session, &self.declared(&run.spec)?.spec)?;
             for (class, path) in new {
-                if let Some(labelled) = evaluate::truth_of(&prepared.split, class, path) {
+                if let Some(labelled) = evaluate::truth_of(&data.split, class, path) {
                     pictures.pictures.push(picture(run, class, labelled)?);
                 }
             }

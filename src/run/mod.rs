@@ -11,6 +11,7 @@ mod execute;
 mod extract;
 mod forecast;
 mod gallery;
+mod given;
 mod isolate;
 mod live;
 mod predict;
@@ -180,7 +181,7 @@ pub fn experiment(
 /// Leaves what an experiment's records are together: its tables of rows, and what its figures show beyond numbers.
 fn views(session: &Session, experiment: &Experiment, options: &Options, pictures: bool) -> Result<()> {
     let lock = session.lock_results(experiment, "views")?;
-    record::rebuild_views(&session.resources.results.join(&experiment.name), experiment)?;
+    record::refresh_views(&session.resources.results.join(&experiment.name), experiment)?;
     drop(lock);
     if !pictures {
         return Ok(());
@@ -241,7 +242,7 @@ impl Attempts<'_> {
             let clock = Clock::start();
             let mut executor = Executor::new(session, built.graph, patience);
             if !executor.has(built.metrics.id) {
-                evaluate::check_truth(&built.prepared.split)?;
+                evaluate::check_truth(&built.prepared.data.split)?;
             }
             let Some(metrics) = executor.ensure(built.metrics.id)? else { return Ok(Outcome::Busy) };
             let [scores, models, banks] = built.needed();
@@ -284,8 +285,8 @@ fn provenance(
     let prepared = built.prepared;
     Ok(Provenance {
         labels: prepared.labels(session, methods::labels(built.run)),
-        dataset_digest: prepared.dataset_digest.clone(),
-        whole_dataset_digest: prepared.whole_digest.clone(),
+        dataset_digest: prepared.data.dataset_digest.clone(),
+        whole_dataset_digest: prepared.data.whole_digest.clone(),
         weights_digest: prepared.weights_digest.clone(),
         device: session.resources.device.kind.name().into(),
         device_name: session.device.get().map(|device| device::describe(&device)).unwrap_or_default(),
@@ -294,8 +295,8 @@ fn provenance(
         wall_seconds: clock.wall_seconds(),
         cpu_seconds: clock.cpu_seconds(),
         peak_memory_bytes: crate::clock::peak_memory_bytes(),
-        duplicates: prepared.split.duplicates,
-        skipped_files: prepared.skipped,
+        duplicates: prepared.data.split.duplicates,
+        skipped_files: prepared.data.skipped,
         cost: executor.cost(built, models, banks)?,
         stages: executor.log(),
     })

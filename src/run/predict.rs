@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::build;
 use super::evaluate::image_scores;
 use super::execute::{Executor, Patience};
+use super::given::Datas;
 use super::prepare::{self, Prepared, RunEnvironment};
 use super::session::Session;
 use crate::data::{Image, Source, load_rgb, mask};
@@ -111,13 +112,13 @@ pub struct Request<'a> {
 pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
     let images: Vec<Image> = request.images.iter().map(|path| image_of(path)).collect();
     Error::all(readable(request.run, request.images).into_iter().filter_map(Result::err).collect())?;
-    prepare::check(session, request.run)?;
+    let data = prepare::check(session, request.run, &Datas::default())?;
     if build::with(session, request.run, |built| Ok(built.record_key()))? != request.recorded_key {
         let id = &request.run.spec.id;
         let what = format!("the record of run {id} is stale: today's program, data or weights give others");
         return Err(Error::usage(what, "do it again with `dmad run`"));
     }
-    let prepared = prepare::prepare(session, request.run)?;
+    let prepared = prepare::with_data(session, request.run, data)?;
     let group = group(&prepared, request)?;
     let method = methods::of(request.run);
     let environment = RunEnvironment { session, prepared: &prepared };
@@ -178,7 +179,7 @@ fn passing(session: &Session, graph: &Graph, request: &Request) -> Result<Vec<(&
 
 /// The classes whose model is meant.
 fn group(prepared: &Prepared, request: &Request) -> Result<Vec<usize>> {
-    let names: Vec<&str> = prepared.split.classes.iter().map(|class| class.name.as_str()).collect();
+    let names: Vec<&str> = prepared.data.split.classes.iter().map(|class| class.name.as_str()).collect();
     let place = |class: &str| {
         names.iter().position(|name| *name == class).ok_or_else(|| {
             Error::usage(format!("the run has no class `{class}`"), format!("its classes: {}", names.join(", ")))

@@ -1,12 +1,13 @@
 //! From a run to its inputs: dataset, split, feature stages. Nothing is computed here but digests.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::extract::Extract;
+use super::given::{Data, Datas, Listed};
 use super::session::Session;
 use crate::backbone::weights::{Resolved, resolve};
 use crate::backbone::{ARCHITECTURES, Architecture, Kind};
-use crate::data::{Digest, Digests, Image, Labelled, Source, Split, check_geometry, hex, list_digest, split, verify};
+use crate::data::{Image, Split, check_geometry};
 use crate::device::{DeviceKind, Precision};
 use crate::error::{Error, Result};
 use crate::features::{Shape, feature_shape};
@@ -19,28 +20,19 @@ use crate::spec::{Budget, Run, RunSpec, Setting, StoredAs};
 
 /// A run with its data known.
 pub struct Prepared {
-    pub split: Split,
+    pub data: Arc<Data>,
     /// Shape of one image's features.
     pub shape: Shape,
-    /// Digest of labels and masks of the test images.
-    pub truth_digest: String,
-    /// Digest of all images of the split.
-    pub dataset_digest: String,
-    /// Digest of all images and masks of the dataset's classes, in the split or not, as `data verify` prints it.
-    pub whole_digest: String,
     /// Digest of the backbone's weights.
     pub weights_digest: String,
     /// Numbers in the backbone.
     pub backbone_parameters: usize,
-    /// Files passed over when the dataset was read.
-    pub skipped: usize,
-    /// Test images whose content is also that of a training image, of whatever class.
-    pub leaked: usize,
     pub spec: RunSpec,
 }
 
-/// Everything about a run that can go wrong before work starts, as faults of the experiment file where they are its.
-pub fn check(session: &Session, run: &Run) -> Result<()> {
+/// Everything about a run that can go wrong before work starts, as faults of the experiment file where they are its; the
+/// run's data where there is none.
+pub fn check(session: &Session, run: &Run, datas: &Datas) -> Result<Arc<Data>> {
     let spec = &run.spec;
     let at = |key: &str, fault: Error| at(run, key, fault);
     session.catalog.get(&spec.dataset).map_err(|fault| at("dataset", fault))?;
@@ -57,20 +49,30 @@ pub fn check(session: &Session, run: &Run) -> Result<()> {
     let shape = feature_shape(&spec.backbone, &spec.features, spec.image.size).map_err(|fault| at(key, fault))?;
     // What is absent is independent of each other, and is told at once: weights, images, other datasets.
     let weights = session.weights_digest(&spec.backbone, spec.seed).map_err(|fault| at("backbone.weights", fault));
-    let found = [weights.map(drop), check_images(session, run)];
+    let data = check_images(session, run, datas);
     let others = check_method(session, run, shape, taps.len());
-    Error::all(found.into_iter().chain(others).filter_map(Result::err).collect())
+    match data {
+        Ok(data) => {
+            let found = std::iter::once(weights.map(drop)).chain(others);
+            Error::all(found.filter_map(Result::err).collect()).map(|()| data)
+        }
+        Err(fault) => {
+            let found = [weights.map(drop), Err(fault)].into_iter().chain(others);
+            Error::all(found.filter_map(Result::err).collect()).map(|()| unreachable!("one of them is a fault"))
+        }
+    }
 }
 
 /// The images are there, and enough of them.
-fn check_images(session: &Session, run: &Run) -> Result<()> {
+fn check_images(session: &Session, run: &Run, datas: &Datas) -> Result<Arc<Data>> {
     let spec = &run.spec;
     let key = if spec.classes.is_empty() { "dataset" } else { "classes" };
     let index = session.index(&spec.dataset, &spec.classes).map_err(|fault| at(run, key, fault))?;
-    let split = split(&index, &spec.protocol, spec.seed, &mut session.digests());
     let known = spec.protocol.seen.exclude_classes.iter().all(|name| index.class(name).is_some());
     let key = if known { "protocol.seen.count" } else { "protocol.seen.exclude_classes" };
-    check_seen(run, &split.map_err(|fault| at(run, key, fault))?)
+    let data = datas.of(session, spec).map_err(|fault| at(run, key, fault))?;
+    check_seen(run, &data.split)?;
+    Ok(data)
 }
 
 /// Keys and methods that only one kind of network serves.
@@ -156,61 +158,27 @@ fn check_seen(run: &Run, split: &Split) -> Result<()> {
 
 /// Reads the dataset and splits it.
 pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
+    with_data(session, run, Arc::new(Data::new(session, &run.spec)?))
+}
+
+/// The same of a run whose data are known.
+pub fn with_data(session: &Session, run: &Run, data: Arc<Data>) -> Result<Prepared> {
     let spec = run.spec.clone();
-    let index = session.index(&spec.dataset, &spec.classes)?;
-    let mut digests = session.digests();
-    let split = split(&index, &spec.protocol, spec.seed, &mut digests)?;
-    let mut images: Vec<Image> = Vec::new();
-    let mut truth = blake3::Hasher::new();
-    for class in &split.classes {
-        images.extend(class.train.iter().chain(&class.pool).cloned());
-        images.extend(class.seen.iter().map(|seen| seen.image.clone()));
-        for labelled in class.truth.images() {
-            let Labelled { image, defect, anomalous, mask } = labelled;
-            truth.update(format!("{}\n{}\n{defect}\n{anomalous}\n", class.name, image.path).as_bytes());
-            if let Some(mask) = mask {
-                truth.update(&digests.of([&mask_image(mask)])?[0]);
-            }
-        }
-    }
-    let dataset_digest = hex(&list_digest(&mut digests, &images)?);
-    let whole_digest = verify::digest(&index, &mut digests)?;
-    let leaked = leaked(&split, &mut digests)?;
-    digests.save()?;
-    drop(digests);
     let architecture = Architecture::find(&spec.backbone.name)?;
     let tensors = architecture.tensors(&architecture.taps(&spec.backbone.layers)?);
     Ok(Prepared {
+        data,
         shape: feature_shape(&spec.backbone, &spec.features, spec.image.size)?,
-        truth_digest: truth.finalize().to_hex().to_string(),
-        dataset_digest,
-        whole_digest,
         weights_digest: session.weights_digest(&spec.backbone, spec.seed)?,
         backbone_parameters: tensors.iter().map(|tensor| tensor.shape.iter().product::<usize>()).sum(),
-        skipped: index.skipped.len(),
-        leaked,
-        split,
         spec,
     })
-}
-
-/// How many test images have the content of a training image.
-fn leaked(split: &Split, digests: &mut Digests) -> Result<usize> {
-    let trained: BTreeSet<Digest> =
-        digests.of(split.classes.iter().flat_map(|class| &class.train))?.into_iter().collect();
-    let tested = split.classes.iter().flat_map(|class| class.test.iter().map(|&image| &class.pool[image]));
-    Ok(digests.of(tested)?.iter().filter(|digest| trained.contains(*digest)).count())
-}
-
-/// A mask as something that has a content digest.
-pub(super) fn mask_image(mask: &Source) -> Image {
-    Image { path: String::new(), source: mask.clone() }
 }
 
 impl Prepared {
     /// Classes that share a model: all of them, or each alone.
     pub fn groups(&self) -> Vec<Vec<usize>> {
-        let all = 0..self.split.classes.len();
+        let all = 0..self.data.split.classes.len();
         match self.spec.protocol.setting {
             Setting::Unified => vec![all.collect()],
             Setting::PerClass => all.map(|class| vec![class]).collect(),
@@ -235,7 +203,7 @@ impl Prepared {
         if spec.protocol.seen.budget == Budget::Defect && spec.protocol.seen.count > 0 {
             labels.push("seen anomalies counted by kind of defect, not by class".into());
         }
-        match self.leaked {
+        match self.data.leaked {
             0 => {}
             1 => labels.push("1 test image is a training image".into()),
             count => labels.push(format!("{count} test images are training images")),
@@ -258,33 +226,33 @@ pub struct RunEnvironment<'a> {
 impl RunEnvironment<'_> {
     /// The inputs of one model.
     pub fn inputs<'a>(&'a self, graph: &mut Graph<'a>, group: &[usize]) -> Result<Inputs<'a>> {
-        let Prepared { split, shape, spec, weights_digest, .. } = self.prepared;
+        let Prepared { data, shape, spec, weights_digest, .. } = self.prepared;
         let (mut classes, mut tested) = (Vec::new(), Vec::new());
         for &number in group {
-            let class = &split.classes[number];
-            let train = self.features(graph, &class.train, &format!("{} train features", class.name))?;
-            let pool = self.features(graph, &class.pool, &format!("{} test features", class.name))?;
-            let mut seen = Vec::new();
+            let (class, lists) = (&data.split.classes[number], &data.lists[number]);
+            let train = self.extract(graph, &lists.train, &format!("{} train features", class.name))?;
+            let pool = self.extract(graph, &lists.pool, &format!("{} test features", class.name))?;
             // Seen anomalies come out of the pool, or (VisA's two-class splits) from images of their own.
-            let own: Vec<Image> =
-                class.seen.iter().map(|s| s.image.clone()).filter(|image| !class.pool.contains(image)).collect();
-            let own_stage = match own.is_empty() {
+            let own = match lists.own.images.is_empty() {
                 true => pool.clone(),
-                false => self.features(graph, &own, &format!("{} seen features", class.name))?,
+                false => self.extract(graph, &lists.own, &format!("{} seen features", class.name))?,
             };
-            for anomaly in &class.seen {
+            let mut seen = Vec::new();
+            for (anomaly, digest) in class.seen.iter().zip(&lists.seen) {
                 let place = |images: &[Image]| images.iter().position(|image| *image == anomaly.image);
                 let (features, place) =
-                    place(&class.pool).map_or((&own_stage, place(&own)), |place| (&pool, Some(place)));
+                    place(&class.pool).map_or((&own, place(&lists.own.images)), |place| (&pool, Some(place)));
                 let Some(image) = place else { unreachable!("own images are those outside the pool") };
-                let digests = self.session.digests().of([&anomaly.image, &mask_image(&anomaly.mask)])?;
-                let digest = digests.iter().map(hex).collect();
-                seen.push(SeenInput { features: features.clone(), image, anomaly: anomaly.clone(), digest });
+                seen.push(SeenInput {
+                    features: features.clone(),
+                    image,
+                    anomaly: anomaly.clone(),
+                    digest: digest.clone(),
+                });
             }
-            let (name, train_images, pictures) = (class.name.clone(), class.train.len(), self.pictures(&class.train)?);
+            let (name, train_images, pictures) = (class.name.clone(), class.train.len(), self.shown(&lists.train));
             classes.push(ClassInputs { name, train, train_images, pictures, seen });
-            let list: Vec<Image> = class.test.iter().map(|&image| class.pool[image].clone()).collect();
-            let (name, pictures) = (class.name.clone(), self.pictures(&list)?);
+            let (name, pictures) = (class.name.clone(), self.shown(&lists.tested));
             tested.push(Tested { name, pool, images: class.test.clone(), pictures });
         }
         Ok(Inputs {
@@ -299,6 +267,18 @@ impl RunEnvironment<'_> {
             environment: self,
         })
     }
+
+    fn listed(&self, images: &[Image]) -> Result<Listed> {
+        Listed::new(images, &mut self.session.digests())
+    }
+
+    fn shown(&self, listed: &Listed) -> Pictures {
+        Pictures::new(listed.images.clone(), listed.digest.clone(), self.prepared.spec.image.clone())
+    }
+
+    fn extract<'a>(&'a self, graph: &mut Graph<'a>, listed: &Listed, label: &str) -> Result<Handle<Features>> {
+        Ok(graph.add(Extract::new(self, listed.clone(), label)?))
+    }
 }
 
 impl Environment for RunEnvironment<'_> {
@@ -309,8 +289,7 @@ impl Environment for RunEnvironment<'_> {
     }
 
     fn pictures(&self, images: &[Image]) -> Result<Pictures> {
-        let digest = hex(&list_digest(&mut self.session.digests(), images)?);
-        Ok(Pictures::new(images, digest, self.prepared.spec.image.clone()))
+        Ok(self.shown(&self.listed(images)?))
     }
 
     fn weights(&self) -> Result<Resolved> {
@@ -319,8 +298,7 @@ impl Environment for RunEnvironment<'_> {
     }
 
     fn features<'a>(&'a self, graph: &mut Graph<'a>, images: &[Image], label: &str) -> Result<Handle<Features>> {
-        let digest = hex(&list_digest(&mut self.session.digests(), images)?);
-        Ok(graph.add(Extract::new(self, images.to_vec(), digest, label)?))
+        self.extract(graph, &self.listed(images)?, label)
     }
 
     fn turned<'a>(
@@ -332,7 +310,6 @@ impl Environment for RunEnvironment<'_> {
         label: &str,
     ) -> Result<Handle<Features>> {
         let images: Vec<Image> = chosen.iter().map(|&image| pictures.images()[image].clone()).collect();
-        let digest = hex(&list_digest(&mut self.session.digests(), &images)?);
-        Ok(graph.add(Extract::new(self, images, digest, label)?.turned(degrees)))
+        Ok(graph.add(Extract::new(self, self.listed(&images)?, label)?.turned(degrees)))
     }
 }

@@ -36,11 +36,11 @@ const GUESSES: &[(&str, f64)] = &[
 const SAMPLES: usize = 64;
 
 impl Rates {
-    /// Learns from the newest format's manifests in `store` that this machine has made.
+    /// Learns from manifests in `store` that this machine has made.
     pub fn learn(store: &Store) -> Self {
         let mut measured = BTreeMap::<_, Measured>::new();
-        for (kind, keys) in store.keys() {
-            for manifest in keys.iter().take(SAMPLES).filter_map(|key| store.manifest(&kind, key)) {
+        for (kind, keys) in store.some_keys(SAMPLES) {
+            for manifest in keys.iter().filter_map(|key| store.manifest(&kind, key)) {
                 if manifest.operations > 0.0 && manifest.wall_seconds > 0.0 && manifest.machine == clock::machine() {
                     let known = measured.entry(kind.clone()).or_default();
                     known.operations += manifest.operations;

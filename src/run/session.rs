@@ -66,7 +66,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What a cache holds under a key, made where it holds nothing yet.
-fn cached<K: Ord, V: Clone>(cache: &Mutex<BTreeMap<K, V>>, key: K, make: impl FnOnce() -> Result<V>) -> Result<V> {
+pub(super) fn cached<K: Ord, V: Clone>(
+    cache: &Mutex<BTreeMap<K, V>>,
+    key: K,
+    make: impl FnOnce() -> Result<V>,
+) -> Result<V> {
     // Held meanwhile: who else needs it would only make it a second time.
     let mut cache = lock(cache);
     if let Some(known) = cache.get(&key) {

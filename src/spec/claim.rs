@@ -95,7 +95,7 @@ impl Side {
 }
 
 /// Runs that differ in nothing but their seeds.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Arm {
     /// Row of the experiment.
     pub variant: String,

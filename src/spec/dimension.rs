@@ -17,7 +17,7 @@ use crate::error::Result;
 pub type DottedKey = &'static str;
 
 /// What tables and figures can be ordered by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 #[expect(missing_docs, reason = "the names are the documentation")]
 pub enum Dimension {

@@ -4,8 +4,9 @@
 //! includes), the variant, the sweep. A variant with another `method.name` drops the base's `[method]` table, whose keys
 //! belong to another method; dataset, protocol and seeds stay, and so does every section that the file sets itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
@@ -17,7 +18,7 @@ use super::display::DisplayNames;
 use super::figure::{self, Figure};
 use super::file::{ExperimentFile, Readings, Table, Tracking};
 use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind, schema_of};
-use super::overrides::{self, Override};
+use super::overrides::{self, Override, drop_other_method};
 use super::resolved::{keep_run_keys, keep_written, resolved_toml};
 use super::run::{BASE_VARIANT, Run, RunSpec, leaves, locate};
 use super::settings::{merge, to_json};
@@ -138,8 +139,14 @@ fn resolve(
     overrides::check_felt(overrides, &trees)?;
     // Where a sweep changes the method, its own defaults change with it; writing out those of one method would pin them.
     let keep_written = trees.iter().any(|(_, tree)| sweeps_method(tree));
-    let mut resolver =
-        Resolver { methods: &kinds.methods, schema: &schema, seeds: &seeds, keep_written, runs: Vec::new() };
+    let mut resolver = Resolver {
+        methods: &kinds.methods,
+        schema: &schema,
+        seeds: &seeds,
+        keep_written,
+        runs: Vec::new(),
+        known: HashMap::new(),
+    };
     let rows = trees.into_iter().map(|(variant, tree)| Ok((variant.clone(), resolver.expand(&variant, tree)?)));
     let rows = rows.collect::<Result<_>>()?;
     let mut experiment = assemble(path, &base, file, resolver.runs, kinds)?;
@@ -254,14 +261,6 @@ fn variant_trees(base: &Node) -> Result<Vec<(String, Node)>> {
     Ok(out)
 }
 
-/// Removes the base's method table when `over` names another method.
-pub(super) fn drop_other_method(base: &mut Node, over: &Node) {
-    let name = |tree: &Node| tree.find(&["method", "name"]).and_then(|entry| entry.node.text().map(str::to_string));
-    if name(over).is_some_and(|new| name(base) != Some(new)) {
-        base.remove("method");
-    }
-}
-
 struct Resolver<'a> {
     methods: &'a [&'a MethodKind],
     schema: &'a Json,
@@ -269,6 +268,8 @@ struct Resolver<'a> {
     /// Sections whose defaults belong to the method are recorded as written.
     keep_written: bool,
     runs: Vec<Run>,
+    /// Where runs of an id are among them.
+    known: HashMap<String, Vec<usize>>,
 }
 
 impl<'a> Resolver<'a> {
@@ -306,6 +307,7 @@ impl<'a> Resolver<'a> {
         }
         let mut written = method.parameters.clone();
         written["name"] = kind.name.into();
+        let tree = Arc::new(tree);
         for dataset in datasets {
             for &seed in self.seeds {
                 let spec = RunSpec {
@@ -322,12 +324,13 @@ impl<'a> Resolver<'a> {
                     evaluation: typed.evaluation.clone(),
                 };
                 let run = Run::new(spec, method.clone(), &(kind.sections)(), tree.clone());
-                if let Some(twin) = self.runs.iter().find(|known| known.spec == run.spec) {
-                    let message =
-                        format!("variant \"{}\" declares one run twice ({dataset}, seed {seed})", twin.spec.variant);
+                let of_id = self.known.entry(run.spec.id.clone()).or_default();
+                if of_id.iter().any(|&known| self.runs[known].spec == run.spec) {
+                    let message = format!("variant \"{variant}\" declares one run twice ({dataset}, seed {seed})");
                     let help = "remove the repeated seed, dataset or sweep value";
                     return Err(tree.place.fault(message, Some(help.into())));
                 }
+                of_id.push(self.runs.len());
                 self.runs.push(run);
             }
         }

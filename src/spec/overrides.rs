@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::diagnostic::{Place, Source};
-use super::experiment::{RUN_KEYS, drop_other_method};
+use super::experiment::RUN_KEYS;
 use super::sweep::in_words;
 use super::tree::{self, Node, Value};
 use crate::error::Result;
@@ -124,4 +124,12 @@ pub(super) fn check_felt(overrides: &[Override], rows: &[(String, Node)]) -> Res
         return Err(own.node().place.fault(format!("`{dotted}` would count nowhere: {why}"), Some(help)));
     }
     Ok(())
+}
+
+/// Removes the base's method table when `over` names another method.
+pub(super) fn drop_other_method(base: &mut Node, over: &Node) {
+    let name = |tree: &Node| tree.find(&["method", "name"]).and_then(|entry| entry.node.text().map(str::to_string));
+    if name(over).is_some_and(|new| name(base) != Some(new)) {
+        base.remove("method");
+    }
 }

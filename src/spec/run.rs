@@ -3,6 +3,7 @@
 //! Owns: the recorded form of a run and its id. Does not own: how a file expands into runs (`experiment`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -29,7 +30,8 @@ pub struct Run {
     pub method: Configured,
     /// What its id is the digest of.
     pub identity: Json,
-    pub(super) tree: Node,
+    /// Runs of one variant share it.
+    pub(super) tree: Arc<Node>,
 }
 
 /// Everything that decides the numbers of a run, all defaults filled in, as records hold it.
@@ -115,7 +117,7 @@ pub fn id_of(identity: &Json) -> String {
 
 impl Run {
     /// A run of these settings; its id is made here.
-    pub(super) fn new(mut spec: RunSpec, method: Configured, sections: &Json, tree: Node) -> Self {
+    pub(super) fn new(mut spec: RunSpec, method: Configured, sections: &Json, tree: Arc<Node>) -> Self {
         let identity = spec.identity(sections, &method.difference);
         spec.id = id_of(&identity);
         Run { spec, method, identity, tree }

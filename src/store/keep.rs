@@ -44,11 +44,14 @@ impl Store {
         Ok(names.into_iter().map(entry).collect())
     }
 
-    /// Keys of all artifacts, sorted, by kind.
-    pub fn keys(&self) -> BTreeMap<String, Vec<String>> {
+    /// Keys of some artifacts, by kind: at most so many of each, whichever the file system names first, so that a store of
+    /// millions is not listed.
+    pub fn some_keys(&self, most: usize) -> BTreeMap<String, Vec<String>> {
         let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for path in self.files().unwrap_or_default() {
-            if let (Some((kind, key)), true) = (artifact_of(&path), path.extension().is_some_and(|e| e == "json")) {
+        for folder in std::fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let files = std::fs::read_dir(folder.path()).into_iter().flatten().flatten().map(|entry| entry.path());
+            let manifests = files.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
+            for (kind, key) in manifests.filter_map(|path| artifact_of(&path)).take(most) {
                 keys.entry(kind).or_default().push(key);
             }
         }

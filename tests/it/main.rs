@@ -40,6 +40,7 @@ mod lab;
 mod labels;
 mod leaks;
 mod looks;
+mod many;
 mod methods;
 mod metrics;
 mod metrics_cli;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Modules in the order in which data flows; a module may use those before it. `run`, `report` and `cli` are the rim.
-const ORDER: [&str; 31] = [
-    "error", "console", "clock", "memory", "naive", "stop", "random", "matrix", "metrics", "spec", "store", "fetch",
-    "data", "augment", "maps", "paper", "device", "backbone", "features", "bank", "embed", "plan", "train", "methods",
-    "record", "run", "report", "export", "cli", "lib", "main",
+const ORDER: [&str; 32] = [
+    "error", "console", "clock", "memory", "naive", "stop", "threads", "random", "matrix", "metrics", "spec", "store",
+    "fetch", "data", "augment", "maps", "paper", "device", "backbone", "features", "bank", "embed", "plan", "train",
+    "methods", "record", "run", "report", "export", "cli", "lib", "main",
 ];
 
 /// Edges against the order that are there on purpose: an error carries a diagnostic of `spec`.

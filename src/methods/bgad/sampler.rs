@@ -235,7 +235,7 @@ mod tests {
             Image { path: String::new(), source: data::Source::Synthetic(drawing) }
         };
         let geometry = Geometry { size: SIDE, ..Geometry::default() };
-        Pictures::new(&(0..count).map(of_number).collect::<Vec<_>>(), String::new(), geometry)
+        Pictures::new((0..count).map(of_number).collect(), String::new(), geometry)
     }
 
     fn pool(params: &Params) -> Pool<'_> {

@@ -256,7 +256,7 @@ mod tests {
             Image { path: String::new(), source: data::Source::Synthetic(drawing) }
         };
         let geometry = Geometry { size: 32, ..Geometry::default() };
-        Pictures::new(&(0..count).map(of_number).collect::<Vec<_>>(), String::new(), geometry)
+        Pictures::new((0..count).map(of_number).collect(), String::new(), geometry)
     }
 
     fn pool<'a>(params: &'a Params, normals: &[&str]) -> Pool<'a> {

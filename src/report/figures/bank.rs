@@ -9,7 +9,7 @@ use super::{Drawing, Kind, Notes, Shared, columns, grid, titled};
 use crate::error::Result;
 use crate::record::Recorded;
 use crate::report::balance::{self, Held};
-use crate::report::frame::{Point, Wanted, distinct, groups};
+use crate::report::frame::{Point, Wanted, distinct};
 use crate::spec::{Arm, DisplayNames, Selection};
 
 /// What the bank holds of each class: one panel per dataset and bank.
@@ -31,8 +31,7 @@ impl Kind for Bank {
             return Ok(None);
         }
         let csv = balance::csv(&held);
-        // Variants and numbers of seen anomalies share a bank more often than not: each is shown once.
-        let banks = groups(held.into_iter().map(|(arm, held)| ((arm.dataset.clone(), held), arm)));
+        let banks = balance::shared(held);
         let mut scene = titled(selection);
         let (columns, shown) = (columns(&scene, 7.5), &recorded.experiment.names);
         let classes: Vec<_> = banks.iter().flat_map(|((_, held), _)| held).map(|own| shown.of(&own.class)).collect();

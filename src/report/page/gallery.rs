@@ -11,11 +11,13 @@ use serde_json::{Value as Json, json};
 
 use crate::error::Result;
 use crate::record::{Album, ImageRow, Recorded, RecordedRun, read_album};
-use crate::report::frame::distinct;
+use crate::report::frame::{distinct, groups};
 use crate::spec::{RunSpec, canonical_json, to_json};
 
 /// At most so many scores are on a page, about ten bytes each; the first seeds of all variants come first.
 const SCORES: usize = 1_000_000;
+/// At most so many runs are there to choose from.
+const RUNS: usize = 500;
 
 pub fn gallery(recorded: &Recorded) -> Result<Markup> {
     let mut runs: Vec<&RecordedRun> = recorded.runs.iter().filter(|run| run.failure.is_none()).collect();
@@ -24,9 +26,9 @@ pub fn gallery(recorded: &Recorded) -> Result<Markup> {
     if runs.is_empty() {
         return Ok(html! {});
     }
-    let mut given = Given::default();
+    let (mut given, label) = (Given::default(), labels(&runs));
     for run in &runs {
-        given.add(recorded, run, label(&run.spec, &runs))?;
+        given.add(recorded, run, label(&run.spec))?;
     }
     let has_pictures = given.views.iter().any(|(_, pictures)| pictures.iter().any(Option::is_some));
     Ok(html! {
@@ -101,29 +103,25 @@ fn large() -> Markup {
     }
 }
 
-/// A run among the others: what it has that others have not.
-fn label(own: &RunSpec, runs: &[&RecordedRun]) -> String {
-    let differ = |of: &dyn Fn(&RunSpec) -> String| runs.iter().any(|run| of(&run.spec) != of(own));
-    let mut label = own.variant.clone();
-    for (words, differs) in [
-        (format!("{} seen", own.protocol.seen.count), differ(&|run| run.protocol.seen.count.to_string())),
-        (own.dataset.clone(), differ(&|run| run.dataset.clone())),
-        (format!("seed {}", own.seed), differ(&|run| run.seed.to_string())),
-    ] {
-        if differs {
-            label += &format!(", {words}");
-        }
+/// What a run is called among the others: what it has that others have not.
+fn labels(runs: &[&RecordedRun]) -> impl Fn(&RunSpec) -> String {
+    let told = [
+        |own: &RunSpec| format!("{} seen", own.protocol.seen.count),
+        |own: &RunSpec| own.dataset.clone(),
+        |own: &RunSpec| format!("seed {}", own.seed),
+    ];
+    let differing = told.map(|of| distinct(runs.iter().map(|run| of(&run.spec))).len() > 1);
+    move |own| {
+        let differing = told.iter().zip(differing).filter(|(_, differs)| *differs);
+        std::iter::once(own.variant.clone()).chain(differing.map(|(of, _)| of(own))).collect::<Vec<_>>().join(", ")
     }
-    label
 }
 
-/// Leaves out the last seeds where there are more scores than fit.
+/// Leaves out the last seeds where there are more runs or scores than fit.
 fn fit(runs: &mut Vec<&RecordedRun>) -> Result<()> {
-    let mut by_seed: Vec<usize> = (0..runs.len()).collect();
-    let seeds = distinct(runs.iter().map(|run| run.spec.seed));
-    by_seed.sort_by_key(|&place| seeds.iter().position(|seed| *seed == runs[place].spec.seed));
+    let by_seed = groups(runs.iter().enumerate().map(|(place, run)| (run.spec.seed, place)));
     let (mut sum, mut kept) = (0, BTreeSet::new());
-    for place in by_seed {
+    for place in by_seed.into_iter().flat_map(|(_, places)| places).take(RUNS) {
         sum += runs[place].images()?.len();
         if sum > SCORES && !kept.is_empty() {
             break;

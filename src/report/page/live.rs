@@ -7,7 +7,6 @@ use crate::record::{ProcessStatus, Recorded, Status};
 
 /// How far the processes are, as of when the page was `made` (milliseconds since 1970); the page's script keeps it up to date.
 pub fn panel(recorded: &Recorded, status: &Status, made: u64) -> Markup {
-    let to_come = recorded.experiment.runs.iter().filter(|spec| recorded.missing.contains(&spec.id));
     html! {
         div #live role="region" aria-label="Progress" data-made=(made) {
             h2 { @if status.is_live() { "Running" } @else { "Not at its end" } }
@@ -17,7 +16,7 @@ pub fn panel(recorded: &Recorded, status: &Status, made: u64) -> Markup {
             } }
             @if !recorded.missing.is_empty() {
                 details { summary { "Runs to come" }
-                    ul { @for spec in to_come { li { (named(spec)) " (" (spec.id) ")" } } }
+                    ul { @for spec in recorded.lacking() { li { (named(spec)) " (" (spec.id) ")" } } }
                 }
             }
         }

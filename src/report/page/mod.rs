@@ -114,7 +114,7 @@ fn sections(contents: &Contents) -> Result<Vec<(&'static str, Markup)>> {
 fn missing(recorded: &Recorded, figures: &Figures, is_live: bool) -> Markup {
     let mut what = Vec::new();
     // While a study runs they are to come, which its panel says.
-    for spec in recorded.experiment.runs.iter().filter(|spec| !is_live && recorded.missing.contains(&spec.id)) {
+    for spec in recorded.lacking().filter(|_| !is_live) {
         what.push(format!("{}: not run ({})", provenance::named(spec), spec.id));
     }
     for (run, message) in recorded.runs.iter().filter_map(|run| Some((run, run.failure.as_ref()?))) {

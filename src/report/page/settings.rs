@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use indexmap::IndexSet;
 use maud::{Markup, html};
 
 use crate::record::Recorded;
@@ -9,7 +10,7 @@ use crate::report::frame::distinct;
 use crate::spec::{RunSpec, in_words, leaves, to_json};
 
 /// The values that the runs of a variant have of each key.
-type Values = BTreeMap<String, Vec<String>>;
+type Values = BTreeMap<String, IndexSet<String>>;
 
 /// Where a variant has no such key.
 const NONE: &str = "–";
@@ -19,7 +20,9 @@ pub fn settings(recorded: &Recorded) -> Markup {
     let variants = distinct(runs.iter().map(|run| run.variant.as_str()));
     let of: Vec<Values> = variants.iter().map(|name| values(runs.iter().filter(|run| run.variant == *name))).collect();
     let keys: BTreeSet<&String> = of.iter().flat_map(Values::keys).collect();
-    let cell = |own: &Values, key: &String| own.get(key).map_or(NONE.into(), |values| values.join(", "));
+    let cell = |own: &Values, key: &String| {
+        own.get(key).map_or(NONE.into(), |values| values.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+    };
     let row = |key: &String| -> Vec<String> { of.iter().map(|own| cell(own, key)).collect() };
     let (shared, different): (Vec<_>, Vec<_>) =
         keys.into_iter().map(|key| (key, row(key))).partition(|(_, cells)| cells.iter().all(|cell| *cell == cells[0]));
@@ -68,11 +71,7 @@ fn values<'a>(runs: impl Iterator<Item = &'a RunSpec>) -> Values {
     for run in runs {
         let own = to_json(run);
         for (key, value) in leaves(&own).into_iter().filter(|(key, _)| key != "variant") {
-            let words = in_words(value);
-            let known = found.entry(key).or_default();
-            if !known.contains(&words) {
-                known.push(words);
-            }
+            found.entry(key).or_default().insert(in_words(value));
         }
     }
     found
