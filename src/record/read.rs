@@ -1,6 +1,6 @@
 //! Strict reading of an experiment's records: whatever is doubtful is refused with words, never averaged.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -149,7 +149,7 @@ pub fn read_experiment(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
 /// A folder without experiment.
 pub fn read_so_far(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
     let (there, strangers) = refuse_strangers(folder);
-    let mut recorded = read(folder, kinds, &|last| Ok(last))?;
+    let mut recorded = read(folder, kinds, Ok)?;
     recorded.refused.extend(strangers);
     let declared: BTreeSet<String> = recorded.experiment.runs.iter().map(|run| run.id.clone()).collect();
     recorded.others = there.into_iter().filter(|id| !declared.contains(id)).collect();
@@ -163,14 +163,12 @@ pub fn read_so_far(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
 /// As of [`read_experiment`].
 pub fn read_declared(folder: &Path, declared: Vec<RunSpec>, kinds: &Kinds) -> Result<Recorded> {
     let (there, strangers) = refuse_strangers(folder);
-    let unseeded = |run: &RunSpec| RunSpec { id: String::new(), seed: 0, ..run.clone() };
-    let mut recorded = read(folder, kinds, &|last| {
-        let known: BTreeSet<&str> = declared.iter().map(|run| run.id.as_str()).collect();
-        let settings: Vec<RunSpec> = declared.iter().map(unseeded).collect();
+    let mut recorded = read(folder, kinds, |last| {
+        let known: HashSet<&str> = declared.iter().map(|run| run.id.as_str()).collect();
         let mut wanted = last;
-        wanted.retain(|run| known.contains(run.id.as_str()) || settings.contains(&unseeded(run)));
-        let old: BTreeSet<String> = wanted.iter().map(|run| run.id.clone()).collect();
-        wanted.extend(declared.iter().filter(|run| !old.contains(&run.id)).cloned());
+        wanted.retain(|run| known.contains(run.id.as_str()) || declared.iter().any(|own| own.is_but_for_its_seed(run)));
+        let old: HashSet<String> = wanted.iter().map(|run| run.id.clone()).collect();
+        wanted.extend(declared.into_iter().filter(|run| !old.contains(&run.id)));
         Ok(wanted)
     })?;
     recorded.refused.extend(strangers);
@@ -182,7 +180,7 @@ pub fn read_declared(folder: &Path, declared: Vec<RunSpec>, kinds: &Kinds) -> Re
 /// Reads one recorded run in `folder`, whatever may be wrong with the others, and whether or not the experiment still
 /// declares it.
 pub fn read_run_of(folder: &Path, id: &str, kinds: &Kinds) -> Result<Recorded> {
-    some(read(folder, kinds, &|last| match last.into_iter().find(|run| run.id == id) {
+    some(read(folder, kinds, |last| match last.into_iter().find(|run| run.id == id) {
         Some(run) => Ok(vec![run]),
         None => Ok(vec![undeclared(folder, id)?]),
     })?)
@@ -194,7 +192,7 @@ pub fn read_run_of(folder: &Path, id: &str, kinds: &Kinds) -> Result<Recorded> {
 /// # Errors
 /// A folder without experiment.
 pub fn read_earlier(folder: &Path, ids: &[String], kinds: &Kinds) -> Result<Recorded> {
-    read(folder, kinds, &|_| {
+    read(folder, kinds, |_| {
         Ok(side_by_side(ids, |id| undeclared(folder, id)).into_iter().filter_map(Result::ok).collect())
     })
 }
@@ -219,24 +217,21 @@ pub fn is_none_recorded(fault: &Error) -> bool {
     matches!(fault, Error::Store { what, .. } if what.starts_with(NONE))
 }
 
-/// Which runs are read, of those that the folder was last written for or others.
-type Choose<'a> = &'a dyn Fn(Vec<RunSpec>) -> Result<Vec<RunSpec>>;
-
-fn read(folder: &Path, kinds: &Kinds, choose: Choose) -> Result<Recorded> {
+/// Reads the runs that `choose` makes of those that the folder was last written for.
+fn read(folder: &Path, kinds: &Kinds, choose: impl FnOnce(Vec<RunSpec>) -> Result<Vec<RunSpec>>) -> Result<Recorded> {
     let copy = folder.join("experiment.toml");
     if !copy.is_file() {
         let what = "holds no recorded experiment (no experiment.toml)";
         return Err(Error::store(folder, what, "name a folder below results/, or run the experiment first"));
     }
     let mut experiment = load_recorded(&copy, declared(&folder.join(DECLARED))?, kinds)?;
-    let last = experiment.runs.clone();
-    let wanted = choose(last)?;
-    experiment.runs = wanted.clone();
+    experiment.runs = choose(experiment.runs)?;
+    // Thousands of small files: whoever waits for one keeps nobody else from reading.
+    let found = side_by_side(&experiment.runs, |run| read_run(RunFolder::new(folder, &run.id), &run.id, run));
+    let ids: Vec<String> = experiment.runs.iter().map(|run| run.id.clone()).collect();
     let (runs, metrics, missing, refused, others, places) = Default::default();
     let mut recorded = Recorded { folder: folder.into(), experiment, runs, metrics, missing, refused, others, places };
-    // Thousands of small files: whoever waits for one keeps nobody else from reading.
-    let found = side_by_side(&wanted, |run| read_run(RunFolder::new(folder, &run.id), &run.id, run));
-    for (RunSpec { id, .. }, found) in wanted.into_iter().zip(found) {
+    for (id, found) in ids.into_iter().zip(found) {
         match found {
             Ok(Some((run, metrics))) => {
                 let first = recorded.metrics.len();
@@ -273,12 +268,12 @@ fn declared(path: &Path) -> Result<Vec<RunSpec>> {
         let what = format!("the list of declared runs cannot be read ({fault}), so the record is older or not whole");
         Error::store(path, what, "run the experiment again: what is up to date is kept")
     })?;
-    let read = |line: &str| {
+    let read = |line: &&str| {
         let line: Line = serde_json::from_str(line)
             .map_err(|fault| Error::store(path, format!("not a list of runs ({fault})"), "run the experiment again"))?;
         Ok(RunSpec { id: line.run, ..line.spec })
     };
-    text.lines().map(read).collect()
+    side_by_side(&text.lines().collect::<Vec<_>>(), read).into_iter().collect()
 }
 
 /// The ids of all runs that are recorded in an experiment's folder, declared today or not.

@@ -68,6 +68,38 @@ impl RunSpec {
         self.method["name"].as_str().unwrap_or_default()
     }
 
+    /// Whether the other differs in nothing but its seed.
+    pub fn is_but_for_its_seed(&self, other: &RunSpec) -> bool {
+        let RunSpec {
+            id: _,
+            variant,
+            dataset,
+            classes,
+            seed: _,
+            protocol,
+            image,
+            backbone,
+            features,
+            method,
+            evaluation,
+        } = self;
+        let own = (variant, dataset, classes, protocol, image, backbone, features, method, evaluation);
+        let RunSpec {
+            id: _,
+            variant,
+            dataset,
+            classes,
+            seed: _,
+            protocol,
+            image,
+            backbone,
+            features,
+            method,
+            evaluation,
+        } = other;
+        own == (variant, dataset, classes, protocol, image, backbone, features, method, evaluation)
+    }
+
     /// What the id is the digest of: names and seed, and what differs from the defaults. `sections` are the method's own
     /// defaults of sections, `method` what of its parameters differs from theirs.
     pub(super) fn identity(&self, sections: &Json, method: &Json) -> Json {

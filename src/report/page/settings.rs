@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexSet;
 use maud::{Markup, html};
+use serde_json::json;
 
 use crate::record::Recorded;
 use crate::report::frame::distinct;
@@ -67,9 +68,11 @@ fn beside(variants: &[&str], rows: &[(&String, Vec<String>)]) -> Markup {
 }
 
 fn values<'a>(runs: impl Iterator<Item = &'a RunSpec>) -> Values {
-    let mut found = Values::new();
+    let (mut found, mut last) = (Values::new(), None);
     for run in runs {
-        let own = to_json(run);
+        // Thousands of seeds of one variant differ in nothing else.
+        let is_another_seed = last.replace(run).is_some_and(|last: &RunSpec| last.is_but_for_its_seed(run));
+        let own = if is_another_seed { json!({ "seed": run.seed }) } else { to_json(run) };
         for (key, value) in leaves(&own).into_iter().filter(|(key, _)| key != "variant") {
             found.entry(key).or_default().insert(in_words(value));
         }
