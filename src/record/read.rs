@@ -319,8 +319,12 @@ fn read_run(folder: RunFolder, id: &str, spec: &RunSpec) -> Result<Option<(Recor
         Some("error") => Some(value(&table, &["error"]).and_then(|e| e.as_str()).unwrap_or("without a message").into()),
         other => return Err(damaged(&path, format!("the record has status {other:?}"))),
     };
-    folder.check(&table, if failure.is_some() { &["metrics.parquet"] } else { &FILES })?;
-    let metrics = read_metrics(folder.bytes(&table, "metrics.parquet")?, &folder.file("metrics.parquet"), id)?;
+    let (metrics, log) = ("metrics.parquet", "log.jsonl");
+    match failure {
+        Some(_) => folder.check(&table, &[metrics], &[metrics])?,
+        None => folder.check(&table, &FILES, &[metrics, log])?,
+    }
+    let metrics = read_metrics(folder.bytes(&table, metrics)?, &folder.file(metrics), id)?;
     let stages = if failure.is_some() { Vec::new() } else { stages(&folder, &table)? };
     let told = |name: &str| value(&table, &["provenance", name]);
     let text = |name: &str| told(name).and_then(toml::Value::as_str).unwrap_or_default().to_string();

@@ -60,15 +60,17 @@ impl RunFolder {
     /// The lines of its `run.toml` with the checksums of these files, at a glance: nothing is held against a seal.
     pub(super) fn sums(&self, names: &[&str]) -> String {
         let text = std::fs::read_to_string(self.file("run.toml")).unwrap_or_default();
-        let is_wanted = |line: &&str| names.iter().any(|name| line.starts_with(&format!("\"{name}\" = ")));
-        text.lines().filter(is_wanted).collect::<Vec<_>>().join("\n")
+        let is_wanted = |line: &&str| line.split('"').nth(1).is_some_and(|name| names.contains(&name));
+        let files = text.rsplit_once("\n[files]\n").map_or("", |(_, files)| files);
+        files.lines().filter(is_wanted).collect::<Vec<_>>().join("\n")
     }
 
-    /// Compares the files that `table`, the record's `run.toml`, lists with their checksums. `needed` are there in any case.
+    /// Compares the files that `table`, the record's `run.toml`, lists with their checksums, but for those that are `read` anyway
+    /// ([`Self::bytes`]). `needed` are there in any case.
     ///
     /// # Errors
     /// A file that is missing, or another than was written.
-    pub(super) fn check(&self, table: &toml::Table, needed: &[&str]) -> Result<()> {
+    pub(super) fn check(&self, table: &toml::Table, needed: &[&str], read: &[&str]) -> Result<()> {
         let listed =
             value(table, &["files"]).and_then(toml::Value::as_table).into_iter().flat_map(|files| files.keys());
         let names = needed.iter().copied().chain(listed.map(String::as_str).filter(|name| !needed.contains(name)));
@@ -76,6 +78,9 @@ impl RunFolder {
             let path = self.file(name);
             if !path.is_file() {
                 return Err(damaged(&path, "is missing, so the run's record is not whole"));
+            }
+            if read.contains(&name) {
+                continue;
             }
             let mut hasher = blake3::Hasher::new();
             hasher.update_mmap_rayon(&path).map_err(Error::io("read", &path))?;

@@ -89,7 +89,7 @@ impl RunFolder {
         match text(&["status"]) {
             Some("error") => Standing::Failed,
             _ if text(&["key"]) == Some(key) && gone() => Standing::Stale("some of its files are gone"),
-            _ if text(&["key"]) == Some(key) && self.check(&table, &FILES).is_err() => {
+            _ if text(&["key"]) == Some(key) && self.check(&table, &FILES, &[]).is_err() => {
                 Standing::Stale("some of its files are damaged")
             }
             _ if text(&["key"]) == Some(key) => Standing::Current,

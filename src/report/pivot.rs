@@ -201,7 +201,8 @@ impl Pivot {
         let of = |row: &MetricRecord| {
             Place::of_row(row).showing(&self::dimensions(spec), recorded.run(&row.run).map(|run| &run.spec))
         };
-        let own = recorded.metrics.iter().map(|row| (of(row), row));
+        let shown = |row: &&MetricRecord| metrics.iter().any(|metric| metric.as_str() == row.metric);
+        let own = recorded.metrics.iter().filter(shown).map(|row| (of(row), row));
         let declared: HashSet<&Place> = places.declared.iter().collect();
         let own: Vec<_> = own.filter(|(place, _)| declared.contains(place)).collect();
         let known = Classes::new(recorded);

@@ -53,7 +53,8 @@ fn charts<'a>(recorded: &'a Recorded, arms: &[Arm]) -> Vec<Chart<'a>> {
         })
         .collect();
     let mut found: BTreeMap<(&str, &str, &str), BTreeMap<usize, Rows>> = BTreeMap::new();
-    for row in &recorded.metrics {
+    let shown = |row: &&MetricRecord| recorded.experiment.metrics.iter().any(|metric| metric.as_str() == row.metric);
+    for row in recorded.metrics.iter().filter(shown) {
         let Some(&(arm, sampling)) = runs.get(row.run.as_str()) else { continue };
         let bars = found.entry((&row.dataset, &row.metric, &row.class)).or_default();
         bars.entry(arm).or_default().push((sampling, row));
