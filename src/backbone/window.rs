@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::winograd;
 use crate::device::multiply::{Right, Strided, multiply, multiply_alone};
+use crate::device::room;
 use crate::device::turn::turn;
 
 /// Where a kernel meets an image.
@@ -77,7 +78,7 @@ impl Window {
     /// Calls `work` for groups of images, with the `size` values of each that it is to fill.
     fn by_group(&self, size: usize, work: impl Fn(Range<usize>, &mut [f32]) + Sync) -> Vec<f32> {
         let (images, group) = (self.input[0], self.group());
-        let mut all = vec![0.0; images * size];
+        let mut all = room::zeros(images * size);
         all.par_chunks_mut(group * size).enumerate().for_each(|(number, own)| {
             work(number * group..images.min((number + 1) * group), own);
         });
@@ -158,7 +159,7 @@ impl Window {
         let mut sums = images.par_chunks(images.len().div_ceil(PARTS)).map(of_part).collect::<Vec<_>>().into_iter();
         let mut all = sums.next().unwrap_or_default();
         sums.for_each(|sum| all.iter_mut().zip(sum).for_each(|(all, value)| *all += value));
-        let mut gradient = vec![0.0; all.len()];
+        let mut gradient = room::zeros(all.len());
         turn(&all, outputs, [inputs, outputs], &mut gradient, inputs);
         gradient
     }

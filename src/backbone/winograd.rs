@@ -6,12 +6,11 @@
 //! summed over channels, and outputs are sums and differences again. The gradients are the same steps the other way. Owns: the arithmetic, and
 //! when it is worth it. Does not own: other kernels (`window`).
 
-use std::cell::RefCell;
-
 use rayon::prelude::*;
 
 use super::window::Window;
 use crate::device::multiply::{Panels, Strided, multiply_alone};
+use crate::device::room;
 use crate::device::turn::turn;
 
 /// Values of a square of inputs, and of a kernel as it meets them.
@@ -75,7 +74,7 @@ impl Map {
         before: [usize; 2],
         sides: [usize; 2],
     ) -> Map {
-        let mut values = vec![0.0; images * sides[0] * sides[1] * channels];
+        let mut values = room::zeros(images * sides[0] * sides[1] * channels);
         let own = values.par_chunks_mut((sides[0] * sides[1] * channels).max(1));
         own.zip(planes.par_chunks((channels * rows * columns).max(1))).for_each_init(
             Vec::new,
@@ -105,7 +104,7 @@ impl Map {
 
     /// The same as planes, without what is behind `rows` and `columns`.
     fn planes(&self, [images, channels, rows, columns]: [usize; 4]) -> Vec<f32> {
-        let mut planes = vec![0.0; images * channels * rows * columns];
+        let mut planes = room::zeros(images * channels * rows * columns);
         let own = self.values.par_chunks((self.sides[0] * self.pitch()).max(1));
         let of_images = planes.par_chunks_mut((channels * rows * columns).max(1)).zip(own);
         of_images.for_each_init(Vec::new, |whole, (planes, own)| {
@@ -117,28 +116,11 @@ impl Map {
     }
 }
 
-thread_local! {
-    static SPARE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Room for so many values, with whatever was there before: clearing what is written in full anyway takes as long as some of the
-/// steps here.
-fn room(values: usize) -> Vec<f32> {
-    let mut room = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
-    room.resize(room.len().max(values), 0.0);
-    room
-}
-
-/// Keeps the room for the next on this thread.
-fn keep(room: Vec<f32>) {
-    SPARE.with_borrow_mut(|spare| spare.push(room));
-}
-
 /// Outputs, images × outputs × rows × columns, of a kernel of outputs × channels × 3 × 3.
 pub(super) fn forward(window: &Window, x: &[f32], kernel: &[f32]) -> Vec<f32> {
     let [channels, outputs] = [window.input[1], window.output[1]];
     // channels × 9 × outputs.
-    let mut turned = vec![0.0; kernel.len()];
+    let mut turned = room::zeros(kernel.len());
     turn(kernel, channels * 9, [outputs, channels * 9], &mut turned, outputs);
     let of_channel = |channel: usize| turned[channel * 9 * outputs..][..9 * outputs].to_vec();
     convolved(window, x, [channels, outputs], of_channel)
@@ -164,7 +146,7 @@ pub(super) fn input_gradient(window: &Window, kernel: &[f32], grad: &[f32]) -> V
 
 /// Kernels as they meet squares of inputs, channels × 16 × outputs, of those of each channel: 3 × 3 × outputs.
 pub(super) fn kernels([channels, outputs]: [usize; 2], of_channel: impl Fn(usize) -> Vec<f32> + Sync) -> Vec<f32> {
-    let mut met = vec![0.0; channels * VALUES * outputs];
+    let mut met = room::zeros(channels * VALUES * outputs);
     met.par_chunks_mut(VALUES * outputs).enumerate().for_each(|(channel, met)| {
         sums(Step::Kernel, outputs, (&of_channel(channel), [3 * outputs, outputs]), (met, [4 * outputs, outputs]));
     });
@@ -187,7 +169,7 @@ fn convolved(
     let x = Map::new(x, window.input, window.padding, tiles.inputs());
     let sides = tiles.sides.map(|side| 2 * side);
     let count = tiles.images * sides[0] * sides[1] * outputs;
-    let mut y = Map { values: room(count), sides, channels: outputs };
+    let mut y = Map { values: room::used(count), sides, channels: outputs };
     let (together, pitch) = (tiles.rows_of(TILES), y.pitch());
     y.values[..count].par_chunks_mut(together * 2 * pitch).enumerate().for_each_init(
         Vec::new,
@@ -222,7 +204,7 @@ fn convolved(
         },
     );
     let planes = y.planes(window.output);
-    keep(y.values);
+    room::keep(y.values);
     planes
 }
 
@@ -233,8 +215,8 @@ pub(super) fn kernel_gradient(window: &Window, x: &[f32], grad: &[f32]) -> Vec<f
     let grad = Map::new(grad, window.output, [0, 0], tiles.sides.map(|side| 2 * side));
     let together = tiles.rows_of(DEPTH);
     let most = VALUES * together * tiles.sides[1];
-    let (mut inputs, mut pulls) = (room(most * channels), room(most * outputs));
-    let mut all = vec![0.0f32; VALUES * channels * outputs];
+    let (mut inputs, mut pulls) = (room::used(most * channels), room::used(most * outputs));
+    let mut all = room::zeros(VALUES * channels * outputs);
     for first in (0..tiles.rows()).step_by(together) {
         let count = together.min(tiles.rows() - first) * tiles.sides[1];
         // Tiles are shared out among threads, then values: each sum is made by one thread, in the order of tiles.
@@ -253,14 +235,14 @@ pub(super) fn kernel_gradient(window: &Window, x: &[f32], grad: &[f32]) -> Vec<f
             multiply_alone(sum, outputs, [channels, outputs, count], left, &right, true);
         });
     }
-    keep(inputs);
-    keep(pulls);
-    let mut places = vec![0.0; channels * 9 * outputs];
+    room::keep(inputs);
+    room::keep(pulls);
+    let mut places = room::zeros(channels * 9 * outputs);
     places.par_chunks_mut(9 * outputs).enumerate().for_each(|(channel, own)| {
         let pitch = channels * outputs;
         sums(Step::Places, outputs, (&all[channel * outputs..], [4 * pitch, pitch]), (own, [3 * outputs, outputs]));
     });
-    let mut gradient = vec![0.0; places.len()];
+    let mut gradient = room::zeros(places.len());
     turn(&places, outputs, [channels * 9, outputs], &mut gradient, channels * 9);
     gradient
 }

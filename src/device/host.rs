@@ -8,6 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::TensorData;
 use rayon::prelude::*;
 
+use super::room::zeros;
 use super::wide::wide;
 
 /// Rows that are summed up together.
@@ -49,7 +50,7 @@ fn sums(a: &Rows, b: &Rows, add: impl Fn(&mut [f32], &[f32], &[f32]) + Sync) -> 
 /// What `write` makes of a row of each matrix, for every row.
 fn map(a: &Rows, b: &Rows, write: impl Fn(&mut [f32], &[f32], &[f32]) + Sync) -> Rows {
     let ((a, columns), (b, _)) = (values(a), values(b));
-    let mut out = vec![0.0f32; a.len()];
+    let mut out = zeros(a.len());
     let rows = out.par_chunks_mut(columns).zip(a.par_chunks(columns).zip(b.par_chunks(columns)));
     rows.with_min_len(LEAST.div_ceil(columns)).for_each(|(out, (a, b))| wide(|| write(out, a, b)));
     made(out, columns)

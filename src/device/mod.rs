@@ -17,6 +17,7 @@ mod normalise;
 mod normalise_maps;
 mod product;
 mod rectify;
+pub mod room;
 pub mod turn;
 pub mod wide;
 

@@ -13,6 +13,7 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMe
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::room::zeros;
 use super::wide::wide;
 
 /// Maps normalised by their own statistics, and these.
@@ -155,7 +156,7 @@ impl Maps for Flex {
         let [mean, first, second, third] = [0, 1, 2, 3].map(|number| rows[number].storage::<f32>());
         let ([_, channels, places], shape) = (sizes(&a), a.layout().shape().clone());
         let (a, b) = (a.storage::<f32>(), b.storage::<f32>());
-        let mut out = vec![0.0f32; a.len()];
+        let mut out = zeros(a.len());
         let planes = out.par_chunks_mut(places).zip(a.par_chunks(places).zip(b.par_chunks(places))).enumerate();
         planes.with_min_len(8).for_each(|(plane, (out, (a, b)))| {
             let channel = plane % channels;

@@ -16,6 +16,7 @@ use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::multiply::{Strided, multiply};
+use super::room::zeros;
 use crate::naive;
 
 /// a · b; leading dimensions are the same, or one where the other has several.
@@ -51,7 +52,7 @@ impl Product for Flex {
         let columns = own[own.len() - 1];
         let mut shape = leading.to_vec();
         shape.extend([rows, columns]);
-        let mut out = vec![0.0f32; shape.iter().product()];
+        let mut out = zeros(shape.iter().product());
         if out.is_empty() {
             return FloatTensor::<Self>::from_data(TensorData::new(out, shape));
         }

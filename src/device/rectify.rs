@@ -12,6 +12,7 @@ use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::has_own;
+use super::room::zeros;
 use super::wide::wide;
 
 /// Values that a thread takes at once.
@@ -42,7 +43,7 @@ fn made(x: FloatTensor<Flex>, other: FloatTensor<Flex>, value: impl Fn(f32, f32)
     let [x, other] = [x, other].map(|tensor| tensor.to_contiguous());
     let shape = x.layout().shape().clone();
     let (x, other) = (x.storage::<f32>(), other.storage::<f32>());
-    let mut out = vec![0.0f32; x.len()];
+    let mut out = zeros(x.len());
     let parts = out.par_chunks_mut(VALUES).zip(x.par_chunks(VALUES).zip(other.par_chunks(VALUES)));
     parts.for_each(|(out, (x, other))| {
         wide(|| out.iter_mut().zip(x.iter().zip(other)).for_each(|(out, (&x, &other))| *out = value(x, other)));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Gradients, Tensor};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -152,33 +153,51 @@ impl Optimizer {
         self.step += 1;
         let own = |name: &&str| self.group.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
         let names: Vec<String> = parameters.learned_names().filter(own).map(str::to_string).collect();
+        let mut waiting = Vec::with_capacity(names.len());
         for name in names {
             let value = parameters.get(&name);
             let Some(gradient) = value.grad(gradients) else { continue };
             let gradient = if zero_gradient.contains(&name) { gradient.zeros_like() } else { gradient };
-            let updated = self.updated(&name, value.inner(), gradient);
-            parameters.update(&name, updated);
+            waiting.push((name, value.inner(), gradient));
         }
+        self.update(parameters, waiting);
     }
 
     /// One step with gradients of zero for all parameters that have had one: moments fade, and move parameters once more.
     /// Before the first step it is none.
     pub fn idle_step(&mut self, parameters: &mut Parameters) {
         self.step += i32::from(!self.moments.is_empty());
-        for name in self.moments.keys().cloned().collect::<Vec<_>>() {
-            let value = parameters.get(&name).inner();
-            let updated = self.updated(&name, value.clone(), value.zeros_like());
-            parameters.update(&name, updated);
-        }
+        let of = |name: &String| {
+            let value = parameters.get(name).inner();
+            (name.clone(), value.clone(), value.zeros_like())
+        };
+        let waiting = self.moments.keys().map(of).collect();
+        self.update(parameters, waiting);
     }
 
-    /// A parameter after a step with this gradient.
-    fn updated(&mut self, name: &str, value: Tensor<2>, gradient: Tensor<2>) -> Tensor<2> {
+    /// Replaces parameters, each given with its value and gradient.
+    fn update(&mut self, parameters: &mut Parameters, waiting: Vec<(String, Tensor<2>, Tensor<2>)>) {
         let largest = self.keeps_largest();
-        let moments = self.moments.entry(name.into()).or_insert_with(|| Moments::at_rest(&gradient, largest));
-        match self.stable {
-            None => update(&self.group, self.step, value, gradient, moments),
-            Some(stable) => stable::update(&self.group, stable, self.step, value, gradient, moments),
+        let known = waiting.into_iter().map(|(name, value, gradient)| {
+            let moments = self.moments.remove(&name).unwrap_or_else(|| Moments::at_rest(&gradient, largest));
+            (name, value, gradient, moments)
+        });
+        let known: Vec<_> = known.collect();
+        let updated = |(name, value, gradient, mut moments): (String, Tensor<2>, Tensor<2>, Moments)| {
+            let value = match self.stable {
+                None => update(&self.group, self.step, value, gradient, &mut moments),
+                Some(stable) => stable::update(&self.group, stable, self.step, value, gradient, &mut moments),
+            };
+            (name, value, moments)
+        };
+        // On the processor each of their operations is one thread's; a GPU is given them in their order.
+        let updated: Vec<_> = match parameters.are_on_cpu() {
+            true => known.into_par_iter().map(updated).collect(),
+            false => known.into_iter().map(updated).collect(),
+        };
+        for (name, value, moments) in updated {
+            parameters.update(&name, value);
+            self.moments.insert(name, moments);
         }
     }
 }
