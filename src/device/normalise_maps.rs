@@ -4,6 +4,8 @@
 //! The tensor library composes it of some twenty passes over the maps, most of them on one thread; here there are three forward
 //! and two backward, channels and images shared out among threads. GPUs have the library's (`train::batch_norm_maps`).
 
+use std::mem::MaybeUninit;
+
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -13,7 +15,7 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMe
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::room::zeros;
+use super::room::written;
 use super::wide::wide;
 
 /// Maps normalised by their own statistics, and these.
@@ -156,16 +158,22 @@ impl Maps for Flex {
         let [mean, first, second, third] = [0, 1, 2, 3].map(|number| rows[number].storage::<f32>());
         let ([_, channels, places], shape) = (sizes(&a), a.layout().shape().clone());
         let (a, b) = (a.storage::<f32>(), b.storage::<f32>());
-        let mut out = zeros(a.len());
-        let planes = out.par_chunks_mut(places).zip(a.par_chunks(places).zip(b.par_chunks(places))).enumerate();
-        planes.with_min_len(8).for_each(|(plane, (out, (a, b)))| {
-            let channel = plane % channels;
-            let [mean, first, second, third] = [mean, first, second, third].map(|row| row[channel]);
-            wide(|| {
-                let values = out.iter_mut().zip(a.iter().zip(b));
-                values.for_each(|(out, (a, b))| *out = first * a + second * (b - mean) + third);
+        let b = &b[..a.len()];
+        let write = |out: &mut [MaybeUninit<f32>]| {
+            let planes = out.par_chunks_mut(places).zip(a.par_chunks(places).zip(b.par_chunks(places))).enumerate();
+            planes.with_min_len(8).for_each(|(plane, (out, (a, b)))| {
+                let channel = plane % channels;
+                let [mean, first, second, third] = [mean, first, second, third].map(|row| row[channel]);
+                wide(|| {
+                    let values = out.iter_mut().zip(a.iter().zip(b));
+                    values.for_each(|(out, (a, b))| {
+                        out.write(first * a + second * (b - mean) + third);
+                    });
+                });
             });
-        });
+        };
+        // SAFETY: a and b have as many values, so each of them is written.
+        let out = unsafe { written(a.len(), write) };
         Values::from_data(TensorData::new(out, shape))
     }
 }

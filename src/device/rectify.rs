@@ -1,6 +1,8 @@
 //! The rectifier of maps on the processor, and the one with a top, as one operation: the tensor library's go over their maps some
 //! ten times, forward and backward, most of them on one thread. GPUs have the library's.
 
+use std::mem::MaybeUninit;
+
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -12,7 +14,7 @@ use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::has_own;
-use super::room::zeros;
+use super::room::written;
 use super::wide::wide;
 
 /// Values that a thread takes at once.
@@ -43,11 +45,19 @@ fn made(x: FloatTensor<Flex>, other: FloatTensor<Flex>, value: impl Fn(f32, f32)
     let [x, other] = [x, other].map(|tensor| tensor.to_contiguous());
     let shape = x.layout().shape().clone();
     let (x, other) = (x.storage::<f32>(), other.storage::<f32>());
-    let mut out = zeros(x.len());
-    let parts = out.par_chunks_mut(VALUES).zip(x.par_chunks(VALUES).zip(other.par_chunks(VALUES)));
-    parts.for_each(|(out, (x, other))| {
-        wide(|| out.iter_mut().zip(x.iter().zip(other)).for_each(|(out, (&x, &other))| *out = value(x, other)));
-    });
+    let other = &other[..x.len()];
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        let parts = out.par_chunks_mut(VALUES).zip(x.par_chunks(VALUES).zip(other.par_chunks(VALUES)));
+        parts.for_each(|(out, (x, other))| {
+            wide(|| {
+                out.iter_mut().zip(x.iter().zip(other)).for_each(|(out, (&x, &other))| {
+                    out.write(value(x, other));
+                });
+            });
+        });
+    };
+    // SAFETY: x and the other have as many values, so each of them is written.
+    let out = unsafe { written(x.len(), write) };
     FloatTensor::<Flex>::from_data(TensorData::new(out, shape))
 }
 

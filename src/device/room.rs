@@ -17,13 +17,18 @@ thread_local! {
 
 /// So many zeros.
 pub fn zeros(count: usize) -> Vec<f32> {
-    if count <= PART {
-        return vec![0.0; count];
-    }
+    // SAFETY: all parts together are the whole.
+    unsafe { written(count, |room| room.par_chunks_mut(PART).for_each(|part| part.fill(MaybeUninit::new(0.0)))) }
+}
+
+/// So many values as `write` writes them, without clearing them first.
+///
+/// # Safety
+/// `write` writes every one of them.
+pub unsafe fn written(count: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
     let mut values = Vec::with_capacity(count);
-    let room = &mut values.spare_capacity_mut()[..count];
-    room.par_chunks_mut(PART).for_each(|part| part.fill(MaybeUninit::new(0.0)));
-    // SAFETY: each of them was written just now.
+    write(&mut values.spare_capacity_mut()[..count]);
+    // SAFETY: as the caller promises.
     unsafe { values.set_len(count) };
     values
 }
