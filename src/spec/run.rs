@@ -70,6 +70,11 @@ impl RunSpec {
 
     /// Whether the other differs in nothing but its seed.
     pub fn is_but_for_its_seed(&self, other: &RunSpec) -> bool {
+        self.all_but_its_seed() == other.all_but_its_seed()
+    }
+
+    /// Everything but id and seed; a field that is added does not compile until it is named here.
+    fn all_but_its_seed(&self) -> impl PartialEq + '_ {
         let RunSpec {
             id: _,
             variant,
@@ -83,21 +88,7 @@ impl RunSpec {
             method,
             evaluation,
         } = self;
-        let own = (variant, dataset, classes, protocol, image, backbone, features, method, evaluation);
-        let RunSpec {
-            id: _,
-            variant,
-            dataset,
-            classes,
-            seed: _,
-            protocol,
-            image,
-            backbone,
-            features,
-            method,
-            evaluation,
-        } = other;
-        own == (variant, dataset, classes, protocol, image, backbone, features, method, evaluation)
+        (variant, dataset, classes, protocol, image, backbone, features, method, evaluation)
     }
 
     /// What the id is the digest of: names and seed, and what differs from the defaults. `sections` are the method's own
