@@ -146,6 +146,11 @@ impl Architecture {
         }
     }
 
+    /// The version of its features beyond [`CODE_VERSION`], which all networks share.
+    pub fn version(&self) -> Option<u32> {
+        (self.kind() == Kind::Transformer).then_some(vit::VERSION)
+    }
+
     /// The convolutions that it is made of.
     ///
     /// # Panics

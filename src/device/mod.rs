@@ -6,6 +6,7 @@
 mod affine;
 pub mod check;
 mod columns;
+pub mod curves;
 pub mod draws;
 mod factors;
 mod host;

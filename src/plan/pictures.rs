@@ -67,7 +67,7 @@ impl Serialize for Pictures {
 }
 
 /// The network of `[backbone]` for methods that train it, or run it themselves. In a key it is its name, the taps, and the
-/// digest of the weights that it starts from; of a transformer also the rule for positions, where it is not the default.
+/// digest of the weights that it starts from; of a transformer also its version, and the rule for positions where it is not the default.
 #[derive(Clone, Serialize)]
 pub struct NetworkInput<'a> {
     name: &'static str,
@@ -75,6 +75,8 @@ pub struct NetworkInput<'a> {
     weights: &'a str,
     #[serde(skip_serializing_if = "Positions::is_default")]
     positions: Positions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
     #[serde(skip)]
     architecture: &'static Architecture,
     #[serde(skip)]
@@ -92,8 +94,17 @@ impl<'a> NetworkInput<'a> {
         let architecture = Architecture::find(&spec.name)?;
         let found = architecture.taps(&spec.layers)?;
         let taps = found.iter().map(|tap| tap.name).collect();
-        let positions = spec.positions;
-        Ok(NetworkInput { name: architecture.name, taps, weights, positions, architecture, found, environment })
+        let (positions, version) = (spec.positions, architecture.version());
+        Ok(NetworkInput {
+            name: architecture.name,
+            taps,
+            weights,
+            positions,
+            version,
+            architecture,
+            found,
+            environment,
+        })
     }
 
     /// What it is.

@@ -30,6 +30,8 @@ pub(super) struct Extract<'a> {
     weights: &'a str,
     #[serde(skip_serializing_if = "Positions::is_default")]
     positions: Positions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
     features: Settings<spec::Features>,
     chunk: usize,
     /// Every image is there once for each of these turns, in degrees; none = as it is.
@@ -69,6 +71,7 @@ impl<'a> Extract<'a> {
             layers: taps.iter().map(|tap| tap.name).collect(),
             weights: weights_digest,
             positions: spec.backbone.positions,
+            version: architecture.version(),
             features: spec.features.clone().into(),
             chunk: features::CHUNK_IMAGES,
             turns: Vec::new(),

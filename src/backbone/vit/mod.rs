@@ -2,8 +2,9 @@
 //! tokens, equal blocks, no change of resolution. What they compute is written down in docs/backbones.md.
 //!
 //! Owns: their rows of the registry, names and shapes of their tensors, and what they cost. `layout` reads the namings of weights
-//! files, `positions` brings the table of positions to a grid, `network` runs them.
+//! files, `positions` brings the table of positions to a grid, `network` runs them, on processors through `host`.
 
+mod host;
 pub mod layout;
 pub mod network;
 pub mod positions;
@@ -13,6 +14,9 @@ use super::weights::PublishedFile;
 use super::{Architecture, Body, IMAGENET_MEAN, IMAGENET_STD};
 
 pub use network::Transformer;
+
+/// Raised when any value of their features changes; part of every key that their features are part of.
+pub const VERSION: u32 = 2;
 
 /// Side of a patch, in pixels.
 pub const PATCH: usize = 14;

@@ -2,7 +2,8 @@
 //! added (docs/backbones.md, Forward).
 //!
 //! Owns: the forward pass, and folding: weight and bias of a normalisation go into the linear layer behind it, the scale of a
-//! branch into the one before it, the scale of the logits into the queries. Does not own: where numbers come from (`weights`).
+//! branch into the one before it, the scale of the logits into the queries. Does not own: where numbers come from (`weights`), the
+//! blocks on a processor that has its own way through them (`host`).
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,9 +12,9 @@ use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::{Device, Tensor};
 
 use super::positions::interpolate;
-use super::{Form, MLP_RATIO, PATCH};
+use super::{Form, MLP_RATIO, PATCH, host};
 use crate::backbone::weights::StateDict;
-use crate::device::{plus_row, product, times_row, upload};
+use crate::device::{download, has_own, plus_row, product, times_row, upload};
 use crate::spec::Positions;
 
 /// Added to variances before the root, in every normalisation of these networks.
@@ -32,10 +33,28 @@ pub struct Transformer {
     table: Vec<f32>,
     /// The table at the grids that were asked for: 1 × patches × width, by rows and columns.
     placed: Mutex<BTreeMap<[usize; 2], Tensor<3>>>,
-    blocks: Vec<Block>,
+    blocks: Blocks,
     /// Weight and bias of the final normalisation, as rows, where a tap is behind it.
     norm: Option<[Tensor<2>; 2]>,
     device: Device,
+}
+
+/// The blocks, as whoever computes takes them.
+enum Blocks {
+    /// By the tensor library.
+    Tensors(Vec<Block>),
+    /// By our own kernels.
+    Processor(Vec<host::Block>),
+}
+
+/// A linear layer with what is around it, multiplied out.
+pub struct Folded {
+    /// Inputs × outputs.
+    pub weight: Vec<f32>,
+    /// Of each output.
+    pub bias: Vec<f32>,
+    /// How many there are.
+    pub inputs: usize,
 }
 
 struct Linear {
@@ -46,6 +65,12 @@ struct Linear {
 }
 
 impl Linear {
+    fn new(folded: Folded, device: &Device) -> Linear {
+        let Folded { weight, bias, inputs } = folded;
+        let outputs = bias.len();
+        Linear { weight: upload(weight, [inputs, outputs], device), bias: upload(bias, [1, outputs], device) }
+    }
+
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         plus_row(product(x, self.weight.clone()), self.bias.clone())
     }
@@ -57,6 +82,13 @@ struct Block {
     projected: Linear,
     hidden: Linear,
     out: Linear,
+}
+
+impl Block {
+    fn new(layers: [Folded; 4], device: &Device) -> Block {
+        let [attended, projected, hidden, out] = layers.map(|folded| Linear::new(folded, device));
+        Block { attended, projected, hidden, out }
+    }
 }
 
 /// Every row with mean 0 and (population) variance 1.
@@ -73,7 +105,7 @@ impl Transformer {
     /// # Panics
     /// When `state` lacks a tensor.
     pub fn new(form: &Form, taps: &[usize], rule: Positions, state: &StateDict, device: &Device) -> Transformer {
-        let fold = Fold { state, form, device };
+        let fold = Fold { state, form };
         let last = taps.last().copied().unwrap_or_default();
         let (class, positions) = (fold.values("cls_token"), fold.values("pos_embed"));
         let mut leading: Vec<f32> = class.iter().zip(positions).map(|(token, position)| token + position).collect();
@@ -81,7 +113,12 @@ impl Transformer {
             leading.extend(fold.values("register_tokens"));
         }
         let patch = 3 * PATCH * PATCH;
-        let embedding = fold.linear("patch_embed.proj", [patch, form.width], Around::default());
+        let embedding = Linear::new(fold.linear("patch_embed.proj", [patch, form.width], Around::default()), device);
+        let folded = (0..form.depth.min(last + 1)).map(|block| fold.block(block));
+        let blocks = match has_own(device) && host::is_here() {
+            true => Blocks::Processor(folded.map(|layers| host::Block::new(layers, form)).collect()),
+            false => Blocks::Tensors(folded.map(|layers| Block::new(layers, device)).collect()),
+        };
         let norm = |part: &str| upload(fold.values(&format!("norm.{part}")).to_vec(), [1, form.width], device);
         Transformer {
             form: *form,
@@ -91,7 +128,7 @@ impl Transformer {
             leading: upload(leading, [1, form.leading(), form.width], device),
             table: positions[form.width..].to_vec(),
             placed: Mutex::default(),
-            blocks: (0..form.depth.min(last + 1)).map(|block| fold.block(block)).collect(),
+            blocks,
             norm: (last >= form.depth).then(|| ["weight", "bias"].map(norm)),
             device: device.clone(),
         }
@@ -105,14 +142,11 @@ impl Transformer {
     pub fn tokens(&self, planes: Vec<f32>, size: [usize; 2]) -> Vec<Tensor<3>> {
         let x = self.enter(planes, size);
         let [images, count, wide] = x.dims();
-        let mut rows = x.reshape([images * count, wide]);
-        let mut out = Vec::with_capacity(self.taps.len());
-        for (number, block) in self.blocks.iter().enumerate() {
-            rows = self.through(block, rows, images);
-            if self.taps.contains(&number) {
-                out.push(rows.clone().reshape([images, count, wide]));
-            }
-        }
+        let rows = x.reshape([images * count, wide]);
+        let (rows, mut out) = match &self.blocks {
+            Blocks::Tensors(blocks) => self.through_tensors(blocks, rows, [images, count, wide]),
+            Blocks::Processor(blocks) => self.through_rows(blocks, rows, [images, count, wide]),
+        };
         if let Some([weight, bias]) = &self.norm {
             let normal = plus_row(times_row(standardise(rows), weight.clone()), bias.clone());
             out.push(normal.reshape([images, count, wide]));
@@ -156,6 +190,30 @@ impl Transformer {
         placed.entry(grid).or_insert_with(make).clone()
     }
 
+    /// Rows of tokens through all blocks, and what the taps among them give.
+    fn through_tensors(&self, blocks: &[Block], x: Tensor<2>, shape: [usize; 3]) -> (Tensor<2>, Vec<Tensor<3>>) {
+        let (mut rows, mut out) = (x, Vec::new());
+        for (number, block) in blocks.iter().enumerate() {
+            rows = self.through(block, rows, shape[0]);
+            if self.taps.contains(&number) {
+                out.push(rows.clone().reshape(shape));
+            }
+        }
+        (rows, out)
+    }
+
+    /// The same by our own kernels.
+    fn through_rows(&self, blocks: &[host::Block], x: Tensor<2>, shape: [usize; 3]) -> (Tensor<2>, Vec<Tensor<3>>) {
+        let (mut rows, mut scratch, mut out) = (download(x), host::Scratch::default(), Vec::new());
+        for (number, block) in blocks.iter().enumerate() {
+            block.apply(&mut rows, shape[0], &mut scratch);
+            if self.taps.contains(&number) {
+                out.push(upload(rows.clone(), shape, &self.device));
+            }
+        }
+        (upload(rows, [shape[0] * shape[1], shape[2]], &self.device), out)
+    }
+
     /// Rows of tokens, image by image, through a block.
     fn through(&self, block: &Block, x: Tensor<2>, images: usize) -> Tensor<2> {
         let Form { width, heads, .. } = self.form;
@@ -185,7 +243,6 @@ struct Around<'a> {
 struct Fold<'a> {
     state: &'a StateDict,
     form: &'a Form,
-    device: &'a Device,
 }
 
 impl Fold<'_> {
@@ -194,7 +251,8 @@ impl Fold<'_> {
         &weight.unwrap_or_else(|| panic!("{name} was promised to be in the state dictionary")).values
     }
 
-    fn block(&self, number: usize) -> Block {
+    /// The layers of a block, in the order in which they are used.
+    fn block(&self, number: usize) -> [Folded; 4] {
         let Form { width, heads, .. } = *self.form;
         let name = |part: &str| format!("blocks.{number}.{part}");
         let norm = |part: &str| Some(["weight", "bias"].map(|end| self.values(&name(&format!("{part}.{end}")))));
@@ -203,28 +261,17 @@ impl Fold<'_> {
         let root = 1.0 / ((width / heads) as f64).sqrt();
         let queries = (0..3 * width).map(|output| if output < width { root } else { 1.0 }).collect();
         let hidden = MLP_RATIO * width;
-        Block {
-            attended: self.linear(
-                &name("attn.qkv"),
-                [width, 3 * width],
-                Around { norm: norm("norm1"), scale: Some(queries) },
-            ),
-            projected: self.linear(
-                &name("attn.proj"),
-                [width, width],
-                Around { scale: gamma("ls1.gamma"), ..Around::default() },
-            ),
-            hidden: self.linear(&name("mlp.fc1"), [width, hidden], Around { norm: norm("norm2"), scale: None }),
-            out: self.linear(
-                &name("mlp.fc2"),
-                [hidden, width],
-                Around { scale: gamma("ls2.gamma"), ..Around::default() },
-            ),
-        }
+        let scaled = |part: &str| Around { scale: gamma(part), ..Around::default() };
+        [
+            self.linear(&name("attn.qkv"), [width, 3 * width], Around { norm: norm("norm1"), scale: Some(queries) }),
+            self.linear(&name("attn.proj"), [width, width], scaled("ls1.gamma")),
+            self.linear(&name("mlp.fc1"), [width, hidden], Around { norm: norm("norm2"), scale: None }),
+            self.linear(&name("mlp.fc2"), [hidden, width], scaled("ls2.gamma")),
+        ]
     }
 
     /// A linear layer with what is around it, multiplied out in f64.
-    fn linear(&self, name: &str, [inputs, outputs]: [usize; 2], around: Around) -> Linear {
+    fn linear(&self, name: &str, [inputs, outputs]: [usize; 2], around: Around) -> Folded {
         let (own, own_bias) = (self.values(&format!("{name}.weight")), self.values(&format!("{name}.bias")));
         let mut weight = vec![0.0f32; inputs * outputs];
         let mut bias = vec![0.0f32; outputs];
@@ -241,6 +288,6 @@ impl Fold<'_> {
             }
             bias[output] = (shift * scale) as f32;
         }
-        Linear { weight: upload(weight, [inputs, outputs], self.device), bias: upload(bias, [1, outputs], self.device) }
+        Folded { weight, bias, inputs }
     }
 }
