@@ -28,8 +28,38 @@ pub fn line(text: Arguments) {
 /// Lines on standard error in any case.
 pub fn error(text: Arguments) {
     let text = plain(&text.to_string());
-    let lines: Vec<String> = text.split('\n').map(short).collect();
+    let lines: Vec<String> = text.split('\n').map(|line| dyed(&short(line), is_coloured())).collect();
     drop(writeln!(std::io::stderr().lock(), "{}", lines.join("\n")));
+}
+
+/// What a line begins with, and its colour on terminals that have some.
+const DYES: [(&str, &str); 3] = [("error:", "1;31"), ("note:", "33"), ("  help:", "36")];
+
+/// A line whose first word has a colour, and what failed in it.
+fn dyed(line: &str, is_coloured: bool) -> String {
+    let dye = |word: &str, code: &str| format!("\u{1b}[{code}m{word}\u{1b}[0m");
+    if !is_coloured {
+        return line.into();
+    }
+    if let Some((word, code)) = DYES.iter().find(|(word, _)| line.starts_with(word)) {
+        return dye(word, code) + &line[word.len()..];
+    }
+    line.replacen(" FAILED: ", &format!(" {}: ", dye("FAILED", DYES[0].1)), 1)
+}
+
+/// Whether messages have colours: on a terminal that knows them, unless `NO_COLOR` is set.
+fn is_coloured() -> bool {
+    static COLOURED: OnceLock<bool> = OnceLock::new();
+    *COLOURED.get_or_init(|| {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb");
+        std::io::stderr().is_terminal() && !is_dumb && !is_set("NO_COLOR")
+    })
+}
+
+/// A line of progress as it is shown above a bar.
+pub fn above_a_bar(text: &str) -> String {
+    dyed(&plain(text), is_coloured())
 }
 
 fn short(line: &str) -> String {
@@ -179,6 +209,19 @@ mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_not_shown() {
         assert_eq!(super::plain("a\u{1b}[31mb\r\n\tc\u{9b}"), "a\u{fffd}[31mb\u{fffd}\n\tc\u{fffd}");
+    }
+
+    #[test]
+    fn colours_mark_what_a_line_is() {
+        for line in ["error: no file", "note: 2 images", "  help: name one", "  3f2a FAILED: the loss is not finite"] {
+            assert_eq!(super::dyed(line, false), line);
+            let dyed = super::dyed(line, true);
+            let bare = ["1;31", "33", "36", "0"]
+                .iter()
+                .fold(dyed.clone(), |text, code| text.replace(&format!("\u{1b}[{code}m"), ""));
+            assert!(dyed.contains("\u{1b}[0m") && bare == line, "{dyed}");
+        }
+        assert_eq!(super::dyed("an error: of another", true), "an error: of another");
     }
 
     #[test]

@@ -56,7 +56,10 @@ class Child:
         return json.loads(line)
 
     def close(self):
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass  # It has ended by itself.
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:

@@ -300,9 +300,7 @@ fn synthesize(entry: &DatasetEntry, out: &Path) -> Result<usize> {
         let help = "name a dataset of layout synthetic (see `dmad data list`)";
         return Err(Error::usage(format!("`{}` is not drawn, but read from files", entry.name), help));
     }
-    if out.exists() && std::fs::read_dir(out).map_err(Error::io("list", out))?.next().is_some() {
-        return Err(Error::usage(format!("{} is not empty", out.display()), "name a new folder"));
-    }
+    super::is_new(out)?;
     let index = index::index(entry, Path::new(""), None)?;
     let (plain, labelled) = verify::all_images(&index);
     let all: Vec<&Image> = plain.into_iter().chain(labelled.iter().map(|labelled| &labelled.image)).collect();

@@ -5,7 +5,6 @@ use serde_json::json;
 
 use crate::device::{DeviceKind, DeviceName, describe, found, is_built, memory};
 use crate::error::Result;
-use crate::report;
 
 /// One device that is here.
 struct Row {
@@ -35,7 +34,7 @@ pub fn run(json: bool) -> Result<()> {
     }
     let row =
         |row: &Row| vec![row.name.to_string(), row.what.clone(), ByteSize(row.memory_bytes).display().si().to_string()];
-    let mut text = report::plain(&["device", "what it is", "memory"], rows.iter().map(row));
+    let mut text = super::terminal::table(&["device", "what it is", "memory"], rows.iter().map(row));
     for kind in DeviceKind::ALL.into_iter().filter(|kind| is_built(*kind) && found(*kind).is_empty()) {
         text += &format!("\nno {} device was found", kind.name());
     }

@@ -8,10 +8,12 @@ use serde_json::json;
 
 use super::Common;
 use super::choice::Overrides;
+use super::predict::{Chosen, scratch_in};
 use crate::console::say;
 use crate::error::{Error, Result};
 use crate::export::mlflow::{Delivered, Server};
 use crate::export::{self, Told, csv, mlflow, tensorboard};
+use crate::run::{self, Model, Session};
 use crate::{record, report};
 
 /// Hand recorded runs to other programs.
@@ -22,6 +24,7 @@ Examples:
   dmad export tensorboard experiments/quickstart.toml --out logs       then: tensorboard --logdir logs
   dmad export mlflow 3f2a91c0de77 --url http://localhost:5000
   dmad export mlflow --spool                                          what could not be sent before
+  dmad export model 3f2a91c0de77 --out screws                         then: dmad predict --model screws PHOTOS --out found
 All are told settings, tags with the run's id, losses and metrics by epoch, final metrics (in [0, 1]) and figures; a run that
 failed is told as failed, a metric that is undefined is left out.")]
 pub(super) enum ExportCommand {
@@ -29,6 +32,8 @@ pub(super) enum ExportCommand {
     Csv(Files),
     /// Event files for TensorBoard: OUT/EXPERIMENT/RUN.
     Tensorboard(Files),
+    /// A run's model, which scores images where neither its dataset nor its weights nor a store are.
+    Model(ModelArgs),
     /// Send to an MLflow tracking server; what was sent before from the same record is not sent again.
     Mlflow(Mlflow),
 }
@@ -42,6 +47,25 @@ pub(super) struct Files {
     #[command(flatten)]
     overrides: Overrides,
     /// Folder to write into
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Which run, and where to.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  dmad export model 3f2a91c0de77 --out screws
+  dmad predict --model screws photos --out found          on any machine that has this program
+
+Writes banks or parameters, the backbone's weights unless they are inside the program, and the record, from which thresholds and
+colours are taken; of the datasets names and digests of images, no image. Before the folder appears, the model is applied to a
+test image and must give the recorded score.")]
+pub(super) struct ModelArgs {
+    /// Id of the run (`dmad runs list`), its beginning, or EXPERIMENT/ID
+    #[arg(value_name = "RUN")]
+    run: String,
+    /// Folder to write; it must be new or empty
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
@@ -70,8 +94,41 @@ pub(super) fn run(command: &ExportCommand, common: &Common, as_json: bool) -> Re
     match command {
         ExportCommand::Csv(files) => write(files, common, as_json, csv::write).map(|()| true),
         ExportCommand::Tensorboard(files) => write(files, common, as_json, tensorboard::write).map(|()| true),
+        ExportCommand::Model(args) => model(args, common, as_json).map(|()| true),
         ExportCommand::Mlflow(args) => send(args, common, as_json),
     }
+}
+
+/// Writes a model beside its folder, tries it, and puts it in its place.
+fn model(args: &ModelArgs, common: &Common, as_json: bool) -> Result<()> {
+    let (chosen, out) = (Chosen::find(&args.run, &common.results)?, &args.out);
+    super::is_new(out)?;
+    let parent = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let (made, scratch) = (scratch_in(parent)?, scratch_in(parent)?);
+    let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
+    let request = chosen.request(None, &[]);
+    let bytes = run::export_model(&session, &request, (&chosen.folder, &chosen.recorded), made.path())?;
+    let checked = {
+        let model = Model::open(made.path())?.session(common.resources(), scratch.path(), common.progress()?)?;
+        run::check_model(&session, &model, &request, &chosen.recorded)?
+    };
+    if out.exists() {
+        std::fs::remove_dir(out).map_err(Error::io("replace", out))?;
+    }
+    std::fs::rename(made.path(), out).map_err(Error::io("write", out))?;
+    let (id, shown) = (&chosen.run.spec.id, out.display());
+    super::print(&match as_json {
+        true => json!({ "run": id, "folder": out, "bytes": bytes, "checked": checked }).to_string(),
+        false => format!(
+            "wrote {shown} ({:.1} MB): the model of run {id}, which scores {checked} of its test images as recorded\n\
+             next: dmad predict --model {} IMAGES --out found",
+            bytes as f64 / 1e6,
+            super::quoted(&out.to_string_lossy())
+        ),
+    })
 }
 
 /// What is told of the runs that are meant, each once.

@@ -27,11 +27,12 @@ mod status;
 mod store;
 mod submission;
 mod submit;
+mod terminal;
 pub mod verdict;
 pub mod weights;
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use bytesize::ByteSize;
@@ -51,7 +52,7 @@ use crate::run::{Progress, Resources, STOPPED};
     propagate_version = true,
     after_help = "\
 Examples:
-  dmad run experiments/quickstart.toml          needs no download; a table in two to three minutes
+  dmad run experiments/quickstart.toml          needs no download; a table in one to two minutes
   dmad run experiments/real/mini.toml --data /data --weights /weights
   dmad plan experiments/real/mini.toml          what that would do, and how long it would take
   dmad init photos/shelf                        an experiment for images of your own
@@ -83,7 +84,7 @@ enum Command {
     /// Find, inspect and compare recorded runs.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
-    /// Hand recorded runs to other programs: CSV, TensorBoard, MLflow.
+    /// Hand recorded runs to other programs (CSV, TensorBoard, MLflow), or a run's model to another machine.
     #[command(subcommand)]
     Export(export::ExportCommand),
     /// Apply a recorded run to new images: scores and heat maps.
@@ -261,6 +262,14 @@ fn bytes(text: &str) -> std::result::Result<u64, String> {
 
 fn folder(given: &Option<PathBuf>, variable: &str, default: &str) -> PathBuf {
     given.clone().or_else(|| std::env::var_os(variable).map(PathBuf::from)).unwrap_or_else(|| default.into())
+}
+
+/// Refuses to write into a folder that holds something.
+fn is_new(folder: &Path) -> Result<()> {
+    match folder.exists() && std::fs::read_dir(folder).map_err(Error::io("list", folder))?.next().is_some() {
+        true => Err(Error::usage(format!("{} is not empty", folder.display()), "name a new folder")),
+        false => Ok(()),
+    }
 }
 
 /// A word as a shell takes it.

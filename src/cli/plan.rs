@@ -6,7 +6,7 @@ use super::{Common, choice::Choice};
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
 use crate::record::Standing;
-use crate::report::{self, frame::distinct};
+use crate::report::frame::distinct;
 use crate::run::{self, Forecast, Progress, RunForecast, Session, StageForecast, duration};
 use crate::spec::Experiment;
 
@@ -43,7 +43,7 @@ pub fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
 }
 
 fn text(session: &Session, experiment: &Experiment, forecast: &Forecast, every_stage: bool) -> String {
-    let runs = report::plain(
+    let runs = super::terminal::table(
         &["run", "variant", "method", "dataset", "seen", "seed", "record", "stages to do"],
         forecast.runs.iter().map(|run| {
             let RunForecast { spec, to_do, stages, .. } = run;
@@ -54,18 +54,18 @@ fn text(session: &Session, experiment: &Experiment, forecast: &Forecast, every_s
     );
     let head = ["stages", "distinct", "cached", "to do", "uses", "Gop to do", "MB to write", "peak MB", "seconds"];
     let kinds = distinct(forecast.stages.iter().map(|stage| stage.kind));
-    let stages = report::plain(&head, kinds.into_iter().map(|kind| sums(session, forecast, kind)));
+    let stages = super::terminal::table(&head, kinds.into_iter().map(|kind| sums(session, forecast, kind)));
     let mut out = match forecast.runs.iter().all(|run| run.fault.is_some()) {
         true => format!("{}\n", experiment.title),
         false => format!("{}\n{runs}\n{stages}\n", experiment.title),
     };
     if every_stage {
         let head = ["stage", "kind", "key", "state", "runs", "seconds"];
-        out += &report::plain(
+        out += &super::terminal::table(
             &head,
             forecast.stages.iter().map(|stage| {
                 let seconds = if stage.to_do { format!("{:.1}", stage.seconds) } else { String::new() };
-                let texts = [&stage.label, stage.kind, &stage.key[..12], state(stage)].map(str::to_string);
+                let texts = [&stage.label, stage.kind, &stage.key[..12], &state(stage)].map(str::to_string);
                 [&texts[..], &[stage.runs.to_string(), seconds]].concat()
             }),
         );
@@ -95,11 +95,12 @@ fn record(run: &RunForecast) -> String {
     }
 }
 
-fn state(stage: &StageForecast) -> &'static str {
-    match (stage.cached, stage.to_do) {
-        (true, _) => "cached",
-        (false, true) => "to do",
-        (false, false) => "not needed",
+fn state(stage: &StageForecast) -> String {
+    match (stage.cached, stage.to_do, stage.epochs_done) {
+        (true, ..) => "cached".into(),
+        (false, true, Some((done, epochs))) => format!("{done} of {epochs} epochs done"),
+        (false, true, None) => "to do".into(),
+        (false, false, _) => "not needed".into(),
     }
 }
 
@@ -179,6 +180,7 @@ fn as_json_text(experiment: &Experiment, forecast: &Forecast) -> String {
         "kind": stage.kind, "key": stage.key, "label": stage.label, "cached": stage.cached, "to_do": stage.to_do,
         "runs": stage.runs, "operations": stage.work.operations, "bytes": stage.work.bytes,
         "memory_bytes": stage.work.memory_bytes, "seconds": stage.seconds,
+        "epochs_done": stage.epochs_done.map_or(0, |(done, _)| done),
     })).collect();
     json!({
         "experiment": experiment.name, "runs": runs, "stages": stages, "seconds": forecast.seconds(),

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
-use super::Common;
 use super::choice::Overrides;
+use super::{Common, terminal};
 use crate::console::{insist, say};
 use crate::data::Catalog;
 use crate::error::{Error, Result};
@@ -108,10 +108,13 @@ pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
     let mut paths = report::write(recorded, &made.tables, &made.claims)?;
     paths.extend(report::write_figures(recorded, &made.figures)?);
     made.figures.missing.iter().chain(&made.unjudged).for_each(|what| say!("{what}"));
+    for name in report::unused_names(recorded) {
+        say!("note: [names] has `{name}`, and no variant, method, dataset or class is called so");
+    }
     if json {
         super::print(&as_json(recorded, &made.claims))?;
     } else {
-        let text = Text { width: width() };
+        let text = Text { width: terminal::width() };
         made.tables.iter().try_for_each(|table| super::print(&text.table(table)))?;
         if !made.claims.is_empty() {
             super::print(&text.claims(&made.claims))?;
@@ -205,13 +208,6 @@ fn verdicts<'a>(recorded: &'a Recorded, printed: Option<&'a Printed>) -> Result<
         Err(fault @ Error::Usage { .. }) => Ok((Vec::new(), Some(format!("no verdicts: {fault}")))),
         verdicts => Ok((verdicts?, None)),
     }
-}
-
-/// Characters in a line of the terminal; `None` when the output goes elsewhere. `COLUMNS` wins.
-fn width() -> Option<usize> {
-    let named = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).filter(|&width| width >= 20);
-    let terminal = || terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
-    named.or_else(terminal)
 }
 
 fn as_json(recorded: &Recorded, claims: &[Checked]) -> String {

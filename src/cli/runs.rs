@@ -155,7 +155,7 @@ fn as_table(rows: &[Json]) -> String {
         let texts = ["run", "experiment", "variant", "dataset", "seen_anomalies", "seed", "state", "recorded"];
         [texts.map(|key| in_words(&row[key])).to_vec(), numbers.to_vec()].concat()
     };
-    report::plain(&head, rows.iter().map(row))
+    super::terminal::table(&head, rows.iter().map(row))
 }
 
 fn summary(recorded: &Recorded, run: &RecordedRun) -> Json {
@@ -215,7 +215,7 @@ fn classes(recorded: &Recorded, run: &RecordedRun) -> String {
         let values = MetricName::ALL.map(|metric| percent(value(recorded, &run.id, class, metric)));
         std::iter::once(class.to_string()).chain(values).collect()
     };
-    report::plain(&head, names.into_iter().map(row))
+    super::terminal::table(&head, names.into_iter().map(row))
 }
 
 fn compare(first: &str, second: &str, common: &Common, as_json: bool) -> Result<()> {
@@ -237,13 +237,13 @@ fn compare(first: &str, second: &str, common: &Common, as_json: bool) -> Result<
         let rows = list.iter().map(|c| vec![c.key.clone(), or_dash(&c.first), or_dash(&c.second)]);
         super::print(&match list.is_empty() {
             true => format!("{title}: the same"),
-            false => format!("{title} that differ\n{}", report::plain(&["key", a, b], rows)),
+            false => format!("{title} that differ\n{}", super::terminal::table(&["key", a, b], rows)),
         })?;
     }
     let head = ["metric", "class", a, b, "difference [95 %]", ""];
     for (title, is_mean) in [("Mean over the classes of both", true), ("By class", false)] {
         let rows = metrics.iter().filter(|own| (own.class == MEAN) == is_mean).map(row);
-        super::print(&format!("{title}, percent\n{}", report::plain(&head, rows)))?;
+        super::print(&format!("{title}, percent\n{}", super::terminal::table(&head, rows)))?;
     }
     super::print(
         "Second minus first; 95 % intervals by paired bootstrap over the images of both (image metrics) or over classes (means of pixel metrics).",

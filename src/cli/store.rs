@@ -67,7 +67,7 @@ fn size(store: &Store, as_json: bool) -> Result<()> {
         vec![name.to_string(), count.to_string(), format!("{:.1}", bytes as f64 / 1e6)]
     };
     let rows = kinds.iter().map(|(kind, sums)| row(kind, *sums)).chain([row("all", total)]);
-    super::print(&report::plain(&["stages", "artifacts", "MB"], rows))
+    super::print(&super::terminal::table(&["stages", "artifacts", "MB"], rows))
 }
 
 /// How many things of each name there are, and how many bytes they have.

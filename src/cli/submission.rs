@@ -12,11 +12,10 @@ use serde_json::{Value as Json, json};
 use super::Common;
 use super::predict::Chosen;
 use crate::console::insist;
+use crate::data::image;
 use crate::data::index::{Findings, Image, first_fault};
-use crate::data::{Source, image};
 use crate::error::{Error, Result};
 use crate::export::mvtec_ad_2::{self as server, Sizes};
-use crate::report;
 use crate::run::{self, Prediction, Session};
 use crate::store::write_atomically;
 
@@ -71,11 +70,9 @@ struct Told {
 /// A dataset without such images, a run that scores images alone, a folder that is not empty, and whatever can go wrong in
 /// `dmad predict`.
 pub(super) fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
-    let chosen = Chosen::find(&args.id, common)?;
+    let chosen = Chosen::find(&args.id, &common.results)?;
     let out = &args.out;
-    if out.exists() && std::fs::read_dir(out).map_err(Error::io("list", out))?.next().is_some() {
-        return Err(Error::usage(format!("{} is not empty", out.display()), "name a new folder"));
-    }
+    super::is_new(out)?;
     let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
     let spec = &chosen.run.spec;
     let classes = session.index(&spec.dataset, &spec.classes)?;
@@ -132,8 +129,8 @@ impl Work {
             Ok((format!("{class}/{set}/{stem}"), image::size(image)?))
         };
         let sets = judged.sets.iter().flat_map(|(set, images)| images.iter().map(move |image| (*set, image)));
-        let paths: Vec<PathBuf> = normals.iter().chain(sets.clone().map(|(_, image)| image)).filter_map(path).collect();
-        let prediction = run::predict(session, &chosen.request(Some(class), &paths))?;
+        let images: Vec<Image> = normals.iter().chain(sets.clone().map(|(_, image)| image)).cloned().collect();
+        let prediction = run::predict(session, &chosen.request(Some(class), &images))?;
         if prediction.is_mapless() {
             let what = format!("run {} scores images, not pixels", chosen.run.spec.id);
             return Err(Error::usage(what, "choose one of a method with maps"));
@@ -192,20 +189,12 @@ impl Work {
     }
 }
 
-/// Where an image lies.
-fn path(image: &Image) -> Option<PathBuf> {
-    match &image.source {
-        Source::File(path) => Some(path.clone()),
-        Source::Synthetic(_) => None,
-    }
-}
-
 fn in_words(told: &[Told], out: &Path) -> String {
     let row = |told: &Told| {
         let factor = if told.factor == 1.0 { String::new() } else { format!("× {}", told.factor) };
         vec![told.class.clone(), told.images.to_string(), told.threshold.to_string(), factor]
     };
-    let table = report::plain(&["class", "images", "threshold", "scores"], told.iter().map(row));
+    let table = super::terminal::table(&["class", "images", "threshold", "scores"], told.iter().map(row));
     let name = super::quoted(&out.to_string_lossy());
     format!("{table}\nWrote {name}. To be uploaded: tar -czf {name}.tar.gz {name}")
 }

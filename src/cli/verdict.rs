@@ -190,7 +190,7 @@ fn scoreboard(boards: &[Board]) -> String {
     let total = tally(boards.iter().flat_map(|board| &board.verdicts).map(|verdict| &verdict.outcome));
     rows.push(row("all".into(), String::new(), &total));
     let head = ["experiment", "table", "printed", "reproduced", "better", "worse", "not comparable", "not run"];
-    format!("Scoreboard\n{}", report::plain(&head, rows.into_iter()))
+    format!("Scoreboard\n{}", super::terminal::table(&head, rows.into_iter()))
 }
 
 fn as_json(boards: &[Board]) -> String {

@@ -132,6 +132,7 @@ fn find(image: &Image, known: &BTreeMap<PathBuf, (Stamp, Digest)>) -> Result<Fou
         Source::Synthetic(drawing) => {
             return Ok(Found { digest: drawing_digest(drawing), hashed: false, remember: None });
         }
+        Source::Absent(digest) => return Ok(Found { digest: *digest, hashed: false, remember: None }),
         Source::File(path) => std::path::absolute(path).map_err(Error::io("find", path))?,
     };
     let metadata = std::fs::metadata(&path).map_err(Error::io("read", &path))?;

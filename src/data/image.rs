@@ -80,7 +80,15 @@ pub fn load(image: &Image) -> Result<Pixels> {
             let (width, height) = (rgb.width() as usize, rgb.height() as usize);
             Ok(Pixels { width, height, channels: 3, data: rgb.into_raw() })
         }
+        Source::Absent(_) => Err(absent(&image.path)),
     }
+}
+
+/// What is said where pixels are asked of an image whose digest alone is known.
+pub(crate) fn absent(path: &str) -> Error {
+    let help = "its method compares images with training images, or a file of the model is gone or damaged: \
+                use `dmad predict --run` beside the dataset, or export the model again";
+    Error::data(path, "an exported model does not hold this image", help)
 }
 
 /// Original width and height of `image`, without decoding it, with the errors of [`decode::size`].
@@ -88,6 +96,7 @@ pub fn size(image: &Image) -> Result<(usize, usize)> {
     match &image.source {
         Source::File(path) => decode::size(path),
         Source::Synthetic(drawing) => Ok((drawing.spec.side as usize, drawing.spec.side as usize)),
+        Source::Absent(_) => Err(absent(&image.path)),
     }
 }
 

@@ -4,6 +4,7 @@
 //! (`layouts`), pixels (`image`, `mask`), which images train or test (`protocol`).
 
 use crate::data::catalog::{Counts, DatasetEntry};
+use crate::data::digest::Digest;
 use crate::data::layouts::Wanted;
 use crate::data::layouts::synthetic::SyntheticSpec;
 use crate::error::{Error, Result};
@@ -37,6 +38,8 @@ pub enum Source {
     File(PathBuf),
     /// Drawn when asked for, image and mask together.
     Synthetic(Drawing),
+    /// Nowhere: an exported model knows its images by their content's digest alone.
+    Absent(Digest),
 }
 
 /// One image.
@@ -49,19 +52,24 @@ pub struct Image {
 }
 
 impl Image {
+    /// An image file outside of any dataset.
+    pub fn at(path: &Path) -> Image {
+        Image { path: path.display().to_string(), source: Source::File(path.into()) }
+    }
+
     /// The path to name in a message.
     pub fn place(&self) -> &Path {
         match &self.source {
             Source::File(path) => path,
-            Source::Synthetic(_) => Path::new(&self.path),
+            Source::Synthetic(_) | Source::Absent(_) => Path::new(&self.path),
         }
     }
 
-    /// The file that it is in; a drawing is in none.
+    /// The file that it is in; what is drawn or absent is in none.
     pub fn file(&self) -> Option<&Path> {
         match &self.source {
             Source::File(path) => Some(path),
-            Source::Synthetic(_) => None,
+            Source::Synthetic(_) | Source::Absent(_) => None,
         }
     }
 

@@ -88,6 +88,7 @@ pub fn load(image: &Image, source: &Source) -> Result<Pixels> {
             let mask = drawn.ok_or_else(|| Error::data(place, "the drawing has no mask", "draw an anomalous image"))?;
             (place, binary(&DynamicImage::ImageLuma8(mask)))
         }
+        Source::Absent(_) => return Err(image::absent(&image.path)),
     };
     check_size(place, (mask.width, mask.height), image)?;
     if mask.data.iter().all(|&v| v == 0) {

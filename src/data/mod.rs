@@ -11,6 +11,7 @@ pub mod import;
 pub mod index;
 pub mod layouts;
 pub mod mask;
+pub mod outline;
 pub mod protocol;
 mod python_random;
 pub mod thumbnail;

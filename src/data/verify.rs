@@ -17,7 +17,7 @@ pub fn headers(index: &Index) -> Vec<Error> {
         |image| image::size(image).map(drop),
         |labelled, source| match source {
             Source::File(path) => mask::check_size(path, decode::size(path)?, &labelled.image),
-            Source::Synthetic(_) => Ok(()),
+            Source::Synthetic(_) | Source::Absent(_) => Ok(()),
         },
     )
 }
@@ -28,11 +28,11 @@ pub fn contents(index: &Index) -> Vec<Error> {
         index,
         |image| match &image.source {
             Source::File(_) => image::load(image).map(drop),
-            Source::Synthetic(_) => Ok(()),
+            Source::Synthetic(_) | Source::Absent(_) => Ok(()),
         },
         |labelled, source| match source {
             Source::File(_) => mask::load(&labelled.image, source).map(drop),
-            Source::Synthetic(_) => Ok(()),
+            Source::Synthetic(_) | Source::Absent(_) => Ok(()),
         },
     )
 }

@@ -34,7 +34,7 @@ pub use status::{
     end_live, read_status, write_status,
 };
 pub use views::{rebuild_views, refresh_views};
-pub use write::{MEAN, Record, RunFolder, Standing, other_origin, write, write_experiment, write_failure};
+pub use write::{MEAN, Record, RunFolder, Standing, copy_run, other_origin, write, write_experiment, write_failure};
 
 /// Version of the record's files; part of every record's key.
 pub const VERSION: u32 = 4;

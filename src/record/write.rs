@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::frames::{MetricRecord, image_frame, metric_frame, parquet_bytes};
 use super::provenance::{Provenance, machine};
-use super::read::value;
+use super::read::{RecordedRun, value};
 use super::seal::{checksum, seal};
 use super::{MetricRow, Results, VERSION};
 use crate::error::{Error, Result};
@@ -328,3 +328,18 @@ pub fn other_origin(folder: &Path, path: &Path) -> Option<PathBuf> {
 
 /// The file of declared runs: one JSON object per line.
 pub(super) const DECLARED: &str = "runs.jsonl";
+
+/// Copies what is recorded of a run of the experiment in `folder` into the results folder `results`, without its pictures;
+/// returns the bytes.
+///
+/// # Errors
+/// A file that is gone, a folder that cannot be written.
+pub fn copy_run(folder: &Path, run: &RecordedRun, results: &Path) -> Result<u64> {
+    let target = results.join(folder.file_name().unwrap_or_default());
+    let to = RunFolder::new(&target, &run.id);
+    std::fs::create_dir_all(&to.0).map_err(Error::io("create", &to.0))?;
+    let listed = run.value(&["files"]).and_then(toml::Value::as_table).into_iter().flat_map(|files| files.keys());
+    let own = listed.map(String::as_str).chain(["run.toml"]).map(|file| (run.file(file), to.file(file)));
+    let shared = ["experiment.toml", DECLARED].map(|file| (folder.join(file), target.join(file)));
+    own.chain(shared).map(|(from, to)| std::fs::copy(&from, &to).map_err(Error::io("copy", &from))).sum()
+}

@@ -12,7 +12,7 @@ use crate::spec::Arm;
 pub fn text(recorded: &Recorded) -> String {
     let plain = |sheet: Sheet| {
         let head: Vec<&str> = sheet.head.iter().map(String::as_str).collect();
-        plain(&head, sheet.rows.into_iter())
+        plain(&head, sheet.rows.into_iter(), None)
     };
     let crowded = crowded(recorded).map(|note| note + "\n").unwrap_or_default();
     format!("{}\n{}\n{crowded}", plain(stages(recorded)), plain(in_use(recorded)))

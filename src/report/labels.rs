@@ -3,13 +3,30 @@
 use std::collections::BTreeSet;
 
 use crate::record::{Recorded, RecordedRun};
-use crate::spec::{Dimension, names_variant};
+use crate::spec::{Dimension, Experiment, RunSpec, names_variant};
 
 /// Labels that every recorded run with numbers carries.
 pub fn common(recorded: &Recorded) -> Vec<String> {
     let with_numbers = || recorded.runs.iter().filter(|run| run.failure.is_none());
     let Some(first) = with_numbers().next() else { return Vec::new() };
     first.labels.iter().filter(|label| with_numbers().all(|run| run.labels.contains(label))).cloned().collect()
+}
+
+/// Names that `[names]` has for nothing that is recorded or shown. Classes are known once every run is recorded.
+pub fn unused_names(recorded: &Recorded) -> Vec<&str> {
+    if !recorded.missing.is_empty() {
+        return Vec::new();
+    }
+    let Experiment { runs, tables, names, .. } = &recorded.experiment;
+    let is_of = |run: &RunSpec, name: &str| {
+        names_variant(name, &run.variant) || [run.method_name(), &run.dataset].contains(&name)
+    };
+    let is_used = |name: &str| {
+        runs.iter().any(|run| is_of(run, name))
+            || recorded.metrics.iter().any(|row| row.class == name)
+            || tables.iter().flat_map(|table| &table.also).any(|cited| cited.name() == name)
+    };
+    names.known().filter(|name| !is_used(name)).collect()
 }
 
 /// Letters for the labels that not all runs carry, in the order in which a table meets them.

@@ -31,6 +31,7 @@ pub use claims::Checked;
 pub use costs::text as stage_costs;
 pub use export::{EXPORTERS, Exporter, Text, plain, ruled, write};
 pub use figures::{FIGURES, Figures, Overlay, draw_figures, overlay, write_figures};
+pub use labels::unused_names;
 pub use page::{Contents, page};
 pub use pivot::{Cell, Pivot};
 pub use ranking::Ranking;

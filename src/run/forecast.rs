@@ -15,7 +15,9 @@ use crate::methods::Outputs;
 use crate::plan::{Graph, Stage, StageId, Work};
 use crate::record::{RunFolder, Standing};
 use crate::spec::{Experiment, Run, RunSpec};
+use crate::store::CHECKPOINTS;
 use crate::threads::side_by_side;
+use crate::train::epochs_done;
 
 /// A stage of an experiment.
 #[derive(Clone, Debug)]
@@ -30,7 +32,9 @@ pub struct StageForecast {
     /// How many runs use it.
     pub runs: usize,
     pub work: Work,
-    /// What it is expected to add to the time of all.
+    /// Epochs that a checkpoint holds, and of how many.
+    pub epochs_done: Option<(usize, usize)>,
+    /// What is left of it is expected to add to the time of all.
     pub seconds: f64,
 }
 
@@ -58,6 +62,8 @@ pub struct Forecast {
     pub stages: Vec<StageForecast>,
     /// Where each of them is in the list, by key.
     places: BTreeMap<String, usize>,
+    /// The newest checkpoint of every stage that has one.
+    checkpoints: BTreeMap<String, String>,
 }
 
 impl Forecast {
@@ -87,6 +93,9 @@ impl Forecast {
         let mut keys = Vec::with_capacity(used.len());
         for Used { kind, key, label, work, wanted } in used {
             let place = *self.places.entry(key.clone()).or_insert_with(|| {
+                let checkpoint = self.checkpoints.get(&key).and_then(|own| session.store.manifest(CHECKPOINTS, own));
+                let epochs_done = checkpoint.and_then(|manifest| epochs_done(&manifest.note));
+                let left = epochs_done.map_or(1.0, |(done, all)| 1.0 - done as f64 / all.max(1) as f64);
                 self.stages.push(StageForecast {
                     kind,
                     key: key.clone(),
@@ -95,7 +104,8 @@ impl Forecast {
                     to_do: false,
                     runs: 0,
                     work,
-                    seconds: session.rates.seconds_beside(kind, work.operations, session.resources.jobs),
+                    epochs_done,
+                    seconds: left * session.rates.seconds_beside(kind, work.operations, session.resources.jobs),
                 });
                 self.stages.len() - 1
             });
@@ -172,7 +182,7 @@ pub fn forecast(session: &Session, experiment: &Experiment, runs: &[Run]) -> For
         })
     });
     session.digests().hold(false);
-    let mut forecast = Forecast::default();
+    let mut forecast = Forecast { checkpoints: session.store.newest_checkpoints(), ..Forecast::default() };
     for (run, planned) in runs.iter().zip(planned) {
         let spec = run.spec.clone();
         let own = match planned {

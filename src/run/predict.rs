@@ -5,7 +5,6 @@
 //! own: files that are written (`cli`).
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -16,11 +15,11 @@ use super::execute::{Executor, Patience};
 use super::given::Datas;
 use super::prepare::{self, Prepared, RunEnvironment};
 use super::session::Session;
-use crate::data::{Image, Source, load_rgb, mask};
+use crate::data::{Image, load_rgb, mask};
 use crate::error::{Error, Result};
 use crate::maps::upsample;
 use crate::methods::{self, Scoring};
-use crate::plan::{Environment, Graph, Inputs, Tested};
+use crate::plan::{Environment, Graph, Inputs, StageId, Tested};
 use crate::spec::{Geometry, Run, Setting};
 use crate::store::Artifact;
 
@@ -101,42 +100,27 @@ pub struct Request<'a> {
     /// The class whose model is meant, where every class has its own.
     pub class: Option<&'a str>,
     /// The new images.
-    pub images: &'a [PathBuf],
+    pub images: &'a [Image],
+    /// The run is that of an exported model.
+    pub exported: bool,
 }
 
 /// Applies a run to images.
 ///
 /// # Errors
 /// A run whose record is stale, an unknown class or none where one is needed, a file that is no image, and whatever can go
-/// wrong in a run itself (its dataset and weights are needed).
+/// wrong in a run itself (its dataset and weights are needed, or a session of an exported model).
 pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
-    let images: Vec<Image> = request.images.iter().map(|path| image_of(path)).collect();
     Error::all(readable(request.run, request.images).into_iter().filter_map(Result::err).collect())?;
-    let data = prepare::check(session, request.run, &Datas::default())?;
-    if build::with(session, request.run, |built| Ok(built.record_key()))? != request.recorded_key {
-        let id = &request.run.spec.id;
-        let what = format!("the record of run {id} is stale: today's program, data or weights give others");
-        return Err(Error::usage(what, "do it again with `dmad run`"));
-    }
-    let prepared = prepare::with_data(session, request.run, data)?;
+    let prepared = current(session, request)?;
     let group = group(&prepared, request)?;
-    let method = methods::of(request.run);
-    let environment = RunEnvironment { session, prepared: &prepared };
-    let inputs: Inputs; // declared before the graph, whose stages borrow it
-    let mut graph = Graph::default();
-    inputs = {
-        let pool = environment.features(&mut graph, &images, "features of the new images")?;
-        let mut inputs = environment.inputs(&mut graph, &group)?;
-        let (numbers, pictures) = ((0..images.len()).collect(), environment.pictures(&images)?);
-        inputs.tested = vec![Tested { name: "new images".into(), pool, images: numbers, pictures }];
-        inputs
-    };
-    let outputs = method.stages(&mut graph, &inputs)?;
-    let passing = passing(session, &graph, request)?;
-    let mut executor = Executor::new(session, &graph, Patience::Wait);
-    let found = executor.ensure(outputs.scores[0].id)?;
+    let (artifact, passing) = on_new(session, &prepared, request.run, &group, request.images, |graph, scores| {
+        let passing = passing(session, graph, request)?;
+        let found = Executor::new(session, graph, Patience::Wait).ensure(scores)?;
+        let artifact = found.ok_or_else(|| Error::method("another process holds the scores", "try again"))?;
+        Ok((artifact, passing))
+    })?;
     session.digests().save()?;
-    let artifact = found.ok_or_else(|| Error::method("another process holds the scores", "try again"))?;
     passing.iter().try_for_each(|(kind, key)| session.store.remove(kind, key))?;
     let epochs = artifact.shape("scores")?[0];
     if request.epoch >= epochs {
@@ -159,20 +143,65 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
     })
 }
 
-fn image_of(path: &Path) -> Image {
-    Image { path: path.display().to_string(), source: Source::File(path.into()) }
+/// A run as it is recorded, with its data.
+///
+/// # Errors
+/// A record that stands for something else than the run would be today.
+pub(super) fn current(session: &Session, request: &Request) -> Result<Prepared> {
+    let data = prepare::check(session, request.run, &Datas::default())?;
+    if build::with(session, request.run, |built| Ok(built.record_key()))? == request.recorded_key {
+        return prepare::with_data(session, request.run, data);
+    }
+    let id = &request.run.spec.id;
+    Err(match request.exported {
+        false => Error::usage(
+            format!("the record of run {id} is stale: today's program, data or weights give others"),
+            "do it again with `dmad run`",
+        ),
+        true => Error::usage(
+            format!("the model of run {id} was made by another program, or for another device"),
+            "export it again with this one, or name the device with --device",
+        ),
+    })
+}
+
+/// The graph of one model of a run whose tested images are `images`, and the stage of their scores.
+pub(super) fn on_new<T>(
+    session: &Session,
+    prepared: &Prepared,
+    run: &Run,
+    group: &[usize],
+    images: &[Image],
+    work: impl FnOnce(&Graph, StageId) -> Result<T>,
+) -> Result<T> {
+    let method = methods::of(run);
+    let environment = RunEnvironment { session, prepared };
+    let inputs: Inputs; // declared before the graph, whose stages borrow it
+    let mut graph = Graph::default();
+    inputs = {
+        let pool = environment.features(&mut graph, images, "features of the new images")?;
+        let mut inputs = environment.inputs(&mut graph, group)?;
+        let (numbers, pictures) = ((0..images.len()).collect(), environment.pictures(images)?);
+        inputs.tested = vec![Tested { name: "new images".into(), pool, images: numbers, pictures }];
+        inputs
+    };
+    let outputs = method.stages(&mut graph, &inputs)?;
+    work(&graph, outputs.scores[0].id)
+}
+
+/// Keys of the stages of a run that has its own tested images.
+pub(super) fn own_keys(session: &Session, run: &Run) -> Result<BTreeSet<String>> {
+    build::with(session, run, |built| Ok(built.graph.ids().map(|id| built.graph.stage(id).key.to_string()).collect()))
 }
 
 /// Whether each of some files is an image that a run can be applied to; every one is decoded.
-pub fn readable(run: &Run, paths: &[PathBuf]) -> Vec<Result<()>> {
-    paths.par_iter().map(|path| load_rgb(&image_of(path), &run.spec.image).map(drop)).collect()
+pub fn readable(run: &Run, images: &[Image]) -> Vec<Result<()>> {
+    images.par_iter().map(|image| load_rgb(image, &run.spec.image).map(drop)).collect()
 }
 
 /// The stages that are of the new images alone and not in the store: nobody asks for them again.
 fn passing(session: &Session, graph: &Graph, request: &Request) -> Result<Vec<(&'static str, String)>> {
-    let own: BTreeSet<String> = build::with(session, request.run, |built| {
-        Ok(built.graph.ids().map(|id| built.graph.stage(id).key.to_string()).collect())
-    })?;
+    let own = own_keys(session, request.run)?;
     let stages = graph.ids().map(|id| graph.stage(id)).map(|stage| (stage.kind, stage.key.to_string()));
     Ok(stages.filter(|(kind, key)| !own.contains(key) && !session.store.contains(kind, key)).collect())
 }

@@ -35,7 +35,7 @@ pub struct Prepared {
 pub fn check(session: &Session, run: &Run, datas: &Datas) -> Result<Arc<Data>> {
     let spec = &run.spec;
     let at = |key: &str, fault: Error| at(run, key, fault);
-    session.catalog.get(&spec.dataset).map_err(|fault| at("dataset", fault))?;
+    session.knows(&spec.dataset).map_err(|fault| at("dataset", fault))?;
     let twice = spec.classes.iter().enumerate().find(|(place, name)| spec.classes[..*place].contains(name));
     if let Some((_, name)) = twice {
         return Err(run.fault("classes", format!("class `{name}` is there twice"), Some("name it once".into())));
@@ -112,7 +112,7 @@ fn check_method(session: &Session, run: &Run, shape: Shape, layers: usize) -> Ve
 /// A dataset that the experiment may not even name is there, with images enough.
 fn check_extra(session: &Session, run: &Run, extra: &ExtraDataset) -> Result<()> {
     let ExtraDataset { name, key, why, per_class, per_class_key } = extra;
-    session.catalog.get(name).map_err(|fault| at(run, &format!("method.{key}"), fault))?;
+    session.knows(name).map_err(|fault| at(run, &format!("method.{key}"), fault))?;
     let index = session.index(name, &[]).map_err(|fault| match fault {
         Error::Data { path, what, help } => {
             let drawn = session.catalog.entries().find(|entry| entry.layout.folders().is_none() && entry.only_trains());

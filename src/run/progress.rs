@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::Summary;
 use super::crew::{Outcome, Task};
 use crate::clock;
-use crate::console::{duration, plain, say};
+use crate::console::{above_a_bar, duration, plain, say};
 use crate::plan::Notice;
 use crate::record::{FailureStatus, Results, RunCounts, StageStatus};
 use crate::spec::Run;
@@ -90,11 +90,21 @@ struct At {
     /// Key of the stage that it computes, and which share of it is done.
     key: String,
     share: f64,
+    /// The share that was done when it went on from a checkpoint: what it was expected to take is the rest.
+    before: Option<f64>,
     /// What people call that, and what they call it without its steps.
     stage: String,
     label: String,
     /// Steps done, of how many.
     steps: [usize; 2],
+}
+
+impl At {
+    /// The share that is left of what the stage was expected to take.
+    fn ahead(&self) -> f64 {
+        let left = 1.0 - self.before.unwrap_or(0.0);
+        if left > 0.0 { (1.0 - self.share) / left } else { 0.0 }
+    }
 }
 
 /// How far an experiment is.
@@ -121,7 +131,7 @@ impl State {
             _ => 1.0,
         };
         let at = |key: &String| self.workers.iter().find(|(_, at)| at.key == *key);
-        let ahead = |key: &String| at(key).map_or(1.0, |(_, at)| 1.0 - at.share);
+        let ahead = |key: &String| at(key).map_or(1.0, |(_, at)| at.ahead());
         let left: f64 = self.expected.iter().map(|(key, (kind, s))| s * correction(kind) * ahead(key)).sum();
         (left > 0.0).then_some(left)
     }
@@ -138,10 +148,10 @@ impl State {
         &mut self.workers[place].1
     }
 
-    /// What the workers are at, for people: each with its run where there are several.
+    /// What the workers are at, for people, each with its run: what changes comes first, for a line may be too long.
     fn stages(&self) -> String {
         let busy = self.workers.iter().filter(|(_, at)| !at.stage.is_empty());
-        busy.map(|(_, at)| format!("{} · {}", at.run, at.stage)).collect::<Vec<_>>().join(" | ")
+        busy.map(|(_, at)| format!("{} · {}", at.stage, at.run)).collect::<Vec<_>>().join(" | ")
     }
 }
 
@@ -150,7 +160,7 @@ impl Default for Progress {
     fn default() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("{bar:24} {pos}/{len} runs, {elapsed} gone · {wide_msg}");
+            let style = ProgressStyle::with_template("{bar:12} {pos}/{len} runs, {elapsed} · {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.enable_steady_tick(Duration::from_millis(250));
             bar
@@ -301,8 +311,10 @@ impl Progress {
         let mut state = self.state();
         let count = if total > 0 { format!(" {done}/{total}") } else { String::new() };
         let at = state.at(&key);
+        at.before = at.before.filter(|_| at.key == key);
         (at.key, at.share, at.stage) = (key, done as f64 / total.max(1) as f64, format!("{label}{count}"));
         (at.label, at.steps) = (label.into(), [done, total]);
+        at.before = at.before.or((total > 0).then_some(at.share));
         let run = at.run.clone();
         let left = state.seconds_left().map(|left| format!("about {} left", duration(left)));
         match &self.bar {
@@ -342,7 +354,7 @@ impl Progress {
     fn line(&self, text: &str) {
         match &self.bar {
             _ if self.quiet => {}
-            Some(bar) => bar.println(plain(text)),
+            Some(bar) => bar.println(above_a_bar(text)),
             None => {
                 self.state().spoke = Some(Instant::now());
                 say!("[{} {:>7.1}s] {text}", &clock::date()[11..], self.started.elapsed().as_secs_f64());
@@ -371,7 +383,13 @@ mod tests {
         progress.state().expected.remove("a");
         progress.state().done.insert("training", (10.0, 20.0));
         assert_eq!(progress.state().seconds_left(), Some(100.0));
+        progress.stage("c", "training", 0, 4);
         progress.stage("c", "training", 3, 4);
         assert_eq!(progress.state().seconds_left(), Some(40.0));
+        // What goes on from a checkpoint is expected to take what its other epochs take.
+        progress.stage("b", "training", 2, 4);
+        assert_eq!(progress.state().seconds_left(), Some(100.0));
+        progress.stage("b", "training", 3, 4);
+        assert_eq!(progress.state().seconds_left(), Some(90.0));
     }
 }

@@ -103,6 +103,31 @@ impl Session {
         })
     }
 
+    /// Opens a store over the artifacts in `base`; of datasets these indexes are known, by the names that
+    /// [`Session::indexes`] gives them.
+    pub fn of_model(
+        resources: Resources,
+        base: &Path,
+        indexes: BTreeMap<String, Arc<Index>>,
+        progress: Progress,
+    ) -> Result<Self> {
+        let mut session = Session::open(resources, Catalog::load(None)?, progress)?;
+        session.store = session.store.over(base);
+        session.indexes = Mutex::new(indexes);
+        Ok(session)
+    }
+
+    /// The datasets that were read, by what was asked for: dataset and classes.
+    pub fn indexes(&self) -> BTreeMap<String, Arc<Index>> {
+        lock(&self.indexes).clone()
+    }
+
+    /// A dataset of this name is in the catalog, or known without it.
+    pub fn knows(&self, dataset: &str) -> Result<()> {
+        let is_known = lock(&self.indexes).values().any(|index| index.dataset == dataset);
+        if is_known { Ok(()) } else { self.catalog.get(dataset).map(drop) }
+    }
+
     /// The image digests, for as long as the guard lives.
     pub fn digests(&self) -> MutexGuard<'_, Digests> {
         lock(&self.digests)

@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 pub struct DisplayNames(BTreeMap<String, String>);
 
 impl DisplayNames {
+    /// The names in files that have another for people.
+    pub fn known(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// What `name` is called. A point of a sweep is called as its variant, with what was swept.
     pub fn of<'a>(&'a self, name: &'a str) -> Cow<'a, str> {
         if let Some(own) = self.0.get(name) {

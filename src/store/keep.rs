@@ -44,6 +44,16 @@ impl Store {
         Ok(names.into_iter().map(entry).collect())
     }
 
+    /// The newest checkpoint of every stage that has one: key of the stage, key of the checkpoint.
+    pub fn newest_checkpoints(&self) -> BTreeMap<String, String> {
+        let files = std::fs::read_dir(self.root.join(CHECKPOINTS)).into_iter().flatten().flatten();
+        let mut keys: Vec<String> = files.filter_map(|file| Some(artifact_of(&file.path())?.1)).collect();
+        // Epochs are written with all their digits, so a later one of a stage comes later.
+        keys.sort();
+        let stages = keys.into_iter().filter_map(|own| Some((stage_of(&own)?.1.to_string(), own)));
+        stages.collect()
+    }
+
     /// Keys of some artifacts, by kind: at most so many of each, whichever the file system names first, so that a store of
     /// millions is not listed.
     pub fn some_keys(&self, most: usize) -> BTreeMap<String, Vec<String>> {

@@ -47,6 +47,8 @@ fn stage_of(checkpoint: &str) -> Option<(&str, &str)> {
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    /// A folder of the same layout that is read where `root` has nothing, and never written.
+    base: Option<PathBuf>,
     _usage: Arc<Usage>,
 }
 
@@ -64,12 +66,17 @@ impl Store {
     /// Opens the store at `root`, making the folder.
     pub fn open(root: &Path) -> Result<Self> {
         std::fs::create_dir_all(root).map_err(Error::io("create the store folder", root))?;
-        Ok(Store { root: root.into(), _usage: Arc::new(Usage::shared(root)?) })
+        Ok(Store { root: root.into(), base: None, _usage: Arc::new(Usage::shared(root)?) })
+    }
+
+    /// The same over the artifacts in `base`, which are read and stay as they are.
+    pub fn over(self, base: &Path) -> Self {
+        Store { base: Some(base.into()), ..self }
     }
 
     /// Opens the store at `root` to clean it up; an error when another process uses it.
     pub fn open_alone(root: &Path) -> Result<Self> {
-        Ok(Store { root: root.into(), _usage: Arc::new(Usage::alone(root)?) })
+        Ok(Store { root: root.into(), base: None, _usage: Arc::new(Usage::alone(root)?) })
     }
 
     /// The folder.
@@ -79,7 +86,27 @@ impl Store {
 
     /// True when an artifact of this key seems to be there; its content is not looked at.
     pub fn contains(&self, kind: &str, key: &str) -> bool {
-        self.manifest_path(kind, key).is_file()
+        self.paths(kind, key)[1].is_file()
+    }
+
+    /// Where the artifact lies or would lie: data, manifest.
+    fn paths(&self, kind: &str, key: &str) -> [PathBuf; 2] {
+        let own = [self.data_path(kind, key), self.manifest_path(kind, key)];
+        let Some(base) = self.base.as_ref().filter(|_| !own[1].is_file()) else { return own };
+        let below = [data_path(base, kind, key), manifest_path(base, kind, key)];
+        if below[1].is_file() { below } else { own }
+    }
+
+    /// Copies an artifact, whole as it is, into the store folder `to`; returns its bytes.
+    ///
+    /// # Errors
+    /// One that is not there, a folder that cannot be written.
+    pub fn copy(&self, kind: &str, key: &str, to: &Path) -> Result<u64> {
+        let targets = [data_path(to, kind, key), manifest_path(to, kind, key)];
+        let folder = to.join(kind);
+        std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        let copies = self.paths(kind, key).into_iter().zip(targets);
+        copies.map(|(from, to)| std::fs::copy(&from, &to).map_err(Error::io("copy", &from))).sum()
     }
 
     /// Maps the artifact after checking it against its manifest.
@@ -87,7 +114,8 @@ impl Store {
         if !self.contains(kind, key) {
             return Lookup::Absent;
         }
-        match Artifact::open(&self.data_path(kind, key), &self.manifest_path(kind, key), key) {
+        let [data, manifest] = self.paths(kind, key);
+        match Artifact::open(&data, &manifest, key) {
             Ok(artifact) => Lookup::Found(Arc::new(artifact)),
             Err(fault) => Lookup::Damaged(fault.to_string()),
         }
@@ -96,7 +124,7 @@ impl Store {
     /// What is known of an artifact besides its tensors, without opening it; `None` for one that is not there, or of
     /// another format.
     pub fn manifest(&self, kind: &str, key: &str) -> Option<Manifest> {
-        Manifest::read(&self.manifest_path(kind, key)).ok()
+        Manifest::read(&self.paths(kind, key)[1]).ok()
     }
 
     /// Starts writing an artifact whose tensors have these names, types and shapes.
@@ -138,10 +166,18 @@ impl Store {
     }
 
     fn data_path(&self, kind: &str, key: &str) -> PathBuf {
-        self.root.join(kind).join(format!("{key}.safetensors"))
+        data_path(&self.root, kind, key)
     }
 
     fn manifest_path(&self, kind: &str, key: &str) -> PathBuf {
-        self.root.join(kind).join(format!("{key}.json"))
+        manifest_path(&self.root, kind, key)
     }
+}
+
+fn data_path(root: &Path, kind: &str, key: &str) -> PathBuf {
+    root.join(kind).join(format!("{key}.safetensors"))
+}
+
+fn manifest_path(root: &Path, kind: &str, key: &str) -> PathBuf {
+    root.join(kind).join(format!("{key}.json"))
 }

@@ -86,7 +86,7 @@ pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, mut 
                 cpu_seconds: earlier.cpu_seconds + clock.cpu_seconds(),
                 operations: 0.0,
             };
-            save(job, learner, epoch, &log, &spent)?;
+            save(job, learner, (epoch, epochs), &log, &spent)?;
             if let (Keep::Last, Some(before)) = (keep, epoch.checked_sub(1)) {
                 job.remove_checkpoint(before)?;
             }
@@ -125,8 +125,14 @@ fn write(job: &Job, learner: &mut dyn Learner, checkpoints: usize, note: Json) -
 
 const PARAMETERS: &str = "parameters/";
 
-/// Writes what training would go on from after `epoch`.
-fn save(job: &Job, learner: &mut dyn Learner, epoch: usize, log: &[Json], spent: &Spent) -> Result<()> {
+/// Writes what training would go on from after `epoch` of `epochs`.
+fn save(
+    job: &Job,
+    learner: &mut dyn Learner,
+    (epoch, epochs): (usize, usize),
+    log: &[Json],
+    spent: &Spent,
+) -> Result<()> {
     let (parameters, optimizers) = learner.state();
     let mut tensors = parameters.declarations(PARAMETERS);
     let numbered = optimizers.iter().enumerate();
@@ -135,7 +141,12 @@ fn save(job: &Job, learner: &mut dyn Learner, epoch: usize, log: &[Json], spent:
     let mut writer = job.create_checkpoint(epoch, tensors)?;
     parameters.write(&mut writer)?;
     optimizers.iter().try_for_each(|optimizer| optimizer.write(&mut writer))?;
-    writer.finish(json!({ "steps": steps, "epochs": log }), spent)
+    writer.finish(json!({ "steps": steps, "epochs": log, "of": epochs }), spent)
+}
+
+/// Epochs behind a checkpoint, and of how many, by what its manifest says.
+pub fn epochs_done(note: &Json) -> Option<(usize, usize)> {
+    Some((note["epochs"].as_array()?.len(), note["of"].as_u64()? as usize))
 }
 
 /// Puts the learner where the newest usable checkpoint left it and returns the log up to there, and its cost.

@@ -28,7 +28,7 @@ mod trunk;
 pub use crate::device::{download, product, upload};
 pub use blocks::{add_convolution, convolve, pass_block};
 pub use dropout::Dropout;
-pub use fit::{Keep, Learner, class_images, epoch_prefix, fit, kept_epochs, patches_per_step};
+pub use fit::{Keep, Learner, class_images, epoch_prefix, epochs_done, fit, kept_epochs, patches_per_step};
 pub use gradients::{add_gradients, clip_gradients};
 pub use judge::{Judge, JudgeImages, Judged, Kept, Sentence};
 pub use layers::{

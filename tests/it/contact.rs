@@ -146,3 +146,21 @@ fn images_that_are_shown_turned_are_named_and_webp_is_read() {
     let cut = sandbox.dmad(&["data", "verify", "parts", "--deep"]);
     assert!(cut.code != 0 && (cut.stdout.clone() + &cut.stderr).contains("cut off"), "{}{}", cut.stdout, cut.stderr);
 }
+
+#[test]
+fn tables_of_commands_fit_the_terminal_or_are_whole_where_there_is_none() {
+    let sandbox = Sandbox::new();
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &[]);
+    for arguments in [&["plan", "experiment.toml", "--stages"][..], &["runs", "list"]] {
+        let widest = |columns: Option<&str>| {
+            let mut command = crate::program::command(sandbox.path(".").as_path(), arguments);
+            command.env_remove("COLUMNS").envs(columns.map(|columns| ("COLUMNS", columns)));
+            let out = command.output().expect("started");
+            let text = String::from_utf8(out.stdout).expect("text");
+            let table = text.lines().filter(|line| !line.starts_with("To do") && !line.starts_with("Nothing"));
+            (table.map(|line| line.trim_end().chars().count()).max().expect("lines"), text)
+        };
+        let ((whole, _), (narrow, text)) = (widest(None), widest(Some("72")));
+        assert!(whole > 72 && narrow <= 72, "{arguments:?}: {whole}, {narrow}\n{text}");
+    }
+}

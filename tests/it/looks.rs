@@ -87,6 +87,11 @@ fn text_heights_axes_and_captions_are_as_declared() {
     let read = redraw(&sandbox, "[[figure]]\nkind = \"curve\"\ncaption = \"apart\"\ntitle = \"A curve\"\n");
     let (apart, caption) = (text(read("figure1.svg")), text(read("figure1_caption.tex")));
     assert!(!apart.contains("A curve") && height_cm(&apart) < height_cm(&curve) - 0.5);
+    let (comment, caption) = caption.split_once('\n').expect("two lines");
+    assert!(
+        comment.starts_with('%') && comment.contains("\\caption[Short title]{\\input{figure1_caption}}"),
+        "{comment}"
+    );
     assert!(caption.starts_with("\\textbf{A curve.}\n") && caption.contains("All runs: "), "{caption}");
     let page = std::fs::read_to_string(sandbox.path("results/experiment/report.html")).expect("a page");
     assert!(page.contains("All runs: "), "the page's caption has the notes");
@@ -125,7 +130,7 @@ fn an_axis_that_can_be_no_logarithm_says_so() {
 fn tables_and_figures_show_the_names_that_are_declared() {
     let sandbox = run(
         "[[figure]]\nkind = \"bars\"\nbars = \"class\"\n[[variant]]\nname = \"wide\"\nmethod.mlp.hidden = 20\n\
-                       [[table]]\nrows = \"variant\"\n[names]\nwide = \"Twenty units\"\nfull = \"Ours\"\ndisc = \"Discs\"\n\
+                       [[table]]\nrows = \"variant\"\n[names]\nwide = \"Twenty units\"\nfull = \"Ours\"\ndisc = \"Discs\"\ncup = \"Cups\"\n\
                        [[figure]]\nkind = \"curve\"\n",
     );
     let read = |name: &str| std::fs::read_to_string(sandbox.path("results/experiment").join(name)).expect("a file");
@@ -135,6 +140,8 @@ fn tables_and_figures_show_the_names_that_are_declared() {
     assert!(bars.contains("Discs") && bars.contains("plate"), "what has no other name keeps its own");
     let report = sandbox.dmad(&["report", "experiment.toml"]);
     assert!(report.stdout.contains("Twenty units"), "{}", report.stdout);
+    report.says(0, &["[names] has `cup`, and no variant, method, dataset or class is called so"]);
+    assert_eq!(report.stderr.matches("[names]").count(), 1, "others are used: {}", report.stderr);
     assert!(
         sandbox.dmad(&["runs", "list"]).stdout.contains("wide"),
         "where things are looked up they are called as in files"

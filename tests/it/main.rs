@@ -46,6 +46,7 @@ mod metrics;
 mod metrics_cli;
 mod metrics_rules;
 mod mini_reference;
+mod model;
 mod naive;
 mod oracle_backbones;
 mod oracle_bgad_step;

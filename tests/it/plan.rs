@@ -233,3 +233,33 @@ fn a_store_in_use_is_not_cleaned() {
     drop(user);
     assert_eq!(sandbox.dmad(&["store", "gc", "--delete"]).code, 0);
 }
+
+#[test]
+fn a_plan_counts_the_epochs_that_a_stopped_training_has_behind_it() {
+    let sandbox = Sandbox::new();
+    sandbox.edit(&[("train.epochs = 1", "train.epochs = 4000")]);
+    let whole = plan(&sandbox, &[]);
+    let training = |plan: &Json| {
+        let stages = plan["stages"].as_array().expect("an array").clone();
+        stages.into_iter().find(|stage| stage["kind"] == "training").expect("a training")
+    };
+    assert_eq!(training(&whole)["epochs_done"], 0);
+    let mut child = crate::program::command(sandbox.path(".").as_path(), &["run", "experiment.toml"])
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("started");
+    let done = || training(&plan(&sandbox, &[]))["epochs_done"].as_u64().expect("a number");
+    while done() < 20 {
+        assert!(child.try_wait().expect("asked").is_none(), "it ended before it was stopped");
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let rest = plan(&sandbox, &["--stages"]);
+    let (done, left) = (done() as f64, training(&rest)["seconds"].as_f64().expect("seconds"));
+    // Nothing of its kind has been measured, so that both are guesses by the same rule.
+    let all = training(&whole)["seconds"].as_f64().expect("seconds");
+    assert!((left - all * (1.0 - done / 4000.0)).abs() < 1e-9 * all, "{left} of {all} after {done} epochs");
+    let text = sandbox.dmad(&["plan", "experiment.toml", "--stages"]).stdout;
+    assert!(text.contains(&format!("{done} of 4000 epochs done")), "{text}");
+}

@@ -18,7 +18,6 @@ use crate::data::index::{self, ClassIndex, Index};
 use crate::data::layouts::{self, Found, Row};
 use crate::data::{image, verify};
 use crate::error::{Error, Result};
-use crate::report;
 use crate::store::write_atomically;
 
 /// Write an experiment for a folder of images, and its entry of datasets.toml.
@@ -224,7 +223,7 @@ fn told(survey: &Survey, experiment: &Path, catalog: &Path, common: &Common) -> 
         let sizes = if least == most { size(*least) } else { format!("{} to {}", size(*least), size(*most)) };
         vec![class.name.clone(), train, counts.test_good.to_string(), anomalous, masks(class).to_string(), sizes]
     });
-    let table = report::plain(&head, rows);
+    let table = crate::cli::terminal::table(&head, rows);
     let file = super::quoted(&experiment.to_string_lossy());
     // A catalog that is not the one of this folder has to be named.
     let own = catalog.parent().is_none_or(|parent| parent.as_os_str().is_empty());

@@ -3,13 +3,17 @@
 //! Owns: the files that are written, and what the run's normal test images say of a score. Does not own: the numbers (`run`),
 //! how pictures look (`report`).
 
+mod chosen;
 mod files;
+mod rows;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
+pub(super) use self::chosen::{Chosen, scratch_in};
 use self::files::{find, names, remove_others};
+use self::rows::{Row, with_faults};
 use super::Common;
 use crate::console::say;
 use crate::data::thumbnail::png;
@@ -17,11 +21,9 @@ use crate::data::{Image, Source, image};
 use crate::error::{Error, Result};
 use crate::maps::{heat, shown_range};
 use crate::record::RecordedRun;
-use crate::report::Overlay;
-use crate::run::{self, Prediction, Request, Session};
-use crate::spec::{BASE_VARIANT, Kinds, Run, RunSpec, to_json};
+use crate::report::{self, Overlay};
+use crate::run::{self, Prediction};
 use crate::store::write_atomically;
-use crate::{record, report, spec};
 
 /// Apply a recorded run to new images.
 #[derive(clap::Args, Debug)]
@@ -30,15 +32,19 @@ Examples:
   dmad predict --run 3f2a91c0de77 photos/*.jpg --out found
   dmad predict --run 3f2a photos --out found --class screw --overlay
   dmad predict --run 3f2a photos --out found --false-alarms 1
+  dmad predict --model screws photos --out found                 what `dmad export model` has written
 
 Writes OUT/scores.csv and OUT/maps/*.png, and OUT/overlays/*.png. For images that the run was tested on, the numbers are those of
 the run. Colours reach from the 2nd to the 99.8th percentile of the run's own scores, so that pictures of several calls can be
 compared. An image that cannot be read is a row that says why; the exit code is then 1. The run's dataset and weights must be
-here; banks and models come from the store, or are made again.")]
+here; banks and models come from the store, or are made again. An exported model needs neither.")]
 pub struct Args {
     /// Id of the run (`dmad runs list`), its beginning, or EXPERIMENT/ID
-    #[arg(long = "run", value_name = "ID")]
-    id: String,
+    #[arg(long = "run", value_name = "ID", required_unless_present = "model", conflicts_with = "model")]
+    id: Option<String>,
+    /// The folder of an exported model instead
+    #[arg(long, value_name = "FOLDER")]
+    model: Option<PathBuf>,
     /// Image files, or folders of them
     #[arg(required = true, value_name = "IMAGES")]
     images: Vec<PathBuf>,
@@ -66,19 +72,22 @@ fn percent(text: &str) -> std::result::Result<f64, String> {
 
 /// Writes scores and pictures, and prints the scores. True when every image could be read.
 pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
-    let chosen = Chosen::find(&args.id, common)?;
+    let chosen = match &args.model {
+        Some(folder) => Chosen::exported(folder)?,
+        None => Chosen::find(args.id.as_deref().unwrap_or_default(), &common.results)?,
+    };
     let found = find(&args.images)?;
     if let Some(first) = found.passed_over.first() {
         say!("note: {} files are no images by their names, such as {}", found.passed_over.len(), first.display());
     }
-    let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
-    let looked_at: Vec<Result<()>> = run::readable(&chosen.run, &found.images);
-    let paths: Vec<PathBuf> = good(&found.images, &looked_at);
-    if paths.is_empty() {
+    let all: Vec<Image> = found.images.iter().map(|path| Image::at(path)).collect();
+    let looked_at: Vec<Result<()>> = run::readable(&chosen.run, &all);
+    let images: Vec<Image> = good(&all, &looked_at);
+    if images.is_empty() {
         return Error::all(looked_at.into_iter().filter_map(Result::err).collect()).map(|()| true);
     }
-    let prediction = run::predict(&session, &chosen.request(args.class.as_deref(), &paths))?;
-    let images: Vec<Image> = paths.iter().map(|path| of_file(path)).collect();
+    let (_scratch, session) = chosen.session(common, &args.out)?;
+    let prediction = run::predict(&session, &chosen.request(args.class.as_deref(), &images))?;
     if let Some(note) = super::turned(&images.iter().filter(|image| is_turned(image)).collect::<Vec<_>>()) {
         say!("note: {note}");
     }
@@ -104,12 +113,8 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
 }
 
 /// The images that can be read.
-fn good(paths: &[PathBuf], looked_at: &[Result<()>]) -> Vec<PathBuf> {
-    paths.iter().zip(looked_at).filter(|(_, looked)| looked.is_ok()).map(|(path, _)| path.clone()).collect()
-}
-
-fn of_file(path: &Path) -> Image {
-    Image { path: path.display().to_string(), source: Source::File(path.into()) }
+fn good(images: &[Image], looked_at: &[Result<()>]) -> Vec<Image> {
+    images.iter().zip(looked_at).filter(|(_, looked)| looked.is_ok()).map(|(image, _)| image.clone()).collect()
 }
 
 fn is_turned(image: &Image) -> bool {
@@ -181,72 +186,6 @@ impl Known {
     }
 }
 
-/// What is said of an image.
-#[derive(Clone, Debug, Default)]
-struct Row {
-    image: String,
-    score: Option<f64>,
-    /// Pictures, below the folder.
-    map: String,
-    overlay: String,
-    lowest: Option<f32>,
-    highest: Option<f32>,
-    threshold: Option<f64>,
-    anomalous: Option<bool>,
-    above: Option<f64>,
-    error: String,
-}
-
-fn shown<T: ToString>(value: &Option<T>) -> String {
-    value.as_ref().map(ToString::to_string).unwrap_or_default()
-}
-
-impl Row {
-    const HEAD: &'static str =
-        "image,score,map,map_lowest,map_highest,threshold,anomalous,percent_of_normals_below,overlay,error\n";
-
-    fn csv(&self) -> String {
-        let quoted = |text: &str| match text {
-            "" => String::new(),
-            text => format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " ")),
-        };
-        let cells = [
-            quoted(&self.image),
-            shown(&self.score),
-            quoted(&self.map),
-            shown(&self.lowest),
-            shown(&self.highest),
-            shown(&self.threshold),
-            shown(&self.anomalous),
-            shown(&self.above),
-            quoted(&self.overlay),
-            quoted(&self.error),
-        ];
-        cells.join(",") + "\n"
-    }
-
-    fn json(&self) -> Json {
-        json!({
-            "image": self.image, "score": self.score, "map": self.map, "overlay": self.overlay, "threshold": self.threshold,
-            "anomalous": self.anomalous, "percent_of_normals_below": self.above, "error": self.error,
-        })
-    }
-
-    fn pictures(&self) -> usize {
-        [&self.map, &self.overlay].iter().filter(|name| !name.is_empty()).count()
-    }
-}
-
-/// Rows of all images in their order, those that cannot be read with what is wrong.
-fn with_faults(rows: Vec<Row>, all: &[PathBuf], looked_at: &[Result<()>]) -> Vec<Row> {
-    let mut rows = rows.into_iter();
-    let row = |(path, looked): (&PathBuf, &Result<()>)| match looked {
-        Ok(()) => rows.next(),
-        Err(fault) => Some(Row { image: path.display().to_string(), error: fault.to_string(), ..Row::default() }),
-    };
-    all.iter().zip(looked_at).filter_map(row).collect()
-}
-
 /// Writes the pictures of the images, in one scale of colours, and says what is in them.
 fn write(args: &Args, prediction: &Prediction, images: &[Image], known: &Known) -> Result<Vec<Row>> {
     let paths: Vec<PathBuf> = images.iter().map(|image| PathBuf::from(&image.path)).collect();
@@ -311,57 +250,5 @@ fn overlay(
         score,
         threshold: known.threshold,
         verdict,
-    })
-}
-
-/// A recorded run that is applied to other images than its own.
-pub(super) struct Chosen {
-    /// The run.
-    pub run: Run,
-    recorded: RecordedRun,
-    key: String,
-    epoch: usize,
-}
-
-impl Chosen {
-    /// The run that `id` names.
-    ///
-    /// # Errors
-    /// None of this name or several, one that failed, or one that this program would not make so.
-    pub fn find(id: &str, common: &Common) -> Result<Chosen> {
-        let kinds = report::kinds();
-        let mut recorded = record::find_run(&common.results, id, &kinds)?;
-        let found = recorded.runs.swap_remove(0);
-        if let Some(message) = &found.failure {
-            return Err(Error::usage(format!("run {} failed: {message}", found.id), "choose one that did not"));
-        }
-        Ok(Chosen {
-            run: declared(&found.spec, &kinds)?,
-            key: found.value(&["key"]).and_then(toml::Value::as_str).unwrap_or_default().into(),
-            epoch: found.value(&["epoch"]).and_then(toml::Value::as_integer).unwrap_or_default() as usize,
-            recorded: found,
-        })
-    }
-
-    /// Its application to images, of a class where one is named.
-    pub fn request<'a>(&'a self, class: Option<&'a str>, images: &'a [PathBuf]) -> Request<'a> {
-        Request { run: &self.run, recorded_key: &self.key, epoch: self.epoch, class, images }
-    }
-}
-
-/// The run of recorded settings, whatever its experiment declares today.
-fn declared(spec: &RunSpec, kinds: &Kinds) -> Result<Run> {
-    let mut file = to_json(spec);
-    file["seeds"] = json!([spec.seed]);
-    file["variant"] = match spec.variant.as_str() {
-        BASE_VARIANT => json!([]),
-        name => json!([{ "name": name }]),
-    };
-    file.as_object_mut().map(|file| file.remove("seed"));
-    let text = toml::to_string(&file).unwrap_or_else(|fault| unreachable!("a record is plain data: {fault}"));
-    let experiment = spec::load_built_in(Path::new("run.toml"), &[("run.toml", &text)], kinds)?;
-    experiment.runs.into_iter().find(|run| run.spec.id == spec.id).ok_or_else(|| {
-        let what = format!("run {} is recorded, but this program's defaults make another run of its settings", spec.id);
-        Error::usage(what, "do it again with `dmad run`")
     })
 }

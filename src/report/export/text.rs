@@ -78,19 +78,28 @@ fn fits(block: &str, width: Option<usize>) -> bool {
 }
 
 fn whole(sheet: &Sheet) -> String {
-    plain(&sheet.head.iter().map(String::as_str).collect::<Vec<_>>(), sheet.rows.iter().cloned())
+    plain(&sheet.head.iter().map(String::as_str).collect::<Vec<_>>(), sheet.rows.iter().cloned(), None)
 }
 
-/// A table of texts: a column of names, then numbers.
-pub fn plain(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+/// A table of texts: a column of names, then numbers. Where its lines would be longer than `width`, cells take several.
+pub fn plain(head: &[&str], rows: impl Iterator<Item = Vec<String>>, width: Option<usize>) -> String {
     let head = head.iter().map(|label| label.to_string()).collect();
-    set(LINES, aligned(head, |column| column > 0), rows.map(|row| aligned(row, |column| column > 0)))
+    let mut table = set(LINES, aligned(head, |column| column > 0), rows.map(|row| aligned(row, |column| column > 0)));
+    let whole = table.to_string();
+    match width {
+        Some(characters) if !fits(&whole, width) => {
+            let characters = u16::try_from(characters).unwrap_or(u16::MAX);
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(characters).to_string()
+        }
+        _ => whole,
+    }
 }
 
 /// A table of texts with a line between all rows; the columns of `numbers` are on the right, the others on the left.
 pub fn ruled(head: &[&str], numbers: Range<usize>, rows: impl Iterator<Item = Vec<String>>) -> String {
     let head = head.iter().map(TextCell::new).collect();
-    set(presets::UTF8_HORIZONTAL_ONLY, head, rows.map(|row| aligned(row, |column| numbers.contains(&column))))
+    let rows = rows.map(|row| aligned(row, |column| numbers.contains(&column)));
+    set(presets::UTF8_HORIZONTAL_ONLY, head, rows).to_string()
 }
 
 fn aligned(row: Vec<String>, on_the_right: impl Fn(usize) -> bool) -> Vec<TextCell> {
@@ -98,8 +107,8 @@ fn aligned(row: Vec<String>, on_the_right: impl Fn(usize) -> bool) -> Vec<TextCe
     row.into_iter().enumerate().map(|(column, text)| TextCell::new(text).set_alignment(side(column))).collect()
 }
 
-fn set(style: TableStyle, head: Vec<TextCell>, rows: impl Iterator<Item = Vec<TextCell>>) -> String {
+fn set(style: TableStyle, head: Vec<TextCell>, rows: impl Iterator<Item = Vec<TextCell>>) -> Table {
     let mut table = Table::new();
     table.load_style(style).set_content_arrangement(ContentArrangement::Disabled).set_header(head).add_rows(rows);
-    table.to_string()
+    table
 }

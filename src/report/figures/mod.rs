@@ -215,7 +215,10 @@ pub fn write_figures(recorded: &Recorded, figures: &Figures) -> Result<Vec<PathB
     let folder = recorded.folder.join("figures");
     let mut paths = Vec::new();
     for DrawnFigure { number, title, svg, png, pdf, notes, csv, .. } in &figures.drawn {
-        let caption = (!notes.is_empty()).then(|| latex::notes(title, notes));
+        let caption = (!notes.is_empty()).then(|| {
+            let use_as = format!("% In a paper: \\caption[Short title]{{\\input{{figure{number}_caption}}}} (without [ ] it does not compile).\n");
+            use_as + &latex::notes(title, notes)
+        });
         let files = [(".svg", svg.as_bytes()), (".png", png), (".pdf", pdf), (".csv", csv.as_bytes())].into_iter();
         for (ending, bytes) in files.chain(caption.as_ref().map(|text| ("_caption.tex", text.as_bytes()))) {
             let path = folder.join(format!("figure{number}{ending}"));
