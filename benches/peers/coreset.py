@@ -85,5 +85,12 @@ def rows(where):
             if number == 0 and kind == "correlated":
                 peers.append(Peer("anomalib's KCenterGreedy (in 267 projected columns)" if not where.quick else "anomalib",
                                   "anomalib", "coreset", ["anomalib", "torch"], check=radius))
-            yield Row(f"coreset_{cols}_{kind}", f"greedy coreset, {picks:,} of {count:,} × {cols:,}, {kind} rows", "coreset",
-                      prepare, peers, settings={"count": picks, "start": 0})
+            title = f"greedy coreset, {picks:,} of {count:,} × {cols:,}, {kind} rows"
+            settings = {"count": picks, "start": 0, "projection": 0}
+            yield Row(f"coreset_{cols}_{kind}", title, "coreset", prepare, peers, settings=settings)
+            if len(peers) > 1:
+                # anomalib projects before it selects: here ours does so as well.
+                columns = 267 if not where.quick else 48
+                both = [Peer("anomalib's KCenterGreedy", "anomalib", "coreset", ["anomalib", "torch"], check=radius)]
+                yield Row("coreset_projected", f"{title}, both in {columns} projected columns", "coreset", prepare, both,
+                          settings=settings | {"projection": columns})

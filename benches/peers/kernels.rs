@@ -6,12 +6,14 @@ use burn::tensor::{Device, Tensor};
 use dmad::backbone::Backbone;
 use dmad::bank::coreset::{Start, greedy};
 use dmad::bank::neighbours::nearest;
+use dmad::bank::project::{Projection, ProjectionKind};
 use dmad::data::image::load_rgb;
 use dmad::data::index::{Image, Source};
 use dmad::device::download;
 use dmad::embed::{Hyperparameters, tsne};
 use dmad::matrix::Matrix;
 use dmad::metrics::{Definitions, image_metrics, pixel_metrics};
+use dmad::random::{Purpose, stream};
 use dmad::spec;
 use rayon::prelude::*;
 use serde_json::Value as Json;
@@ -72,8 +74,16 @@ fn metrics(request: &Request) -> Kernel {
 
 fn coreset(request: &Request) -> Kernel {
     let (rows, count, start) = (rows(request.array("rows")), request.number("count"), request.number("start"));
+    let dims = request.number("projection");
     Box::new(move || {
-        let picks = greedy(&[rows.view()], count, &Start::Row(start)).expect("picks");
+        let mut draws = stream(0, Purpose::CoresetProjection, 0);
+        let drawn = Projection::draw(rows.cols(), dims, ProjectionKind::Gaussian, &mut draws).expect("a projection");
+        let projected = drawn.map(|projection| {
+            let mut out = Matrix::zeros(rows.len(), dims);
+            projection.apply(rows.view(), out.data_mut());
+            out
+        });
+        let picks = greedy(&[projected.as_ref().unwrap_or(&rows).view()], count, &Start::Row(start)).expect("picks");
         vec![("picks", Array::numbers(picks.iter().map(|&row| row as u32).collect()))]
     })
 }

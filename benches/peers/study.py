@@ -83,7 +83,7 @@ class Study(Row):
             metrics=json.dumps(METRICS), name=self.settings["class"], layers=json.dumps(LAYERS), weights=inputs["weights"],
             ratio=RATIO, neighbours=NEIGHBOURS))
         command = [where.program, "run", "study.toml", "--data", where.data, "--format", "json", "--threads",
-                   str(where.args.threads)]
+                   str(where.args.threads), "--no-gallery"]  # theirs writes no picture of each image either
         answer = watched(command, folder, where)
         rows = json.loads(answer.pop("text"))["rows"]
         values = {row["metric"]: row["value"] for row in rows if row.get("class", row.get("category")) == self.settings["class"]}

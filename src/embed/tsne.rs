@@ -1,4 +1,5 @@
-//! t-SNE of rows after PCA: exact neighbours, Barnes–Hut gradients (crate `bhtsne`), a start drawn from a seed.
+//! t-SNE of rows: their exact neighbours, Barnes–Hut gradients (crate `bhtsne`), and their first two principal components as the
+//! start, which keeps what is far apart far apart.
 
 use bhtsne::{Neighbor, tSNE};
 
@@ -9,14 +10,17 @@ use crate::error::{Error, Result};
 use crate::matrix::Rows;
 use crate::random::{Purpose, stream};
 
-/// Dimensions that rows are reduced to first.
-const COMPONENTS: usize = 50;
+/// Principal components that the descent starts from.
+const COMPONENTS: usize = 2;
 
 /// Accuracy of Barnes–Hut: cells smaller than this share of their distance count as one point.
 const THETA: f64 = 0.5;
 
-/// Spread of the starting positions.
+/// Standard deviation of the first component at the start.
 const START: f64 = 1e-4;
+
+/// Affinities are so many times as large in the first quarter of the descent.
+const EXAGGERATION: f64 = 12.0;
 
 /// How rows are embedded.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,7 +29,7 @@ pub struct Hyperparameters {
     pub perplexity: f64,
     /// Steps of gradient descent, the first quarter with exaggerated affinities.
     pub epochs: usize,
-    /// Where it starts.
+    /// Where the search for principal components starts.
     pub seed: u64,
 }
 
@@ -36,9 +40,7 @@ pub struct Embedded {
     pub points: Vec<[f32; 2]>,
     /// Kullback–Leibler divergence of the plane's neighbourhoods from the rows'.
     pub divergence: f64,
-    /// Dimensions after PCA.
-    pub components: usize,
-    /// Share of the variance that they hold.
+    /// Share of the variance that the two components of the start hold.
     pub explained: f64,
     /// The perplexity that was used.
     pub perplexity: f64,
@@ -56,10 +58,8 @@ pub fn tsne(rows: Rows, wanted: &Hyperparameters, progress: &dyn Fn(usize, usize
     }
     let reduced = principal_components(rows, COMPONENTS, wanted.seed);
     let perplexity = wanted.perplexity.min((count - 1) as f64 / 3.0);
-    let neighbours = neighbours(reduced.rows.view(), (3.0 * perplexity) as usize)?;
-    let mut start = vec![0.0f32; 2 * count];
-    stream(wanted.seed, Purpose::Embedding, 0).fill_normal(&mut start, START);
-    let start: Vec<f64> = start.into_iter().map(f64::from).collect();
+    let neighbours = neighbours(rows, (3.0 * perplexity) as usize)?;
+    let start = start(reduced.rows.view(), wanted.seed);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().map_err(|fault| {
         Error::method(format!("no thread can be started for t-SNE ({fault})"), "free some of the machine's threads")
     })?;
@@ -71,6 +71,9 @@ pub fn tsne(rows: Rows, wanted: &Hyperparameters, progress: &dyn Fn(usize, usize
         let mut descent: tSNE<f64, usize> = tSNE::new(&numbers);
         descent
             .perplexity(perplexity)
+            .early_exaggeration(EXAGGERATION)
+            // Steps that suit so many points (Belkina et al. 2019, doi:10.1038/s41467-019-13055-y).
+            .learning_rate((count as f64 / EXAGGERATION).max(50.0))
             .epochs(wanted.epochs)
             .stop_lying_epoch(exaggerated)
             .momentum_switch_epoch(exaggerated)
@@ -89,10 +92,23 @@ pub fn tsne(rows: Rows, wanted: &Hyperparameters, progress: &dyn Fn(usize, usize
     Ok(Embedded {
         points,
         divergence: divergence(&places, &lists, perplexity),
-        components: reduced.rows.cols(),
         explained: reduced.explained,
         perplexity,
     })
+}
+
+/// Where the descent starts: the components at a small scale, and far less noise, which parts rows that are the same.
+fn start(components: Rows, seed: u64) -> Vec<f64> {
+    let mut noise = vec![0.0f32; 2 * components.len()];
+    stream(seed, Purpose::Embedding, 0).fill_normal(&mut noise, START / 100.0);
+    let first = |row: usize| f64::from(components.row(row)[0]);
+    let deviation = ((0..components.len()).map(|row| first(row).powi(2)).sum::<f64>() / components.len() as f64).sqrt();
+    let scale = if deviation > 0.0 { START / deviation } else { 0.0 };
+    let place = |(number, noise): (usize, f32)| {
+        let component = components.row(number / 2).get(number % 2).copied().unwrap_or(0.0);
+        f64::from(component) * scale + f64::from(noise)
+    };
+    noise.into_iter().enumerate().map(place).collect()
 }
 
 /// The `wanted` nearest other rows of each row, nearest first.

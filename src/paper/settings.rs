@@ -95,12 +95,14 @@ impl PaperSettings {
 }
 
 /// The variants of `names`, all of the printed value's method, that it may be of: those that its name means; and for "full",
-/// which is also what a paper calls every compared method, all of them.
+/// which is also what a paper calls every compared method, the one that is called as the method, or all of them.
 pub fn meant<'a>(key: &PrintedKey, names: &[&'a str]) -> Vec<&'a str> {
     // Table 5 calls one variant by its supervision, and has another "others" for each class.
     let of_class = format!("{}-{}", key.variant, key.class);
     let is_base = ["unsupervised", "supervised"].contains(&key.variant.as_str());
-    let mut candidates = [key.variant.as_str(), &of_class].into_iter().chain(is_base.then_some(BASE_VARIANT));
+    let by_method = (key.variant == BASE_VARIANT).then_some(key.method.as_str());
+    let base = is_base.then_some(BASE_VARIANT);
+    let mut candidates = [key.variant.as_str(), &of_class].into_iter().chain(base).chain(by_method);
     match candidates.find(|name| names.iter().any(|variant| names_variant(name, variant))) {
         Some(name) => names.iter().copied().filter(|variant| names_variant(name, variant)).collect(),
         None if key.variant == BASE_VARIANT => names.to_vec(),

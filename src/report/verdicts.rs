@@ -137,7 +137,8 @@ fn rows<'a>(recorded: &'a Recorded, key: &PrintedKey) -> Result<Vec<&'a MetricRe
     if variants.len() > 1 {
         let several: Vec<&str> = variants.iter().map(|(name, _)| *name).collect();
         let what = format!("{key} could be any of the variants {}", several.join(", "));
-        let help = format!("call the one that is meant \"{}\", or leave the others out", key.variant);
+        let names = format!("\"{}\" or \"{}\"", key.variant, key.method);
+        let help = format!("call the one that is meant {names}, or leave the others out");
         return Err(Error::usage(what, help));
     }
     Ok(variants.pop().map(|(_, rows)| rows).unwrap_or_default())

@@ -211,7 +211,7 @@ fn names<S: serde::Serializer>(parts: &&'static [BankPart], serializer: S) -> st
 impl Compute for Embed {
     type Output = plan::Embedding;
     const KIND: &'static str = "embedding";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
 
     fn label(&self) -> String {
         "t-SNE of the banks".into()
@@ -248,8 +248,8 @@ impl Compute for Embed {
         let parts = self.known.iter().enumerate();
         let parts: Json = parts.map(|(number, part)| json!({ "part": part.name, "rows": rows_of(number) })).collect();
         let note = json!({
-            "algorithm": "Barnes-Hut t-SNE (bhtsne 0.7.3, theta 0.5) after PCA", "points": count, "of": places.len(),
-            "components": found.components, "explained": found.explained, "perplexity": found.perplexity,
+            "algorithm": "Barnes-Hut t-SNE (bhtsne 0.7.3, theta 0.5) from PCA", "points": count, "of": places.len(),
+            "explained": found.explained, "perplexity": found.perplexity,
             "epochs": epochs, "exaggerated_epochs": epochs / 4, "seed": self.seed,
             "kl_divergence": found.divergence, "parts": parts,
         });

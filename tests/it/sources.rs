@@ -72,6 +72,7 @@ fn the_built_in_sources_are_read_and_every_value_has_its_conditions() {
     assert_eq!(found("ader_100e", "visa", "pixel_pro"), ("86.5".into(), ader));
     let own = "UniAD's paper (one split, unified setting, 1000 epochs, 224 pixels)".to_string();
     assert_eq!(found("uniad_paper", "mvtec_ad", "image_auroc"), ("96.5".into(), own));
+    assert_eq!(counts[&("dinomaly_paper", "Dinomaly's paper")], 14);
     let paper = Published::embedded().expect("the paper");
     let split = |dataset: &str| if dataset == "visa" { "2cls_fewshot" } else { UNSAID };
     for cell in paper.cells() {
@@ -266,4 +267,30 @@ fn rd4ad_in_aders_setting_stands_beside_aders_numbers() {
     let apart = |reason: &&str| ["epochs", "setting", "image size", "split"].iter().any(|word| reason.contains(word));
     assert!(!reasons.iter().any(apart), "{reasons:?}");
     assert!(because(values["90.5"]).contains(&"epochs 300, ours 100"));
+}
+
+#[test]
+fn the_unified_experiment_stands_beside_the_papers_of_its_methods() {
+    let sandbox = Sandbox::new();
+    let study = Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/today/unified.toml");
+    fixture::make(&sandbox.path("results"), &study);
+    let out = sandbox.dmad(&["verdict", "results/today_unified", "--sources", "--format", "json"]);
+    let rows: Vec<Json> = serde_json::from_str(&out.stdout).unwrap_or_else(|_| panic!("{}", out.stderr));
+    // Of several variants of one method the one that is called as the method is meant.
+    for (method, dataset, source, value) in [
+        ("dinomaly", "mvtec_ad", "Dinomaly's paper", "99.6"),
+        ("dinomaly", "visa", "Dinomaly's paper", "98.7"),
+        ("patchcore", "mvtec_ad", "ADer's benchmark", "98.8"),
+        ("rd4ad", "visa", "ADer's benchmark", "90.6"),
+    ] {
+        let is_meant = |row: &&Json| {
+            let own = |key: &str, value: &str| row[key].as_str().is_some_and(|found| found.starts_with(value));
+            own("method", method) && own("dataset", dataset) && own("metric", "image_auroc") && row["class"] == "mean"
+        };
+        let row = rows.iter().find(is_meant).unwrap_or_else(|| panic!("{method} {dataset} is not in {}", out.stdout));
+        let sources = row["sources"].as_array().expect("sources");
+        let found = sources.iter().find(|own| own["source"] == source).unwrap_or_else(|| panic!("{row}"));
+        assert_eq!(found["value"], value, "{method} {dataset}");
+        assert!(row["mean"].is_number(), "ours stands beside it: {row}");
+    }
 }

@@ -84,7 +84,7 @@ impl Block {
 
     /// Takes rows of tokens, image by image, through the block.
     pub fn apply(&self, rows: &mut [f32], images: usize, scratch: &mut Scratch) {
-        let (width, tokens) = (self.width, rows.len() / self.width / images);
+        let (width, tokens) = (self.width, rows.len() / self.width / images.max(1));
         let Scratch { all, found } = scratch;
         all.resize(3 * rows.len(), 0.0);
         found.resize(rows.len(), 0.0);

@@ -14,7 +14,7 @@ use crate::record::{self, AboutEmbedding, EmbeddedPart, Embedding, Recorded, Rec
 use crate::report::frame::groups;
 use crate::spec::{BASE_VARIANT, Need, Selection, WantedEmbedding, schema_of};
 
-/// t-SNE of bank rows after PCA to 50 dimensions, one panel per run.
+/// t-SNE of bank rows, one panel per run.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tsne {
@@ -184,12 +184,10 @@ fn panel(scene: &mut Scene, part: &Part, all: &[&EmbeddedPart]) {
     }
     scene.height = top + high + GAP * 0.5;
     let number = |key: &str| note[key].as_f64().unwrap_or(f64::NAN);
-    let [shown, all, dimensions] = ["points", "of", "components"].map(|key| &note[key]);
+    let [shown, all] = ["points", "of"].map(|key| &note[key]);
+    let algorithm = note["algorithm"].as_str().unwrap_or("t-SNE");
     let explained = format!("{:.0} % of variance", 100.0 * number("explained"));
     let fit = format!("perplexity {}, KL divergence {:.3}", number("perplexity"), number("kl_divergence"));
-    footnote(
-        scene,
-        &format!("{}: {shown} of {all} rows, PCA to {dimensions} dimensions ({explained}), {fit}.", part.of),
-    );
+    footnote(scene, &format!("{}: {shown} of {all} rows, {algorithm} ({explained}), {fit}.", part.of));
     scene.height += SMALL * 0.2;
 }
