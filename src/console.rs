@@ -128,6 +128,25 @@ macro_rules! insist {
 }
 pub(crate) use insist;
 
+/// Text in lines of `width` characters, broken between words.
+pub fn folded(text: &str, width: Option<usize>) -> String {
+    let Some(width) = width else { return text.into() };
+    let (mut out, mut length) = (String::new(), 0);
+    for word in text.split(' ') {
+        let letters = word.chars().count();
+        if length > 0 && length + 1 + letters > width {
+            out.push('\n');
+            length = 0;
+        } else if length > 0 {
+            out.push(' ');
+            length += 1;
+        }
+        out += word;
+        length += letters;
+    }
+    out
+}
+
 /// A time as people say it.
 pub fn duration(seconds: f64) -> String {
     match seconds {

@@ -42,6 +42,7 @@ use crate::console::{self, insist, plain};
 use crate::data::{Catalog, Image};
 use crate::device::{DeviceKind, DeviceName, Precision};
 use crate::error::{Error, Result};
+use crate::report::frame::distinct;
 use crate::run::{Progress, Resources, STOPPED};
 
 /// Experiment tracking and benchmarks for industrial image anomaly detection.
@@ -108,8 +109,8 @@ enum Command {
     Audit(audit::Args),
     /// List the devices that can compute here.
     Devices,
-    /// Print the JSON Schema of experiment files, for editors.
-    Schema,
+    /// Print the keys of experiment files: as a JSON Schema for editors, or as a list.
+    Schema(schema::Args),
     /// Print completions for a shell: bash, elvish, fish, powershell, zsh.
     Completions(completions::Args),
     /// Print or write the manual pages.
@@ -361,7 +362,7 @@ fn dispatch(cli: &Cli) -> Result<bool> {
         Command::Verdict(args) => verdict::run(args, common, json),
         Command::Audit(args) => audit::run(args, json),
         Command::Devices => devices::run(json).map(|()| true),
-        Command::Schema => schema::run().map(|()| true),
+        Command::Schema(args) => schema::run(args).map(|()| true),
         Command::Completions(args) => completions::run(args).map(|()| true),
         Command::Man(args) => man::run(args).map(|()| true),
     }
@@ -369,16 +370,15 @@ fn dispatch(cli: &Cli) -> Result<bool> {
 
 /// Error and help on stderr; faults of TOML files with the line they are on.
 fn print_error(fault: &Error) {
-    for part in fault.parts() {
-        console::error(format_args!(
-            "error: {}",
-            match part {
-                Error::Spec(diagnostic) => diagnostic.render(),
-                other => match other.help() {
-                    Some(help) => format!("{other}\n  help: {help}"),
-                    None => other.to_string(),
-                },
-            }
-        ));
+    let told = |part: &Error| match part {
+        Error::Spec(diagnostic) => diagnostic.render(),
+        other => match other.help() {
+            Some(help) => format!("{other}\n  help: {help}"),
+            None => other.to_string(),
+        },
+    };
+    // Several runs may have the same fault.
+    for text in distinct(fault.parts().into_iter().map(told)) {
+        console::error(format_args!("error: {text}"));
     }
 }

@@ -144,7 +144,8 @@ fn closing(session: &Session, forecast: &Forecast) -> String {
     let mut out = if count == 0 && unplanned == 0 {
         "Nothing to compute.\n".to_string()
     } else if count == 0 {
-        format!("{unplanned} of {} runs cannot be planned; the others need no stage.\n", forecast.runs.len())
+        let rest = if unplanned < forecast.runs.len() { "; the others need no stage" } else { "" };
+        format!("{unplanned} of {} runs cannot be planned{rest}.\n", forecast.runs.len())
     } else {
         let free = fs4::available_space(session.store.root()).ok();
         let free = free.map(|free| format!(" of {:.1} GB free", free as f64 / 1e9));

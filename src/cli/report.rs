@@ -50,8 +50,18 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         // What a record that is refused says of its files has not changed where only they are damaged.
         let views = if recorded.refused.is_empty() { record::refresh_views } else { record::rebuild_views };
         views(&recorded.folder, &recorded.experiment)?;
-        let paths = show(&recorded, json)?;
         let folder = recorded.folder.display();
+        // What was never run with these settings has nothing that is worth the files of what was.
+        if !args.overrides.set.is_empty() && !recorded.missing.is_empty() {
+            print(&Made::of(&recorded, Printed::of(&recorded)?.as_ref())?, &recorded, json)?;
+            say!(
+                "{} runs are not recorded with what --set says, so the files below {folder} stay as they are",
+                recorded.missing.len()
+            );
+            fine = false;
+            continue;
+        }
+        let paths = show(&recorded, json)?;
         say!("wrote {} files below {folder}; the page is {folder}/report.html", paths.len());
         stale(&recorded);
         if !recorded.others.is_empty() {
@@ -107,21 +117,30 @@ pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
     let made = Made::of(recorded, printed.as_ref())?;
     let mut paths = report::write(recorded, &made.tables, &made.claims)?;
     paths.extend(report::write_figures(recorded, &made.figures)?);
-    made.figures.missing.iter().chain(&made.unjudged).for_each(|what| say!("{what}"));
-    for name in report::unused_names(recorded) {
-        say!("note: [names] has `{name}`, and no variant, method, dataset or class is called so");
-    }
-    if json {
-        super::print(&as_json(recorded, &made.claims))?;
-    } else {
-        let text = Text { width: terminal::width() };
-        made.tables.iter().try_for_each(|table| super::print(&text.table(table)))?;
-        if !made.claims.is_empty() {
-            super::print(&text.claims(&made.claims))?;
-        }
-    }
+    print(&made, recorded, json)?;
     paths.push(made.write_page(recorded)?);
     Ok(paths)
+}
+
+/// Prints tables and claims, and says what is missing.
+fn print(made: &Made, recorded: &Recorded, json: bool) -> Result<()> {
+    made.figures.missing.iter().chain(&made.unjudged).for_each(|what| say!("{what}"));
+    for (name, meant) in report::unused_names(recorded) {
+        say!("note: [names] has `{name}`, and no variant, method, dataset or class is called so ({meant})");
+    }
+    if json {
+        return super::print(&as_json(recorded, &made.claims));
+    }
+    let text = Text { width: terminal::width() };
+    let mut told: Vec<&String> = Vec::new();
+    for table in &made.tables {
+        super::print(&text.table_but(table, &told))?;
+        told.extend(&table.notes);
+    }
+    if !made.claims.is_empty() {
+        super::print(&text.claims(&made.claims))?;
+    }
+    Ok(())
 }
 
 /// Makes the page of an experiment that is under way, and nothing else.

@@ -19,12 +19,13 @@ use crate::{report, spec};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
+  dmad status                                   all experiments below results/
   dmad status experiments/real/mini.toml
   dmad status experiments/paper/*.toml --watch
 Processes give a word every few seconds; one that was silent for a minute, or is gone from this machine, counts as lost.")]
 pub struct Args {
-    /// Experiment files
-    #[arg(required = true, value_name = "FILE")]
+    /// Experiment files [default: everything below --results]
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
@@ -50,9 +51,14 @@ struct Standing {
 
 /// True when every run is recorded and none failed.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
+    let files = match args.files.is_empty() {
+        // What an experiment leaves in its folder declares its runs as well.
+        true => record::experiments(&common.results)?.iter().map(|folder| folder.join("experiment.toml")).collect(),
+        false => args.files.clone(),
+    };
     loop {
         let standings =
-            args.files.iter().map(|file| standing(file, &args.overrides, common)).collect::<Result<Vec<Standing>>>()?;
+            files.iter().map(|file| standing(file, &args.overrides, common)).collect::<Result<Vec<Standing>>>()?;
         if args.watch && !json && terminal_size::terminal_size().is_some() {
             // From the top of an empty screen. Nothing that comes from a file is a part of this.
             print!("\u{1b}[2J\u{1b}[H");

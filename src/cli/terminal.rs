@@ -9,7 +9,7 @@ pub fn width() -> Option<usize> {
     named.or_else(terminal)
 }
 
-/// A table of texts, a column of names and then numbers, whose cells wrap where its lines would be longer than the terminal's.
+/// A table of texts, a column of names and then numbers, in parts where its lines would be longer than the terminal's.
 pub fn table(head: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     report::plain(head, rows, width())
 }

@@ -19,6 +19,9 @@ const THETA: f64 = 0.5;
 /// Standard deviation of the first component at the start.
 const START: f64 = 1e-4;
 
+/// Share of a step that the next one keeps.
+const MOMENTUM: f64 = 0.8;
+
 /// Affinities are so many times as large in the first quarter of the descent.
 const EXAGGERATION: f64 = 12.0;
 
@@ -66,20 +69,27 @@ pub fn tsne(rows: Rows, wanted: &Hyperparameters, progress: &dyn Fn(usize, usize
     let exaggerated = wanted.epochs / 4;
     // The number of rows is all that is read of the data where neighbours are given.
     let numbers: Vec<usize> = (0..count).collect();
-    progress(0, wanted.epochs);
-    let positions = pool.install(|| {
+    let steepest = (2 * count) as f64;
+    let descend = |start: Vec<f64>, epochs: usize, exaggeration: f64, rate: f64| {
         let mut descent: tSNE<f64, usize> = tSNE::new(&numbers);
         descent
             .perplexity(perplexity)
-            .early_exaggeration(EXAGGERATION)
-            // Steps that suit so many points (Belkina et al. 2019, doi:10.1038/s41467-019-13055-y).
-            .learning_rate((count as f64 / EXAGGERATION).max(50.0))
-            .epochs(wanted.epochs)
-            .stop_lying_epoch(exaggerated)
-            .momentum_switch_epoch(exaggerated)
+            .epochs(epochs)
+            .early_exaggeration(exaggeration)
+            .stop_lying_epoch(if exaggeration > 1.0 { epochs + 1 } else { 0 })
+            .momentum(MOMENTUM)
+            .final_momentum(MOMENTUM)
+            .learning_rate(rate)
             .initial_embedding(start)
             .barnes_hut_with_neighbors(THETA, &neighbours);
         descent.embedding()
+    };
+    progress(0, wanted.epochs);
+    let positions = pool.install(|| {
+        // Steps suit so many points (Belkina et al. 2019, doi:10.1038/s41467-019-13055-y), in either part of the descent.
+        let rate = (count as f64 / EXAGGERATION).max(50.0);
+        let begun = if exaggerated > 0 { descend(start, exaggerated, EXAGGERATION, rate) } else { start };
+        descend(begun, wanted.epochs - exaggerated, 1.0, steepest.max(50.0))
     });
     progress(wanted.epochs, wanted.epochs);
     let points: Vec<[f32; 2]> = positions.chunks_exact(2).map(|p| [p[0] as f32, p[1] as f32]).collect();
@@ -111,19 +121,22 @@ fn start(components: Rows, seed: u64) -> Vec<f64> {
     noise.into_iter().enumerate().map(place).collect()
 }
 
-/// The `wanted` nearest other rows of each row, nearest first.
+/// The `wanted` nearest other rows of each row, nearest first. Affinities do not change when a constant is taken from all squared
+/// distances of a row, or when all are scaled, so they are told as what they exceed the nearest by: where distances are large and
+/// alike, as in many dimensions, exponentials of the distances themselves would all be 0.
 fn neighbours(rows: Rows, wanted: usize) -> Result<Vec<Vec<Neighbor<f64>>>> {
     let wanted = wanted.clamp(1, rows.len() - 1);
     let found = k_nearest(rows, rows, wanted + 1)?;
     let lists = found.index.chunks_exact(wanted + 1).zip(found.distance.chunks_exact(wanted + 1));
-    Ok(lists
-        .enumerate()
-        .map(|(own, (index, distance))| {
-            let others = index.iter().zip(distance).filter(|(index, _)| **index as usize != own);
-            others
-                .take(wanted)
-                .map(|(&index, &distance)| Neighbor { index: index as usize, distance: f64::from(distance) })
-                .collect()
-        })
-        .collect())
+    let lists = lists.enumerate().map(|(own, (index, distance))| {
+        let others = index.iter().zip(distance).filter(|(index, _)| **index as usize != own).take(wanted);
+        let others: Vec<(usize, f64)> = others.map(|(&row, &far)| (row as usize, f64::from(far).powi(2))).collect();
+        let least = others.first().map_or(0.0, |(_, squared)| *squared);
+        others.into_iter().map(|(row, squared)| (row, squared - least)).collect::<Vec<_>>()
+    });
+    let lists: Vec<Vec<(usize, f64)>> = lists.collect();
+    let mean = lists.iter().flatten().map(|(_, excess)| excess).sum::<f64>() / (rows.len() * wanted) as f64;
+    let scale = if mean > 0.0 { mean } else { 1.0 };
+    let neighbour = |(index, excess): (usize, f64)| Neighbor { index, distance: (excess / scale).max(0.0).sqrt() };
+    Ok(lists.into_iter().map(|list| list.into_iter().map(neighbour).collect()).collect())
 }

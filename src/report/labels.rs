@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::frame::distinct;
+use crate::error::suggestion;
 use crate::record::{Recorded, RecordedRun};
 use crate::spec::{Dimension, Experiment, RunSpec, names_variant};
 
@@ -12,8 +14,9 @@ pub fn common(recorded: &Recorded) -> Vec<String> {
     first.labels.iter().filter(|label| with_numbers().all(|run| run.labels.contains(label))).cloned().collect()
 }
 
-/// Names that `[names]` has for nothing that is recorded or shown. Classes are known once every run is recorded.
-pub fn unused_names(recorded: &Recorded) -> Vec<&str> {
+/// Names that `[names]` has for nothing that is recorded or shown, each with what may be meant. Classes are known once every
+/// run is recorded.
+pub fn unused_names(recorded: &Recorded) -> Vec<(&str, String)> {
     if !recorded.missing.is_empty() {
         return Vec::new();
     }
@@ -26,7 +29,10 @@ pub fn unused_names(recorded: &Recorded) -> Vec<&str> {
             || recorded.metrics.iter().any(|row| row.class == name)
             || tables.iter().flat_map(|table| &table.also).any(|cited| cited.name() == name)
     };
-    names.known().filter(|name| !is_used(name)).collect()
+    let of_runs = runs.iter().flat_map(|run| [run.variant.as_str(), run.method_name(), &run.dataset]);
+    let there = distinct(of_runs.chain(recorded.metrics.iter().map(|row| row.class.as_str())));
+    let unused = names.known().filter(|name| !is_used(name));
+    unused.map(|name| (name, suggestion(name, there.iter().copied()))).collect()
 }
 
 /// Letters for the labels that not all runs carry, in the order in which a table meets them.

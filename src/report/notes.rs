@@ -6,7 +6,7 @@ use super::frame::{Wanted, distinct, groups};
 use super::labels::{common, letter};
 use super::pivot::{Cell, Pivot, metrics_of};
 use crate::metrics::MetricName;
-use crate::record::Recorded;
+use crate::record::{Recorded, RecordedRun};
 use crate::spec::Table;
 
 /// All notes, in the order in which they are shown.
@@ -33,6 +33,7 @@ pub fn notes(recorded: &Recorded, spec: &Table, pivot: &Pivot) -> Vec<String> {
         _ => None,
     });
     notes.extend(undefined.collect::<BTreeSet<_>>().into_iter().map(|reason| format!("undefined: {reason}.")));
+    notes.extend(the_same(recorded, spec));
     notes.extend(untold(recorded, spec, &[common, pivot.labels.clone()].concat()));
     notes.extend(pivot.labels.iter().enumerate().map(|(n, label)| format!("[{}] {label}.", letter(n))));
     notes.extend(missing(recorded));
@@ -67,6 +68,26 @@ fn untold(recorded: &Recorded, spec: &Table, told: &[String]) -> Vec<String> {
     let labels: BTreeSet<&String> =
         shown.runs(recorded).flat_map(|run| &run.labels).filter(|label| !told.contains(label)).collect();
     labels.into_iter().map(|label| format!("Some runs: {label}.")).collect()
+}
+
+/// Variants that come to the same computation: what they differ in is not used there.
+fn the_same(recorded: &Recorded, spec: &Table) -> Vec<String> {
+    let runs: Vec<&RecordedRun> = Wanted::of(spec).runs(recorded).collect();
+    // Records stand for their last stage, which knows all that it was made of.
+    let key = |run: &&RecordedRun| run.value(&["key"]).map(ToString::to_string);
+    let names = &recorded.experiment.names;
+    let several = groups(runs.iter().filter_map(|run| Some((key(run)?, *run)))).into_iter().filter_map(|(_, same)| {
+        let variants = distinct(same.iter().map(|run| names.of(&run.spec.variant)));
+        (variants.len() > 1).then(|| (variants.join(" and "), same[0].spec.protocol.seen.count))
+    });
+    let counts = groups(several).into_iter().map(|(variants, counts)| {
+        let counts: Vec<String> = distinct(counts).iter().map(usize::to_string).collect();
+        format!(
+            "{variants} are the same computation at {} seen: what they differ in has no part in it.",
+            counts.join(", ")
+        )
+    });
+    counts.collect()
 }
 
 /// Runs without numbers.

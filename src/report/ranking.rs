@@ -56,8 +56,9 @@ pub fn rank(recorded: &Recorded, spec: &Table) -> Result<Vec<Ranking>> {
         for (dataset, own) in groups(arms.iter().map(|arm| (arm.dataset.as_str(), arm))) {
             for &metric in metrics_of(recorded, spec) {
                 let places = places(recorded, &own, metric, &only, against)?;
-                let against = against.map(str::to_string);
-                rankings.push(Ranking { dataset: dataset.into(), metric, against, places });
+                let names = &recorded.experiment.names;
+                let against = against.map(|name| names.of(name).into_owned());
+                rankings.push(Ranking { dataset: names.of(dataset).into_owned(), metric, against, places });
             }
         }
     }
@@ -98,7 +99,8 @@ fn places(
             Some(other) => Some(compare(recorded, [arm, other], metric, only)?),
             None => Some(Evidence { missing: vec!["nothing to compare with".into()], ..Evidence::default() }),
         };
-        let label = if several_counts { format!("{}, {} seen", arm.variant, arm.seen) } else { arm.variant.clone() };
+        let name = recorded.experiment.names.of(&arm.variant);
+        let label = if several_counts { format!("{name}, {} seen", arm.seen) } else { name.into_owned() };
         Ok(Ranked { label, mean: mean(means), sd: deviation(means), seeds: means.len(), difference })
     };
     found.iter().map(place).collect()

@@ -154,7 +154,15 @@ fn check_table(node: &Node, table: &Table, schema: &Json, path: &str) -> Result<
         match properties.get(key) {
             Some(property) => check(&entry.node, property, &below)?,
             None if schema["additionalProperties"] == Json::Bool(false) => {
-                let help = suggestion(key, properties.keys().map(String::as_str));
+                // A key without its section, such as `train` for `method.train`.
+                let section = properties.iter().find(|(_, section)| {
+                    let alternatives = flattened(std::slice::from_ref(section));
+                    alternatives.iter().any(|option| option["properties"].get(key).is_some())
+                });
+                let help = match section.filter(|_| path.is_empty()) {
+                    Some((section, _)) => format!("did you mean `{section}.{key}`?"),
+                    None => suggestion(key, properties.keys().map(String::as_str)),
+                };
                 return Err(entry.key.fault(format!("unknown key `{below}`"), Some(help)));
             }
             None => check(&entry.node, &schema["additionalProperties"], &below)?,

@@ -17,10 +17,11 @@ use super::dimension::check_dimensions;
 use super::display::DisplayNames;
 use super::figure::{self, Figure};
 use super::file::{ExperimentFile, Readings, Table, Tracking};
-use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind, schema_of};
+use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind};
 use super::overrides::{self, Override, drop_other_method};
 use super::resolved::{keep_run_keys, keep_written, resolved_toml};
 use super::run::{BASE_VARIANT, Run, RunSpec, leaves, locate};
+use super::schema::schema_without_methods;
 use super::settings::{merge, to_json};
 use super::sweep::{sweep_points, swept_name};
 use super::tree::{self, Node};
@@ -65,32 +66,6 @@ pub struct Experiment<R = Run> {
     pub kinds: Kinds,
     /// The resolved experiment as TOML: reading it again gives the same runs.
     pub resolved: String,
-}
-
-/// JSON Schema of experiment files, methods included.
-pub fn schema(kinds: &Kinds) -> Json {
-    let mut schema = schema_of::<ExperimentFile>();
-    let method = method_schema(&kinds.methods);
-    schema["title"] = "dmad experiment".into();
-    schema["properties"]["method"] = method.clone();
-    schema["properties"]["figure"]["items"] = figure::schema(&kinds.figures);
-    schema["properties"]["variant"]["items"]["properties"]["method"] = method;
-    schema["properties"]["variant"]["items"]["required"] = json!(["name"]);
-    let table = &mut schema["properties"]["table"]["items"];
-    table["required"] = json!(["rows"]);
-    table["properties"]["rows"].as_object_mut().map(|rows| rows.remove("default"));
-    schema
-}
-
-fn method_schema(methods: &[&MethodKind]) -> Json {
-    let option = |kind: &&MethodKind| {
-        let mut schema = (kind.schema)();
-        schema["title"] = kind.name.into();
-        schema["description"] = kind.about.into();
-        schema["properties"]["name"] = json!({ "const": kind.name });
-        schema
-    };
-    json!({ "anyOf": methods.iter().map(option).collect::<Json>() })
 }
 
 /// Reads, checks and resolves an experiment file. `more_seeds` run beside the file's own.
@@ -161,14 +136,6 @@ pub fn load_recorded(path: &Path, runs: Vec<RunSpec>, kinds: &Kinds) -> Result<E
     check(&base, &schema_without_methods(kinds), "")?;
     let file = typed(base.to_json(), &base.place)?;
     assemble(path, &base, file, runs, kinds)
-}
-
-/// A method's table is checked against its own method's schema, once variants and sweeps are laid over it.
-fn schema_without_methods(kinds: &Kinds) -> Json {
-    let mut schema = schema(kinds);
-    schema["properties"]["method"] = json!({ "type": "object" });
-    schema["properties"]["variant"]["items"]["properties"]["method"] = json!({ "type": "object" });
-    schema
 }
 
 fn typed(json: Json, place: &Place) -> Result<ExperimentFile> {

@@ -15,6 +15,7 @@ mod method;
 mod overrides;
 mod resolved;
 mod run;
+mod schema;
 mod settings;
 mod sweep;
 pub mod tree;
@@ -25,7 +26,7 @@ pub use claim::{Arm, Claim, Said, Side, Tolerances};
 pub use diagnostic::{Diagnostic, Place, Source};
 pub use dimension::{DIMENSIONS, Dimension, DottedKey};
 pub use display::DisplayNames;
-pub use experiment::{Experiment, load, load_built_in, load_recorded, load_with, schema};
+pub use experiment::{Experiment, load, load_built_in, load_recorded, load_with};
 pub use figure::{Caption, Figure, FigureKeys, FigureKind, Keys, Need, Selection, WantedEmbedding, WantedImages};
 pub use file::{ExperimentFile, Names, Readings, Table, Tracking};
 pub use method::{
@@ -34,6 +35,7 @@ pub use method::{
 };
 pub use overrides::Override;
 pub use run::{BASE_VARIANT, Run, RunSpec, SPEC_VERSION, id_of, leaves};
+pub use schema::schema;
 pub use settings::{Settings, canonical_json, difference, digest, merge, to_json};
 pub use sweep::{in_words, lists_variant, names_variant, without_swept};
 pub use types::*;

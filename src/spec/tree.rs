@@ -7,7 +7,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Place, Source};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, suggestion};
 
 /// A value with its place.
 #[derive(Clone, Debug)]
@@ -146,14 +146,28 @@ pub fn read(path: &Path) -> Result<Node> {
 
 fn read_chain(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Node> {
     if !path.is_file() {
-        let help = "name a TOML file; experiments/quickstart.toml is one that needs no download";
-        return Err(Error::usage(format!("there is no experiment file {}", path.display()), help));
+        return Err(Error::usage(format!("there is no experiment file {}", path.display()), no_file(path)));
     }
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     chain.push(path.canonicalize().map_err(Error::io("read", path))?);
     let tree = with_included(parse(path, bytes)?, &mut |name| read_included(path, name, chain))?;
     chain.pop();
     Ok(tree)
+}
+
+/// What to do about a file that is not there: one that is called alike, or how to get one.
+fn no_file(path: &Path) -> String {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| name.ends_with(".toml"));
+    names.sort();
+    let own = path.file_name().unwrap_or_default().to_string_lossy();
+    let near = suggestion(&own, names.iter().map(String::as_str));
+    let near = near.split_once("known: ").map_or("", |(near, _)| near);
+    format!(
+        "{near}`dmad init FOLDER` writes one for images of your own, `dmad init --quickstart` one that needs no download"
+    )
 }
 
 /// Reads one of `files`, names with texts that are built into the program, with what it includes of them.

@@ -164,3 +164,87 @@ fn tables_of_commands_fit_the_terminal_or_are_whole_where_there_is_none() {
         assert!(whole > 72 && narrow <= 72, "{arguments:?}: {whole}, {narrow}\n{text}");
     }
 }
+
+#[test]
+fn whoever_has_the_program_alone_gets_the_quickstart_and_is_told_of_it() {
+    let sandbox = Sandbox::new();
+    sandbox.dmad(&["run", "experiments/quickstart.toml"]).says(2, &["no experiment file", "dmad init --quickstart"]);
+    sandbox.dmad(&["run", "experimnt.toml"]).says(2, &["did you mean `experiment.toml`?"]);
+    sandbox.dmad(&["init", "--quickstart"]).says(0, &[]);
+    let plan = sandbox.dmad(&["plan", "quickstart.toml"]);
+    plan.says(0, &[]);
+    assert!(plan.stdout.contains("nearest_normal"), "{}", plan.stdout);
+    sandbox.dmad(&["init", "--quickstart"]).says(2, &["quickstart.toml is there already"]);
+    sandbox.dmad(&["init"]).says(2, &["FOLDER"]);
+}
+
+#[test]
+fn a_key_without_its_section_and_a_fault_of_all_runs_are_told_once() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .dmad(&["plan", "experiment.toml", "--set", "train.epochs=3"])
+        .says(2, &["unknown key `train`", "did you mean `method.train`?"]);
+    let more = "\n[[variant]]\nname = \"wide\"\nmethod.mlp.hidden = 20\n";
+    sandbox.write("experiment.toml", EXPERIMENT.replace("\"parts\"\nseeds", "\"cups\"\nseeds") + more);
+    let out = sandbox.dmad(&["run", "experiment.toml"]);
+    assert_eq!(
+        (out.code, out.stderr.matches("cups").count()),
+        (2, out.stderr.matches("error:").count() * 2),
+        "{}",
+        out.stderr
+    );
+}
+
+#[test]
+fn a_report_with_settings_that_were_never_run_leaves_the_files_of_those_that_were() {
+    let sandbox = Sandbox::new();
+    // A row that what is set does not reach, so that something is recorded.
+    let more = "\n[[figure]]\nkind = \"bars\"\n[[variant]]\nname = \"bank\"\nmethod.name = \"patchcore\"\n\
+                method.bank.normal.projection = 0\n";
+    sandbox.write("experiment.toml", EXPERIMENT.to_string() + more);
+    sandbox.dmad(&["run", "experiment.toml", "--no-gallery"]).says(0, &[]);
+    let read = |name: &str| std::fs::read(sandbox.path("results/experiment").join(name)).expect("a file");
+    let files = ["tables/table1.tex", "figures/figure1.svg", "report.html"];
+    let before = files.map(read);
+    let report = sandbox.dmad(&["report", "experiment.toml", "--set", "method.train.epochs=5"]);
+    report.says(1, &["1 runs are not recorded with what --set says", "stay as they are"]);
+    assert!(report.stdout.contains("not run"), "{}", report.stdout);
+    assert!(files.map(read) == before);
+    // Without files: everything below results.
+    let status = sandbox.dmad(&["status"]);
+    status.says(0, &[]);
+    assert!(status.stdout.contains("experiment"), "{}", status.stdout);
+}
+
+#[test]
+fn notes_of_several_tables_are_told_once_and_folded_to_the_terminal() {
+    let sandbox = Sandbox::new();
+    let tables = "\n[[table]]\nrows = \"class\"\n\n[[table]]\nrows = \"variant\"\n";
+    sandbox.write("experiment.toml", EXPERIMENT.to_string() + tables);
+    sandbox.dmad(&["run", "experiment.toml", "--no-gallery"]).says(0, &[]);
+    let mut report = command(sandbox.path(".").as_path(), &["report", "experiment.toml"]);
+    let out = report.env("COLUMNS", "76").output().expect("started");
+    let text = String::from_utf8(out.stdout).expect("text");
+    assert_eq!((text.matches("Percent; ±").count(), text.matches("Other notes as above.").count()), (1, 1), "{text}");
+    assert!(text.lines().all(|line| line.trim_end().chars().count() <= 76), "{text}");
+}
+
+#[test]
+fn keys_are_listed_with_values_defaults_and_meaning() {
+    let sandbox = Sandbox::new();
+    let keys = |prefix: &str| sandbox.dmad(&["schema", "--keys", prefix]).stdout;
+    let curve = keys("figure.curve");
+    for words in ["figure.curve.log_x = true | false [false]", "figure.curve.metrics = ", "Text above the figure."] {
+        assert!(curve.contains(words), "{words} is not in {curve}");
+    }
+    assert!(!curve.contains("figure.bars"), "{curve}");
+    let seen = keys("protocol.seen");
+    assert!(seen.contains("protocol.seen.count = integer from 0 [0]\n    Seen anomalies per class"), "{seen}");
+    assert!(seen.contains("\"python\""), "words of a sampler: {seen}");
+    // Every key that the schema has for a method, whatever its method.
+    let all = sandbox.dmad(&["schema", "--keys"]).stdout;
+    for (method, key) in [("dmad", "bank.center.std"), ("patchcore", "bank.normal.ratio"), ("uniad", "train.epochs")] {
+        assert!(all.lines().any(|line| line.starts_with(&format!("method.{method}.{key} = "))), "{method} {key}");
+    }
+    sandbox.dmad(&["schema", "--keys", "figure.cure"]).says(2, &["no key begins with `figure.cure`", "figure.curve"]);
+}

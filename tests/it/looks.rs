@@ -140,11 +140,39 @@ fn tables_and_figures_show_the_names_that_are_declared() {
     assert!(bars.contains("Discs") && bars.contains("plate"), "what has no other name keeps its own");
     let report = sandbox.dmad(&["report", "experiment.toml"]);
     assert!(report.stdout.contains("Twenty units"), "{}", report.stdout);
-    report.says(0, &["[names] has `cup`, and no variant, method, dataset or class is called so"]);
+    report.says(0, &["[names] has `cup`, and no variant, method, dataset or class is called so (known: "]);
     assert_eq!(report.stderr.matches("[names]").count(), 1, "others are used: {}", report.stderr);
     assert!(
         sandbox.dmad(&["runs", "list"]).stdout.contains("wide"),
         "where things are looked up they are called as in files"
     );
     assert!(Path::new(&sandbox.path("results/experiment/figures/figure2.pdf")).is_file());
+}
+
+#[test]
+fn latex_has_its_own_quotes_and_marks_and_no_title_where_there_is_none() {
+    let sandbox = run("[[table]]\nrows = \"variant\"\n[[variant]]\nname = \"wide\"\nmethod.mlp.hidden = 20\n\
+                       [[figure]]\nkind = \"histogram\"\ncaption = \"apart\"\n");
+    let read = |name: &str| std::fs::read_to_string(sandbox.path("results/experiment").join(name)).expect("a file");
+    let (notes, table, caption) =
+        (read("tables/table1_notes.tex"), read("tables/table1.tex"), read("figures/figure1_caption.tex"));
+    assert!(notes.contains("``mean'' is the unweighted mean") && !notes.contains('"'), "{notes}");
+    assert!(table.contains("wide\\textsuperscript{") && !table.contains("{[}"), "{table}");
+    assert!(!caption.contains("\\textbf{"), "a figure without a title: {caption}");
+    // Which rows carry what is said where rows differ in it.
+    let labels = caption.lines().last().expect("labels");
+    assert!(labels.contains("full: ") && labels.contains("wide: ") && !labels.contains("Some runs"), "{labels}");
+    let svg = read("figures/figure1.svg");
+    assert!(svg.contains("full"), "a histogram says of which run it is");
+}
+
+#[test]
+fn what_comes_to_the_same_computation_is_said_so() {
+    let sandbox = run(
+        "[[table]]\nrows = \"variant\"\n[[variant]]\nname = \"no_filter\"\nmethod.filter.enabled = false\n\
+                       sweep.\"protocol.seen.count\" = [0]\n[[variant]]\nname = \"plain\"\nsweep.\"protocol.seen.count\" = [0]\n",
+    );
+    let report = sandbox.dmad(&["report", "experiment.toml"]);
+    let told = "no_filter and plain are the same computation at 0 seen";
+    assert!(report.stdout.contains(told), "{}", report.stdout);
 }

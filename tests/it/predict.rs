@@ -146,7 +146,8 @@ fn a_folder_of_photographs_is_judged_though_one_is_damaged_and_leaves_nothing_in
     }
     let overlays = sandbox.path("found/overlays");
     assert!(files(&overlays).is_empty(), "those of an earlier call are gone: {:?}", files(&overlays));
-    predict(&["--false-alarms", "100"]).says(1, &[]);
+    predict(&["--overlay"]).says(1, &[]);
+    predict(&["--false-alarms", "100"]).says(1, &["2 pictures of an earlier call are removed"]);
     let lowest = normals.iter().copied().fold(f64::MAX, f64::min);
     assert_eq!(rows(&sandbox)["photos/day/cut.png"]["threshold"], lowest.to_string());
 

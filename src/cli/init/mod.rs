@@ -26,6 +26,7 @@ use crate::store::write_atomically;
 Examples:
   dmad init photos/shelf                    writes shelf.toml, and an entry `shelf` in datasets.toml
   dmad init /srv/images/caps --name caps_line2 --out study
+  dmad init --quickstart                    writes quickstart.toml, which needs no image of anybody's
 
 The folder is recognised as one of:
   mvtec    CLASS/train/good, CLASS/test/good, CLASS/test/DEFECT, CLASS/ground_truth/DEFECT/NNN_mask.png
@@ -36,8 +37,11 @@ The folder is recognised as one of:
 What is written runs at once, in minutes on a CPU, with a backbone and outlier textures that are inside the program.")]
 pub struct Args {
     /// Folder of a dataset, or of one class of it
-    #[arg(value_name = "FOLDER")]
-    folder: PathBuf,
+    #[arg(value_name = "FOLDER", required_unless_present = "quickstart")]
+    folder: Option<PathBuf>,
+    /// Write the experiment on drawn images that the README begins with
+    #[arg(long, conflicts_with_all = ["folder", "name"])]
+    quickstart: bool,
     /// Folder to write into
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
@@ -58,11 +62,37 @@ struct Survey {
     sizes: Vec<[(usize, usize); 2]>,
 }
 
+/// The experiment that the README begins with.
+const QUICKSTART: &str = include_str!("../../../experiments/quickstart.toml");
+
+/// Writes it, for whoever has the program without its repository.
+fn quickstart(out: &Path, common: &Common, as_json: bool) -> Result<()> {
+    let path = if out == Path::new(".") { "quickstart.toml".into() } else { out.join("quickstart.toml") };
+    if path.exists() {
+        return Err(Error::usage(format!("{} is there already", path.display()), "name another folder with --out"));
+    }
+    std::fs::create_dir_all(out).map_err(Error::io("create", out))?;
+    // Its schema lies in the repository.
+    let text: String =
+        QUICKSTART.lines().filter(|line| !line.starts_with("#:")).map(|line| format!("{line}\n")).collect();
+    write_atomically(&path, text.as_bytes())?;
+    super::print(&match as_json {
+        true => json!({ "experiment": path }).to_string(),
+        false => {
+            let file = super::quoted(&path.to_string_lossy());
+            format!("Wrote {}. Next:\n  dmad run {file}{}", path.display(), common.given())
+        }
+    })
+}
+
 /// Writes both files and says what was found and what comes next.
 ///
 /// # Errors
 /// A folder in no known layout or with faults, a name that is taken, files that are there or cannot be written.
 pub(super) fn run(args: &Args, common: &Common, as_json: bool) -> Result<()> {
+    if args.quickstart {
+        return quickstart(&args.out, common, as_json);
+    }
     let survey = survey(args, common)?;
     // As it is typed where it lies here.
     let into = |name: &str| if args.out == Path::new(".") { name.into() } else { args.out.join(name) };
@@ -88,9 +118,10 @@ pub(super) fn run(args: &Args, common: &Common, as_json: bool) -> Result<()> {
 
 /// Recognises the folder and reads it.
 fn survey(args: &Args, common: &Common) -> Result<Survey> {
-    let folder = args.folder.canonicalize().map_err(Error::io("read", &args.folder))?;
+    let named = args.folder.as_deref().unwrap_or(Path::new("."));
+    let folder = named.canonicalize().map_err(Error::io("read", named))?;
     if !folder.is_dir() {
-        return Err(Error::data(&args.folder, "is no folder", "name the folder that holds the images"));
+        return Err(Error::data(named, "is no folder", "name the folder that holds the images"));
     }
     let (row, found) = layouts::recognise(&folder)?;
     let name = match &args.name {

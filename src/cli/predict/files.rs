@@ -65,9 +65,10 @@ pub fn names(paths: &[PathBuf]) -> Vec<String> {
     paths.iter().enumerate().map(name).collect()
 }
 
-/// Removes the pictures that the `scores.csv` in `out` names and this call does not write again.
-pub fn remove_others(out: &Path, written: &[String]) {
+/// Removes the pictures that the `scores.csv` in `out` names and this call does not write again; returns how many.
+pub fn remove_others(out: &Path, written: &[String]) -> usize {
     let before = std::fs::read_to_string(out.join("scores.csv")).unwrap_or_default();
+    let mut removed = 0;
     for folder in ["maps", "overlays"] {
         let named =
             before.split('"').filter(|cell| cell.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
@@ -75,6 +76,7 @@ pub fn remove_others(out: &Path, written: &[String]) {
         let own = named.filter(|name| {
             name.matches('/').count() == 1 && name.ends_with(".png") && !written.contains(&name.to_string())
         });
-        own.for_each(|name| drop(std::fs::remove_file(out.join(name))));
+        removed += own.filter(|name| std::fs::remove_file(out.join(name)).is_ok()).count();
     }
+    removed
 }

@@ -34,7 +34,8 @@ Examples:
   dmad predict --run 3f2a photos --out found --false-alarms 1
   dmad predict --model screws photos --out found                 what `dmad export model` has written
 
-Writes OUT/scores.csv and OUT/maps/*.png, and OUT/overlays/*.png. For images that the run was tested on, the numbers are those of
+Writes OUT/scores.csv and OUT/maps/*.png (squares of the run's evaluation.size), and OUT/overlays/*.png (images in their own
+size); those of an earlier call in the same OUT are replaced. For images that the run was tested on, the numbers are those of
 the run. Colours reach from the 2nd to the 99.8th percentile of the run's own scores, so that pictures of several calls can be
 compared. An image that cannot be read is a row that says why; the exit code is then 1. The run's dataset and weights must be
 here; banks and models come from the store, or are made again. An exported model needs neither.")]
@@ -216,7 +217,10 @@ fn write(args: &Args, prediction: &Prediction, images: &[Image], known: &Known) 
         rows.push(row);
     }
     let written: Vec<String> = rows.iter().flat_map(|row| [row.map.clone(), row.overlay.clone()]).collect();
-    remove_others(&args.out, &written);
+    match remove_others(&args.out, &written) {
+        0 => {}
+        removed => say!("note: {removed} pictures of an earlier call are removed from {}", args.out.display()),
+    }
     Ok(rows)
 }
 

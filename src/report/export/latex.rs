@@ -47,7 +47,10 @@ impl Exporter for Latex {
 pub fn notes(title: &str, notes: &[String]) -> String {
     let line = |text: &str| escaped(&text.replace('\n', " "));
     let notes: String = notes.iter().map(|note| format!("{}\n", line(note))).collect();
-    format!("\\textbf{{{}.}}\n{notes}", line(title))
+    match title.trim() {
+        "" => notes,
+        title => format!("\\textbf{{{}.}}\n{notes}", line(title)),
+    }
 }
 
 /// A `tabular` of text; columns are as `columns` says in LaTeX's letters.
@@ -64,6 +67,8 @@ fn plain(columns: &str, sheet: &Sheet) -> String {
 /// The table as a `tabular`.
 fn tabular(pivot: &Pivot, title: &str) -> String {
     let mut out = format!("% {}\n% Needs \\usepackage{{booktabs}}.\n", title.replace('\n', " "));
+    out +=
+        "% Too wide? \\resizebox{\\columnwidth}{!}{\\input{...}} of graphicx, or fewer `metrics` in the [[table]].\n";
     out += &format!("\\begin{{tabular}}{{l{}}}\n\\toprule\n{}", "r".repeat(pivot.columns.len()), head(pivot));
     out += "\\midrule\n";
     let marks = marks(pivot);
@@ -72,10 +77,18 @@ fn tabular(pivot: &Pivot, title: &str) -> String {
             out += "\\midrule\n";
         }
         let cells = cells.iter().zip(&marks[number]).map(|(cell, mark)| set(cell, *mark));
-        let cells: Vec<String> = std::iter::once(escaped(row)).chain(cells).collect();
+        let cells: Vec<String> = std::iter::once(tagged(row)).chain(cells).collect();
         out += &format!("{} \\\\\n", cells.join(" & "));
     }
     out + "\\bottomrule\n\\end{tabular}\n"
+}
+
+/// The name of a row, with the letters of its labels above the line.
+fn tagged(row: &str) -> String {
+    match row.strip_suffix(']').and_then(|row| row.rsplit_once(" [")) {
+        Some((name, letters)) => format!("{}\\textsuperscript{{{}}}", escaped(name), escaped(letters)),
+        None => escaped(row),
+    }
 }
 
 /// One line per column dimension, equal neighbours joined, then the metrics.
@@ -122,8 +135,14 @@ fn set(cell: &Cell, mark: Mark) -> String {
 /// Text in which LaTeX sees nothing but text.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
+    let mut is_quoted = false;
     for letter in text.chars() {
         match letter {
+            // The first of a pair opens, the second closes.
+            '"' => {
+                is_quoted = !is_quoted;
+                out += if is_quoted { "``" } else { "''" };
+            }
             '\\' => out += "\\textbackslash{}",
             '~' => out += "\\textasciitilde{}",
             '^' => out += "\\textasciicircum{}",

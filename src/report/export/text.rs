@@ -5,6 +5,7 @@ use std::ops::Range;
 use comfy_table::{Cell as TextCell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle, presets};
 
 use super::{Exporter, Sheet};
+use crate::console::folded;
 use crate::report::Rendered;
 use crate::report::claims::{self, Checked};
 use crate::report::frame::distinct;
@@ -24,9 +25,7 @@ pub struct Text {
 
 impl Exporter for Text {
     fn table(&self, table: &Rendered) -> String {
-        let rankings = table.rankings.iter().map(|own| format!("{}\n{}\n\n", own.title(), whole(&own.sheet())));
-        let (cells, rankings) = (pivot(&table.pivot, self.width), rankings.collect::<String>());
-        format!("{}\n{cells}\n{rankings}{}\n", table.title, table.notes.join("\n"))
+        self.table_but(table, &[])
     }
 
     /// A block per claim, which fits any width.
@@ -44,6 +43,18 @@ impl Exporter for Text {
             out += &format!("claimed {claimed}, seeds: {seeds}\n");
         }
         out
+    }
+}
+
+impl Text {
+    /// A table without the notes that stand below an earlier one.
+    pub fn table_but(&self, table: &Rendered, told: &[&String]) -> String {
+        let rankings = table.rankings.iter().map(|own| format!("{}\n{}\n\n", own.title(), whole(&own.sheet())));
+        let (cells, rankings) = (pivot(&table.pivot, self.width), rankings.collect::<String>());
+        let new: Vec<&String> = table.notes.iter().filter(|note| !told.contains(note)).collect();
+        let mut notes: Vec<String> = new.iter().map(|note| folded(note, self.width)).collect();
+        notes.extend((new.len() < table.notes.len()).then(|| "Other notes as above.".into()));
+        format!("{}\n{cells}\n{rankings}{}\n", table.title, notes.join("\n"))
     }
 }
 
@@ -81,18 +92,29 @@ fn whole(sheet: &Sheet) -> String {
     plain(&sheet.head.iter().map(String::as_str).collect::<Vec<_>>(), sheet.rows.iter().cloned(), None)
 }
 
-/// A table of texts: a column of names, then numbers. Where its lines would be longer than `width`, cells take several.
+/// A table of texts: a column of names, then numbers. Where its lines would be longer than `width`, it comes in as many parts as it
+/// needs, each behind the first column, so that nothing that somebody wants to copy is broken.
 pub fn plain(head: &[&str], rows: impl Iterator<Item = Vec<String>>, width: Option<usize>) -> String {
-    let head = head.iter().map(|label| label.to_string()).collect();
-    let mut table = set(LINES, aligned(head, |column| column > 0), rows.map(|row| aligned(row, |column| column > 0)));
-    let whole = table.to_string();
-    match width {
-        Some(characters) if !fits(&whole, width) => {
-            let characters = u16::try_from(characters).unwrap_or(u16::MAX);
-            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(characters).to_string()
-        }
-        _ => whole,
+    let rows: Vec<Vec<String>> = rows.collect();
+    let part = |columns: &[usize]| {
+        let chosen = |row: &[String]| columns.iter().map(|&column| row[column].clone()).collect::<Vec<_>>();
+        let head: Vec<String> = head.iter().map(|label| label.to_string()).collect();
+        let rows = rows.iter().map(|row| aligned(chosen(row), |column| column > 0));
+        set(LINES, aligned(chosen(&head), |column| column > 0), rows).to_string()
+    };
+    let all: Vec<usize> = (0..head.len()).collect();
+    let whole = part(&all);
+    if fits(&whole, width) {
+        return whole;
     }
+    let (mut parts, mut rest) = (Vec::new(), &all[1..]);
+    while !rest.is_empty() {
+        let behind = |count: usize| [&all[..1], &rest[..count]].concat();
+        let most = (1..=rest.len()).rev().find(|&count| fits(&part(&behind(count)), width)).unwrap_or(1);
+        parts.push(part(&behind(most)));
+        rest = &rest[most..];
+    }
+    parts.join("\n")
 }
 
 /// A table of texts with a line between all rows; the columns of `numbers` are on the right, the others on the left.

@@ -100,7 +100,7 @@ fn of_run(recorded: &Recorded, run: &RecordedRun, figure: &Histogram, shown: &[&
             counts[usize::from(row.label)][bin.min(figure.bins - 1)] += 1;
         }
         let mut title = recorded.experiment.names.of(class).into_owned();
-        if shown.len() > 1 {
+        if recorded.experiment.runs.len() > 1 {
             title += &format!(" · {}", run_label(recorded, &run.spec, shown));
         }
         Part { title, class: class.into(), run: run.id.clone(), edges, counts }

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::maps::shown_range;
 use crate::record::{self, ImageRow, Recorded, RecordedRun};
 use crate::report::export::csv::{line, quoted};
-use crate::spec::{Need, RunSpec, Selection, WantedImages};
+use crate::spec::{DisplayNames, Need, RunSpec, Selection, WantedImages};
 
 const CELL: f64 = 420.0;
 
@@ -81,7 +81,7 @@ impl Kind for Maps {
             let rows = rows(first, &chosen, &self.images, notes)?;
             let columns = columns(recorded, &first.spec.dataset, &shown)?;
             if !rows.is_empty() {
-                section(&mut scene, &rows, &columns, &mut csv, &mut strips)?;
+                section(&mut scene, &rows, (&columns, &recorded.experiment.names), &mut csv, &mut strips)?;
             }
         }
         for class in self.classes.iter().filter(|class| !strips.iter().any(|strip: &Strip| strip.class == **class)) {
@@ -133,7 +133,7 @@ fn columns<'a>(recorded: &'a Recorded, dataset: &str, shown: &[&RunSpec]) -> Res
 fn section(
     scene: &mut Scene,
     rows: &[Row],
-    columns: &[Column],
+    (columns, shown_as): (&[Column], &DisplayNames),
     csv: &mut String,
     strips: &mut Vec<Strip>,
 ) -> Result<()> {
@@ -157,7 +157,7 @@ fn section(
     scene.height += lines as f64 * SMALL + GAP * 0.5;
     for row in rows {
         let top = scene.height;
-        let class = fit(&row.class, side, SMALL);
+        let class = fit(&shown_as.of(&row.class), side, SMALL);
         scene.upright(&class[0], (GAP + SMALL * 0.4, top + side / 2.0), SMALL, BLACK);
         let image = Picture { width: row.image.width, height: row.image.height, data: row.image.data.clone() };
         let mut cells = vec![Some(image), Some(outlined(row))];

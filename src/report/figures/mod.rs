@@ -18,7 +18,6 @@ mod style;
 mod tsne;
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +32,7 @@ pub use self::style::colour;
 use self::style::{FONT_PT, GAP};
 use super::export::csv::quoted;
 use super::export::latex;
-use super::frame::distinct;
+use super::frame::{distinct, groups};
 use super::labels::common;
 use super::remove_others;
 use crate::error::Result;
@@ -198,11 +197,16 @@ pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
 /// What labels the numbers, for below every figure.
 fn labels(recorded: &Recorded) -> Option<String> {
     let common = common(recorded);
-    let all: BTreeSet<&String> = recorded.runs.iter().flat_map(|run| &run.labels).collect();
-    let some: Vec<&str> = all.into_iter().filter(|label| !common.contains(label)).map(String::as_str).collect();
-    let parts = [("All runs", common.join("; ")), ("Some runs", some.join("; "))].into_iter();
-    let parts = parts.filter(|(_, labels)| !labels.is_empty()).map(|(who, labels)| format!("{who}: {labels}."));
-    let text = parts.collect::<Vec<_>>().join(" ");
+    let names = &recorded.experiment.names;
+    let own = recorded.runs.iter().map(|run| {
+        let labels: Vec<&str> = run.labels.iter().filter(|label| !common.contains(label)).map(String::as_str).collect();
+        (labels.join("; "), names.of(&run.spec.variant))
+    });
+    // Which variants carry what: those with the same labels together.
+    let some = groups(own.filter(|(labels, _)| !labels.is_empty()));
+    let some = some.into_iter().map(|(labels, who)| (distinct(who).join(", "), labels));
+    let all = std::iter::once(("All runs".to_string(), common.join("; "))).filter(|(_, labels)| !labels.is_empty());
+    let text = all.chain(some).map(|(who, labels)| format!("{who}: {labels}.")).collect::<Vec<_>>().join(" ");
     (!text.is_empty()).then_some(text)
 }
 
