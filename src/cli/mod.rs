@@ -378,7 +378,7 @@ fn print_error(fault: &Error) {
         },
     };
     // Several runs may have the same fault.
-    for text in distinct(fault.parts().into_iter().map(told)) {
+    for text in distinct(fault.parts().iter().map(told)) {
         console::error(format_args!("error: {text}"));
     }
 }
