@@ -153,7 +153,7 @@ def rows(where):
     quick = where.quick
     grow = lambda first, count=4: [first * 2**step for step in range(2 if quick else count)]
     base = 500 if quick else 25_000
-    picks = lambda count: lambda size: {"count": count or size, "start": 0}
+    picks = lambda count: lambda size: {"count": count or size, "start": 0, "projection": 0}
     nothing = lambda size: {}
     return [
         Growth("coreset_rows", "coreset of 500 picks, 256 columns, with rows", "rows", grow(base),
