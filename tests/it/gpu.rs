@@ -29,7 +29,8 @@ pub fn device_name() -> String {
     std::env::var("DMAD_TEST_DEVICE").unwrap_or_else(|_| "wgpu".into())
 }
 
-fn gpu() -> Device {
+/// The device that tests of GPU code run on.
+pub fn device() -> Device {
     let DeviceName { kind, number } = device_name().parse().expect("a device");
     found(kind).into_iter().nth(number).expect("a GPU: mesa-vulkan-drivers has a driver for the CPU")
 }
@@ -51,7 +52,7 @@ fn ulps(a: f32, b: f32) -> i64 {
 
 #[test]
 fn normals_are_those_of_the_host_within_two_units_in_the_last_place() {
-    let device = gpu();
+    let device = device();
     let mut worst = 0;
     for (index, shape, std, skipped) in [(0, [1000, 301], 1.0, 0), (1, [77, 13], 0.015, 3), (2, [1, 1], 2.5, 1)] {
         let streams = [(); 2].map(|()| {
@@ -75,7 +76,7 @@ fn normals_are_those_of_the_host_within_two_units_in_the_last_place() {
 
 #[test]
 fn dropout_is_that_of_the_host_bit_for_bit() {
-    let device = gpu();
+    let device = device();
     let streams = || (0..3).map(|index| stream(2, Purpose::Dropout, index)).collect::<Vec<_>>();
     let (mut ours, mut theirs) = (streams(), streams());
     for shape in [[3, 7, 11], [3, 4, 4]] {
@@ -87,7 +88,7 @@ fn dropout_is_that_of_the_host_bit_for_bit() {
 
 #[test]
 fn products_are_in_single_precision_and_so_are_their_gradients() {
-    let device = gpu();
+    let device = device();
     let (a, b) = (drawn(67, 301, 0), drawn(301, 45, 1));
     let exact = |row: usize, col: usize| -> f64 {
         (0..301).map(|at| f64::from(a.view().row(row)[at]) * f64::from(b.view().row(at)[col])).sum()
@@ -112,7 +113,7 @@ fn products_are_in_single_precision_and_so_are_their_gradients() {
 
 #[test]
 fn neighbours_are_those_of_the_cpu_on_ties_duplicates_and_groups() {
-    let device = gpu();
+    let device = device();
     let (queries, mut bank) = (drawn(700, 40, 2), drawn(1500, 40, 3));
     // Rows of the bank twice, queries in the bank, rows that differ in the last place, and a crowd around one point.
     let values = bank.data_mut();
@@ -143,7 +144,7 @@ fn neighbours_are_those_of_the_cpu_on_ties_duplicates_and_groups() {
 
 #[test]
 fn coresets_are_those_of_the_cpu_pick_for_pick() {
-    let device = gpu();
+    let device = device();
     let mut rows = drawn(4000, 24, 4);
     rows.data_mut().copy_within(0..24 * 500, 24 * 3000);
     let parts = [rows.view().slice(0..1700), rows.view().slice(1700..4000)];
@@ -188,7 +189,7 @@ fn a_device_that_computes_something_else_is_refused_by_the_name_of_its_kernels()
         vec![1.0, if is_cpu(device) { 2.0 } else { 2.1 }]
     }
     const PLANTED: &[Family] = &[Family { name: "planted kernels", run: wrong, tolerance: 1e-3 }];
-    let device = gpu();
+    let device = device();
     let told = agree(&device_name(), &device, PLANTED).expect_err("refused").to_string();
     assert!(told.contains("planted kernels") && told.contains(&device_name()), "{told}");
     for families in [FAMILIES].iter().chain(CHECKS) {
@@ -210,7 +211,7 @@ fn the_same_study_leaves_the_same_scores_again() {
 
 #[test]
 fn a_search_moves_queries_bank_and_answers_once() {
-    let (device, rows) = (gpu(), drawn(3000, 32, 6));
+    let (device, rows) = (device(), drawn(3000, 32, 6));
     let before = traffic();
     nearest_on(&device, rows.view(), &[rows.view()], None).expect("found");
     let moved = traffic() - before;

@@ -78,8 +78,11 @@ fn distance(what: &str, own: &[f32], description: &Json) -> f64 {
     pairs.map(|(index, sample)| (f64::from(own[*index as usize]) - sample).abs()).fold(0.0, f64::max)
 }
 
-/// Runs the cases of a network, each with the images and the size it names.
-fn check(name: &str, cases: &[(&str, &[u64], usize, usize)]) {
+/// Case, images, rows and columns of pixels.
+type Case<'a> = (&'a str, &'a [u64], usize, usize);
+
+/// Runs the cases of a network, each with the images and the size it names, on a device.
+fn check(name: &str, cases: &[Case], device: &Device) {
     let oracle = &util::json(&util::reference("vit.json"))[name];
     let form = form(&oracle["config"]);
     let state = hash_weights(&form, oracle["weights"]["seed"].as_u64().expect("a seed"));
@@ -90,7 +93,7 @@ fn check(name: &str, cases: &[(&str, &[u64], usize, usize)]) {
     for &(case, images, rows, side) in cases {
         for (mode, expected) in oracle["cases"][case]["modes"].as_object().expect("modes") {
             let rule: Positions = serde_json::from_value(mode.as_str().into()).expect("a rule");
-            let network = Transformer::new(&form, &taps, rule, &state, &Device::flex());
+            let network = Transformer::new(&form, &taps, rule, &state, device);
             let input: Vec<f32> = images.iter().flat_map(|&k| planes(k, side, rows)).collect();
             let outputs = expected["outputs"].as_object().expect("outputs");
             let grid = network.positions([rows / 14, side / 14]);
@@ -114,23 +117,32 @@ fn check(name: &str, cases: &[(&str, &[u64], usize, usize)]) {
     println!("{name}: largest distance {worst:.2e}");
 }
 
+const REGISTERS: [Case<'static>; 4] = [
+    ("sq56", &[0, 1], 56, 56),
+    ("sq70_no_interpolation", &[2], 70, 70),
+    ("rect56x84", &[3], 56, 84),
+    ("up98", &[4], 98, 98),
+];
+const PLAIN: [Case<'static>; 1] = [("sq56", &[0], 56, 56)];
+
 #[test]
 fn a_small_transformer_with_registers_gives_the_tokens_of_the_reference_by_every_rule_and_at_every_size() {
-    let cases: [(&str, &[u64], usize, usize); 4] = [
-        ("sq56", &[0, 1], 56, 56),
-        ("sq70_no_interpolation", &[2], 70, 70),
-        ("rect56x84", &[3], 56, 84),
-        ("up98", &[4], 98, 98),
-    ];
-    check("small_reg", &cases);
+    check("small_reg", &REGISTERS, &Device::flex());
 }
 
 #[test]
 fn a_small_transformer_without_registers_gives_the_tokens_of_the_reference() {
-    check("small_plain", &[("sq56", &[0], 56, 56)]);
+    check("small_plain", &PLAIN, &Device::flex());
 }
 
 #[test]
 fn vit_s_14_with_registers_gives_the_tokens_of_the_reference() {
-    check("vits14_reg", &[("sq140", &[5], 140, 140)]);
+    check("vits14_reg", &[("sq140", &[5], 140, 140)], &Device::flex());
+}
+
+#[cfg(feature = "gpu")]
+#[test]
+fn small_transformers_give_the_tokens_of_the_reference_on_a_device() {
+    check("small_reg", &REGISTERS, &crate::gpu::device());
+    check("small_plain", &PLAIN, &crate::gpu::device());
 }

@@ -53,7 +53,7 @@ impl Kind for Histogram {
         let mut parts = Vec::new();
         for &spec in &shown {
             match recorded.finished(spec) {
-                Some(run) => parts.extend(of_run(recorded, run, self, &shown)?),
+                Some(run) => parts.extend(of_run(recorded, run, self)?),
                 None => notes.say_not_recorded(spec),
             }
         }
@@ -84,7 +84,9 @@ fn fill(number: usize) -> Ink {
     colour(number).mix(if number == 0 { 0.45 } else { 0.55 })
 }
 
-fn of_run(recorded: &Recorded, run: &RecordedRun, figure: &Histogram, shown: &[&RunSpec]) -> Result<Vec<Part>> {
+fn of_run(recorded: &Recorded, run: &RecordedRun, figure: &Histogram) -> Result<Vec<Part>> {
+    // Among all, so that a run says which it is where the figure shows no other.
+    let all: Vec<&RunSpec> = recorded.experiment.runs.iter().collect();
     let images = run.images()?;
     let mut classes: Vec<&str> = images.iter().map(|row| row.class.as_str()).collect();
     classes.dedup();
@@ -100,8 +102,8 @@ fn of_run(recorded: &Recorded, run: &RecordedRun, figure: &Histogram, shown: &[&
             counts[usize::from(row.label)][bin.min(figure.bins - 1)] += 1;
         }
         let mut title = recorded.experiment.names.of(class).into_owned();
-        if recorded.experiment.runs.len() > 1 {
-            title += &format!(" · {}", run_label(recorded, &run.spec, shown));
+        if all.len() > 1 {
+            title += &format!(" · {}", run_label(recorded, &run.spec, &all));
         }
         Part { title, class: class.into(), run: run.id.clone(), edges, counts }
     };

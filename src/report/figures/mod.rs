@@ -36,7 +36,7 @@ use super::frame::{distinct, groups};
 use super::labels::common;
 use super::remove_others;
 use crate::error::Result;
-use crate::record::Recorded;
+use crate::record::{Recorded, RecordedRun};
 use crate::spec::{Caption, Figure, FigureKind, Keys, MethodFault, Need, RunSpec, Selection, read_table, schema_of};
 use crate::store::write_atomically;
 
@@ -198,13 +198,14 @@ pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
 fn labels(recorded: &Recorded) -> Option<String> {
     let common = common(recorded);
     let names = &recorded.experiment.names;
-    let own = recorded.runs.iter().map(|run| {
-        let labels: Vec<&str> = run.labels.iter().filter(|label| !common.contains(label)).map(String::as_str).collect();
-        (labels.join("; "), names.of(&run.spec.variant))
-    });
-    // Which variants carry what: those with the same labels together.
-    let some = groups(own.filter(|(labels, _)| !labels.is_empty()));
-    let some = some.into_iter().map(|(labels, who)| (distinct(who).join(", "), labels));
+    let labelled = |run: &RecordedRun| {
+        let own = run.labels.iter().filter(|label| !common.contains(label));
+        own.map(|label| (label.clone(), names.of(&run.spec.variant).into_owned())).collect::<Vec<_>>()
+    };
+    // Which variants carry each; the longest, of settings, are the first to be cut off where there is no room.
+    let mut some = groups(recorded.runs.iter().flat_map(labelled));
+    some.sort_by_key(|(label, _)| label.chars().count());
+    let some = some.into_iter().map(|(label, who)| (distinct(who).join(", "), label));
     let all = std::iter::once(("All runs".to_string(), common.join("; "))).filter(|(_, labels)| !labels.is_empty());
     let text = all.chain(some).map(|(who, labels)| format!("{who}: {labels}.")).collect::<Vec<_>>().join(" ");
     (!text.is_empty()).then_some(text)
