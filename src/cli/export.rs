@@ -123,9 +123,13 @@ fn model(args: &ModelArgs, common: &Common, as_json: bool) -> Result<()> {
     super::print(&match as_json {
         true => json!({ "run": id, "folder": out, "bytes": bytes, "checked": checked }).to_string(),
         false => format!(
-            "wrote {shown} ({:.1} MB): the model of run {id}, which scores {checked} of its test images as recorded\n\
+            "wrote {shown} ({:.1} MB): the model of run {id}, which {}\n\
              next: dmad predict --model {} IMAGES --out found",
             bytes as f64 / 1e6,
+            match checked {
+                0 => "has no test image to be tried on".into(),
+                count => format!("scores {count} of its test images as recorded"),
+            },
             super::quoted(&out.to_string_lossy())
         ),
     })

@@ -16,8 +16,6 @@ use crate::error::{Error, Result};
 pub struct Outline {
     dataset: String,
     classes: Vec<OutlinedClass>,
-    /// Files that were passed over.
-    skipped: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,8 +48,7 @@ impl Outline {
                 test: outlined_truth(&class.test, digests)?,
             })
         });
-        let skipped = index.skipped.clone();
-        Ok(Outline { dataset: index.dataset.clone(), classes: classes.collect::<Result<_>>()?, skipped })
+        Ok(Outline { dataset: index.dataset.clone(), classes: classes.collect::<Result<_>>()? })
     }
 
     /// The index, whose images are absent.
@@ -65,8 +62,8 @@ impl Outline {
             let (train_anomalies, test) = (labelled(&class.train_anomalies)?, labelled(&class.test)?);
             Ok(ClassIndex { name: class.name.clone(), train: train?, train_anomalies, test })
         });
-        let (dataset, skipped) = (self.dataset.clone(), self.skipped.clone());
-        Ok(Index { dataset, root: PathBuf::new(), classes: classes.collect::<Result<_>>()?, skipped })
+        let (dataset, classes) = (self.dataset.clone(), classes.collect::<Result<_>>()?);
+        Ok(Index { dataset, root: PathBuf::new(), classes, skipped: Vec::new() })
     }
 }
 

@@ -111,7 +111,12 @@ pub fn check(session: &Session, model: &Session, request: &Request, recorded: &R
         let classes = group.iter().map(|&class| &prepared.data.split.classes[class]);
         let Some(class) = classes.into_iter().find(|class| !class.test.is_empty()) else { continue };
         let images = [class.pool[class.test[0]].clone()];
-        let request = Request { class: Some(&class.name), images: &images, exported: true, ..*request };
+        let request = Request {
+            class: Some(&class.name),
+            images: &images,
+            exported: Some(env!("CARGO_PKG_VERSION")),
+            ..*request
+        };
         let score = predict(model, &request)?.scores[0];
         let known = recorded.images()?.iter().find(|row| row.class == class.name && row.path == images[0].path);
         if known.is_none_or(|row| row.score.to_bits() != score.to_bits()) {

@@ -82,6 +82,15 @@ impl Prediction {
         Ok(self.patches(image)?.iter().fold(0.0, |largest, score| score.abs().max(largest)))
     }
 
+    /// The patch scores of all images.
+    ///
+    /// # Errors
+    /// A damaged artifact.
+    pub fn patch_scores(&self) -> Result<&[f32]> {
+        let all = self.scores.len() * self.grid.0 * self.grid.1;
+        Ok(&self.artifact.f32("scores")?[self.epoch * all..][..all])
+    }
+
     fn patches(&self, image: usize) -> Result<&[f32]> {
         let patches = self.grid.0 * self.grid.1;
         let start = (self.epoch * self.scores.len() + image) * patches;
@@ -101,8 +110,8 @@ pub struct Request<'a> {
     pub class: Option<&'a str>,
     /// The new images.
     pub images: &'a [Image],
-    /// The run is that of an exported model.
-    pub exported: bool,
+    /// Version of the program that exported the model, where the run is that of one.
+    pub exported: Option<&'a str>,
 }
 
 /// Applies a run to images.
@@ -154,13 +163,13 @@ pub(super) fn current(session: &Session, request: &Request) -> Result<Prepared> 
     }
     let id = &request.run.spec.id;
     Err(match request.exported {
-        false => Error::usage(
+        None => Error::usage(
             format!("the record of run {id} is stale: today's program, data or weights give others"),
             "do it again with `dmad run`",
         ),
-        true => Error::usage(
-            format!("the model of run {id} was made by another program, or for another device"),
-            "export it again with this one, or name the device with --device",
+        Some(program) => Error::usage(
+            format!("the model of run {id} was made by dmad {program}, whose stages were others, or has been changed"),
+            format!("export it again with this one ({})", env!("CARGO_PKG_VERSION")),
         ),
     })
 }

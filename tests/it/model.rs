@@ -82,7 +82,7 @@ fn an_exported_model_judges_photographs_alone_as_its_run_does() {
         "model/model.json",
         head.replace(&digest, &digest.replace(&digest[..1], if &digest[..1] == "0" { "1" } else { "0" })),
     );
-    refused(&["was made by another program, or for another device"]);
+    refused(&["whose stages were others, or has been changed"]);
     sandbox.write("model/model.json", &head);
     let bank =
         model.keys().find(|path| path.to_string_lossy().contains("normal_bank") && ending(path) == "safetensors");
@@ -161,4 +161,19 @@ fn weights_of_a_file_go_with_the_model_where_they_would_be_found_again() {
     sandbox.write("full/note.txt", "mine");
     let id = recorded(&sandbox, "below")[0].id.clone();
     sandbox.dmad(&["export", "model", &id, "--out", "full"]).says(2, &["full is not empty"]);
+}
+
+#[test]
+fn a_model_of_normal_images_alone_draws_maps_of_others() {
+    let sandbox = Sandbox::new();
+    sandbox.dmad(&["init", "data/cloth", "--name", "cloths"]).says(0, &[]);
+    sandbox.dmad(&["run", "cloths.toml", "--set", "method.train.epochs=1", "--no-gallery"]).says(0, &[]);
+    let run = recorded(&sandbox, "cloths").into_iter().find(|run| run.spec.variant == "nearest_normal").expect("a run");
+    let out = sandbox.dmad(&["export", "model", &run.id, "--out", "model"]);
+    assert!(out.code == 0 && out.stdout.contains("has no test image to be tried on"), "{} {}", out.stdout, out.stderr);
+    for from in [["--run", &run.id], ["--model", "model"]] {
+        let rest = ["data/parts/disc/test/cut", "--out", "found", "--overlay"];
+        sandbox.dmad(&[&["predict"], &from[..], &rest].concat()).says(0, &["colours are those of these images alone"]);
+        assert_eq!(files(&sandbox.path("found")).len(), 1 + 2 * 3, "a list, and a map and an overlay of each");
+    }
 }

@@ -16,14 +16,6 @@ use crate::device::wide::wide;
 /// Rows of tokens that a thread takes at once: hidden values of so many lie in its cache.
 const ROWS: usize = 96;
 
-/// Whether the processor has what this is written for.
-pub fn is_here() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("avx512f");
-    #[cfg(not(target_arch = "x86_64"))]
-    false
-}
-
 /// A linear layer whose weights lie as products read them.
 struct Layer {
     weight: Panels,

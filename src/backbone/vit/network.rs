@@ -13,6 +13,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::positions::interpolate;
 use super::{Form, MLP_RATIO, PATCH, host};
+use crate::backbone::panels;
 use crate::backbone::weights::StateDict;
 use crate::device::{download, has_own, plus_row, product, times_row, upload};
 use crate::spec::Positions;
@@ -115,7 +116,7 @@ impl Transformer {
         let patch = 3 * PATCH * PATCH;
         let embedding = Linear::new(fold.linear("patch_embed.proj", [patch, form.width], Around::default()), device);
         let folded = (0..form.depth.min(last + 1)).map(|block| fold.block(block));
-        let blocks = match has_own(device) && host::is_here() {
+        let blocks = match has_own(device) && panels::available() {
             true => Blocks::Processor(folded.map(|layers| host::Block::new(layers, form)).collect()),
             false => Blocks::Tensors(folded.map(|layers| Block::new(layers, device)).collect()),
         };

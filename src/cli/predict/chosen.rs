@@ -73,7 +73,7 @@ impl Chosen {
 
     /// Its application to images, of a class where one is named.
     pub fn request<'a>(&'a self, class: Option<&'a str>, images: &'a [Image]) -> Request<'a> {
-        let exported = self.model.is_some();
+        let exported = self.model.as_ref().map(|model| model.program.as_str());
         Request { run: &self.run, recorded_key: &self.key, epoch: self.epoch, class, images, exported }
     }
 }

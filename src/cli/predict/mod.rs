@@ -37,7 +37,7 @@ Examples:
 Writes OUT/scores.csv and OUT/maps/*.png (squares of the run's evaluation.size), and OUT/overlays/*.png (images in their own
 size); those of an earlier call in the same OUT are replaced. For images that the run was tested on, the numbers are those of
 the run. Colours reach from the 2nd to the 99.8th percentile of the run's own scores, so that pictures of several calls can be
-compared. An image that cannot be read is a row that says why; the exit code is then 1. The run's dataset and weights must be
+compared; where the run has tested no image, of the scores at hand. An image that cannot be read is a row that says why; the exit code is then 1. The run's dataset and weights must be
 here; banks and models come from the store, or are made again. An exported model needs neither.")]
 pub struct Args {
     /// Id of the run (`dmad runs list`), its beginning, or EXPERIMENT/ID
@@ -92,7 +92,7 @@ pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     if let Some(note) = super::turned(&images.iter().filter(|image| is_turned(image)).collect::<Vec<_>>()) {
         say!("note: {note}");
     }
-    let known = Known::of(&chosen.recorded, args)?;
+    let known = Known::of(&chosen.recorded, args)?.coloured_at_least(&prediction)?;
     let rows = write(args, &prediction, &images, &known)?;
     let rows = with_faults(rows, &found.images, &looked_at);
     let csv = Row::HEAD.to_string() + &rows.iter().map(Row::csv).collect::<String>();
@@ -154,6 +154,15 @@ impl Known {
             }
         }
         Ok(Known { normals, threshold, colours })
+    }
+
+    /// The same, with the colours of the images at hand where the run has tested none.
+    fn coloured_at_least(self, prediction: &Prediction) -> Result<Known> {
+        if self.colours.is_some() || prediction.is_mapless() {
+            return Ok(self);
+        }
+        say!("note: the run has tested no image, so colours are those of these images alone");
+        Ok(Known { colours: Some(shown_range(prediction.patch_scores()?)), ..self })
     }
 
     /// Share of the normal test images with lower scores, in percent.
