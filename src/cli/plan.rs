@@ -132,7 +132,7 @@ fn on_device(session: &Session, forecast: &Forecast) -> String {
     match (session.resources.device.kind, forecast.device_bytes()) {
         (DeviceKind::Cpu, _) => String::new(),
         (_, (needed, resident)) => {
-            format!(", {:.2} GB there, and {:.2} GB more where rows can stay", gigabytes(needed), gigabytes(resident))
+            format!(", {:.2} GB there, and {:.2} GB more where there is room", gigabytes(needed), gigabytes(resident))
         }
     }
 }

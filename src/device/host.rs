@@ -1,7 +1,8 @@
 //! What a training does to tall matrices on the processor, one pass each, rows shared out among threads.
 //!
 //! Owns: sums down columns, and what is done to every value alike. Sums are made of a constant number of rows and added up in
-//! order, so threads decide nothing. Does not own: which operation asks for it (`columns`, `normalise`, `leaky`).
+//! order, so threads decide nothing. Does not own: which operation asks for it (`columns`, `normalise`, `leaky`,
+//! `activate`).
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
@@ -32,19 +33,25 @@ fn made(values: Vec<f32>, columns: usize) -> Rows {
 
 /// Sums over all rows of what `add` adds to them for a row of each matrix.
 fn sums(a: &Rows, b: &Rows, add: impl Fn(&mut [f32], &[f32], &[f32]) + Sync) -> Rows {
+    let columns = values(a).1;
+    made(row_sums(a, b, columns, add), columns)
+}
+
+/// The same for any number of sums.
+fn row_sums(a: &Rows, b: &Rows, count: usize, add: impl Fn(&mut [f32], &[f32], &[f32]) + Sync) -> Vec<f32> {
     let ((a, columns), (b, _)) = (values(a), values(b));
     let of_rows = |(a, b): (&[f32], &[f32])| {
-        let mut sums = vec![0.0f32; columns];
+        let mut sums = vec![0.0f32; count];
         a.chunks_exact(columns).zip(b.chunks_exact(columns)).for_each(|(a, b)| wide(|| add(&mut sums, a, b)));
         sums
     };
     let blocks = a.par_chunks(ROWS * columns).zip(b.par_chunks(ROWS * columns));
     let parts: Vec<Vec<f32>> = blocks.with_min_len(LEAST.div_ceil(ROWS * columns)).map(of_rows).collect();
-    let mut all = vec![0.0f32; columns];
+    let mut all = vec![0.0f32; count];
     for part in parts {
         all.iter_mut().zip(part).for_each(|(all, part)| *all += part);
     }
-    made(all, columns)
+    all
 }
 
 /// What `write` makes of a row of each matrix, for every row.
@@ -88,6 +95,69 @@ pub(super) fn combine(a: Rows, b: Rows, rows: [Rows; 4]) -> Rows {
         rows.for_each(|((((((out, a), b), mean), first), second), third)| {
             *out = first * a + second * (b - mean) + third;
         });
+    })
+}
+
+/// What a row of values becomes when it is normalised: scale · (x − mean) + bias, and what of it is then let through.
+#[derive(Clone, Copy)]
+struct Columns<'a> {
+    mean: &'a [f32],
+    scale: &'a [f32],
+    bias: &'a [f32],
+    slope: f32,
+}
+
+impl Columns<'_> {
+    /// `y` where the normalised value of `x` in this column is above 0, else slope · `y`.
+    #[inline(always)]
+    fn let_through(&self, column: usize, x: f32, y: f32) -> f32 {
+        let normal = self.scale[column] * (x - self.mean[column]) + self.bias[column];
+        if normal > 0.0 { y } else { self.slope * y }
+    }
+}
+
+/// The leaky rectifier of scale · (x − mean) + bias; with `adds`, added to `base`. `rows` are mean, scale and bias.
+pub(super) fn activated(x: Rows, base: Rows, rows: [Rows; 3], slope: f32, adds: bool) -> Rows {
+    let ([x, base], rows) = ([x, base].map(|tensor| tensor.to_contiguous()), rows.map(|tensor| tensor.to_contiguous()));
+    let [mean, scale, bias] = [0, 1, 2].map(|number| values(&rows[number]).0);
+    map(&x, &base, |out, x, base| {
+        let rows = out.iter_mut().zip(x).zip(base).zip(mean).zip(scale).zip(bias);
+        rows.for_each(|(((((out, x), base), mean), scale), bias)| {
+            let normal = scale * (x - mean) + bias;
+            let value = if normal > 0.0 { normal } else { slope * normal };
+            *out = if adds { base + value } else { value };
+        });
+    })
+}
+
+/// For d = `grad` times the slope of [`activated`] at x: sums over rows of d, and behind them of d · (x − mean), as one
+/// row.
+pub(super) fn activated_sums(x: Rows, grad: Rows, rows: [Rows; 3], slope: f32) -> Rows {
+    let ([x, grad], rows) = ([x, grad].map(|tensor| tensor.to_contiguous()), rows.map(|tensor| tensor.to_contiguous()));
+    let [mean, scale, bias] = [0, 1, 2].map(|number| values(&rows[number]).0);
+    let columns = Columns { mean, scale, bias, slope };
+    let of_rows = |sums: &mut [f32], x: &[f32], grad: &[f32]| {
+        let (plain, centred) = sums.split_at_mut(x.len());
+        for column in 0..x.len() {
+            let d = columns.let_through(column, x[column], grad[column]);
+            plain[column] += d;
+            centred[column] += d * (x[column] - mean[column]);
+        }
+    };
+    made(row_sums(&x, &grad, 2 * mean.len(), of_rows), 2 * mean.len())
+}
+
+/// For d = `grad` times the slope of [`activated`] at x: scale · d + second · (x − mean) + third. `rows` are mean, scale, bias, second
+/// and third.
+pub(super) fn activated_slope(x: Rows, grad: Rows, rows: [Rows; 5], slope: f32) -> Rows {
+    let ([x, grad], rows) = ([x, grad].map(|tensor| tensor.to_contiguous()), rows.map(|tensor| tensor.to_contiguous()));
+    let [mean, scale, bias, second, third] = [0, 1, 2, 3, 4].map(|number| values(&rows[number]).0);
+    let columns = Columns { mean, scale, bias, slope };
+    map(&x, &grad, |out, x, grad| {
+        for column in 0..out.len() {
+            let d = columns.let_through(column, x[column], grad[column]);
+            out[column] = scale[column] * d + second[column] * (x[column] - mean[column]) + third[column];
+        }
     })
 }
 

@@ -3,7 +3,9 @@
 //! Owns: finding devices without touching ones that are not there, the way of values to and from them, the numeric class that stage keys carry, and the check
 //! that a device computes what the CPU computes. The CPU (burn's flex backend) is always there.
 
+mod activate;
 mod affine;
+mod beside;
 pub mod check;
 mod columns;
 pub mod curves;
@@ -17,6 +19,7 @@ pub mod multiply;
 mod normalise;
 mod normalise_maps;
 mod product;
+mod pulled;
 mod rectify;
 pub mod room;
 pub mod turn;
@@ -28,7 +31,9 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+pub use activate::{Activation, ActivationGradient};
 pub use affine::affine;
+pub use beside::{apart, beside};
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::DeviceType;
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -38,6 +43,7 @@ pub use leaky::leaky_relu;
 pub use normalise::{Normalised, normalise};
 pub use normalise_maps::{NormalisedMaps, normalise_maps};
 pub use product::product;
+pub use pulled::pulled;
 pub use rectify::rectify;
 use serde::{Serialize, Serializer};
 
@@ -254,12 +260,26 @@ impl Chosen {
         Ok(self.opened.get_or_init(|| device).clone())
     }
 
+    /// Bytes that may be used of it.
+    fn allowed(&self) -> u64 {
+        self.memory_bytes.unwrap_or_else(|| self.get().map_or(0, |device| memory(&device) / 5 * 4))
+    }
+
+    /// Whether it has so many bytes for what could be made again.
+    pub fn spares(&self, bytes: u64) -> bool {
+        if self.name.kind == DeviceKind::Cpu { spares_on_host(bytes) } else { bytes <= self.allowed() }
+    }
+
     /// Whether so many bytes may stay on it for as long as a stage works. Never on the CPU, which reads mapped files in place;
     /// three fifths of what may be used, so that activations have the rest.
     pub fn keeps(&self, bytes: u64) -> bool {
-        let allowed = || self.memory_bytes.unwrap_or_else(|| self.get().map_or(0, |device| memory(&device) / 5 * 4));
-        self.name.kind != DeviceKind::Cpu && bytes <= allowed() / 5 * 3
+        self.name.kind != DeviceKind::Cpu && bytes <= self.allowed() / 5 * 3
     }
+}
+
+/// Whether the processor's memory has so many bytes for what could be made again.
+pub fn spares_on_host(bytes: u64) -> bool {
+    bytes <= crate::clock::default_memory_bytes()
 }
 
 /// What numbers of different devices must not be mixed up by: device kind, backend version, precision, plain twins.

@@ -35,12 +35,7 @@ pub fn normalise(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<2>, epsilon: f64)
         return composed(x, weight, bias, epsilon);
     }
     let lifted = x.device().is_autodiff();
-    let plain = if lifted { x.clone().inner() } else { x.clone() };
-    let count = plain.dims()[0] as f64;
-    let mean = column_means(plain.clone());
-    let (a, b) = (plain.clone().into_dispatch(), plain.into_dispatch());
-    let squares = <Dispatch as Normalise>::centred_products(a, b, mean.clone().into_dispatch(), true);
-    let variance = Tensor::<2>::from_dispatch(squares) / count;
+    let (mean, variance) = statistics(if lifted { x.clone().inner() } else { x.clone() });
     let root = (variance.clone() + epsilon).sqrt().recip();
     let wide = |row: Tensor<2>| if lifted { Tensor::from_inner(row) } else { row };
     let (mean, variance, root) = (wide(mean), wide(variance), wide(root));
@@ -52,6 +47,15 @@ pub fn normalise(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<2>, epsilon: f64)
         bias.into_dispatch(),
     );
     Normalised { rows: Tensor::from_dispatch(rows), mean, variance }
+}
+
+/// Mean and (biased) variance of each column, a row each; `x` is not tracked.
+pub(super) fn statistics(x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let count = x.dims()[0] as f64;
+    let mean = column_means(x.clone());
+    let (a, b) = (x.clone().into_dispatch(), x.into_dispatch());
+    let squares = <Dispatch as Normalise>::centred_products(a, b, mean.clone().into_dispatch(), true);
+    (mean, Tensor::from_dispatch(squares) / count)
 }
 
 /// The same of the tensor library's operations, whose gradients are its own.

@@ -3,8 +3,11 @@
 //! Owns: the cost model. Does not own: what a stage's operations are (the stage says).
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use crate::clock;
+use crate::device::multiply::{Strided, multiply_alone};
 use crate::store::Store;
 
 /// What stages of each kind have taken.
@@ -21,16 +24,41 @@ struct Measured {
     cpu_seconds: f64,
 }
 
-/// Where nothing was measured yet: orders of magnitude, per thread.
+/// Operations a second of one thread where nothing was measured yet, on a processor that multiplies matrices at [`REFERENCE`]:
+/// what studies took that benches/README.md names, to a factor of two. Neighbours are found by eight-bit products.
 const GUESSES: &[(&str, f64)] = &[
-    ("features", 2e10),
-    ("normal_bank", 1e11),
-    ("outlier_bank", 1e11),
-    ("neighbours", 5e10),
-    ("training", 1e10),
-    ("scores", 2e10),
-    ("metrics", 5e8),
+    ("features", 8e10),
+    ("normal_bank", 2.5e11),
+    ("outlier_bank", 5e10),
+    ("neighbours", 8e11),
+    ("training", 8e10),
+    ("scores", 2e11),
+    ("metrics", 3e9),
 ];
+
+/// Of kinds that are not among them.
+const UNKNOWN: f64 = 4e10;
+
+/// Operations a second of one thread in the product that [`speed`] times, on the machine of the guesses.
+const REFERENCE: f64 = 1.4e11;
+
+/// How fast this processor multiplies, as a share of the one that the guesses were made on. Takes some milliseconds, once.
+fn speed() -> f64 {
+    static SPEED: OnceLock<f64> = OnceLock::new();
+    const SIDE: usize = 384;
+    *SPEED.get_or_init(|| {
+        let values = vec![0.5f32; SIDE * SIDE];
+        let factor = Strided { values: &values, row: SIDE, column: 1 };
+        let mut out = vec![0.0f32; SIDE * SIDE];
+        let mut pass = || {
+            let start = Instant::now();
+            multiply_alone(&mut out, SIDE, [SIDE; 3], factor, &factor, false);
+            start.elapsed().as_secs_f64()
+        };
+        let best = (0..5).map(|_| pass()).fold(f64::INFINITY, f64::min);
+        2.0 * (SIDE * SIDE * SIDE) as f64 / best.max(1e-9) / REFERENCE
+    })
+}
 
 /// Enough artifacts of a kind to know how fast it is.
 const SAMPLES: usize = 64;
@@ -67,8 +95,8 @@ impl Rates {
                 share * (known.wall_seconds / jobs as f64).max((known.cpu_seconds / threads).min(known.wall_seconds))
             }
             None => {
-                let guess = GUESSES.iter().find(|(known, _)| *known == kind).map_or(1e10, |(_, rate)| *rate);
-                operations / (guess * threads)
+                let guess = GUESSES.iter().find(|(known, _)| *known == kind).map_or(UNKNOWN, |(_, rate)| *rate);
+                operations / (guess * speed() * threads)
             }
         }
     }

@@ -1,8 +1,58 @@
-//! Gradients of parts of a batch added up, and clipped by their common norm as PyTorch's `clip_grad_norm_` does it.
+//! Gradients by name, those of parts of a batch added up, and clipped by their common norm as PyTorch's `clip_grad_norm_` does it.
+
+use std::collections::BTreeMap;
 
 use burn::tensor::{Gradients, Tensor};
 
 use super::parameters::Parameters;
+
+/// Where an optimiser finds the gradients of parameters.
+pub trait GradientOf {
+    /// The gradient of the parameter of this name and value, where it has one; not tracked.
+    fn of(&self, name: &str, value: &Tensor<2>) -> Option<Tensor<2>>;
+}
+
+/// Those that a graph found.
+impl GradientOf for Gradients {
+    fn of(&self, _: &str, value: &Tensor<2>) -> Option<Tensor<2>> {
+        value.grad(self)
+    }
+}
+
+/// Gradients by the names of their parameters, not tracked.
+#[derive(Debug, Default)]
+pub struct NamedGradients(BTreeMap<String, Tensor<2>>);
+
+impl NamedGradients {
+    /// Adds to the gradient of a parameter.
+    pub fn add(&mut self, name: &str, gradient: Tensor<2>) {
+        let total = match self.0.remove(name) {
+            Some(sum) => sum + gradient,
+            None => gradient,
+        };
+        self.0.insert(name.into(), total);
+    }
+
+    /// Replaces the gradient of a parameter.
+    pub fn set(&mut self, name: &str, gradient: Tensor<2>) {
+        self.0.insert(name.into(), gradient);
+    }
+
+    /// Adds what a graph found of parameters.
+    pub fn add_graph(&mut self, parameters: &Parameters, found: &Gradients) {
+        for name in parameters.learned_names() {
+            if let Some(gradient) = parameters.get(name).grad(found) {
+                self.add(name, gradient);
+            }
+        }
+    }
+}
+
+impl GradientOf for NamedGradients {
+    fn of(&self, name: &str, _: &Tensor<2>) -> Option<Tensor<2>> {
+        self.0.get(name).cloned()
+    }
+}
 
 /// Beside the norm, so that a norm of zero divides.
 const EPSILON: f64 = 1e-6;

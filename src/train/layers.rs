@@ -1,9 +1,9 @@
 //! Layers as functions of named parameters.
 
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Tensor, activation};
 
 use super::parameters::Parameters;
-use crate::device::{Normalised, affine, is_cpu, leaky_relu, normalise, plus_row, product, times_row};
+use crate::device::{Normalised, affine, has_own, is_cpu, normalise, plus_row, product, times_row};
 
 /// ε of every batch normalisation (PyTorch's default).
 pub const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -26,6 +26,16 @@ pub fn linear(parameters: &Parameters, name: &str, x: Tensor<2>) -> Tensor<2> {
     affine(x, weight, bias)
 }
 
+/// x·Wᵀ + b in front of a batch normalisation, which removes what all rows share: where the bias costs a pass over all
+/// rows (a GPU), it is not added, and what is missing is told (one row). Nothing is tracked.
+pub fn linear_to_norm(parameters: &Parameters, name: &str, x: Tensor<2>) -> (Tensor<2>, Option<Tensor<2>>) {
+    let [weight, bias] = ["weight", "bias"].map(|part| parameters.plain(&format!("{name}.{part}")));
+    match has_own(&x.device()) {
+        true => (affine(x, weight, bias), None),
+        false => (product(x, weight.transpose()), Some(bias)),
+    }
+}
+
 /// x·Wᵀ.
 pub fn linear_bias_free(parameters: &Parameters, name: &str, x: Tensor<2>) -> Tensor<2> {
     product(x, parameters.get(&format!("{name}.weight")).transpose())
@@ -40,13 +50,25 @@ pub fn batch_norm(parameters: &mut Parameters, name: &str, x: Tensor<2>, mode: B
         let shift = bias - parameters.get(&key("running_mean")) * scale.clone();
         return plus_row(times_row(x, scale), shift);
     }
-    let rows = x.dims()[0] as f64;
+    let rows = x.dims()[0];
     let Normalised { rows: normal, mean, variance } = normalise(x, weight, bias, BATCH_NORM_EPSILON);
     if mode == BatchNormMode::Train {
-        remember(parameters, &key("running_mean"), mean);
-        remember(parameters, &key("running_var"), variance * (rows / (rows - 1.0).max(1.0)));
+        remember_statistics(parameters, name, mean, variance, rows);
     }
     normal
+}
+
+/// Moves the running statistics of a batch normalisation towards those of `rows` rows; the variance is the biased one.
+pub(super) fn remember_statistics(
+    parameters: &mut Parameters,
+    name: &str,
+    mean: Tensor<2>,
+    variance: Tensor<2>,
+    rows: usize,
+) {
+    let rows = rows as f64;
+    remember(parameters, &format!("{name}.running_mean"), mean);
+    remember(parameters, &format!("{name}.running_var"), variance * (rows / (rows - 1.0).max(1.0)));
 }
 
 /// PyTorch's default ε of layer normalisations.
@@ -75,58 +97,4 @@ pub fn gelu(x: Tensor<2>) -> Tensor<2> {
 pub(super) fn remember(parameters: &mut Parameters, name: &str, value: Tensor<2>) {
     let old = parameters.get(name);
     parameters.set_buffer(name, old * (1.0 - MOMENTUM) + value * MOMENTUM);
-}
-
-/// A network from rows to one value each: blocks of Linear, BatchNorm and LeakyReLU (slope 0.2), and a last layer without
-/// bias. Its parameters are called `prefix.BLOCK.linear`, `prefix.BLOCK.bn` (blocks from 1) and `prefix.out`.
-#[derive(Clone, Copy, Debug)]
-pub struct Mlp {
-    /// In front of its parameters' names.
-    pub prefix: &'static str,
-    /// Columns of the rows.
-    pub inputs: usize,
-    /// How many blocks.
-    pub blocks: usize,
-    /// Their width.
-    pub hidden: usize,
-    /// Every block but the first adds what it gets.
-    pub skips: bool,
-}
-
-impl Mlp {
-    /// Adds freshly drawn parameters.
-    pub fn add(&self, parameters: &mut Parameters, seed: u64, device: &Device) {
-        for block in 1..=self.blocks {
-            let inputs = if block == 1 { self.inputs } else { self.hidden };
-            parameters.add_linear(&self.name(block, "linear"), inputs, self.hidden, true, seed, device);
-            parameters.add_batch_norm(&self.name(block, "bn"), self.hidden, device);
-        }
-        parameters.add_linear(&format!("{}.out", self.prefix), self.hidden, 1, false, seed, device);
-    }
-
-    /// How many numbers are learned.
-    pub fn size(&self) -> usize {
-        let block = |inputs: usize| self.hidden * (inputs + 3);
-        block(self.inputs) + (self.blocks - 1) * block(self.hidden) + self.hidden
-    }
-
-    /// The biases in front of batch normalisations, which remove what all rows share: their true gradient is zero.
-    pub fn zero_gradient(&self) -> impl Iterator<Item = String> {
-        (1..=self.blocks).map(|block| self.name(block, "linear.bias"))
-    }
-
-    /// One value for each row.
-    pub fn forward(&self, parameters: &mut Parameters, rows: Tensor<2>, mode: BatchNormMode) -> Tensor<2> {
-        let mut hidden = rows;
-        for block in 1..=self.blocks {
-            let inner = linear(parameters, &self.name(block, "linear"), hidden.clone());
-            let out = leaky_relu(batch_norm(parameters, &self.name(block, "bn"), inner, mode), 0.2);
-            hidden = if self.skips && block > 1 { hidden + out } else { out };
-        }
-        linear_bias_free(parameters, &format!("{}.out", self.prefix), hidden)
-    }
-
-    fn name(&self, block: usize, part: &str) -> String {
-        format!("{}.{block}.{part}", self.prefix)
-    }
 }

@@ -17,6 +17,7 @@ mod layers;
 mod loader;
 mod losses;
 mod maps;
+mod mlp;
 mod optimizer;
 mod parameters;
 mod ranks;
@@ -29,14 +30,16 @@ pub use crate::device::{download, product, upload};
 pub use blocks::{add_convolution, convolve, pass_block};
 pub use dropout::Dropout;
 pub use fit::{Keep, Learner, class_images, epoch_prefix, epochs_done, fit, kept_epochs, patches_per_step};
-pub use gradients::{add_gradients, clip_gradients};
+pub use gradients::{GradientOf, NamedGradients, add_gradients, clip_gradients};
 pub use judge::{Judge, JudgeImages, Judged, Kept, Sentence};
 pub use layers::{
-    BATCH_NORM_EPSILON, BatchNormMode, LAYER_NORM_EPSILON, Mlp, batch_norm, gelu, layer_norm, linear, linear_bias_free,
+    BATCH_NORM_EPSILON, BatchNormMode, LAYER_NORM_EPSILON, batch_norm, gelu, layer_norm, linear, linear_bias_free,
+    linear_to_norm,
 };
 pub use loader::{BATCHES_AT_ONCE, Shelf, ahead, rounds};
 pub use losses::{EpochLosses, Terms};
 pub use maps::{batch_norm_maps, convolution};
+pub use mlp::{Mlp, MlpPass};
 pub use optimizer::{BETAS, Group, Optimizer, OptimizerKind};
 pub use parameters::{Parameters, upload_images};
 pub use ranks::{largest, smallest, top_mean};

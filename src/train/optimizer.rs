@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::Tensor;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::gradients::GradientOf;
 use super::parameters::Parameters;
 use super::stable::{self, StableAdamw};
 use crate::device::{download, upload};
@@ -149,14 +150,14 @@ impl Optimizer {
 
     /// One step. Parameters without a gradient stay; those named in `zero_gradient` (whose true gradient is zero, so
     /// that only rounding noise would move them) get a gradient of exactly zero.
-    pub fn step(&mut self, parameters: &mut Parameters, gradients: &Gradients, zero_gradient: &[String]) {
+    pub fn step(&mut self, parameters: &mut Parameters, gradients: &impl GradientOf, zero_gradient: &[String]) {
         self.step += 1;
         let own = |name: &&str| self.group.prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()));
         let names: Vec<String> = parameters.learned_names().filter(own).map(str::to_string).collect();
         let mut waiting = Vec::with_capacity(names.len());
         for name in names {
             let value = parameters.get(&name);
-            let Some(gradient) = value.grad(gradients) else { continue };
+            let Some(gradient) = gradients.of(&name, &value) else { continue };
             let gradient = if zero_gradient.contains(&name) { gradient.zeros_like() } else { gradient };
             waiting.push((name, value.inner(), gradient));
         }

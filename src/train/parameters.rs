@@ -73,6 +73,12 @@ impl Parameters {
         }
     }
 
+    /// A parameter or buffer as a plain tensor, which no graph follows.
+    pub fn plain(&self, name: &str) -> Tensor<2> {
+        let tensor = self.get(name);
+        if tensor.device().is_autodiff() { tensor.inner() } else { tensor }
+    }
+
     /// True when there is such a parameter or buffer.
     pub fn contains(&self, name: &str) -> bool {
         self.all().any(|(known, _)| known == name)
@@ -102,6 +108,11 @@ impl Parameters {
     /// Whether the processor holds them.
     pub fn are_on_cpu(&self) -> bool {
         self.all().next().is_none_or(|(_, tensor)| is_cpu(&tensor.device()))
+    }
+
+    /// Whether a graph follows what is done with them.
+    pub fn are_tracked(&self) -> bool {
+        self.all().next().is_some_and(|(_, tensor)| tensor.device().is_autodiff())
     }
 
     /// How many numbers are learned.

@@ -15,6 +15,7 @@ mod data;
 mod declared;
 mod dinomaly;
 mod dm_grd;
+mod dmad_descent;
 mod dmad_values;
 mod docs;
 mod dra;

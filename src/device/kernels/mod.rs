@@ -3,6 +3,8 @@
 //! Owns: how the tensor library's tensors are seen by kernels, and products in single precision. Does not own: when they are
 //! used (`draws`, `columns`, `normalise`, `product`, `bank::filter`, `features`, `backbone`).
 
+mod activate;
+mod beside;
 mod draws;
 mod rows;
 
@@ -19,6 +21,8 @@ use cubek::std::InputBinding;
 
 use super::Precision;
 
+pub use beside::{apart, beside};
+pub use activate::{activated, activated_slope, activated_sums};
 pub use draws::{masks, normals};
 pub use rows::{centred_products, column_sums, combine, leaky};
 

@@ -117,7 +117,7 @@ fn combine_kernel(
 }
 
 /// Rows that one thread sums.
-const SEGMENT_ROWS: usize = 64;
+pub(super) const SEGMENT_ROWS: usize = 64;
 
 /// Sums over the rows of a matrix, as one row: segments of rows first, then their sums in the same way.
 pub fn column_sums(x: CubeTensor) -> CubeTensor {

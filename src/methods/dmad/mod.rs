@@ -4,6 +4,7 @@
 #![doc = include_str!("../../../docs/methods/dmad.md")]
 
 mod banks;
+mod descent;
 mod filter;
 mod memory;
 mod network;

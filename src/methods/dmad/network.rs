@@ -50,7 +50,7 @@ impl Network {
     }
 
     /// The network that judges descriptions.
-    fn mlp(&self) -> Mlp {
+    pub(super) fn mlp(&self) -> Mlp {
         let params::Mlp { blocks, hidden, .. } = self.params.mlp;
         Mlp { prefix: "mlp", inputs: self.dim * self.parts(), blocks, hidden, skips: true }
     }
@@ -91,37 +91,59 @@ impl Network {
         biases
     }
 
-    /// The descriptions of groups of rows in training. The batch normalisation of the knowledge takes its statistics from
-    /// each group alone, one after the other, or from all of them.
-    pub fn describe_groups(&self, parameters: &mut Parameters, groups: &[&PatchRows]) -> Vec<Tensor<2>> {
-        if self.params.knowledge.batch_norm_rows == BatchNormRows::Group {
-            return groups.iter().map(|group| self.describe(parameters, group, BatchNormMode::Train)).collect();
+    /// What stands in front of the projection for groups of rows in training, group by group. The batch normalisation of the
+    /// knowledge takes its statistics from each group alone, one after the other, or from all of them.
+    pub(super) fn known_groups(&self, parameters: &mut Parameters, groups: &[&PatchRows]) -> Vec<Vec<Tensor<2>>> {
+        if self.params.knowledge.batch_norm_rows == BatchNormRows::Group || groups.len() == 1 {
+            return groups.iter().map(|group| self.known_parts(parameters, group, BatchNormMode::Train)).collect();
         }
-        let all = self.describe(parameters, &PatchRows::concat(groups), BatchNormMode::Train);
+        let all = self.known_parts(parameters, &PatchRows::concat(groups), BatchNormMode::Train);
         let mut end = 0;
         let part = |group: &&PatchRows| {
             let range = end..end + group.patch.dims()[0];
             end = range.end;
-            all.clone().slice([range])
+            all.iter().map(|part| part.clone().slice([range.clone()])).collect()
         };
         groups.iter().map(part).collect()
     }
 
     /// o = [P(q), P(k_n), P(k_a)], rows × (parts·C). In training, batch statistics are used and remembered, k_n first.
     pub fn describe(&self, parameters: &mut Parameters, rows: &PatchRows, mode: BatchNormMode) -> Tensor<2> {
+        let parts = self.known_parts(parameters, rows, mode);
+        self.project(parameters, parts)
+    }
+
+    /// Each part behind its projection, side by side.
+    pub(super) fn project(&self, parameters: &Parameters, parts: Vec<Tensor<2>>) -> Tensor<2> {
+        let projected = parts.into_iter().enumerate();
+        Tensor::cat(projected.map(|(part, rows)| linear(parameters, self.projection(part), rows)).collect(), 1)
+    }
+
+    /// The name of the projection of a part: 0 is the patch, then the banks.
+    pub(super) fn projection(&self, part: usize) -> &'static str {
         let names = self.projection_names();
-        let name = |part: usize| names[part.min(names.len() - 1)];
+        names[part.min(names.len() - 1)]
+    }
+
+    /// Whether anything in front of the projection learns.
+    pub(super) fn learns_knowledge(&self) -> bool {
+        self.params.has_knowledge() && (!self.norm_names().is_empty() || self.params.attention.mode != AttentionMode::Off)
+    }
+
+    /// q, k_n and k_a as far as they are in use, or zeros in the place of a bank.
+    fn known_parts(&self, parameters: &mut Parameters, rows: &PatchRows, mode: BatchNormMode) -> Vec<Tensor<2>> {
         let value = self.value(parameters, rows);
-        let mut parts = vec![linear(parameters, name(0), rows.patch.clone())];
+        let mut parts = vec![rows.patch.clone()];
         for (bank, neighbour) in [Some(&rows.normal), rows.abnormal.as_ref()].into_iter().enumerate() {
-            let knowledge = match neighbour.filter(|_| self.params.has_knowledge()) {
-                Some(neighbour) => self.known(parameters, rows, (bank, neighbour.clone()), value.clone(), mode),
-                None if self.params.knowledge.missing_bank == MissingBank::Zero => rows.patch.zeros_like(),
-                None => continue,
-            };
-            parts.push(linear(parameters, name(bank + 1), knowledge));
+            match neighbour.filter(|_| self.params.has_knowledge()) {
+                Some(neighbour) => {
+                    parts.push(self.known(parameters, rows, (bank, neighbour.clone()), value.clone(), mode));
+                }
+                None if self.params.knowledge.missing_bank == MissingBank::Zero => parts.push(rows.patch.zeros_like()),
+                None => (),
+            }
         }
-        Tensor::cat(parts, 1)
+        parts
     }
 
     /// The value layer of attention: one of the patches, whatever the bank.

@@ -6,12 +6,13 @@ use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 use serde_json::json;
 
+use super::descent::PART_ROWS;
 use super::memory::{Banks, HostRows, OpenBanks, OpenQueries, Queries, ResidentMemory, Whose};
 use super::network::{Network, PatchRows};
 use super::params::Params;
 use super::seen::{SeenRows, standard_deviation};
 use super::trainer::Trainer;
-use crate::device::{Chosen, draws};
+use crate::device::{Chosen, draws, spares_on_host};
 use crate::error::{Error, Result};
 use crate::methods::Parameters as _;
 use crate::plan::{Compute, Computed, Handle, Job, Model, Shape, Work};
@@ -40,23 +41,23 @@ impl Compute for Train {
     type Output = Model;
     const KIND: &'static str = "training";
     const METHOD: &'static str = Params::NAME;
-    const VERSION: u32 = 3;
+    const VERSION: u32 = 4;
 
     /// Every patch of a step passes forward and backward, once as it is and once with noise.
     fn work(&self) -> Work {
-        let Params { train, mlp, .. } = &*self.settings;
+        let train = &self.settings.train;
         let per_image = patches_per_step(train.patches_per_image, self.shape.patches());
         let anomalies = if self.seen.is_some() { train.anomaly_batch as f64 / train.batch as f64 } else { 0.0 };
         let rows = (self.shape.images * per_image * train.epochs) as f64 * (2.0 + anomalies);
         let learned = Network::new(&self.settings, self.shape.dim, !self.memory.abnormal.is_empty()).size();
         let kept = train.keep().count(train.epochs);
-        let step_rows = (2 * train.batch + train.anomaly_batch) * per_image;
-        let activations = 4 * step_rows * (10 * self.shape.dim + 6 * mlp.blocks * mlp.hidden);
         let parts = self.memory.abnormal.iter().map(|bank| bank.stage.work).chain([self.memory.normal.work]);
         let banks: usize = parts.map(|bank| 4 * bank.rows * bank.cols).sum();
+        let [sparing, keeping] = [false, true].map(|keeps| self.step_bytes(keeps) as usize + 16 * learned);
+        let here = if spares_on_host(keeping as u64) { keeping } else { sparing };
         Work::matrix(kept, learned, 6.0 * rows * learned as f64)
-            .with_memory(activations + 16 * learned)
-            .on_device(activations + 16 * learned, 4 * self.shape.rows() * self.shape.dim + banks)
+            .with_memory(here)
+            .on_device(sparing, keeping - sparing + 4 * self.shape.rows() * self.shape.dim + banks)
     }
 
     fn compute(&self, job: &Job) -> Result<Computed> {
@@ -65,6 +66,27 @@ impl Compute for Train {
         let steps = training.images.len().div_ceil(train.batch) * train.epochs;
         let note = json!({ "steps": steps, "noise_std": training.noise_std });
         fit(job, &mut training, train.epochs, train.keep(), note)
+    }
+}
+
+impl Train {
+    /// Bytes that a step needs at most beside parameters, moments, and what stays through the training; with `keeps` it holds what its way
+    /// back needs, instead of making some of it again (`descent`).
+    fn step_bytes(&self, keeps: bool) -> u64 {
+        let Params { train, mlp, .. } = &*self.settings;
+        let per_image = patches_per_step(train.patches_per_image, self.shape.patches());
+        let anomalies = if self.seen.is_some() { train.anomaly_batch * per_image } else { 0 };
+        let normals = train.batch * per_image;
+        let (rows, scored) = (normals + anomalies, 2 * normals + anomalies);
+        let (dim, described) = (self.shape.dim, 3 * self.shape.dim);
+        // Patches and their neighbours, and what is known of each bank before and after its normalisation.
+        let given = (3 + 4) * rows * dim;
+        let between = scored * mlp.hidden;
+        // Where the scores are, every block has its products; where the descriptions are, one is left.
+        let in_blocks = (mlp.blocks + 4) * between;
+        let in_parts = between + 3 * 2 * PART_ROWS.min(normals) * described + 2 * rows * dim;
+        let kept = if keeps { scored * described + mlp.blocks * between } else { 0 };
+        4 * (given + in_blocks.max(in_parts) + kept) as u64
     }
 }
 
@@ -106,15 +128,20 @@ impl<'a> Training<'a> {
         stream(stage.seed, Purpose::AnomalyOrder, 0).shuffle(&mut anomalies);
         let seen = stage.seen.as_ref().map(|q| q.open(job)).transpose()?;
         let patches = normals.iter().chain(&seen).map(|queries| 4 * queries.rows.data().len() as u64).sum::<u64>();
-        let resident = match stage.device.keeps(patches + banks.bytes()) {
+        let staying = patches + banks.bytes();
+        let keeps = stage.device.keeps(staying);
+        let resident = match keeps {
             true => {
                 let seen = seen.as_ref().map(|seen| (seen, seen_images.as_slice()));
                 ResidentMemory::new(&banks, &normals, stage.shape.patches(), seen, &device)
             }
             false => None,
         };
+        let trainer = Trainer::new(params, network, parameters);
+        let room = stage.step_bytes(true) + 16 * trainer.network.size() as u64;
+        let spares = stage.device.spares(room + if keeps { staying } else { 0 });
         Ok(Training {
-            trainer: Trainer::new(params, network, parameters),
+            trainer: if spares { trainer } else { trainer.sparing() },
             images: class_images(normals.iter().map(|queries| queries.rows.len()), stage.shape.patches()),
             noise_std: params.noise.std * unit,
             seen,
