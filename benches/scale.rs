@@ -22,6 +22,8 @@ use dmad::spec;
 
 /// Values of a patch in the paper.
 const DIM: usize = 1536;
+/// Width of its scoring network.
+const HIDDEN: usize = 1024;
 
 /// What a measurement is of, and what it did.
 struct Done {
@@ -51,9 +53,10 @@ fn main() {
     let device = Chosen::new(name, Precision::F32, None, CHECKS).get().unwrap_or_else(|e| panic!("{e}"));
     println!("{name}: {}", describe(&device));
     let limit = std::env::var("DMAD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5.0);
-    println!("{:<12} {:>26} {:>9} {:>9} {:>9} {:>9} {:>9}", "stage", "size", "Gop", "MB", "s", "of ops", "of bytes");
+    let head = ["Gop", "MB", "s", "of ops", "of bytes", "MB held"].map(|word| format!("{word:>9}")).join(" ");
+    println!("{:<12} {:>26} {head}", "stage", "size");
     let mut peaks = Peaks { operations: 0.0, bytes: 0.0 };
-    let stages: [Stage; 7] = [matrix_product, copy, noise, neighbours, coreset, features, training_step];
+    let stages: [Stage; 8] = [matrix_product, copy, noise, neighbours, coreset, features, training_step, sparing_step];
     for stage in stages {
         for size in 0.. {
             let Some(done) = stage(&device, size) else { break };
@@ -62,7 +65,8 @@ fn main() {
                 "copy" => peaks.bytes = peaks.bytes.max(done.bytes / done.seconds),
                 _ => {}
             }
-            print(&done, peaks);
+            print(&done, peaks, held(&device));
+            device.memory_cleanup();
             if done.seconds > limit {
                 break;
             }
@@ -80,12 +84,17 @@ fn device_name() -> DeviceName {
     DeviceName { kind, number: 0 }
 }
 
-fn print(done: &Done, peaks: Peaks) {
+/// Bytes that the tensor library holds on the device, for the most that a stage has needed: it keeps what it has had.
+fn held(device: &Device) -> Option<u64> {
+    device.memory_pool_usage().map(|usage| usage.bytes_reserved)
+}
+
+fn print(done: &Done, peaks: Peaks, held: Option<u64>) {
     let share = |value: f64, peak: f64| {
         if peak > 0.0 { format!("{:.1} %", 100.0 * value / done.seconds / peak) } else { "".into() }
     };
     println!(
-        "{:<12} {:>26} {:>9.1} {:>9.1} {:>9.4} {:>9} {:>9}",
+        "{:<12} {:>26} {:>9.1} {:>9.1} {:>9.4} {:>9} {:>9} {:>9}",
         done.stage,
         done.size,
         done.operations / 1e9,
@@ -93,6 +102,7 @@ fn print(done: &Done, peaks: Peaks) {
         done.seconds,
         share(done.operations, peaks.operations),
         share(done.bytes, peaks.bytes),
+        held.map(|bytes| format!("{:.0}", bytes as f64 / 1e6)).unwrap_or_default(),
     );
 }
 
@@ -159,7 +169,7 @@ fn noise(device: &Device, size: usize) -> Option<Done> {
 fn neighbours(device: &Device, size: usize) -> Option<Done> {
     let (queries, bank) = *[(1 << 10, 1 << 10), (1 << 13, 1 << 12), (1 << 15, 1 << 14), (1 << 17, 74_321)].get(size)?;
     let (asked, known) = (patches(queries, DIM, 2), patches(bank, DIM, 3));
-    let seconds = timed(device, || drop(nearest_on(device, asked.view(), &[known.view()], None)));
+    let seconds = timed(device, || drop(nearest_on((device, Precision::F32), asked.view(), &[known.view()], None)));
     let operations = 2.0 * (queries * bank * DIM) as f64;
     let bytes = 4.0 * (queries * DIM * bank.div_ceil(1024) + bank * DIM + 2 * queries * bank) as f64;
     Some(Done { stage: "neighbours", size: format!("{queries} in {bank}"), operations, bytes, seconds })
@@ -204,8 +214,17 @@ fn features(device: &Device, size: usize) -> Option<Done> {
     Some(Done { stage: "features", size: format!("{images} of 256²"), operations, bytes, seconds })
 }
 
-/// A step of the paper's network: attention, both banks, normalisation.
+/// A step of the paper's network (attention, both banks, normalisation) that keeps what its way back needs.
 fn training_step(device: &Device, size: usize) -> Option<Done> {
+    step(device, size, false)
+}
+
+/// The same where memory is short.
+fn sparing_step(device: &Device, size: usize) -> Option<Done> {
+    step(device, size, true)
+}
+
+fn step(device: &Device, size: usize, spares: bool) -> Option<Done> {
     let images = *[1, 4, 16, 32].get(size)?;
     let (rows, device) = (images * 1024, device.clone().autodiff());
     let params: Params = serde_json::from_value(serde_json::json!({
@@ -213,15 +232,20 @@ fn training_step(device: &Device, size: usize) -> Option<Done> {
     }))
     .expect("parameters");
     let network = Network::new(&params, DIM, true);
-    let learned = network.size();
     let parameters = network.initial(0, &device);
-    let mut trainer = Trainer::new(&params, network, parameters);
+    let trainer = Trainer::new(&params, network, parameters);
+    let mut trainer = if spares { trainer.sparing() } else { trainer };
     let part = |index: u64| drawn(rows, DIM, index, &device);
     let batch =
         PatchRows { patch: part(0), normal: part(1), abnormal: Some(part(2)), rows_per_image: vec![1024; images] };
     let noise = part(3) * 0.015;
     let seconds = timed(&device, || drop(trainer.step(&batch, noise.clone(), None)));
-    let operations = 6.0 * (2 * rows * learned) as f64;
-    let bytes = 4.0 * (2 * rows * (10 * DIM + 6 * 4 * 1024)) as f64;
-    Some(Done { stage: "step", size: format!("{images} × 1024 patches"), operations, bytes, seconds })
+    // The projection of three parts with both gradients but that of the patches, the value layer; the scoring network sees a patch
+    // twice.
+    let (square, judged) = (DIM * DIM, 3 * DIM * HIDDEN + 3 * HIDDEN * HIDDEN);
+    let operations = 2.0 * (rows * ((8 + 2) * square + 2 * 3 * judged)) as f64;
+    // docs/gpu_roofline.py: everything but operands of products.
+    let bytes = 29.1e9 * rows as f64 / 32_768.0;
+    let stage = if spares { "sparing step" } else { "step" };
+    Some(Done { stage, size: format!("{images} × 1024 patches"), operations, bytes, seconds })
 }

@@ -32,6 +32,9 @@ TILE, BLOCK, NEIGHBOUR_SLOTS, CORESET_SLOTS = 1024, 16384, 16, 4
 PICKS_A_ROUND = 256  # coreset.rs aims at 128 to 1,024
 POOL = 2**24 // PROJECTED  # rows of the largest pool
 
+# src/methods/dmad/descent.rs
+PART_ROWS = 8192
+
 # src/device/kernels/rows.rs
 SEGMENT = 64  # rows that a thread sums
 
@@ -46,7 +49,7 @@ class Card:
 
 
 F32 = Card(60e12, 60e12, 3e12, 25e9)  # an H100
-TF32 = Card(400e12, 60e12, 3e12, 25e9)  # --precision tf32: searches stay in f32
+TF32 = Card(400e12, 400e12, 3e12, 25e9)  # --precision tf32
 BF16 = Card(790e12, 790e12, 3e12, 25e9)  # which is not offered
 SMALL = Card(40e12, 40e12, 1e12, 25e9)  # f32 on 24 GB
 
@@ -66,16 +69,13 @@ class Value:
 
 
 class Step:
-    """What a step launches: forward as it is called, backward as burn-autodiff 0.22.1 and src/device do it."""
+    """What a step launches. In front of the projection it is a graph: forward as it is called, backward as burn-autodiff 0.22.1 and
+    src/device do it. From the projection on the way back is written out (src/methods/dmad/descent.rs, src/train/mlp.rs)."""
 
-    def __init__(self, fused=False):
-        self.fused = fused
+    def __init__(self, sparing=False):
+        self.sparing = sparing  # makes again what memory is too short to hold
         self.products = []  # (operations, bytes)
         self.moved = defaultdict(float)  # bytes of everything else, by kind
-        self.kept = {}  # matrices that the backward pass needs
-
-    def keep(self, value):
-        self.kept[id(value)] = value
 
     def use(self, value):
         """Every gradient of a value but the first is added to those before."""
@@ -87,26 +87,24 @@ class Step:
     def product(self, rows, inner, cols):
         self.products.append((2.0 * rows * inner * cols, FLOAT * (rows * inner + inner * cols + rows * cols)))
 
-    def column_sums(self, kind, *values):
+    def column_sums(self, kind, *values, sums=1):
         """src/device/kernels/rows.rs: sums over the rows of what is made of these; then sums of sums, until one row is left."""
-        rows, cols = values[0].rows, values[0].cols
+        rows, cols = values[0].rows, values[0].cols * sums
         self.moved[kind] += sum(value.bytes for value in values)
         while rows > 1:
             rows = -(-rows // SEGMENT)
             self.moved[kind] += FLOAT * rows * cols * (2 if rows > 1 else 1)
 
-    def linear(self, x, outputs, bias=True):
-        """src/train/layers.rs, src/device/product.rs, plus_row of src/device/columns.rs."""
+    def linear(self, x, outputs):
+        """In the graph, with its bias: src/device/affine.rs, plus_row of src/device/columns.rs."""
         self.use(x)
-        self.keep(x)
         self.product(x.rows, x.cols, outputs)
         self.product(x.cols, x.rows, outputs)  # gradient of the weights
         if x.tracked:
             self.product(x.rows, outputs, x.cols)
         out = Value(x.rows, outputs, True)
-        if bias:
-            self.moved["bias"] += 2 * out.bytes
-            self.column_sums("bias", out)
+        self.moved["bias"] += 2 * out.bytes
+        self.column_sums("bias", out)
         return out
 
     def gather(self, rows, cols):
@@ -121,28 +119,10 @@ class Step:
         self.moved["sums and differences"] += 3 * a.bytes
         return Value(a.rows, a.cols, a.tracked or b.tracked)
 
-    def side_by_side(self, values):
-        """Backward a part of the columns is copied where its column sums are taken."""
-        out = Value(values[0].rows, sum(value.cols for value in values), any(value.tracked for value in values))
-        self.moved["concatenate"] += 2 * out.bytes
-        for value in values:
-            self.use(value)
-            self.moved["concatenate"] += 2 * value.bytes if value.tracked else 0
-        return out
-
-    def below_each_other(self, values):
-        """Backward a part of the rows is the same memory, seen from another start."""
-        out = Value(sum(value.rows for value in values), values[0].cols, any(value.tracked for value in values))
-        self.moved["concatenate"] += 2 * out.bytes
-        for value in values:
-            self.use(value)
-        return out
-
     def batch_norm(self, x):
-        """src/device/normalise.rs."""
-        kind = "batch normalisation"
+        """In the graph: src/device/normalise.rs."""
+        kind = "normalisation of what is known"
         self.use(x)
-        self.keep(x)
         self.column_sums(kind, x)  # mean
         self.column_sums(kind, x)  # variance
         self.moved[kind] += 2 * x.bytes
@@ -153,29 +133,60 @@ class Step:
         self.moved[kind] += 3 * x.bytes if x.tracked else 0
         return out
 
-    def leaky_relu(self, x):
-        """src/device/leaky.rs."""
-        self.use(x)
-        self.keep(x)
-        self.moved["activation"] += 2 * x.bytes + 3 * x.bytes
-        return Value(x.rows, x.cols, True)
+    def describe(self, parts, noisy):
+        """Projections without their biases, side by side, and below them the same with noise (src/device/kernels/beside.rs). Parts of the
+        rows are views; what comes of them is joined."""
+        for part in parts:
+            self.product(part.rows, DIM, DIM)
+        rows, cols = parts[0].rows, len(parts) * DIM
+        noise = FLOAT * rows * DIM if noisy else 0
+        out = Value(rows * (2 if noisy else 1), cols, True)
+        self.moved["descriptions"] += FLOAT * rows * cols + noise + out.bytes
+        return out
 
-    def block(self, x, outputs):
-        """src/train/layers.rs, Mlp: Linear, BatchNorm, LeakyReLU."""
-        if not self.fused:
-            return self.leaky_relu(self.batch_norm(self.linear(x, outputs)))
-        # What one kernel each way would leave. The normalisation removes the bias, whose gradient is zero. Forward mean,
-        # variance, result; backward both sums of the gradient at once, and the gradient.
-        kind = "block as one kernel"
-        inner = self.linear(x, outputs, bias=False)
-        self.use(inner)
-        self.keep(inner)
+    def enter(self, described):
+        self.product(described.rows, described.cols, HIDDEN)
+        inner = Value(described.rows, HIDDEN, True)
+        self.moved["descriptions"] += 2 * inner.bytes
+        return inner
+
+    def leave(self, described, parts, noisy, knows):
+        """The way back from the first linear layer to what stands in front of the projection."""
+        if self.sparing:
+            self.describe(parts, noisy)
+        self.product(described.cols, described.rows, HIDDEN)
+        self.product(described.rows, HIDDEN, described.cols)
+        self.moved["descriptions"] += described.bytes + sum(part.bytes for part in parts)
+        for number, part in enumerate(parts):
+            self.product(DIM, part.rows, DIM)
+            if knows and number:
+                self.product(part.rows, DIM, DIM)
+                self.moved["descriptions"] += 2 * part.bytes
+
+    def activate(self, inner, base):
+        """src/device/activate.rs: mean, variance, result; backward both sums at once, and the gradient."""
+        kind = "normalised and rectified"
         self.column_sums(kind, inner)
         self.column_sums(kind, inner)
-        self.moved[kind] += 2 * inner.bytes
-        self.column_sums(kind, inner, inner)
+        self.moved[kind] += (3 if base else 2) * inner.bytes
+        self.column_sums(kind, inner, inner, sums=2)
         self.moved[kind] += 3 * inner.bytes
-        return Value(inner.rows, inner.cols, True)
+
+    def judge(self, rows):
+        """The blocks, from what the first linear layer made; everything with one column is left out."""
+        inner = Value(rows, HIDDEN, True)
+        for block in range(4):
+            if block:
+                self.product(rows, HIDDEN, HIDDEN)
+                self.product(HIDDEN, rows, HIDDEN)
+                self.product(rows, HIDDEN, HIDDEN)
+                self.moved["gradients that meet"] += 3 * inner.bytes
+            self.activate(inner, block)
+            if self.sparing:  # what comes out of the blocks up to this one
+                self.moved["made again"] += (2 + 3 * block) * inner.bytes
+        self.product(rows, HIDDEN, 1)
+        self.product(HIDDEN, rows, 1)
+        self.product(rows, 1, HIDDEN)
 
     def adamw(self, parameters):
         """src/train/optimizer.rs, `update`."""
@@ -194,40 +205,49 @@ class Row:
         self.mlp = HIDDEN * (self.parts * DIM + 3) + 3 * HIDDEN * (HIDDEN + 3) + HIDDEN
         self.learned = self.square * (2 if attention else 1) + self.mlp
 
-    def describe(self, step, rows):
-        """src/methods/dmad/network.rs."""
+    def known(self, step, rows):
+        """What stands in front of the projection: src/methods/dmad/network.rs."""
         patch = step.gather(rows, DIM)
         neighbours = [step.gather(rows, DIM) for _ in range(2 if self.abnormal else 1)]
-        parts = [step.linear(patch, DIM)]
+        value = step.linear(patch, DIM) if self.attention else None
+        parts = [patch]
         for neighbour in neighbours:
-            terms = []
-            if self.distance:
-                terms.append(step.add(patch, neighbour))
-            if self.attention:
-                terms.append(step.linear(patch, DIM))  # the value layer
+            terms = [step.add(patch, neighbour)] if self.distance else []
+            terms += [value] if self.attention else []
             known = step.add(*terms) if len(terms) == 2 else terms[0]
-            parts.append(step.linear(step.batch_norm(known) if self.batch_norm else known, DIM))
+            if len(terms) == 1 and self.attention:
+                step.use(value)
+            parts.append(step.batch_norm(known) if self.batch_norm else known)
         if self.zero:
             zeros = Value(rows, DIM, False)
             step.moved["gather"] += zeros.bytes
-            parts.append(step.linear(zeros, DIM))
-        return step.side_by_side(parts)
+            parts.append(zeros)
+        return parts
 
-    def step(self, fused=False):
-        """src/methods/dmad/trainer.rs. Everything with one column is left out: scores, losses and their gradients."""
-        step, rows = Step(fused), BATCH * PATCHES
-        normal = self.describe(step, rows)
-        noise = Value(rows, DIM, False)
-        step.moved["noise"] += noise.bytes
-        disturbed = step.add(normal, step.side_by_side([noise] * self.parts))
-        groups = [normal, disturbed] + ([self.describe(step, self.seen_rows)] if self.seen_rows else [])
-        hidden = step.below_each_other(groups)
-        for block in range(4):
-            out = step.block(hidden, HIDDEN)
-            hidden = step.add(hidden, out) if block else out
-        step.linear(hidden, 1, bias=False)
+    def step(self, sparing=False):
+        """src/methods/dmad/trainer.rs."""
+        step, rows = Step(sparing), BATCH * PATCHES
+        step.moved["noise"] += FLOAT * rows * DIM
+        groups = [(self.known(step, rows), True)]
+        if self.seen_rows:
+            groups.append((self.known(step, self.seen_rows), False))
+        for parts, noisy in groups:
+            described = step.describe(parts, noisy)
+            step.enter(described)
+            step.leave(described, parts, noisy, self.attention or self.batch_norm)
+        step.judge(2 * rows + self.seen_rows)
         step.adamw(self.learned)
         return step
+
+    def step_bytes(self, keeps):
+        """src/methods/dmad/train.rs, `step_bytes`, with the seen anomalies' patches that there are."""
+        normals = BATCH * PATCHES
+        rows, scored = normals + self.seen_rows, 2 * normals + self.seen_rows
+        between = scored * HIDDEN
+        in_blocks = (4 + 4) * between
+        in_parts = between + 3 * 2 * PART_ROWS * 3 * DIM + 2 * rows * DIM
+        kept = scored * 3 * DIM + 4 * between if keeps else 0
+        return FLOAT * (7 * rows * DIM + max(in_blocks, in_parts) + kept)
 
     def score_operations(self, rows):
         square = DIM * DIM * (self.parts + (self.parts - 1 if self.attention else 0))
@@ -259,12 +279,11 @@ U3 = TABLE4[2]
 
 
 class Training:
-    def __init__(self, row, fused=False):
-        self.row, self.step = row, row.step(fused)
+    def __init__(self, row, sparing=False):
+        self.row, self.step = row, row.step(sparing)
         self.operations = sum(operations for operations, _ in self.step.products) * FULL_STEPS
         self.product_bytes = sum(size for _, size in self.step.products) * FULL_STEPS
         self.step_other = sum(self.step.moved.values())
-        self.kept = sum(value.bytes for value in self.step.kept.values())
 
     def seconds(self, card, share=1.0, elementwise=True):
         """Each kernel by itself: products at their rate or at that of their bytes, everything else at that of its bytes."""
@@ -355,11 +374,12 @@ def search(name, queries, bank):
 
 
 def coreset():
+    """In f32 whatever the precision: the link is the bound."""
     rounds = -(-BANK // PICKS_A_ROUND)
     moved = FLOAT * (2.0 * ROWS * BANK + rounds * ROWS * PROJECTED)
     up = FLOAT * (ROWS * PROJECTED + BANK * PROJECTED + rounds * ROWS * 2)
     down = FLOAT * rounds * ROWS * (2 * CORESET_SLOTS + 2)
-    return Stage(f"coreset updates, {rounds} rounds", 2.0 * ROWS * BANK * PROJECTED, moved, up, down, searches=True)
+    return Stage(f"coreset updates, {rounds} rounds", 2.0 * ROWS * BANK * PROJECTED, moved, up, down)
 
 
 def scoring(row):
@@ -435,14 +455,14 @@ def print_trainings():
     table(["row"] + work + ["f32, products alone, s", "f32, s", "tf32, s", "24 GB card, s"], rows)
 
 
-def total(card, share=1.0, controls=False, elementwise=True, fused=False):
+def total(card, share=1.0, controls=False, elementwise=True, sparing=False):
     frozen, banks = shared_stages()
     other = sum(stage.seconds(card) for stage in frozen) + SEEDS * sum(stage.seconds(card) for stage in banks)
     # S1 keeps every patch of the seen anomalies; S2 and S3 share M_as without M_p. Neither depends on the seed.
     for bank in (15 * 10 * PATCHES, SEEN):
         other += search("", ROWS + TEST_ROWS, bank).seconds(card)
     rows = [row for row in TABLE4 if controls or not row.control]
-    trainings = SEEDS * sum(Training(row, fused).seconds(card, share, elementwise) for row in rows)
+    trainings = SEEDS * sum(Training(row, sparing).seconds(card, share, elementwise) for row in rows)
     scores = SEEDS * sum(scoring(row).seconds(card) for row in rows)
     return len(rows) * SEEDS, other, trainings, scores
 
@@ -457,21 +477,19 @@ def print_kinds():
 
 
 def print_total():
-    fused = "the blocks of the scoring network fused"
     cases = [
         ("f32, products alone", F32, dict(elementwise=False)),
         ("f32, kernel by kernel", F32, {}),
         ("the same, products at 85 % of the peak", F32, dict(share=0.85)),
         ("the same, products at 70 % of the peak", F32, dict(share=0.7)),
         ("the same, products at 50 % of the peak", F32, dict(share=0.5)),
-        (f"f32, {fused}, products at 70 % of the peak", F32, dict(fused=True, share=0.7)),
         ("f32, kernel by kernel, with the three controls", F32, dict(controls=True)),
         ("tf32, products alone", TF32, dict(elementwise=False)),
         ("tf32, kernel by kernel", TF32, {}),
         ("the same, products at 50 % of the peak", TF32, dict(share=0.5)),
         ("the same, products at 25 % of the peak", TF32, dict(share=0.25)),
-        (f"tf32, {fused}, products at 50 % of the peak", TF32, dict(fused=True, share=0.5)),
         ("24 GB card, f32, kernel by kernel", SMALL, {}),
+        ("the same, made again where 8 GB are too short", SMALL, dict(sparing=True)),
     ]
     rows = []
     for name, card, options in cases:
@@ -489,7 +507,6 @@ def least_share(card, hours, **options):
 def print_bounds():
     cases = [
         ("24 trainings, kernel by kernel", {}),
-        ("24 trainings, the blocks of the scoring network fused", dict(fused=True)),
         ("24 trainings, products alone", dict(elementwise=False)),
         ("33 trainings (with the controls), kernel by kernel", dict(controls=True)),
     ]
@@ -525,8 +542,10 @@ def print_memory():
         ("unfolded images of a pass, at most", 2.0**26 * FLOAT, "features"),
         ("parameters, gradients, moments (U3)", 4 * U3.learned * FLOAT, "a training"),
         ("rows of a step that is streamed", 3 * BATCH * PATCHES * DIM * FLOAT, "a step"),
-        ("what the backward pass needs (U3)", Training(U3).kept, "a step"),
-        ("the same (S1)", Training(TABLE4[3]).kept, "a step"),
+        ("a step that keeps what its way back needs (U3)", U3.step_bytes(True), "a step"),
+        ("the same (S1)", TABLE4[3].step_bytes(True), "a step"),
+        ("a step that makes it again (U3)", U3.step_bytes(False), "a step"),
+        ("the same (S1)", TABLE4[3].step_bytes(False), "a step"),
     ]
     table(["what", "bytes", "stays for"], [[name, size(value), where] for name, value, where in values])
 

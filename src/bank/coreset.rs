@@ -17,7 +17,7 @@ use super::plain;
 use super::pool::Pool;
 use super::search::{Bank, Best, QUERY_BLOCK_ROWS, Scratch, search, squared_norms};
 #[cfg(feature = "gpu")]
-use crate::device::is_cpu;
+use crate::device::{Precision, is_cpu};
 use crate::error::{Error, Result};
 use crate::matrix::Rows;
 use crate::naive;
@@ -201,7 +201,8 @@ impl<'a> Farness<'a> {
     #[cfg(feature = "gpu")]
     fn shrink_on_device(&mut self, centres: Rows) -> Result<()> {
         let Farness { rows, distances, on_device, .. } = self;
-        let resident = Resident::new(&[centres], None, &on_device[0].device())?;
+        // The link is the limit here, not arithmetic (docs/gpu.md), so factors need not be cut.
+        let resident = Resident::new(&[centres], None, &on_device[0].device(), Precision::F32)?;
         let mut blocks = on_device.iter().zip(distances.chunks_mut(DEVICE_ROWS)).enumerate();
         let mut start = || {
             let (block, (asked, distances)) = blocks.next()?;

@@ -4,7 +4,8 @@
 //! the answer. Candidates go back to the host, and `distance::squared_distance` decides among them; so neighbours and
 //! coresets are those of the CPU, index for index, whatever the device does below the proven bound.
 //!
-//! A tile of products (bank rows × queries) is made by one matrix product in single precision; then one thread for each
+//! A tile of products (bank rows × queries) is made by one matrix product, in single precision or on tensor cores with factors
+//! cut to ten bits, each with its own bound; then one thread for each
 //! query walks down its column, keeps the lowest score, and notes every row whose score is within twice the bound of it.
 
 use burn::backend::Cube;
@@ -26,6 +27,8 @@ pub struct Resident {
     tiles: Vec<Tile>,
     /// The largest ‖b‖.
     longest: f64,
+    /// How products are made.
+    precision: Precision,
 }
 
 struct Tile {
@@ -39,11 +42,11 @@ struct Tile {
 }
 
 impl Resident {
-    /// Brings the rows of all parts to the device; with `groups`, one for each row.
+    /// Brings the rows of all parts to the device; with `groups`, one for each row. Products with them will be made in this precision.
     ///
     /// # Errors
     /// A row that is not finite.
-    pub fn new(parts: &[Rows], groups: Option<&[u32]>, device: &Device) -> Result<Resident> {
+    pub fn new(parts: &[Rows], groups: Option<&[u32]>, device: &Device, precision: Precision) -> Result<Resident> {
         let norms = squared_norms(parts, "bank")?;
         let longest = norms.iter().fold(0.0f64, |a, &b| a.max(b)).sqrt() * (1.0 + 1e-12);
         let (mut tiles, mut first) = (Vec::new(), 0);
@@ -61,14 +64,14 @@ impl Resident {
                 first = range.end;
             }
         }
-        Ok(Resident { tiles, longest })
+        Ok(Resident { tiles, longest, precision })
     }
 
     /// Starts the search for what may be nearest to each of the queries; at most `slots` rows can be noted for one.
     /// `limits` are squared distances beyond which nothing is wanted. The host does not wait.
     pub fn search(&self, asked: &Asked, limits: Option<&[f64]>, slots: usize) -> Searched {
         let device = asked.rows.device();
-        let bound = |norm: f64| score_error(asked.rows.dims()[1], norm.sqrt(), self.longest);
+        let bound = |norm: f64| score_error(self.precision, asked.rows.dims()[1], norm.sqrt(), self.longest);
         let width = |&norm: &f64| ((2.0 * bound(norm)) as f32).next_up();
         let cap = |(&norm, &limit): (&f64, &f64)| ((limit - norm + bound(norm)) as f32).next_up();
         let count = asked.norms.len();
@@ -87,9 +90,13 @@ impl Resident {
         };
         let turned = asked.rows.clone().transpose();
         for tile in &self.tiles {
-            searched.scan(single_precision(&tile.rows, &turned), tile, asked);
+            searched.scan(self.product(&tile.rows, &turned), tile, asked);
         }
         searched
+    }
+
+    fn product(&self, a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
+        Tensor::from_primitive::<Cube>(matrix_product(raw(a.clone()), raw(b.clone()), self.precision))
     }
 }
 
@@ -117,18 +124,22 @@ impl Asked {
     }
 }
 
-/// A product whose factors are never cut, whatever networks may do: the bound is made for it.
-fn single_precision(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
-    Tensor::from_primitive::<Cube>(matrix_product(raw(a.clone()), raw(b.clone()), Precision::F32))
-}
-
-/// How far a single-precision score may be from ‖b‖² − 2 q·b, where the products of a row are added up in any order (Higham,
-/// Accuracy and Stability of Numerical Algorithms, §3.1), and the threshold it is held against from its own value.
-fn score_error(cols: usize, query: f64, longest: f64) -> f64 {
+/// How far a score may be from ‖b‖² − 2 q·b, where the products of a row are added up in any order (Higham, Accuracy and
+/// Stability of Numerical Algorithms, §3.1), and the threshold it is held against from its own value.
+///
+/// In TF32 both factors lose less than 2⁻¹⁰ of themselves, and products of the cut ones are exact. Tensor cores align a few
+/// of them to the largest, cut what sticks out, and add them to the sum so far: taken to cost eight roundings of single precision for each
+/// (Fasi, Higham, Mikaitis, Pranesh: Numerical behavior of NVIDIA tensor cores, 2021, find less than one).
+fn score_error(precision: Precision, cols: usize, query: f64, longest: f64) -> f64 {
     const UNIT: f64 = f32::EPSILON as f64 / 2.0;
-    let chain = (cols + 2) as f64 * UNIT;
+    const CUT: f64 = 1.0 / 1024.0;
+    let (cut, sum) = match precision {
+        Precision::F32 => (0.0, UNIT),
+        Precision::Tf32 => (2.0 * CUT + CUT * CUT, 8.0 * UNIT),
+    };
+    let chain = (cols + 2) as f64 * sum;
     let gamma = chain / (1.0 - chain);
-    let rounding = (2.0 * gamma + 8.0 * UNIT) * query * longest + 8.0 * UNIT * longest * longest;
+    let rounding = (2.0 * (cut + gamma * (1.0 + cut)) + 8.0 * UNIT) * query * longest + 8.0 * UNIT * longest * longest;
     1.01 * rounding + 1e-12 * (query * query + longest * longest) + f64::from(f32::MIN_POSITIVE)
 }
 
@@ -295,5 +306,49 @@ fn scan_kernel(
         }
         lowest[at] = low;
         counts[at] = count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{Purpose, stream};
+
+    /// A factor without what TF32 cuts off.
+    fn cut(value: f32) -> f32 {
+        f32::from_bits(value.to_bits() & !0x1fff)
+    }
+
+    /// ‖b‖² − 2 q·b with a sum in single precision of what `factor` makes of the factors.
+    fn score(query: &[f32], row: &[f32], factor: fn(f32) -> f32) -> f64 {
+        let squared: f64 = row.iter().map(|&value| f64::from(value).powi(2)).sum();
+        let sum = query.iter().zip(row).fold(0.0f32, |sum, (&a, &b)| sum + factor(a) * factor(b));
+        f64::from(squared as f32 - 2.0 * sum)
+    }
+
+    #[test]
+    fn no_score_is_further_off_than_its_bound_and_a_cut_factor_comes_close_to_its_own() {
+        let length = |row: &[f32]| row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+        let exact = |query: &[f32], row: &[f32]| {
+            let product: f64 = query.iter().zip(row).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+            length(row).powi(2) - 2.0 * product
+        };
+        let mut drawn = vec![0.0; 2 * 1536];
+        stream(4, Purpose::Synthetic, 0).fill_normal(&mut drawn, 1.0);
+        // The last bits of a factor that loses most, and equal rows, whose errors all point one way.
+        let worst = vec![f32::from_bits(1.0f32.to_bits() | 0x1fff); 1536];
+        for (precision, factor) in [(Precision::F32, (|value| value) as fn(f32) -> f32), (Precision::Tf32, cut)] {
+            for (query, row) in [(&drawn[..1536], &drawn[1536..]), (&drawn[..1536], &drawn[..1536]), (&worst, &worst)] {
+                let off = (score(query, row, factor) - exact(query, row)).abs();
+                let bound = score_error(precision, query.len(), length(query), length(row));
+                assert!(off <= bound, "{precision:?}: {off} off, and the bound is {bound}");
+                if precision == Precision::Tf32 && query == worst {
+                    assert!(off > bound / 2.0, "a bound of {bound} for {off} says little");
+                }
+            }
+        }
+        // The bound of single precision is none for cut factors.
+        let off = (score(&worst, &worst, cut) - exact(&worst, &worst)).abs();
+        assert!(off > score_error(Precision::F32, 1536, length(&worst), length(&worst)));
     }
 }

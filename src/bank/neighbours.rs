@@ -12,6 +12,7 @@ use super::{
     parts::Parts,
     search::check_widths,
 };
+use crate::device::Precision;
 use crate::device::check::Family;
 #[cfg(feature = "gpu")]
 use crate::device::is_cpu;
@@ -35,14 +36,22 @@ const SLOTS: usize = 16;
 pub const DEVICE_BYTES: usize = 4 * (2 * 16_384 * 1536 + 16_384 * 1024);
 
 /// What a device must get right before it searches: the nearest of rows among which are equal ones and ones of a group.
-pub const CHECKS: &[Family] = &[Family { name: "nearest neighbours", run: check, tolerance: 0.0 }];
+pub const CHECKS: &[Family] =
+    &[Family { name: "nearest neighbours", run: |device| check(device, Precision::F32), tolerance: 0.0 }];
 
-fn check(device: &Device) -> Vec<f32> {
+/// The same where products of searches are made with cut factors.
+pub const CUT_CHECKS: &[Family] = &[Family {
+    name: "nearest neighbours by cut factors",
+    run: |device| check(device, Precision::Tf32),
+    tolerance: 0.0,
+}];
+
+fn check(device: &Device, precision: Precision) -> Vec<f32> {
     let mut values = vec![0.0; 300 * 24];
     stream(0, Purpose::InitialWeights, 0).fill_normal(&mut values, 1.0);
     values.copy_within(0..24 * 20, 24 * 150); // twice there
     let (rows, groups) = (Matrix::new(values, 24), (0..300).map(|row| row % 7).collect::<Vec<u32>>());
-    let found = nearest_on(device, rows.view(), &[rows.view()], Some((&groups, &groups)));
+    let found = nearest_on((device, precision), rows.view(), &[rows.view()], Some((&groups, &groups)));
     found.map_or_else(|_| Vec::new(), |found| found.index.iter().map(|&row| row as f32).chain(found.distance).collect())
 }
 
@@ -78,12 +87,17 @@ pub fn nearest(queries: Rows, parts: &[Rows], groups: Option<(&[u32], &[u32])>) 
     run(queries, &bank, 1, groups)
 }
 
-/// [`nearest`] with the work on `device`. A GPU finds candidates and decides nothing (`filter`), so the answer does not depend
-/// on it.
+/// [`nearest`] with the work on a device, whose products are made in this precision. A GPU finds candidates and decides nothing
+/// (`filter`), so the answer depends on neither.
 ///
 /// Errors: those of [`nearest`].
-pub fn nearest_on(device: &Device, queries: Rows, parts: &[Rows], groups: Option<(&[u32], &[u32])>) -> Result<Nearest> {
-    Searcher::new(device, parts, groups.map(|(_, bank)| bank))?.nearest(queries, groups.map(|(queries, _)| queries))
+pub fn nearest_on(
+    on: (&Device, Precision),
+    queries: Rows,
+    parts: &[Rows],
+    groups: Option<(&[u32], &[u32])>,
+) -> Result<Nearest> {
+    Searcher::new(on, parts, groups.map(|(_, bank)| bank))?.nearest(queries, groups.map(|(queries, _)| queries))
 }
 
 /// A bank that is asked several times; on a GPU it stays there in between.
@@ -96,17 +110,22 @@ pub struct Searcher<'a> {
 }
 
 impl<'a> Searcher<'a> {
-    /// The bank that the `parts` would make if they stood one below the other; with `groups`, one for each row.
+    /// The bank that the `parts` would make if they stood one below the other; with `groups`, one for each row. Where a GPU searches,
+    /// its products are made in this precision.
     ///
     /// # Errors
     /// A row that is not finite.
-    pub fn new(device: &Device, parts: &'a [Rows<'a>], groups: Option<&'a [u32]>) -> Result<Self> {
+    pub fn new(
+        (device, precision): (&Device, Precision),
+        parts: &'a [Rows<'a>],
+        groups: Option<&'a [u32]>,
+    ) -> Result<Self> {
         #[cfg(not(feature = "gpu"))]
-        let _ = device;
+        let _ = (device, precision);
         #[cfg(feature = "gpu")]
         let resident = match is_cpu(device) || parts.iter().all(Rows::is_empty) {
             true => None,
-            false => Some((Resident::new(parts, groups, device)?, device.clone())),
+            false => Some((Resident::new(parts, groups, device, precision)?, device.clone())),
         };
         Ok(Searcher {
             parts,

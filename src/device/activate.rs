@@ -6,11 +6,13 @@
 
 #[cfg(feature = "gpu")]
 use burn::backend::Cube;
+use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
 use super::host;
+#[cfg(feature = "gpu")]
+use super::is_cpu;
 #[cfg(feature = "gpu")]
 use super::kernels;
 use super::normalise::statistics;
@@ -51,118 +53,67 @@ impl Activation {
     pub fn rows(&self, base: Option<Tensor<2>>) -> Tensor<2> {
         let adds = base.is_some();
         let base = base.unwrap_or_else(|| self.x.clone());
-        let [x, mean, scale, bias] = self.columns();
-        let rows = <Dispatch as Activate>::activated(x, base.into_dispatch(), mean, scale, bias, self.slope, adds);
-        Tensor::from_dispatch(rows)
+        let rows = [&self.mean, &self.scale, &self.bias];
+        #[cfg(feature = "gpu")]
+        if !is_cpu(&self.x.device()) {
+            return on_gpu(kernels::activated(given(&self.x), given(&base), rows.map(given), self.slope, adds));
+        }
+        on_host(host::activated(flex(&self.x), flex(&base), rows.map(flex), self.slope, adds))
     }
 
     /// The gradients where the outcome has `grad`. With d = `grad` · slope of the rectifier and n rows: that of the bias is Σd, that
     /// of the weight root · Σ d (x − mean), and that of x is scale · (d − Σd / n − (x − mean) · root² · Σ d (x − mean) / n).
     pub fn gradient(self, grad: Tensor<2>) -> ActivationGradient {
         let [count, columns] = grad.dims();
-        let of_grad = || grad.clone().into_dispatch();
-        let [x, mean, scale, bias] = self.columns();
-        let sums = <Dispatch as Activate>::activated_sums(x, of_grad(), mean, scale, bias, self.slope);
-        let sums = Tensor::<2>::from_dispatch(sums);
+        let sums = self.sums(&grad);
         let [sum, product] = [0, columns].map(|first| sums.clone().slice([0..1, first..first + columns]));
         let share = self.scale.clone() * (-1.0 / count as f32);
         let second = share.clone() * (self.root.clone() * self.root.clone()) * product.clone();
         let third = share * sum.clone();
-        let [x, mean, scale, bias] = self.columns();
-        let (second, third) = (second.into_dispatch(), third.into_dispatch());
-        let of_x =
-            <Dispatch as Activate>::activated_slope(x, of_grad(), mean, scale, bias, second, third, self.slope);
-        ActivationGradient { x: Tensor::from_dispatch(of_x), weight: product * self.root, bias: sum }
+        ActivationGradient { x: self.slope(&grad, [&second, &third]), weight: product * self.root, bias: sum }
     }
 
-    /// x, mean, scale and bias.
-    fn columns(&self) -> [FloatTensor<Dispatch>; 4] {
-        [&self.x, &self.mean, &self.scale, &self.bias].map(|tensor| tensor.clone().into_dispatch())
+    /// Σd, and behind it Σ d (x − mean), as one row.
+    fn sums(&self, grad: &Tensor<2>) -> Tensor<2> {
+        let rows = [&self.mean, &self.scale, &self.bias];
+        #[cfg(feature = "gpu")]
+        if !is_cpu(&self.x.device()) {
+            return on_gpu(kernels::activated_sums(given(&self.x), given(grad), rows.map(given), self.slope));
+        }
+        on_host(host::activated_sums(flex(&self.x), flex(grad), rows.map(flex), self.slope))
     }
-}
-
-#[backend_extension(Flex, Cube: cfg(feature = "gpu"))]
-trait Activate: Backend {
-    /// leaky(scale · (x − mean) + bias); with `adds`, plus `base`.
-    fn activated(
-        x: FloatTensor<Self>,
-        base: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        slope: f32,
-        adds: bool,
-    ) -> FloatTensor<Self>;
-
-    /// Sums over rows of d, and behind them of d · (x − mean), as one row; d is `grad` where the normalised value is above 0, else slope · `grad`.
-    fn activated_sums(
-        x: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        slope: f32,
-    ) -> FloatTensor<Self>;
 
     /// scale · d + second · (x − mean) + third.
-    #[expect(clippy::too_many_arguments, reason = "an extension of a backend passes tensors one by one")]
-    fn activated_slope(
-        x: FloatTensor<Self>,
-        grad: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        scale: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-        second: FloatTensor<Self>,
-        third: FloatTensor<Self>,
-        slope: f32,
-    ) -> FloatTensor<Self>;
-}
-
-macro_rules! by {
-    ($backend:ty, $of:ident) => {
-        impl Activate for $backend {
-            fn activated(
-                x: FloatTensor<Self>,
-                base: FloatTensor<Self>,
-                mean: FloatTensor<Self>,
-                scale: FloatTensor<Self>,
-                bias: FloatTensor<Self>,
-                slope: f32,
-                adds: bool,
-            ) -> FloatTensor<Self> {
-                $of::activated(x, base, [mean, scale, bias], slope, adds)
-            }
-
-            fn activated_sums(
-                x: FloatTensor<Self>,
-                grad: FloatTensor<Self>,
-                mean: FloatTensor<Self>,
-                scale: FloatTensor<Self>,
-                bias: FloatTensor<Self>,
-                slope: f32,
-            ) -> FloatTensor<Self> {
-                $of::activated_sums(x, grad, [mean, scale, bias], slope)
-            }
-
-            fn activated_slope(
-                x: FloatTensor<Self>,
-                grad: FloatTensor<Self>,
-                mean: FloatTensor<Self>,
-                scale: FloatTensor<Self>,
-                bias: FloatTensor<Self>,
-                second: FloatTensor<Self>,
-                third: FloatTensor<Self>,
-                slope: f32,
-            ) -> FloatTensor<Self> {
-                $of::activated_slope(x, grad, [mean, scale, bias, second, third], slope)
-            }
+    fn slope(&self, grad: &Tensor<2>, [second, third]: [&Tensor<2>; 2]) -> Tensor<2> {
+        let rows = [&self.mean, &self.scale, &self.bias, second, third];
+        #[cfg(feature = "gpu")]
+        if !is_cpu(&self.x.device()) {
+            return on_gpu(kernels::activated_slope(given(&self.x), given(grad), rows.map(given), self.slope));
         }
-    };
+        on_host(host::activated_slope(flex(&self.x), flex(grad), rows.map(flex), self.slope))
+    }
 }
 
-by!(Flex, host);
+/// A tensor of the processor as `host` sees it.
+fn flex(tensor: &Tensor<2>) -> FloatTensor<Flex> {
+    let tensor = tensor.clone().try_into_primitive::<Flex>();
+    tensor.unwrap_or_else(|fault| unreachable!("a tensor of the processor: {fault:?}"))
+}
+
+fn on_host(rows: FloatTensor<Flex>) -> Tensor<2> {
+    Tensor::from_primitive::<Flex>(rows)
+}
+
+/// A tensor of a GPU as kernels see it.
 #[cfg(feature = "gpu")]
-by!(Cube, kernels);
+fn given(tensor: &Tensor<2>) -> FloatTensor<Cube> {
+    kernels::raw(tensor.clone())
+}
+
+#[cfg(feature = "gpu")]
+fn on_gpu(rows: FloatTensor<Cube>) -> Tensor<2> {
+    Tensor::from_primitive::<Cube>(rows)
+}
 
 #[cfg(test)]
 mod tests {

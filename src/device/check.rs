@@ -6,7 +6,10 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::draws::normals;
-use super::{column_means, is_cpu, leaky_relu, normalise, plus_row, product, times_row};
+use super::{
+    Activation, ActivationGradient, apart, beside, column_means, is_cpu, leaky_relu, normalise, plus_row, product,
+    times_row,
+};
 use crate::error::{Error, Result};
 use crate::random::{Purpose, stream};
 
@@ -26,6 +29,7 @@ pub const FAMILIES: &[Family] = &[
     // A factor cut to ten bits would be off by 1e-3.
     Family { name: "matrix product", run: matrix_product, tolerance: 1e-5 },
     Family { name: "batch normalisation in training", run: training_step, tolerance: 1e-4 },
+    Family { name: "normalised and rectified rows", run: descent, tolerance: 1e-4 },
     Family { name: "noise", run: noise, tolerance: 4e-7 },
 ];
 
@@ -97,6 +101,18 @@ fn training_step(device: &Device) -> Vec<f32> {
     for weight in [0, 2, 3, 4] {
         out.extend(learned[weight].grad(&gradients).map(values).unwrap_or_default());
     }
+    out
+}
+
+/// What DMAD's steps go back through by hand: rows side by side, with noise below them, normalised and rectified, and their gradients.
+fn descent(device: &Device) -> Vec<f32> {
+    let [first, second, noise] = [0, 1, 2].map(|index| drawn(index, [83, 7], 0.5, device));
+    let rows = beside(&[first, second], Some(noise));
+    let [weight, bias] = [3, 4].map(|index| drawn(index, [1, 14], 0.5, device));
+    let activation = Activation::new(rows, weight, bias, 1e-5, 0.2);
+    let mut out = values(activation.rows(Some(drawn(5, [166, 14], 0.5, device))));
+    let ActivationGradient { x, weight, bias } = activation.gradient(drawn(6, [166, 14], 0.5, device));
+    apart(x, 2, true).into_iter().chain([weight, bias]).for_each(|gradient| out.extend(values(gradient)));
     out
 }
 

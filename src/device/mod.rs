@@ -187,7 +187,7 @@ impl Display for DeviceName {
     }
 }
 
-/// How exactly networks multiply on a GPU. Searches do it in single precision in any case.
+/// How exactly networks and searches multiply on a GPU. What searches find depends on it in no case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Precision {
     /// Single precision; the default.

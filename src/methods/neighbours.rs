@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::bank::neighbours::{DEVICE_BYTES, nearest_on};
+use crate::device::precision;
 use crate::error::Result;
 use crate::plan::{Compute, Computed, Handle, HasImages, HasRows, IsBank, Job, Neighbours, OriginRows, RowsOf, Work};
 use crate::store::TensorDecl;
@@ -85,7 +86,7 @@ impl Compute for Search {
             }
             Exclude::SameImage => Some((job.images(&self.queries)?, job.images(&self.bank)?)),
         };
-        let found = nearest_on(&job.device()?, rows, &[bank], groups)?;
+        let found = nearest_on((&job.device()?, precision()), rows, &[bank], groups)?;
         let count = found.index.len();
         let mut writer = job.create(vec![TensorDecl::u32("index", &[count]), TensorDecl::f32("distance", &[count])])?;
         writer.u32(&found.index)?;

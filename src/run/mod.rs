@@ -30,7 +30,7 @@ pub use live::Live;
 pub use model::{Model, check as check_model, export as export_model};
 pub use predict::{Prediction, Request, predict, readable};
 pub use progress::{Event, Expected, Progress};
-pub use session::{CHECKS, Resources, Session};
+pub use session::{CHECKS, CUT_CHECKS, Resources, Session};
 pub use trace::Trace;
 
 use std::collections::BTreeMap;

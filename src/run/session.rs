@@ -22,6 +22,17 @@ use crate::store::{Artifact, Lock, Store};
 /// What a GPU must get right before its first use, besides what `device` asks of it.
 pub const CHECKS: &[&[Family]] = &[backbone::CHECKS, features::CHECKS, neighbours::CHECKS];
 
+/// The same where factors are cut.
+pub const CUT_CHECKS: &[&[Family]] = &[backbone::CHECKS, features::CHECKS, neighbours::CHECKS, neighbours::CUT_CHECKS];
+
+/// What a device must pass before it computes in this precision.
+fn checks(precision: Precision) -> &'static [&'static [Family]] {
+    match precision {
+        Precision::F32 => CHECKS,
+        Precision::Tf32 => CUT_CHECKS,
+    }
+}
+
 /// Where things are and what computes.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the names are the documentation")]
@@ -87,7 +98,12 @@ impl Session {
         writable(&resources.store, "store", "--store")?;
         let store = Store::open(&resources.store)?;
         Ok(Session {
-            device: Chosen::new(resources.device, resources.precision, resources.device_memory_bytes, CHECKS),
+            device: Chosen::new(
+                resources.device,
+                resources.precision,
+                resources.device_memory_bytes,
+                checks(resources.precision),
+            ),
             digests: Mutex::new(Digests::open(Some(&resources.store.join("digests.txt")))),
             news: News::default(),
             room: Room::new(resources.memory_bytes),

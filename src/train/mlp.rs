@@ -149,12 +149,7 @@ pub struct MlpPass {
 impl MlpPass {
     /// The gradient of what `enter` made, where the values have `gradient` (rows × 1); those of all parameters behind the first linear
     /// layer are added to `found`. Linear biases have none: the normalisations remove what all rows share.
-    pub fn backward(
-        mut self,
-        parameters: &Parameters,
-        gradient: Tensor<2>,
-        found: &mut NamedGradients,
-    ) -> Tensor<2> {
+    pub fn backward(mut self, parameters: &Parameters, gradient: Tensor<2>, found: &mut NamedGradients) -> Tensor<2> {
         let mlp = self.mlp;
         let out = format!("{}.out.weight", mlp.prefix);
         found.add(&out, product(self.hidden().transpose(), gradient.clone()).transpose());

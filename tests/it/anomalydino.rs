@@ -2,6 +2,7 @@
 
 use burn::tensor::Device;
 use dmad::bank::neighbours::Searcher;
+use dmad::device::Precision;
 use dmad::maps::{gaussian, upsample};
 use dmad::matrix::{Matrix, Rows};
 use dmad::methods::anomalydino::mask::foreground;
@@ -43,7 +44,7 @@ fn of_unit_length(rows: Rows) -> Matrix {
 fn cosines(bank: Rows, queries: Rows) -> Vec<f32> {
     let bank = of_unit_length(bank);
     let parts = [bank.view()];
-    let searcher = Searcher::new(&Device::flex(), &parts, None).expect("a bank");
+    let searcher = Searcher::new((&Device::flex(), Precision::F32), &parts, None).expect("a bank");
     distances(&searcher, bank.view(), queries, &Score::default()).expect("distances")
 }
 
@@ -131,7 +132,7 @@ fn the_top_share_is_rounded_down_and_at_least_one() {
 fn euclidean_distances_are_those_of_the_values_and_neighbours_are_averaged() {
     let bank = Matrix::new(vec![0.0, 0.0, 3.0, 4.0, 6.0, 8.0], 2);
     let parts = [bank.view()];
-    let searcher = Searcher::new(&Device::flex(), &parts, None).expect("a bank");
+    let searcher = Searcher::new((&Device::flex(), Precision::F32), &parts, None).expect("a bank");
     let origin = Matrix::zeros(1, 2);
     for (neighbours, expected) in [(1, 0.0), (2, 2.5), (3, 5.0)] {
         let score = Score { metric: Metric::Euclidean, neighbours, ..Score::default() };

@@ -5,12 +5,12 @@ use burn::tensor::Device;
 use dmad::bank::coreset::{Start, greedy, greedy_on};
 use dmad::bank::neighbours::{nearest, nearest_on};
 use dmad::device::check::{FAMILIES, Family, agree};
-use dmad::device::{DeviceName, download, draws, found, is_cpu, product, traffic, upload};
+use dmad::device::{DeviceName, Precision, download, draws, found, is_cpu, product, traffic, upload};
 use dmad::matrix::Matrix;
 use dmad::methods::METHODS;
 use dmad::random::{Purpose, stream};
 use dmad::record::RecordedRun;
-use dmad::run::CHECKS;
+use dmad::run::{CHECKS, CUT_CHECKS};
 
 use crate::lab::{Lab, study, with};
 use crate::program::{Sandbox, computed};
@@ -125,21 +125,19 @@ fn neighbours_are_those_of_the_cpu_on_ties_duplicates_and_groups() {
         values[to + row % 40] = values[to + row % 40].next_up();
     }
     let parts = [bank.view().slice(0..1100), bank.view().slice(1100..1500)];
-    assert_eq!(
-        nearest_on(&device, queries.view(), &parts, None).unwrap(),
-        nearest(queries.view(), &parts, None).unwrap()
-    );
     let (own, theirs): (Vec<u32>, Vec<u32>) = ((0..700).map(|i| i % 5).collect(), (0..1500).map(|i| i % 5).collect());
     let groups = Some((own.as_slice(), theirs.as_slice()));
-    let all = nearest(queries.view(), &parts, groups).unwrap();
-    assert_eq!(nearest_on(&device, queries.view(), &parts, groups).unwrap(), all);
     let alone = Some((&[1u32; 700][..], &[1u32; 1500][..]));
-    assert_eq!(
-        nearest_on(&device, queries.view(), &parts, alone).unwrap(),
-        nearest(queries.view(), &parts, alone).unwrap()
-    );
     let rows = bank.view();
-    assert_eq!(nearest_on(&device, rows, &[rows], None).unwrap(), nearest(rows, &[rows], None).unwrap());
+    // Cut factors leave more in question, here a hundred rows of a crowd, and the same answers.
+    for precision in [Precision::F32, Precision::Tf32] {
+        let on = (&device, precision);
+        for groups in [None, groups, alone] {
+            let expected = nearest(queries.view(), &parts, groups).unwrap();
+            assert_eq!(nearest_on(on, queries.view(), &parts, groups).unwrap(), expected, "{precision:?}");
+        }
+        assert_eq!(nearest_on(on, rows, &[rows], None).unwrap(), nearest(rows, &[rows], None).unwrap());
+    }
 }
 
 #[test]
@@ -192,7 +190,7 @@ fn a_device_that_computes_something_else_is_refused_by_the_name_of_its_kernels()
     let device = device();
     let told = agree(&device_name(), &device, PLANTED).expect_err("refused").to_string();
     assert!(told.contains("planted kernels") && told.contains(&device_name()), "{told}");
-    for families in [FAMILIES].iter().chain(CHECKS) {
+    for families in [FAMILIES].iter().chain(CHECKS).chain(CUT_CHECKS) {
         agree(&device_name(), &device, families).unwrap_or_else(|e| panic!("{e}"));
         families.iter().for_each(|family| {
             let clock = std::time::Instant::now();
@@ -213,7 +211,7 @@ fn the_same_study_leaves_the_same_scores_again() {
 fn a_search_moves_queries_bank_and_answers_once() {
     let (device, rows) = (device(), drawn(3000, 32, 6));
     let before = traffic();
-    nearest_on(&device, rows.view(), &[rows.view()], None).expect("found");
+    nearest_on((&device, Precision::F32), rows.view(), &[rows.view()], None).expect("found");
     let moved = traffic() - before;
     let values = 4 * 3000 * 32;
     // A norm for each bank row; a limit and a width for each query.

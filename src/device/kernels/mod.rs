@@ -21,8 +21,8 @@ use cubek::std::InputBinding;
 
 use super::Precision;
 
-pub use beside::{apart, beside};
 pub use activate::{activated, activated_slope, activated_sums};
+pub use beside::{apart, beside};
 pub use draws::{masks, normals};
 pub use rows::{centred_products, column_sums, combine, leaky};
 

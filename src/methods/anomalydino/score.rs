@@ -6,6 +6,7 @@ use serde_json::json;
 use super::mask::foreground;
 use super::params::{Metric, Score};
 use crate::bank::neighbours::{Searcher, k_nearest};
+use crate::device::precision;
 use crate::error::Result;
 use crate::matrix::{Matrix, Rows};
 use crate::plan::{self, Compute, Computed, Features, Handle, Job, Scores, Work};
@@ -115,7 +116,7 @@ impl Compute for ScorePatches<'_> {
         let (features, bank) = (job.open(&self.features)?, job.open(&self.bank)?);
         let (count, patches) = (self.test.len(), self.patches());
         let parts = [bank];
-        let searcher = Searcher::new(&job.device()?, &parts, None)?;
+        let searcher = Searcher::new((&job.device()?, precision()), &parts, None)?;
         let tensors = [TensorDecl::f32("scores", &[1, count, patches]), TensorDecl::f32("image_scores", &[1, count])];
         let mut writer = job.create(tensors.into())?;
         let mut image_scores = Vec::with_capacity(count);

@@ -122,9 +122,8 @@ impl<'a> Descent<'a> {
             }
         }
         let joined = |mut parts: Vec<Tensor<2>>| if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, 0) };
-        let of_group = |group: Vec<Vec<Tensor<2>>>| {
-            group.into_iter().filter(|parts| !parts.is_empty()).map(joined).collect()
-        };
+        let of_group =
+            |group: Vec<Vec<Tensor<2>>>| group.into_iter().filter(|parts| !parts.is_empty()).map(joined).collect();
         of_known.into_iter().map(of_group).collect()
     }
 }
@@ -136,9 +135,8 @@ pub(super) fn descend_known(
     gradients: Vec<Vec<Tensor<2>>>,
     found: &mut NamedGradients,
 ) {
-    let pairs = known.into_iter().zip(gradients).flat_map(|(parts, gradients)| {
-        parts.into_iter().skip(1).zip(gradients)
-    });
+    let pairs =
+        known.into_iter().zip(gradients).flat_map(|(parts, gradients)| parts.into_iter().skip(1).zip(gradients));
     let ends = pairs.map(|(known, gradient)| pulled(known, gradient));
     if let Some(end) = ends.reduce(|all, end| all + end) {
         found.add_graph(parameters, &end.backward());

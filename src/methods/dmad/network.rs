@@ -127,7 +127,8 @@ impl Network {
 
     /// Whether anything in front of the projection learns.
     pub(super) fn learns_knowledge(&self) -> bool {
-        self.params.has_knowledge() && (!self.norm_names().is_empty() || self.params.attention.mode != AttentionMode::Off)
+        self.params.has_knowledge()
+            && (!self.norm_names().is_empty() || self.params.attention.mode != AttentionMode::Off)
     }
 
     /// q, k_n and k_a as far as they are in use, or zeros in the place of a bank.

@@ -96,7 +96,8 @@ impl Trainer {
         });
         let (scores, descent) = Descent::ascend(network, parameters, given.collect(), self.keeps);
         let scores = Tensor::from_inner(scores).require_grad();
-        let (loss, terms) = self.hinges(&scores, [Kind::Normal, Kind::Pseudo, Kind::Seen].map(|kind| descent.scored(kind)));
+        let (loss, terms) =
+            self.hinges(&scores, [Kind::Normal, Kind::Pseudo, Kind::Seen].map(|kind| descent.scored(kind)));
         let of_scores = scores.grad(&loss.backward()).unwrap_or_else(|| unreachable!("a loss depends on its scores"));
         let mut found = NamedGradients::default();
         let wanted = self.network.learns_knowledge();

@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use super::trial::Trial;
 use super::{BankPart, Given, Method, NORMAL_PART, NormalBank, Outputs, Parameters, Scoring, Select};
 use crate::bank::neighbours::{Searcher, k_nearest};
+use crate::device::precision;
 use crate::error::Result;
 use crate::matrix::Rows;
 use crate::plan::{self, Compute, Computed, Features, Graph, Handle, Inputs, Job, RowsOf, Scores, StageKind, Work};
@@ -147,7 +148,7 @@ impl Compute for ScorePatches<'_> {
             tensors.push(TensorDecl::f32("image_scores", &[1, self.test.len()]));
         }
         let parts = [bank];
-        let searcher = Searcher::new(&job.device()?, &parts, None)?;
+        let searcher = Searcher::new((&job.device()?, precision()), &parts, None)?;
         let mut writer = job.create(tensors)?;
         let mut image_scores = Vec::new();
         for (number, &image) in self.test.iter().enumerate() {
