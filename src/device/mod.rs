@@ -250,7 +250,7 @@ impl Chosen {
             return Ok(device.clone());
         }
         let device = open(self.name)?;
-        if self.name.kind != DeviceKind::Cpu {
+        if self.is_gpu() {
             // Checked in single precision, whatever is computed afterwards.
             for families in [check::FAMILIES].iter().chain(self.checks) {
                 check::agree(&self.name.to_string(), &device, families)?;
@@ -260,6 +260,11 @@ impl Chosen {
         Ok(self.opened.get_or_init(|| device).clone())
     }
 
+    /// Whether it is a GPU, whatever is there.
+    pub fn is_gpu(&self) -> bool {
+        self.name.kind != DeviceKind::Cpu
+    }
+
     /// Bytes that may be used of it.
     fn allowed(&self) -> u64 {
         self.memory_bytes.unwrap_or_else(|| self.get().map_or(0, |device| memory(&device) / 5 * 4))
@@ -267,13 +272,13 @@ impl Chosen {
 
     /// Whether it has so many bytes for what could be made again.
     pub fn spares(&self, bytes: u64) -> bool {
-        if self.name.kind == DeviceKind::Cpu { spares_on_host(bytes) } else { bytes <= self.allowed() }
+        if self.is_gpu() { bytes <= self.allowed() } else { spares_on_host(bytes) }
     }
 
     /// Whether so many bytes may stay on it for as long as a stage works. Never on the CPU, which reads mapped files in place;
     /// three fifths of what may be used, so that activations have the rest.
     pub fn keeps(&self, bytes: u64) -> bool {
-        self.name.kind != DeviceKind::Cpu && bytes <= self.allowed() / 5 * 3
+        self.is_gpu() && bytes <= self.allowed() / 5 * 3
     }
 }
 

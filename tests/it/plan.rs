@@ -239,10 +239,11 @@ fn a_plan_counts_the_epochs_that_a_stopped_training_has_behind_it() {
     let sandbox = Sandbox::new();
     sandbox.edit(&[("train.epochs = 1", "train.epochs = 4000")]);
     let whole = plan(&sandbox, &[]);
-    let training = |plan: &Json| {
+    let of_kind = |plan: &Json, kind: &str| {
         let stages = plan["stages"].as_array().expect("an array").clone();
-        stages.into_iter().find(|stage| stage["kind"] == "training").expect("a training")
+        stages.into_iter().find(|stage| stage["kind"] == *kind).expect("a stage of the kind")
     };
+    let training = |plan: &Json| of_kind(plan, "training");
     assert_eq!(training(&whole)["epochs_done"], 0);
     let mut child = crate::program::command(sandbox.path(".").as_path(), &["run", "experiment.toml"])
         .stderr(std::process::Stdio::null())
@@ -256,9 +257,13 @@ fn a_plan_counts_the_epochs_that_a_stopped_training_has_behind_it() {
     child.kill().expect("killed");
     child.wait().expect("ended");
     let rest = plan(&sandbox, &["--stages"]);
-    let (done, left) = (done() as f64, training(&rest)["seconds"].as_f64().expect("seconds"));
-    // Nothing of its kind has been measured, so that both are guesses by the same rule.
-    let all = training(&whole)["seconds"].as_f64().expect("seconds");
+    let done = done() as f64;
+    // Nothing of either kind has been measured, so that all are guesses by the same rule, and each process has timed its processor.
+    let share = |plan: &Json| {
+        let seconds = |kind: &str| of_kind(plan, kind)["seconds"].as_f64().expect("seconds");
+        seconds("training") / seconds("metrics")
+    };
+    let (left, all) = (share(&rest), share(&whole));
     assert!((left - all * (1.0 - done / 4000.0)).abs() < 1e-9 * all, "{left} of {all} after {done} epochs");
     let text = sandbox.dmad(&["plan", "experiment.toml", "--stages"]).stdout;
     assert!(text.contains(&format!("{done} of 4000 epochs done")), "{text}");

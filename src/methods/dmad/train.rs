@@ -54,7 +54,11 @@ impl Compute for Train {
         let parts = self.memory.abnormal.iter().map(|bank| bank.stage.work).chain([self.memory.normal.work]);
         let banks: usize = parts.map(|bank| 4 * bank.rows * bank.cols).sum();
         let [sparing, keeping] = [false, true].map(|keeps| self.step_bytes(keeps) as usize + 16 * learned);
-        let here = if spares_on_host(keeping as u64) { keeping } else { sparing };
+        let here = match (self.device.is_gpu(), spares_on_host(keeping as u64)) {
+            (true, _) => self.host_step_bytes(),
+            (false, true) => keeping,
+            (false, false) => sparing,
+        };
         Work::matrix(kept, learned, 6.0 * rows * learned as f64)
             .with_memory(here)
             .on_device(sparing, keeping - sparing + 4 * self.shape.rows() * self.shape.dim + banks)
@@ -70,6 +74,13 @@ impl Compute for Train {
 }
 
 impl Train {
+    /// Bytes of the rows of a step, where the host gathers them for a GPU.
+    fn host_step_bytes(&self) -> usize {
+        let train = &self.settings.train;
+        let images = train.batch + if self.seen.is_some() { train.anomaly_batch } else { 0 };
+        4 * 3 * images * patches_per_step(train.patches_per_image, self.shape.patches()) * self.shape.dim
+    }
+
     /// Bytes that a step needs at most beside parameters, moments, and what stays through the training; with `keeps` it holds what its way
     /// back needs, instead of making some of it again (`descent`).
     fn step_bytes(&self, keeps: bool) -> u64 {
