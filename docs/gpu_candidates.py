@@ -4,7 +4,7 @@
     dmad run experiments/quickstart.toml && python3 docs/gpu_candidates.py .dmad-store       (needs numpy)
 
 Takes 2,000 patches of all features in the store and the largest normal bank of their width. Rows in question are those whose score lies
-within twice the bound above the lowest; a device notes at most 16 of them and leaves a query with more to the host.
+within twice the bound above the lowest; a device notes at most 16 of them; a query with more is left over.
 """
 
 import json
@@ -47,7 +47,7 @@ def main(store):
     norms, longest = (queries**2).sum(1), (bank**2).sum(1).max() ** 0.5
     scores = (bank**2).sum(1)[None, :] - 2 * queries @ bank.T
     lowest = scores.min(1)
-    print("| bound | median | 99 % | most | left to the host |")
+    print("| bound | median | 99 % | most | left over |")
     print("|---|---|---|---|---|")
     for name, bound in BOUNDS.items():
         width = 2 * 2 * bound(bank.shape[1] + 2) * norms**0.5 * longest

@@ -23,6 +23,7 @@ use crate::matrix::Rows;
 const TILE_ROWS: usize = 1024;
 
 /// Rows of a bank that stay on the device.
+#[derive(Clone)]
 pub struct Resident {
     tiles: Vec<Tile>,
     /// The largest ‖b‖.
@@ -31,6 +32,7 @@ pub struct Resident {
     precision: Precision,
 }
 
+#[derive(Clone)]
 struct Tile {
     rows: Tensor<2>,
     /// ‖b‖² of each row.
@@ -65,6 +67,11 @@ impl Resident {
             }
         }
         Ok(Resident { tiles, longest, precision })
+    }
+
+    /// The same rows with products in single precision, where those here have cut factors.
+    pub fn uncut(&self) -> Option<Resident> {
+        (self.precision != Precision::F32).then(|| Resident { precision: Precision::F32, ..self.clone() })
     }
 
     /// Starts the search for what may be nearest to each of the queries; at most `slots` rows can be noted for one.

@@ -172,7 +172,7 @@ impl<'a> Searcher<'a> {
             };
             let decided: Vec<Option<(u32, f32)>> = range.clone().into_par_iter().map(decide).collect();
             let crowded: Vec<usize> = range.clone().filter(|query| decided[query - range.start].is_none()).collect();
-            let mut plain = self.plainly(queries, &crowded, groups)?;
+            let mut plain = self.once_more((resident, device), queries, &crowded, groups)?;
             for answer in decided {
                 let (row, distance) = answer.or_else(|| plain.next()).unwrap_or((NO_ROW, f32::INFINITY));
                 found.index.push(row);
@@ -182,10 +182,12 @@ impl<'a> Searcher<'a> {
         Ok(found)
     }
 
-    /// Answers for queries with more candidates than could be noted, found without the device.
+    /// Answers for queries with more candidates than could be noted: where factors were cut the device is asked again without that, else they
+    /// are found without it.
     #[cfg(feature = "gpu")]
-    fn plainly(
+    fn once_more(
         &self,
+        (resident, device): (&Resident, &Device),
         queries: Rows,
         crowded: &[usize],
         groups: Option<&[u32]>,
@@ -195,7 +197,10 @@ impl<'a> Searcher<'a> {
         } else {
             let own = Parts::new(&[queries], queries.cols()).gather(crowded);
             let groups: Option<Vec<u32>> = groups.map(|all| crowded.iter().map(|&query| all[query]).collect());
-            nearest(own.view(), self.parts, groups.as_deref().zip(self.groups))?
+            match resident.uncut() {
+                Some(uncut) => self.filtered(&uncut, device, own.view(), groups.as_deref())?,
+                None => nearest(own.view(), self.parts, groups.as_deref().zip(self.groups))?,
+            }
         };
         Ok(found.index.into_iter().zip(found.distance))
     }

@@ -33,7 +33,7 @@ const GUESSES: &[(&str, f64)] = &[
     ("neighbours", 8e11),
     ("training", 8e10),
     ("scores", 2e11),
-    ("metrics", 3e9),
+    ("metrics", 5e8),
 ];
 
 /// Of kinds that are not among them.

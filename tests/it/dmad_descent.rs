@@ -12,6 +12,9 @@ use crate::generator;
 
 const DIM: usize = 6;
 
+/// Gradients of all parameters, as far as they have one.
+type ByName = Vec<(String, Option<Vec<f32>>)>;
+
 struct Case {
     params: Params,
     device: Device,
@@ -49,7 +52,7 @@ impl Case {
     }
 
     /// Gradients by name with the way back written out, the loss, and the running statistics afterwards.
-    fn written(&self, sparing: bool) -> (Vec<(String, Option<Vec<f32>>)>, f64, Vec<Vec<f32>>) {
+    fn written(&self, sparing: bool) -> (ByName, f64, Vec<Vec<f32>>) {
         let trainer = self.trainer();
         let mut trainer = if sparing { trainer.sparing() } else { trainer };
         let (found, terms): (NamedGradients, _) =
@@ -58,7 +61,7 @@ impl Case {
     }
 
     /// The same of the graph.
-    fn of_graph(&self) -> (Vec<(String, Option<Vec<f32>>)>, f64, Vec<Vec<f32>>) {
+    fn of_graph(&self) -> (ByName, f64, Vec<Vec<f32>>) {
         let mut trainer = self.trainer();
         let (loss, terms) = trainer.loss(&self.normals, self.noise(), self.anomalies.as_ref());
         let found = loss.backward();
@@ -88,7 +91,7 @@ impl Case {
     }
 }
 
-fn by_name(trainer: &Trainer, found: &impl GradientOf) -> Vec<(String, Option<Vec<f32>>)> {
+fn by_name(trainer: &Trainer, found: &impl GradientOf) -> ByName {
     let of = |name: &str| found.of(name, &trainer.parameters.get(name)).map(download);
     trainer.parameters.learned_names().map(|name| (name.to_string(), of(name))).collect()
 }

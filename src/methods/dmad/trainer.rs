@@ -124,8 +124,8 @@ impl Trainer {
         let rows = groups[0].dims()[0];
         let total_rows: usize = groups.iter().map(|group| group.dims()[0]).sum();
         let scores = network.judge(&mut self.parameters, Tensor::cat(groups, 0), BatchNormMode::Train);
-        let seen = if total_rows > 2 * rows { vec![2 * rows..total_rows] } else { Vec::new() };
-        self.hinges(&scores, [vec![0..rows], vec![rows..2 * rows], seen])
+        let ranges = [0..rows, rows..2 * rows, 2 * rows..total_rows];
+        self.hinges(&scores, ranges.map(|range| std::iter::once(range).filter(|range| !range.is_empty()).collect()))
     }
 
     /// The loss (1 × 1) of scores, and its terms before their weights: "normal", mean relu(m − Ψ) over normals, "noise" and
