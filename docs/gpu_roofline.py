@@ -489,7 +489,7 @@ def print_total():
         ("the same, products at 50 % of the peak", TF32, dict(share=0.5)),
         ("the same, products at 25 % of the peak", TF32, dict(share=0.25)),
         ("24 GB card, f32, kernel by kernel", SMALL, {}),
-        ("the same, made again where 8 GB are too short", SMALL, dict(sparing=True)),
+        ("the same, where all of them are made again", SMALL, dict(sparing=True)),
     ]
     rows = []
     for name, card, options in cases:

@@ -15,9 +15,10 @@ use cubecl::prelude::*;
 
 use super::search::squared_norms;
 use crate::device::kernels::{cubes, matrix_product, raw, raw_ints, whole};
-use crate::device::{Precision, download, download_ints, upload, upload_ints};
+use crate::device::{Precision, download, download_ints, is_cpu, upload, upload_ints};
 use crate::error::Result;
 use crate::matrix::Rows;
+use crate::random::{Purpose, stream};
 
 /// Bank rows in a tile.
 const TILE_ROWS: usize = 1024;
@@ -135,8 +136,9 @@ impl Asked {
 /// Stability of Numerical Algorithms, §3.1), and the threshold it is held against from its own value.
 ///
 /// In TF32 both factors lose less than 2⁻¹⁰ of themselves, and products of the cut ones are exact. Tensor cores align a few
-/// of them to the largest, cut what sticks out, and add them to the sum so far: taken to cost eight roundings of single precision for each
-/// (Fasi, Higham, Mikaitis, Pranesh: Numerical behavior of NVIDIA tensor cores, 2021, find less than one).
+/// of them and the sum so far to the largest and cut what sticks out (Fasi, Higham, Mikaitis, Pranesh: Numerical behavior of NVIDIA tensor
+/// cores, 2021). With 24 bits kept each of m products and the sum lose less than two roundings of single precision, and so does the outcome: 2 + 4/m
+/// for each product, six at worst, taken as eight.
 fn score_error(precision: Precision, cols: usize, query: f64, longest: f64) -> f64 {
     const UNIT: f64 = f32::EPSILON as f64 / 2.0;
     const CUT: f64 = 1.0 / 1024.0;
@@ -148,6 +150,34 @@ fn score_error(precision: Precision, cols: usize, query: f64, longest: f64) -> f
     let gamma = chain / (1.0 - chain);
     let rounding = (2.0 * (cut + gamma * (1.0 + cut)) + 8.0 * UNIT) * query * longest + 8.0 * UNIT * longest * longest;
     1.01 * rounding + 1e-12 * (query * query + longest * longest) + f64::from(f32::MIN_POSITIVE)
+}
+
+/// For a device's own products of 1,536 columns: how far scores lie beyond their bound, as a share of it; zeros where the bound holds, as
+/// on the CPU, which is not asked.
+pub fn beyond_bound(device: &Device, precision: Precision) -> Vec<f32> {
+    const COLS: usize = 1536;
+    const ROWS: usize = 64;
+    if is_cpu(device) {
+        return vec![0.0; ROWS * ROWS];
+    }
+    let mut values = vec![0.0; ROWS * COLS];
+    stream(0, Purpose::InitialWeights, 1).fill_normal(&mut values, 1.0);
+    // Factors that lose most when they are cut, all of one sign.
+    values[..8 * COLS].fill(f32::from_bits(1.0f32.to_bits() | 0x1fff));
+    values[8 * COLS..24 * COLS].iter_mut().for_each(|value| *value = value.abs());
+    let rows = upload(values.clone(), [ROWS, COLS], device);
+    let turned = raw(rows.clone().transpose());
+    let found = download(Tensor::<2>::from_primitive::<Cube>(matrix_product(raw(rows), turned, precision)));
+    let row = |number: usize| &values[number * COLS..][..COLS];
+    let product =
+        |a: usize, b: usize| row(a).iter().zip(row(b)).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    let lengths: Vec<f64> = (0..ROWS).map(|number| product(number, number).sqrt()).collect();
+    let beyond = |place: usize| {
+        let (a, b) = (place / ROWS, place % ROWS);
+        let off = 2.0 * (f64::from(found[place]) - product(a, b)).abs();
+        (off / score_error(precision, COLS, lengths[a], lengths[b]) - 1.0).max(0.0) as f32
+    };
+    (0..ROWS * ROWS).map(beyond).collect()
 }
 
 /// A search on the device, perhaps still at work.
@@ -319,7 +349,6 @@ fn scan_kernel(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::random::{Purpose, stream};
 
     /// A factor without what TF32 cuts off.
     fn cut(value: f32) -> f32 {

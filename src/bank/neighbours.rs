@@ -8,7 +8,7 @@ use super::search::{Bank, Best, Groups, QUERY_BLOCK_ROWS, Scratch, search, squar
 #[cfg(feature = "gpu")]
 use super::{
     distance::squared_distance,
-    filter::{Asked, Resident},
+    filter::{Asked, Resident, beyond_bound},
     parts::Parts,
     search::check_widths,
 };
@@ -35,7 +35,8 @@ const SLOTS: usize = 16;
 /// What a search takes of a GPU besides the bank, for rows of 1,536 values: two blocks of queries and a tile of products.
 pub const DEVICE_BYTES: usize = 4 * (2 * 16_384 * 1536 + 16_384 * 1024);
 
-/// What a device must get right before it searches: the nearest of rows among which are equal ones and ones of a group.
+/// What a device must get right before it searches: the nearest of rows among which are equal ones and ones of a group, and that no
+/// product of 1,536 columns is further off than the filter's bound.
 pub const CHECKS: &[Family] =
     &[Family { name: "nearest neighbours", run: |device| check(device, Precision::F32), tolerance: 0.0 }];
 
@@ -52,7 +53,11 @@ fn check(device: &Device, precision: Precision) -> Vec<f32> {
     values.copy_within(0..24 * 20, 24 * 150); // twice there
     let (rows, groups) = (Matrix::new(values, 24), (0..300).map(|row| row % 7).collect::<Vec<u32>>());
     let found = nearest_on((device, precision), rows.view(), &[rows.view()], Some((&groups, &groups)));
-    found.map_or_else(|_| Vec::new(), |found| found.index.iter().map(|&row| row as f32).chain(found.distance).collect())
+    let of_search = |found: Nearest| found.index.iter().map(|&row| row as f32).chain(found.distance).collect();
+    let out: Vec<f32> = found.map_or_else(|_| Vec::new(), of_search);
+    #[cfg(feature = "gpu")]
+    let out = [out, beyond_bound(device, precision)].concat();
+    out
 }
 
 /// The bank row of a query that has none (every row belongs to its own group).

@@ -143,8 +143,7 @@ struct Common {
     /// What computes: cpu, cuda, wgpu, or cuda:1 for the second of several (`dmad devices` lists them)
     #[arg(long, global = true, hide_short_help = true, value_name = "DEVICE", default_value_t)]
     device: DeviceName,
-    /// How exactly a GPU multiplies: tf32 is faster on NVIDIA's; scores are other numbers, which are kept apart, and neighbours
-    /// are the same
+    /// How exactly a GPU multiplies: tf32 is faster on NVIDIA's and leaves other numbers, which are kept apart
     #[arg(long, global = true, hide_short_help = true, value_enum, default_value_t)]
     precision: Precision,
     /// Memory of a GPU that may be used, such as 20GB; results do not depend on it [default: four fifths of what it has]

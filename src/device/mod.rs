@@ -187,7 +187,7 @@ impl Display for DeviceName {
     }
 }
 
-/// How exactly networks and searches multiply on a GPU. What searches find depends on it in no case.
+/// How exactly networks and searches multiply on a GPU. What is nearest among given features does not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Precision {
     /// Single precision; the default.

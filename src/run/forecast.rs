@@ -1,6 +1,7 @@
 //! What an experiment would do: every stage once, whether the store has it, who shares it, what it is expected to cost.
 //!
-//! Owns: the forecast. Does not own: the cost model (`rates`), showing it (`cli::plan`). Nothing is computed but digests.
+//! Owns: the forecast. Does not own: the cost model (`rates`), showing it (`cli::plan`). Nothing is computed but digests,
+//! and a product of matrices that tells how fast the processor is.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -47,7 +47,10 @@ impl Store {
     /// The newest checkpoint of every stage that has one: key of the stage, key of the checkpoint.
     pub fn newest_checkpoints(&self) -> BTreeMap<String, String> {
         let files = std::fs::read_dir(self.root.join(CHECKPOINTS)).into_iter().flatten().flatten();
-        let mut keys: Vec<String> = files.filter_map(|file| Some(artifact_of(&file.path())?.1)).collect();
+        // One that a process was killed at has no manifest.
+        let whole =
+            files.map(|file| file.path()).filter(|path| path.extension().is_some_and(|ending| ending == "json"));
+        let mut keys: Vec<String> = whole.filter_map(|path| Some(artifact_of(&path)?.1)).collect();
         // Epochs are written with all their digits, so a later one of a stage comes later.
         keys.sort();
         let stages = keys.into_iter().filter_map(|own| Some((stage_of(&own)?.1.to_string(), own)));

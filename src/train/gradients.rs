@@ -38,6 +38,11 @@ impl NamedGradients {
         self.0.insert(name.into(), gradient);
     }
 
+    /// Whether a parameter has a gradient.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// Adds what a graph found of parameters.
     pub fn add_graph(&mut self, parameters: &Parameters, found: &Gradients) {
         for name in parameters.learned_names() {

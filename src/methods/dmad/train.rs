@@ -9,7 +9,7 @@ use serde_json::json;
 use super::descent::PART_ROWS;
 use super::memory::{Banks, HostRows, OpenBanks, OpenQueries, Queries, ResidentMemory, Whose};
 use super::network::{Network, PatchRows};
-use super::params::Params;
+use super::params::{AttentionMode, NoiseWhere, Params};
 use super::seen::{SeenRows, standard_deviation};
 use super::trainer::Trainer;
 use crate::device::{Chosen, draws, spares_on_host};
@@ -88,10 +88,19 @@ impl Train {
         let per_image = patches_per_step(train.patches_per_image, self.shape.patches());
         let anomalies = if self.seen.is_some() { train.anomaly_batch * per_image } else { 0 };
         let normals = train.batch * per_image;
-        let (rows, scored) = (normals + anomalies, 2 * normals + anomalies);
+        let on_patches = self.settings.noise.place == NoiseWhere::Q;
+        let rows = normals + anomalies + if on_patches { normals } else { 0 };
+        let scored = 2 * normals + anomalies;
         let (dim, described) = (self.shape.dim, 3 * self.shape.dim);
         // Patches and their neighbours, and what is known of each bank before and after its normalisation.
-        let given = (3 + 4) * rows * dim;
+        let noise = normals * if self.settings.noise.shared_blocks || on_patches { dim } else { described };
+        // Attention over images: value, a key for each bank, and what each image's softmax is of.
+        let attended = match self.settings.attention.mode {
+            AttentionMode::Image => rows * (3 * dim + 4 * per_image),
+            AttentionMode::Literal => rows * 6 * dim,
+            _ => 0,
+        };
+        let given = (3 + 4) * rows * dim + noise + attended;
         let between = scored * mlp.hidden;
         // Where the scores are, every block has its products; where the descriptions are, one is left.
         let in_blocks = (mlp.blocks + 4) * between;
