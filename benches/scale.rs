@@ -12,7 +12,7 @@ use dmad::backbone::weights::resolve;
 use dmad::backbone::{Architecture, Backbone};
 use dmad::bank::coreset::{Start, coreset_size, greedy_on};
 use dmad::bank::neighbours::nearest_on;
-use dmad::device::{Chosen, DeviceKind, DeviceName, Precision, describe, download, draws, found, product, upload};
+use dmad::device::{Chosen, DeviceKind, DeviceName, Memory, Precision, describe, download, draws, found, product, upload};
 use dmad::features::extract;
 use dmad::matrix::Matrix;
 use dmad::methods::dmad::{Network, Params, PatchRows, Trainer};
@@ -50,7 +50,8 @@ fn main() {
         return;
     }
     let name = device_name();
-    let device = Chosen::new(name, Precision::F32, None, CHECKS).get().unwrap_or_else(|e| panic!("{e}"));
+    let memory = Memory { host: dmad::clock::default_memory_bytes(), device: None };
+    let device = Chosen::new(name, Precision::F32, memory, CHECKS).get().unwrap_or_else(|e| panic!("{e}"));
     println!("{name}: {}", describe(&device));
     let limit = std::env::var("DMAD_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5.0);
     let head = ["Gop", "MB", "s", "of ops", "of bytes", "MB held"].map(|word| format!("{word:>9}")).join(" ");

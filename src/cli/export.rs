@@ -13,7 +13,7 @@ use crate::console::say;
 use crate::error::{Error, Result};
 use crate::export::mlflow::{Delivered, Server};
 use crate::export::{self, Told, csv, mlflow, tensorboard};
-use crate::run::{self, Model, Session};
+use crate::run::{self, Model};
 use crate::{record, report};
 
 /// Hand recorded runs to other programs.
@@ -108,7 +108,7 @@ fn model(args: &ModelArgs, common: &Common, as_json: bool) -> Result<()> {
         _ => Path::new("."),
     };
     let (made, scratch) = (scratch_in(parent)?, scratch_in(parent)?);
-    let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
+    let session = chosen.own_session(common)?;
     let request = chosen.request(None, &[]);
     let bytes = run::export_model(&session, &request, (&chosen.folder, &chosen.recorded), made.path())?;
     let checked = {

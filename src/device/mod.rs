@@ -1,12 +1,13 @@
 //! Which device computes. Chosen once, passed down.
 //!
-//! Owns: finding devices without touching ones that are not there, the way of values to and from them, the numeric class that stage keys carry, and the check
-//! that a device computes what the CPU computes. The CPU (burn's flex backend) is always there.
+//! Owns: finding devices without touching ones that are not there, the way of values to and from them. Does not own: what
+//! a process computes on (`chosen`), the check that a device computes what the CPU computes (`check`). The CPU (burn's flex backend) is always there.
 
 mod activate;
 mod affine;
 mod beside;
 pub mod check;
+mod chosen;
 mod columns;
 pub mod curves;
 pub mod draws;
@@ -28,8 +29,6 @@ pub mod wide;
 use std::cell::Cell;
 use std::fmt::{Display, Formatter};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 pub use activate::{Activation, ActivationGradient};
 pub use affine::affine;
@@ -37,7 +36,7 @@ pub use beside::{apart, beside};
 #[cfg(any(feature = "cuda", feature = "wgpu"))]
 use burn::tensor::DeviceType;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use check::Family;
+pub use chosen::{Chosen, Memory, precision};
 pub use columns::{column_means, column_sums, plus_row, times_row};
 pub use leaky::leaky_relu;
 pub use normalise::{Normalised, normalise};
@@ -45,7 +44,6 @@ pub use normalise_maps::{NormalisedMaps, normalise_maps};
 pub use product::product;
 pub use pulled::pulled;
 pub use rectify::rectify;
-use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Result, suggestion};
 use crate::naive;
@@ -198,6 +196,9 @@ pub enum Precision {
 }
 
 impl Precision {
+    /// All of them.
+    pub const ALL: [Precision; 2] = [Precision::F32, Precision::Tf32];
+
     /// Name on the command line and in keys.
     pub fn name(self) -> &'static str {
         match self {
@@ -207,94 +208,8 @@ impl Precision {
     }
 }
 
-/// A process computes in one precision: that of the device that it has opened.
-static CUTS_FACTORS: AtomicBool = AtomicBool::new(false);
-
-/// The precision of products of networks on a GPU.
-pub fn precision() -> Precision {
-    if CUTS_FACTORS.load(Ordering::Relaxed) { Precision::Tf32 } else { Precision::F32 }
-}
-
-/// The device that a process computes on, opened when something is computed. As a part of a stage's key it is its numeric
-/// class: a stage that holds none computes on the processor, or leaves what does not depend on where it was computed.
-#[derive(Clone, Debug)]
-pub struct Chosen {
-    name: DeviceName,
-    precision: Precision,
-    memory_bytes: Option<u64>,
-    checks: &'static [&'static [Family]],
-    opened: Arc<OnceLock<Device>>,
-}
-
 /// What a GPU that does not tell its memory is taken to have.
 const UNKNOWN_MEMORY: u64 = 4 << 30;
-
-impl Chosen {
-    /// A device that is not looked for yet, of which this much memory may be used (none: four fifths of what it has). Before
-    /// its first use it must pass the checks of this module and these.
-    pub fn new(
-        name: DeviceName,
-        precision: Precision,
-        memory_bytes: Option<u64>,
-        checks: &'static [&'static [Family]],
-    ) -> Self {
-        Chosen { name, precision, memory_bytes, checks, opened: Arc::default() }
-    }
-
-    /// The device.
-    ///
-    /// # Errors
-    /// None of this name, or one that disagrees with the CPU.
-    pub fn get(&self) -> Result<Device> {
-        if let Some(device) = self.opened.get() {
-            return Ok(device.clone());
-        }
-        let device = open(self.name)?;
-        if self.is_gpu() {
-            // Checked in single precision, whatever is computed afterwards.
-            for families in [check::FAMILIES].iter().chain(self.checks) {
-                check::agree(&self.name.to_string(), &device, families)?;
-            }
-        }
-        CUTS_FACTORS.store(self.precision == Precision::Tf32, Ordering::Relaxed);
-        Ok(self.opened.get_or_init(|| device).clone())
-    }
-
-    /// Whether it is a GPU, whatever is there.
-    pub fn is_gpu(&self) -> bool {
-        self.name.kind != DeviceKind::Cpu
-    }
-
-    /// Bytes that may be used of it.
-    fn allowed(&self) -> u64 {
-        self.memory_bytes.unwrap_or_else(|| self.get().map_or(0, |device| memory(&device) / 5 * 4))
-    }
-
-    /// Whether it has so many bytes for what could be made again.
-    pub fn spares(&self, bytes: u64) -> bool {
-        if self.is_gpu() { bytes <= self.allowed() } else { spares_on_host(bytes) }
-    }
-
-    /// Whether so many bytes may stay on it for as long as a stage works. Never on the CPU, which reads mapped files in place;
-    /// three fifths of what may be used, so that activations have the rest.
-    pub fn keeps(&self, bytes: u64) -> bool {
-        self.is_gpu() && bytes <= self.allowed() / 5 * 3
-    }
-}
-
-/// Whether the processor's memory has so many bytes for what could be made again.
-pub fn spares_on_host(bytes: u64) -> bool {
-    bytes <= crate::clock::default_memory_bytes()
-}
-
-/// What numbers of different devices must not be mixed up by: device kind, backend version, precision, plain twins.
-impl Serialize for Chosen {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let twins = if naive::is_chosen() { "/naive" } else { "" };
-        let (kind, precision) = (self.name.kind.name(), self.precision.name());
-        serializer.collect_str(&format_args!("{kind}/burn-0.22.1/{precision}{twins}"))
-    }
-}
 
 /// Opens a device.
 fn open(name: DeviceName) -> Result<Device> {

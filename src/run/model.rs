@@ -22,7 +22,7 @@ use crate::data::outline::Outline;
 use crate::data::{Image, Source};
 use crate::device::{DeviceKind, Precision};
 use crate::error::{Error, Result};
-use crate::plan::{Graph, StageId};
+use crate::plan::{Graph, Notice, StageId};
 use crate::record::{RecordedRun, copy_run};
 use crate::store::write_atomically;
 
@@ -188,23 +188,36 @@ impl Model {
         self.folder.join("results")
     }
 
-    /// A session that has the model's artifacts and weights, and writes into `scratch` what is made of new images.
+    /// A session that has the model's artifacts and weights, and writes into `scratch` what is made of new images. Its device
+    /// need not be the model's: what was learned is the same, and scores differ by rounding.
     ///
     /// # Errors
-    /// Another device than the model's, a digest that is none, a folder that cannot be written.
+    /// A model of no device that is known, a digest that is none, a folder that cannot be written.
     pub fn session(&self, resources: Resources, scratch: &Path, progress: Progress) -> Result<Session> {
-        self.check_device(resources.device.kind, resources.precision)?;
+        let (kind, precision) = self.made_on()?;
+        let here = (resources.device.kind, resources.precision);
         let indexes = self.datasets.iter().map(|(asked, outline)| Ok((asked.clone(), Arc::new(outline.index()?))));
         let (weights, results, store) = (self.folder.join("weights"), self.results(), scratch.to_path_buf());
         let resources = Resources { weights, results, store, ..resources };
-        Session::of_model(resources, &self.folder.join("store"), indexes.collect::<Result<_>>()?, progress)
+        let mut session =
+            Session::of_model(resources, &self.folder.join("store"), indexes.collect::<Result<_>>()?, progress)?;
+        if here != (kind, precision) {
+            let (device, cut) = (here.0.name(), here.1.name());
+            let made = format!("the model was made on {} in {}", self.device, self.precision);
+            let text = format!("{made}; {device} scores here in {cut}, so last digits may differ");
+            session.progress.notice(Notice::Remark(text));
+            session.device = session.device.in_place_of(kind, precision);
+        }
+        Ok(session)
     }
 
-    fn check_device(&self, kind: DeviceKind, precision: Precision) -> Result<()> {
-        if self.device == kind.name() && self.precision == precision.name() {
-            return Ok(());
-        }
-        let what = format!("the model was made on {} in {}", self.device, self.precision);
-        Err(Error::usage(what, format!("say --device {} --precision {}", self.device, self.precision)))
+    /// Kind of device and precision.
+    fn made_on(&self) -> Result<(DeviceKind, Precision)> {
+        let kind = DeviceKind::ALL.into_iter().find(|kind| kind.name() == self.device);
+        let precision = Precision::ALL.into_iter().find(|precision| precision.name() == self.precision);
+        kind.zip(precision).ok_or_else(|| {
+            let what = format!("was made on {} in {}, which this program does not know", self.device, self.precision);
+            Error::data(self.folder.join(HEAD), what, "use the program that exported it")
+        })
     }
 }

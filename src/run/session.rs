@@ -12,7 +12,7 @@ use crate::backbone::{self, Backbone};
 use crate::bank::neighbours;
 use crate::data::{Catalog, Digests, Index, first_fault, index, verify};
 use crate::device::check::Family;
-use crate::device::{Chosen, DeviceName, Precision};
+use crate::device::{Chosen, DeviceName, Memory, Precision};
 use crate::error::{Error, Result};
 use crate::features;
 use crate::spec::{self, Experiment, Positions};
@@ -101,7 +101,7 @@ impl Session {
             device: Chosen::new(
                 resources.device,
                 resources.precision,
-                resources.device_memory_bytes,
+                Memory { host: resources.memory_bytes, device: resources.device_memory_bytes },
                 checks(resources.precision),
             ),
             digests: Mutex::new(Digests::open(Some(&resources.store.join("digests.txt")))),

@@ -112,6 +112,23 @@ fn products_are_in_single_precision_and_so_are_their_gradients() {
 }
 
 #[test]
+fn the_gradient_of_one_output_is_summed_in_segments() {
+    // One value after the other, the last ones would lose three of their digits.
+    let rows = 70_000;
+    let x: Vec<f32> = (0..2 * rows).map(|place| if place % 2 == 0 { 0.1 } else { (place / 2) as f32 / rows as f32 }).collect();
+    let weights: Vec<f32> = (0..rows).map(|row| 1.0 + (row % 7) as f32).collect();
+    let column = |column: usize| -> f64 {
+        (0..rows).map(|row| f64::from(x[2 * row + column]) * f64::from(weights[row])).sum()
+    };
+    let (x, weights) = (upload(x.clone(), [rows, 2], &device()), upload(weights.clone(), [rows, 1], &device()));
+    let out = product(x.transpose(), weights);
+    assert_eq!(out.dims(), [2, 1]);
+    for (place, value) in download(out).into_iter().enumerate() {
+        assert!((f64::from(value) / column(place) - 1.0).abs() < 1e-6, "{place}: {value} for {}", column(place));
+    }
+}
+
+#[test]
 fn neighbours_are_those_of_the_cpu_on_ties_duplicates_and_groups() {
     let device = device();
     let (queries, mut bank) = (drawn(700, 40, 2), drawn(1500, 40, 3));

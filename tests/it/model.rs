@@ -76,7 +76,9 @@ fn an_exported_model_judges_photographs_alone_as_its_run_does() {
     sandbox.write("model/model.json", &head[..head.len() / 2]);
     refused(&["model.json: is damaged"]);
     sandbox.write("model/model.json", head.replacen("\"device\":\"cpu\"", "\"device\":\"cuda\"", 1));
-    refused(&["the model was made on cuda", "--device cuda"]);
+    refused(&["whose stages were others, or has been changed"]);
+    sandbox.write("model/model.json", head.replacen("\"device\":\"cpu\"", "\"device\":\"abacus\"", 1));
+    refused(&["model.json", "made on abacus in f32, which this program does not know"]);
     let digest = head.split('"').find(|word| word.len() == 64).expect("a digest").to_string();
     sandbox.write(
         "model/model.json",
@@ -131,6 +133,37 @@ fn every_method_is_exported_or_says_what_it_lacks() {
     let left: Vec<String> = files(&sandbox.path("models")).keys().map(|path| path.display().to_string()).collect();
     assert!(left.iter().all(|path| !path.contains(".dmad-")), "{left:?}");
     assert_eq!(lacking, BTreeSet::from(["dra".to_string()]), "DRA compares images with training images");
+}
+
+#[cfg(feature = "wgpu")]
+#[test]
+fn a_model_of_one_device_serves_another() {
+    let sandbox = Sandbox::new();
+    sandbox.write("datasets.toml", DATASETS);
+    sandbox.write("tiny.toml", study("dmad"));
+    sandbox.dmad(&["data", "synthesize", "--dataset", "tiny", "drawn"]).says(0, &[]);
+    let gpu = ["--device", "wgpu"];
+    for (made_on, other) in [(&[][..], &gpu[..]), (&gpu[..], &[][..])] {
+        sandbox.dmad(&[&["run", "tiny.toml"][..], made_on].concat()).says(0, &[]);
+        let run = &recorded(&sandbox, "tiny")[0];
+        let export = ["export", "model", &run.id, "--out", "model"];
+        let refused = sandbox.dmad(&[&export[..], other].concat());
+        refused.says(2, &[&format!("run {} was made on", run.id), "say --device", "exported model"]);
+        let predict = ["predict", "--run", &run.id, "drawn/tile/test", "--class", "tile", "--out", "found"];
+        sandbox.dmad(&[&predict[..], other].concat()).says(2, &["was made on", "exported model"]);
+        sandbox.dmad(&[&export[..], made_on].concat()).says(0, &[]);
+        let judge = |device: &[&str], words: &[&str]| {
+            let predict = ["predict", "--model", "model", "drawn/tile/test", "--class", "tile", "--out", "found"];
+            sandbox.dmad(&[&predict[..], device].concat()).says(0, words);
+            scores(&sandbox).into_iter().map(|(_, row)| row[1].parse().expect("a score")).collect::<Vec<f64>>()
+        };
+        let (there, here) = (judge(made_on, &[]), judge(other, &["the model was made on", "last digits may differ"]));
+        assert!(there.len() > 4 && there != here, "they round otherwise");
+        let largest = there.iter().fold(0.0f64, |largest, score| largest.max(score.abs()));
+        let apart = there.iter().zip(&here).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(apart < 1e-5 * largest, "{apart} of {largest}");
+        std::fs::remove_dir_all(sandbox.path("model")).expect("removed");
+    }
 }
 
 #[test]

@@ -64,11 +64,25 @@ impl Chosen {
     /// A folder that cannot be written, and whatever may be wrong with a model.
     pub fn session(&self, common: &Common, out: &Path) -> Result<(Option<TempDir>, Session)> {
         let Some(model) = &self.model else {
-            return Ok((None, Session::open(common.resources(), common.catalog()?, common.progress()?)?));
+            return Ok((None, self.own_session(common)?));
         };
         let scratch = scratch_in(out)?;
         let session = model.session(common.resources(), scratch.path(), common.progress()?)?;
         Ok((Some(scratch), session))
+    }
+
+    /// A session on the device that the run is recorded for.
+    ///
+    /// # Errors
+    /// Another device, whose stages are none of the run's; a store that cannot be written.
+    pub fn own_session(&self, common: &Common) -> Result<Session> {
+        let made_on = self.recorded.value(&["provenance", "device"]).and_then(toml::Value::as_str).unwrap_or_default();
+        if made_on != common.device.kind.name() {
+            let what = format!("run {} was made on {made_on}, whose stages have keys of their own", self.run.spec.id);
+            let help = format!("say --device {made_on}; on another device use its exported model (`dmad export model`)");
+            return Err(Error::usage(what, help));
+        }
+        Session::open(common.resources(), common.catalog()?, common.progress()?)
     }
 
     /// Its application to images, of a class where one is named.

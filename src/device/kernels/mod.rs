@@ -24,7 +24,7 @@ use super::Precision;
 pub use activate::{activated, activated_slope, activated_sums};
 pub use beside::{apart, beside};
 pub use draws::{masks, normals};
-pub use rows::{centred_products, column_sums, combine, leaky};
+pub use rows::{centred_products, column_sums, combine, leaky, weighted_sums};
 
 /// Threads of a cube.
 const CUBE_UNITS: u32 = 256;

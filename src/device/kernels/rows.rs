@@ -121,38 +121,62 @@ pub(super) const SEGMENT_ROWS: usize = 64;
 
 /// Sums over the rows of a matrix, as one row: segments of rows first, then their sums in the same way.
 pub fn column_sums(x: CubeTensor) -> CubeTensor {
-    let mut x = into_contiguous(x);
-    loop {
-        let [rows, columns] = x.meta.shape().dims::<2>();
-        let segments = rows.div_ceil(SEGMENT_ROWS);
-        let shape = [segments, columns];
-        let out = empty_device_contiguous_dtype(x.client.clone(), x.device.clone(), shape.into(), x.dtype);
-        let (cube_count, cube_dim) = cubes(segments * columns);
-        let client = x.client.clone();
-        // SAFETY: x has rows × columns values, and the kernel writes segments × columns, the size of `out`.
-        unsafe {
-            segment_sums_kernel::launch_unchecked(
-                &client,
-                cube_count,
-                cube_dim,
-                whole(&x),
-                whole(&out),
-                rows as u32,
-                columns as u32,
-                segments as u32,
-                SEGMENT_ROWS as u32,
-            );
-        }
-        if segments == 1 {
-            return out;
-        }
-        x = out;
+    let mut x = segment_sums(x, None);
+    while x.meta.shape()[0] > 1 {
+        x = segment_sums(x, None);
     }
+    x
+}
+
+/// The same where each row counts as often as its value in `weights`, rows × 1, says.
+pub fn weighted_sums(x: CubeTensor, weights: CubeTensor) -> CubeTensor {
+    let sums = segment_sums(x, Some(weights));
+    if sums.meta.shape()[0] > 1 { column_sums(sums) } else { sums }
+}
+
+/// The sums of each segment's rows, as a row.
+fn segment_sums(x: CubeTensor, weights: Option<CubeTensor>) -> CubeTensor {
+    let x = into_contiguous(x);
+    let weighted = weights.is_some();
+    let weights = weights.map_or_else(|| x.clone(), into_contiguous);
+    let [rows, columns] = x.meta.shape().dims::<2>();
+    let segments = rows.div_ceil(SEGMENT_ROWS);
+    let shape = [segments, columns];
+    let out = empty_device_contiguous_dtype(x.client.clone(), x.device.clone(), shape.into(), x.dtype);
+    let (cube_count, cube_dim) = cubes(segments * columns);
+    let client = x.client.clone();
+    // SAFETY: x has rows × columns values, the weights that are read are as many as its rows, and the kernel writes segments ×
+    // columns, the size of `out`.
+    unsafe {
+        segment_sums_kernel::launch_unchecked(
+            &client,
+            cube_count,
+            cube_dim,
+            whole(&x),
+            whole(&weights),
+            whole(&out),
+            rows as u32,
+            columns as u32,
+            segments as u32,
+            SEGMENT_ROWS as u32,
+            weighted,
+        );
+    }
+    out
 }
 
 /// The sum of a column over a segment of rows for each thread; neighbours have neighbouring columns.
 #[cube(launch_unchecked)]
-fn segment_sums_kernel(x: &[f32], out: &mut [f32], rows: u32, columns: u32, segments: u32, #[comptime] segment: u32) {
+fn segment_sums_kernel(
+    x: &[f32],
+    weights: &[f32],
+    out: &mut [f32],
+    rows: u32,
+    columns: u32,
+    segments: u32,
+    #[comptime] segment: u32,
+    #[comptime] weighted: bool,
+) {
     let number = ABSOLUTE_POS as u32;
     if number < segments * columns {
         let column = number % columns;
@@ -160,7 +184,11 @@ fn segment_sums_kernel(x: &[f32], out: &mut [f32], rows: u32, columns: u32, segm
         let last = min(rows, first + segment);
         let mut sum = 0.0f32;
         for row in first..last {
-            sum += x[(row * columns + column) as usize];
+            let mut value = x[(row * columns + column) as usize];
+            if comptime!(weighted) {
+                value *= weights[row as usize];
+            }
+            sum += value;
         }
         out[number as usize] = sum;
     }

@@ -12,7 +12,7 @@ use super::network::{Network, PatchRows};
 use super::params::{AttentionMode, NoiseWhere, Params};
 use super::seen::{SeenRows, standard_deviation};
 use super::trainer::Trainer;
-use crate::device::{Chosen, draws, spares_on_host};
+use crate::device::{Chosen, draws};
 use crate::error::{Error, Result};
 use crate::methods::Parameters as _;
 use crate::plan::{Compute, Computed, Handle, Job, Model, Shape, Work};
@@ -54,7 +54,7 @@ impl Compute for Train {
         let parts = self.memory.abnormal.iter().map(|bank| bank.stage.work).chain([self.memory.normal.work]);
         let banks: usize = parts.map(|bank| 4 * bank.rows * bank.cols).sum();
         let [sparing, keeping] = [false, true].map(|keeps| self.step_bytes(keeps) as usize + 16 * learned);
-        let here = match (self.device.is_gpu(), spares_on_host(keeping as u64)) {
+        let here = match (self.device.is_gpu(), self.device.host_spares(keeping as u64)) {
             (true, _) => self.host_step_bytes(),
             (false, true) => keeping,
             (false, false) => sparing,
