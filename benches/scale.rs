@@ -12,7 +12,9 @@ use dmad::backbone::weights::resolve;
 use dmad::backbone::{Architecture, Backbone};
 use dmad::bank::coreset::{Start, coreset_size, greedy_on};
 use dmad::bank::neighbours::nearest_on;
-use dmad::device::{Chosen, DeviceKind, DeviceName, Memory, Precision, describe, download, draws, found, product, upload};
+use dmad::device::{
+    Chosen, DeviceKind, DeviceName, Memory, Precision, describe, download, draws, found, held, product, upload,
+};
 use dmad::features::extract;
 use dmad::matrix::Matrix;
 use dmad::methods::dmad::{Network, Params, PatchRows, Trainer};
@@ -83,11 +85,6 @@ fn device_name() -> DeviceName {
     let gpus = [DeviceKind::Cuda, DeviceKind::Wgpu];
     let kind = gpus.into_iter().find(|kind| !found(*kind).is_empty()).unwrap_or_default();
     DeviceName { kind, number: 0 }
-}
-
-/// Bytes that the tensor library holds on the device, for the most that a stage has needed: it keeps what it has had.
-fn held(device: &Device) -> Option<u64> {
-    device.memory_pool_usage().map(|usage| usage.bytes_reserved)
 }
 
 fn print(done: &Done, peaks: Peaks, held: Option<u64>) {

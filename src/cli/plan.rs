@@ -181,6 +181,7 @@ fn as_json_text(experiment: &Experiment, forecast: &Forecast) -> String {
         "kind": stage.kind, "key": stage.key, "label": stage.label, "cached": stage.cached, "to_do": stage.to_do,
         "runs": stage.runs, "operations": stage.work.operations, "bytes": stage.work.bytes,
         "memory_bytes": stage.work.memory_bytes, "seconds": stage.seconds,
+        "device_bytes": stage.work.device_bytes, "resident_bytes": stage.work.resident_bytes,
         "epochs_done": stage.epochs_done.map_or(0, |(done, _)| done),
     })).collect();
     json!({

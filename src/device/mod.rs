@@ -280,6 +280,12 @@ pub fn memory(device: &Device) -> u64 {
     if is_cpu(device) { 2 * crate::clock::default_memory_bytes() } else { UNKNOWN_MEMORY }
 }
 
+/// Bytes that the tensor library holds on a GPU, for the most that was needed at once so far: it keeps what it has had. None on the
+/// CPU.
+pub fn held(device: &Device) -> Option<u64> {
+    if is_cpu(device) { None } else { device.memory_pool_usage().map(|usage| usage.bytes_reserved) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

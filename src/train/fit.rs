@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::optimizer::Optimizer;
 use super::parameters::Parameters;
 use crate::clock::Clock;
-use crate::device::{Traffic, traffic};
+use crate::device::{Traffic, held, traffic};
 use crate::error::{Error, Result};
 use crate::plan::{Computed, Job, Notice};
 use crate::stop;
@@ -66,8 +66,7 @@ pub fn kept_epochs(model: &Artifact) -> usize {
 
 /// Runs the epochs with progress and a checkpoint after each, from the newest whole checkpoint if there is one. The
 /// artifact holds parameters under [`epoch_prefix`]; its note holds `note` (an object), the number of parameters, the losses of
-/// every epoch, and on a GPU what the last epoch moved between host and
-/// device. With no epochs the initial parameters are kept.
+/// every epoch, and on a GPU what the last epoch moved between host and device, and the memory that the process held there by then. With no epochs the initial parameters are kept.
 ///
 /// # Errors
 /// A loss that is not finite (with the epoch and all its terms), and whatever the learner or the disk report.
@@ -93,9 +92,10 @@ pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, mut 
             stop::here()?;
         }
     }
-    if !learner.state().0.are_on_cpu() {
+    if let Some(device) = learner.state().0.gpu() {
         let Traffic { up_bytes, down_bytes, waits } = moved;
         note["epoch_traffic"] = json!({ "up_bytes": up_bytes, "down_bytes": down_bytes, "waits": waits });
+        note["device_memory_bytes"] = held(&device).into();
     }
     note["parameters"] = learner.state().0.count().into();
     note["epochs"] = log.into();

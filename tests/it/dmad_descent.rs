@@ -179,10 +179,22 @@ fn on_a_gpu_the_gradients_are_those_of_the_graph() {
             json!({ "mlp": { "hidden": 300 }, "knowledge": { "missing_bank": "zero", "batch_norm_layers": "per_bank" } }),
             true,
         ),
+        // The row S3 of Table 4 as the quickstart sets it.
+        (json!({ "mlp": { "hidden": 16 }, "attention": { "mode": "token" }, "noise": { "where": "q" } }), true),
     ] {
         let case = Case::new(&more, seen, 60, true, &device);
         case.holds(&format!("{more}"), 5e-4);
         assert_eq!(case.written(false).0, case.written(true).0, "{more}");
+        let on_cpu = Case::new(&more, seen, 60, true, &Device::flex());
+        let ((found, loss, own), (expected, theirs, statistics)) = (case.written(false), on_cpu.written(false));
+        assert!((loss - theirs).abs() <= 1e-5 * theirs, "{more}: a loss of {loss}, {theirs} on the CPU");
+        let zero = case.network().zero_gradient();
+        for ((name, found), (_, expected)) in found.iter().zip(&expected).filter(|((name, _), _)| !zero.contains(name))
+        {
+            let (found, expected) = (found.as_deref(), expected.as_deref());
+            close(&format!("{more}: {name} on the CPU"), found.unwrap_or(&[]), expected.unwrap_or(&[]), 5e-4);
+        }
+        own.iter().zip(&statistics).for_each(|(own, cpu)| close(&format!("{more}: statistics"), own, cpu, 1e-5));
     }
     let case = Case::new(&json!({ "mlp": { "hidden": 8 } }), true, 10_000, true, &device);
     case.holds("10,000 patches", 2e-3);

@@ -187,6 +187,20 @@ fn memory_bounds_what_is_kept_in_memory_and_changes_no_number() {
 }
 
 #[test]
+fn a_training_needs_less_memory_where_less_is_allowed() {
+    let sandbox = Sandbox::new();
+    let of_training = |memory: &str| {
+        let paper = concat!(env!("CARGO_MANIFEST_DIR"), "/experiments/scale/paper_size.toml");
+        let plan = json(&sandbox.dmad(&["plan", paper, "--only", "full", "--memory", memory, "--format", "json"]));
+        let stages = plan["stages"].as_array().expect("stages").clone();
+        let trainings = stages.iter().filter(|stage| stage["kind"] == "training");
+        trainings.map(|stage| stage["memory_bytes"].as_u64().expect("bytes")).max().expect("a training")
+    };
+    let (much, little) = (of_training("12GB"), of_training("8GB"));
+    assert!(much > 8_000_000_000 && little < 8_000_000_000, "{much} {little}: what can be made again is not kept");
+}
+
+#[test]
 fn a_store_can_be_measured_checked_and_cleaned() {
     let sandbox = Sandbox::new();
     assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);

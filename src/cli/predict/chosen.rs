@@ -79,7 +79,8 @@ impl Chosen {
         let made_on = self.recorded.value(&["provenance", "device"]).and_then(toml::Value::as_str).unwrap_or_default();
         if made_on != common.device.kind.name() {
             let what = format!("run {} was made on {made_on}, whose stages have keys of their own", self.run.spec.id);
-            let help = format!("say --device {made_on}; on another device use its exported model (`dmad export model`)");
+            let help =
+                format!("say --device {made_on}; on another device use its exported model (`dmad export model`)");
             return Err(Error::usage(what, help));
         }
         Session::open(common.resources(), common.catalog()?, common.progress()?)
