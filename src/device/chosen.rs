@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use serde::{Serialize, Serializer};
 
 use super::check::{self, Family};
-use super::{DeviceKind, DeviceName, Precision, memory, open};
+use super::{DeviceKind, DeviceName, Precision, held, memory, open};
 use crate::error::Result;
 use crate::naive;
 
@@ -50,7 +50,7 @@ impl Chosen {
         Chosen { name, precision, class: (name.kind, precision), memory, checks, opened: Arc::default() }
     }
 
-    /// The same device, for whom what another made is its own: stages have that one's keys. What it computes itself differs from theirs
+    /// The same device, for which what another made is its own: stages have that one's keys. What it computes itself differs from theirs
     /// by rounding and must not be kept.
     pub fn in_place_of(self, kind: DeviceKind, precision: Precision) -> Self {
         Chosen { class: (kind, precision), ..self }
@@ -80,6 +80,15 @@ impl Chosen {
         self.name.kind != DeviceKind::Cpu
     }
 
+    /// Gives the system what the tensor library has kept of a GPU's memory for this thread, which has computed a stage, and returns how
+    /// much that was: the next stage has matrices of other sizes, or is another thread's, which has pools of its own.
+    pub fn give_back(&self) -> Option<u64> {
+        let device = self.opened.get()?;
+        let bytes = held(device)?;
+        device.memory_cleanup();
+        Some(bytes)
+    }
+
     /// Bytes that may be used of it.
     fn allowed(&self) -> u64 {
         self.memory.device.unwrap_or_else(|| self.get().map_or(0, |device| memory(&device) / 5 * 4))
@@ -102,11 +111,17 @@ impl Chosen {
     }
 }
 
-/// What numbers of different devices must not be mixed up by: device kind, backend version, precision, plain twins.
+/// Grows when kernels of our own for GPUs round otherwise than before.
+const GPU_KERNELS: u32 = 2;
+
+/// What numbers of different devices must not be mixed up by: device kind, backend version, precision, our kernels, plain twins.
 impl Serialize for Chosen {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let twins = if naive::is_chosen() { "/naive" } else { "" };
         let (kind, precision) = (self.class.0.name(), self.class.1.name());
-        serializer.collect_str(&format_args!("{kind}/burn-0.22.1/{precision}{twins}"))
+        match self.class.0 {
+            DeviceKind::Cpu => serializer.collect_str(&format_args!("{kind}/burn-0.22.1/{precision}{twins}")),
+            _ => serializer.collect_str(&format_args!("{kind}/burn-0.22.1/{precision}/{GPU_KERNELS}{twins}")),
+        }
     }
 }

@@ -17,6 +17,9 @@ pub struct Provenance {
     /// What it calls itself.
     #[serde(default)]
     pub device_name: String,
+    /// Of products on a GPU.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub precision: String,
     pub threads: usize,
     /// How many stages may have been computed side by side: each then takes longer than alone.
     #[serde(default = "alone")]

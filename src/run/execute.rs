@@ -114,11 +114,14 @@ impl<'s, 'g> Executor<'s, 'g> {
             kind: stage.kind,
             key,
         };
-        let computed = (stage.compute)(&job)?;
+        let computed = (stage.compute)(&job);
+        let device_memory_bytes = session.device.give_back();
+        let computed = computed?;
         let spent = Spent {
             wall_seconds: computed.earlier.wall_seconds + clock.wall_seconds(),
             cpu_seconds: computed.earlier.cpu_seconds + clock.cpu_seconds(),
             operations: stage.work.operations,
+            device_memory_bytes,
         };
         computed.writer.finish(computed.note, &spent)?;
         session.store.remove_checkpoints(stage.kind, key)?;

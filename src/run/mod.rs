@@ -292,6 +292,7 @@ fn provenance(
         weights_digest: prepared.weights_digest.clone(),
         device: session.resources.device.kind.name().into(),
         device_name: session.device.get().map(|device| device::describe(&device)).unwrap_or_default(),
+        precision: if session.device.is_gpu() { session.resources.precision.name().into() } else { String::new() },
         threads: rayon::current_num_threads(),
         jobs: session.resources.jobs,
         wall_seconds: clock.wall_seconds(),

@@ -22,6 +22,7 @@ use crate::data::outline::Outline;
 use crate::data::{Image, Source};
 use crate::device::{DeviceKind, Precision};
 use crate::error::{Error, Result};
+use crate::naive;
 use crate::plan::{Graph, Notice, StageId};
 use crate::record::{RecordedRun, copy_run};
 use crate::store::write_atomically;
@@ -41,6 +42,9 @@ pub struct Model {
     pub program: String,
     device: String,
     precision: String,
+    /// Whether plain twins made it.
+    #[serde(default)]
+    naive: bool,
     /// By what is asked of a session: dataset and classes.
     datasets: BTreeMap<String, Outline>,
     #[serde(skip)]
@@ -90,6 +94,7 @@ pub fn export(
         program: env!("CARGO_PKG_VERSION").into(),
         device: session.resources.device.kind.name().into(),
         precision: session.resources.precision.name().into(),
+        naive: naive::is_chosen(),
         datasets: datasets.collect::<Result<_>>()?,
         folder: PathBuf::new(),
     };
@@ -192,9 +197,16 @@ impl Model {
     /// need not be the model's: what was learned is the same, and scores differ by rounding.
     ///
     /// # Errors
-    /// A model of no device that is known, a digest that is none, a folder that cannot be written.
+    /// A model of no device that is known, or of plain twins where there are none here or the other way round, a digest that is none, a folder that cannot be written.
     pub fn session(&self, resources: Resources, scratch: &Path, progress: Progress) -> Result<Session> {
         let (kind, precision) = self.made_on()?;
+        if self.naive != naive::is_chosen() {
+            let with = if self.naive { "with" } else { "without" };
+            return Err(Error::usage(
+                format!("the model was made {with} --naive"),
+                format!("predict {with} it as well"),
+            ));
+        }
         let here = (resources.device.kind, resources.precision);
         let indexes = self.datasets.iter().map(|(asked, outline)| Ok((asked.clone(), Arc::new(outline.index()?))));
         let (weights, results, store) = (self.folder.join("weights"), self.results(), scratch.to_path_buf());

@@ -71,6 +71,9 @@ pub struct Manifest {
     pub cpu_seconds: f64,
     /// Operations it was expected to take: with the seconds, how fast this machine is.
     pub operations: f64,
+    /// The most that the tensor library has held of a GPU's memory while it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory_bytes: Option<u64>,
     /// Processor and threads that made it.
     pub machine: String,
     /// What the stage wants to tell (counts, losses, costs).

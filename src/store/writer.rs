@@ -130,6 +130,7 @@ impl Writer {
             wall_seconds: spent.wall_seconds,
             cpu_seconds: spent.cpu_seconds,
             operations: spent.operations,
+            device_memory_bytes: spent.device_memory_bytes,
             machine: crate::clock::machine().into(),
             note,
             seal: String::new(),
@@ -151,6 +152,8 @@ pub struct Spent {
     pub cpu_seconds: f64,
     /// Operations, as expected beforehand.
     pub operations: f64,
+    /// The most that was held of a GPU's memory.
+    pub device_memory_bytes: Option<u64>,
 }
 
 fn temporary(folder: &Path) -> Result<NamedTempFile> {

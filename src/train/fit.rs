@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::optimizer::Optimizer;
 use super::parameters::Parameters;
 use crate::clock::Clock;
-use crate::device::{Traffic, held, traffic};
+use crate::device::{Traffic, traffic};
 use crate::error::{Error, Result};
 use crate::plan::{Computed, Job, Notice};
 use crate::stop;
@@ -66,7 +66,7 @@ pub fn kept_epochs(model: &Artifact) -> usize {
 
 /// Runs the epochs with progress and a checkpoint after each, from the newest whole checkpoint if there is one. The
 /// artifact holds parameters under [`epoch_prefix`]; its note holds `note` (an object), the number of parameters, the losses of
-/// every epoch, and on a GPU what the last epoch moved between host and device, and the memory that the process held there by then. With no epochs the initial parameters are kept.
+/// every epoch, and on a GPU what the last epoch moved between host and device. With no epochs the initial parameters are kept.
 ///
 /// # Errors
 /// A loss that is not finite (with the epoch and all its terms), and whatever the learner or the disk report.
@@ -83,7 +83,7 @@ pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, mut 
             let spent = Spent {
                 wall_seconds: earlier.wall_seconds + clock.wall_seconds(),
                 cpu_seconds: earlier.cpu_seconds + clock.cpu_seconds(),
-                operations: 0.0,
+                ..Spent::default()
             };
             save(job, learner, (epoch, epochs), &log, &spent)?;
             if let (Keep::Last, Some(before)) = (keep, epoch.checked_sub(1)) {
@@ -92,10 +92,9 @@ pub fn fit(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep, mut 
             stop::here()?;
         }
     }
-    if let Some(device) = learner.state().0.gpu() {
+    if !learner.state().0.are_on_cpu() {
         let Traffic { up_bytes, down_bytes, waits } = moved;
         note["epoch_traffic"] = json!({ "up_bytes": up_bytes, "down_bytes": down_bytes, "waits": waits });
-        note["device_memory_bytes"] = held(&device).into();
     }
     note["parameters"] = learner.state().0.count().into();
     note["epochs"] = log.into();
@@ -170,7 +169,8 @@ fn resume(job: &Job, learner: &mut dyn Learner, epochs: usize, keep: Keep) -> Re
     }
     (job.notice)(Notice::Resumed { epoch: epoch + 1, epochs });
     let manifest = checkpoint.manifest();
-    let earlier = Spent { wall_seconds: manifest.wall_seconds, cpu_seconds: manifest.cpu_seconds, operations: 0.0 };
+    let (wall_seconds, cpu_seconds) = (manifest.wall_seconds, manifest.cpu_seconds);
+    let earlier = Spent { wall_seconds, cpu_seconds, ..Spent::default() };
     Ok((log, earlier))
 }
 

@@ -192,7 +192,7 @@ impl Optimizer {
             (name, value, moments)
         };
         // On the processor each of their operations is one thread's; a GPU is given them in their order.
-        let updated: Vec<_> = match parameters.gpu().is_none() {
+        let updated: Vec<_> = match parameters.are_on_cpu() {
             true => known.into_par_iter().map(updated).collect(),
             false => known.into_iter().map(updated).collect(),
         };

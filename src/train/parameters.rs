@@ -105,9 +105,9 @@ impl Parameters {
         self.learned.keys().map(String::as_str)
     }
 
-    /// The GPU that holds them; none where it is the processor.
-    pub fn gpu(&self) -> Option<Device> {
-        self.all().next().map(|(_, tensor)| tensor.device()).filter(|device| !is_cpu(device))
+    /// Whether the processor holds them.
+    pub fn are_on_cpu(&self) -> bool {
+        self.all().next().is_none_or(|(_, tensor)| is_cpu(&tensor.device()))
     }
 
     /// Whether a graph follows what is done with them.

@@ -144,6 +144,7 @@ fn provenance() -> Provenance {
         weights_digest: blake3::hash(b"wide_resnet50_2-95faca4d").to_hex().to_string(),
         device: "cpu".into(),
         device_name: "a processor".into(),
+        precision: String::new(),
         threads: 1,
         jobs: 1,
         wall_seconds: 1.0,

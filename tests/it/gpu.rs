@@ -114,18 +114,21 @@ fn products_are_in_single_precision_and_so_are_their_gradients() {
 
 #[test]
 fn the_gradient_of_one_output_is_summed_in_segments() {
-    // One value after the other, the last ones would lose three of their digits.
-    let rows = 70_000;
-    let x: Vec<f32> =
-        (0..2 * rows).map(|place| if place % 2 == 0 { 0.1 } else { (place / 2) as f32 / rows as f32 }).collect();
-    let weights: Vec<f32> = (0..rows).map(|row| 1.0 + (row % 7) as f32).collect();
-    let column =
-        |column: usize| -> f64 { (0..rows).map(|row| f64::from(x[2 * row + column]) * f64::from(weights[row])).sum() };
-    let (x, weights) = (upload(x.clone(), [rows, 2], &device()), upload(weights.clone(), [rows, 1], &device()));
-    let out = product(x.transpose(), weights);
-    assert_eq!(out.dims(), [2, 1]);
-    for (place, value) in download(out).into_iter().enumerate() {
-        assert!((f64::from(value) / column(place) - 1.0).abs() < 1e-6, "{place}: {value} for {}", column(place));
+    // One value after the other, the last ones of 70,000 would lose three of their digits.
+    for (rows, columns) in [(70_000, 2), (1, 3), (64, 1), (65, 5), (4097, 1)] {
+        let value = |row: usize, column: usize| if column == 0 { 0.1 } else { (row + column) as f32 / rows as f32 };
+        let weight = |row: usize| 1.0 + (row % 7) as f32;
+        // Among others: a matrix that does not begin its memory, weights that are a column of a wider one.
+        let x =
+            (0..3 + rows).flat_map(|row: usize| (0..columns).map(move |column| value(row.saturating_sub(3), column)));
+        let x = upload(x.collect(), [3 + rows, columns], &device()).slice([3..3 + rows]);
+        let weights = upload((0..2 * rows).map(|place| weight(place / 2)).collect(), [rows, 2], &device());
+        let out = product(x.transpose(), weights.slice([0..rows, 1..2]));
+        assert_eq!(out.dims(), [columns, 1]);
+        for (column, found) in download(out).into_iter().enumerate() {
+            let exact: f64 = (0..rows).map(|row| f64::from(value(row, column)) * f64::from(weight(row))).sum();
+            assert!((f64::from(found) / exact - 1.0).abs() < 1e-6, "{rows} × {columns}: {found} for {exact}");
+        }
     }
 }
 
@@ -302,7 +305,9 @@ fn a_training_holds_about_the_memory_that_is_foretold() {
         sandbox.dmad(&["run", "small.toml", "--device", &device, "--device-memory", memory]).says(0, &[]);
         let runs = read_experiment(&sandbox.path("results/small"), &kinds()).unwrap_or_else(|e| panic!("{e}")).runs;
         let training = runs[0].stages.iter().find(|stage| stage.kind == "training").expect("a training");
-        let held = training.note["device_memory_bytes"].as_u64().expect("bytes");
+        let manifest = std::fs::read(sandbox.path(&format!(".dmad-store/training/{}.json", training.key)));
+        let manifest: serde_json::Value = serde_json::from_slice(&manifest.expect("a manifest")).expect("JSON");
+        let held = manifest["device_memory_bytes"].as_u64().expect("bytes");
         let foretold = bytes("device_bytes") + if memory == "1GB" { bytes("resident_bytes") } else { 0 };
         // The library carves allocations from pages as large as the largest, whose rests are lost.
         let share = held as f64 / foretold as f64;

@@ -135,22 +135,24 @@ fn every_method_is_exported_or_says_what_it_lacks() {
     assert_eq!(lacking, BTreeSet::from(["dra".to_string()]), "DRA compares images with training images");
 }
 
-#[cfg(feature = "wgpu")]
+#[cfg(any(feature = "cuda", feature = "wgpu"))]
 #[test]
 fn a_model_of_one_device_serves_another() {
     let sandbox = Sandbox::new();
     sandbox.write("datasets.toml", DATASETS);
     sandbox.write("tiny.toml", study("dmad"));
     sandbox.dmad(&["data", "synthesize", "--dataset", "tiny", "drawn"]).says(0, &[]);
-    let gpu = ["--device", "wgpu"];
+    let device = crate::gpu::device_name();
+    let gpu = ["--device", &device];
     for (made_on, other) in [(&[][..], &gpu[..]), (&gpu[..], &[][..])] {
         sandbox.dmad(&[&["run", "tiny.toml"][..], made_on].concat()).says(0, &[]);
         let run = &recorded(&sandbox, "tiny")[0];
         let export = ["export", "model", &run.id, "--out", "model"];
         let refused = sandbox.dmad(&[&export[..], other].concat());
-        refused.says(2, &[&format!("run {} was made on", run.id), "say --device", "exported model"]);
+        refused
+            .says(2, &[&format!("run {} was made with --device", run.id), "say the same here", "serves every device"]);
         let predict = ["predict", "--run", &run.id, "drawn/tile/test", "--class", "tile", "--out", "found"];
-        sandbox.dmad(&[&predict[..], other].concat()).says(2, &["was made on", "exported model"]);
+        sandbox.dmad(&[&predict[..], other].concat()).says(2, &["was made with --device", "export model"]);
         sandbox.dmad(&[&export[..], made_on].concat()).says(0, &[]);
         let judge = |device: &[&str], words: &[&str]| {
             let predict = ["predict", "--model", "model", "drawn/tile/test", "--class", "tile", "--out", "found"];

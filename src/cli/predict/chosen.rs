@@ -74,13 +74,18 @@ impl Chosen {
     /// A session on the device that the run is recorded for.
     ///
     /// # Errors
-    /// Another device, whose stages are none of the run's; a store that cannot be written.
+    /// Another device or precision, whose stages are none of the run's; a store that cannot be written.
     pub fn own_session(&self, common: &Common) -> Result<Session> {
-        let made_on = self.recorded.value(&["provenance", "device"]).and_then(toml::Value::as_str).unwrap_or_default();
-        if made_on != common.device.kind.name() {
-            let what = format!("run {} was made on {made_on}, whose stages have keys of their own", self.run.spec.id);
-            let help =
-                format!("say --device {made_on}; on another device use its exported model (`dmad export model`)");
+        let told = |key: &str| self.recorded.value(&["provenance", key]).and_then(toml::Value::as_str);
+        let (kind, precision) = (told("device").unwrap_or_default(), told("precision"));
+        if kind != common.device.kind.name() || precision.is_some_and(|own| own != common.precision.name()) {
+            let wanted = match precision {
+                Some(precision) => format!("--device {kind} --precision {precision}"),
+                None => format!("--device {kind}"),
+            };
+            let what =
+                format!("run {} was made with {wanted}, and its stages have keys of their own", self.run.spec.id);
+            let help = "say the same here; its model, once exported (`dmad export model`), serves every device";
             return Err(Error::usage(what, help));
         }
         Session::open(common.resources(), common.catalog()?, common.progress()?)

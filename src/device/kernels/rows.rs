@@ -129,7 +129,11 @@ pub fn column_sums(x: CubeTensor) -> CubeTensor {
 }
 
 /// The same where each row counts as often as its value in `weights`, rows × 1, says.
+///
+/// # Panics
+/// Other weights than rows.
 pub fn weighted_sums(x: CubeTensor, weights: CubeTensor) -> CubeTensor {
+    assert_eq!(x.meta.shape()[0], weights.meta.shape()[0], "every row has a weight");
     let sums = segment_sums(x, Some(weights));
     if sums.meta.shape()[0] > 1 { column_sums(sums) } else { sums }
 }
@@ -140,7 +144,8 @@ fn segment_sums(x: CubeTensor, weights: Option<CubeTensor>) -> CubeTensor {
     let weighted = weights.is_some();
     let weights = weights.map_or_else(|| x.clone(), into_contiguous);
     let [rows, columns] = x.meta.shape().dims::<2>();
-    let segments = rows.div_ceil(SEGMENT_ROWS);
+    // Of no rows the sums are zero.
+    let segments = rows.div_ceil(SEGMENT_ROWS).max(1);
     let shape = [segments, columns];
     let out = empty_device_contiguous_dtype(x.client.clone(), x.device.clone(), shape.into(), x.dtype);
     let (cube_count, cube_dim) = cubes(segments * columns);

@@ -119,6 +119,7 @@ impl Compute for Train<'_> {
         let batches = (BATCHES_AT_ONCE + 1) * train.batch * self.image_bytes();
         Work::matrix(train.keep().count(train.epochs), size, operations)
             .with_memory(step + batches + network.memory_bytes(taps, side) + 20 * size)
+            .on_device(step + train.batch * (self.image_bytes() + network.memory_bytes(taps, side)) + 20 * size, 0)
     }
 
     /// # Errors

@@ -54,6 +54,10 @@ impl Compute for Train<'_> {
         // Parameters have a gradient, three moments, and what a step makes of one of them.
         Work::matrix(train.keep().count(train.epochs), network.size(), 3.0 * passes * network.operations() + looks)
             .with_memory(batch + looking + kept + 24 * network.size())
+            .on_device(
+                train.batch * (4 * network.activations() + encoder.memory_bytes(taps, side)) + 24 * network.size(),
+                0,
+            )
     }
 
     /// # Errors

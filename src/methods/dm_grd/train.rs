@@ -69,6 +69,7 @@ impl Compute for Train<'_> {
         let kept = 3 * side * side * self.shape.images;
         Work::matrix(train.keep().count(train.epochs), networks.size(), operations)
             .with_memory(batches + teacher + kept + 20 * networks.size())
+            .on_device(train.batch * (12 * values + network.memory_bytes(taps, side)) + 20 * networks.size(), 0)
     }
 
     /// # Errors

@@ -90,7 +90,10 @@ impl Compute for Train<'_> {
         // Images stay in memory where there is room; parameters have a gradient and two moments.
         let kept = 3 * side * side * material.shape.images;
         let memory = images * (network.image_bytes(side).0 + BATCHES_AT_ONCE * pixels) + 20 * network.size() + kept;
-        Work::matrix(Keep::Last.count(train.epochs), network.size(), operations).with_memory(memory)
+        let on_device = images * (network.image_bytes(side).0 + pixels) + 20 * network.size();
+        Work::matrix(Keep::Last.count(train.epochs), network.size(), operations)
+            .with_memory(memory)
+            .on_device(on_device, 0)
     }
 
     /// # Errors

@@ -53,6 +53,7 @@ impl Compute for Train<'_> {
         let looking = rayon::current_num_threads() * network.memory_bytes(taps, side);
         Work::matrix(train.keep().count(train.epochs), design.size(), all)
             .with_memory(batch + looking + 20 * design.size())
+            .on_device(train.batch * (12 * values + network.memory_bytes(taps, side)) + 20 * design.size(), 0)
     }
 
     /// # Errors
