@@ -121,7 +121,7 @@ fn the_gradient_of_one_output_is_summed_in_segments() {
         // Among others: a matrix that does not begin its memory, weights that are a column of a wider one.
         let x =
             (0..3 + rows).flat_map(|row: usize| (0..columns).map(move |column| value(row.saturating_sub(3), column)));
-        let x = upload(x.collect(), [3 + rows, columns], &device()).slice([3..3 + rows]);
+        let x = upload(x.collect(), [3 + rows, columns], &device()).slice([3..3 + rows, 0..columns]);
         let weights = upload((0..2 * rows).map(|place| weight(place / 2)).collect(), [rows, 2], &device());
         let out = product(x.transpose(), weights.slice([0..rows, 1..2]));
         assert_eq!(out.dims(), [columns, 1]);

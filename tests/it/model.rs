@@ -157,7 +157,7 @@ fn a_model_of_one_device_serves_another() {
         let judge = |device: &[&str], words: &[&str]| {
             let predict = ["predict", "--model", "model", "drawn/tile/test", "--class", "tile", "--out", "found"];
             sandbox.dmad(&[&predict[..], device].concat()).says(0, words);
-            scores(&sandbox).into_iter().map(|(_, row)| row[1].parse().expect("a score")).collect::<Vec<f64>>()
+            scores(&sandbox).into_values().map(|row| row[1].parse().expect("a score")).collect::<Vec<f64>>()
         };
         let (there, here) = (judge(made_on, &[]), judge(other, &["the model was made on", "last digits may differ"]));
         assert!(there.len() > 4 && there != here, "they round otherwise");
