@@ -159,6 +159,13 @@ fn a_model_of_one_device_serves_another() {
             sandbox.dmad(&[&predict[..], device].concat()).says(0, words);
             scores(&sandbox).into_values().map(|row| row[1].parse().expect("a score")).collect::<Vec<f64>>()
         };
+        let predict =
+            ["predict", "--model", "model", "drawn/tile/test", "--class", "tile", "--out", "found", "--naive"];
+        sandbox.dmad(&predict).says(2, &["made without --naive"]);
+        if !made_on.is_empty() {
+            let cut = [&export[..4], &["elsewhere", "--precision", "tf32"], made_on].concat();
+            sandbox.dmad(&cut).says(2, &["--precision f32, and its stages"]);
+        }
         let (there, here) = (judge(made_on, &[]), judge(other, &["the model was made on", "last digits may differ"]));
         assert!(there.len() > 4 && there != here, "they round otherwise");
         let largest = there.iter().fold(0.0f64, |largest, score| largest.max(score.abs()));

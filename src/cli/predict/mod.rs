@@ -36,7 +36,8 @@ Examples:
 
 Writes OUT/scores.csv and OUT/maps/*.png (squares of the run's evaluation.size), and OUT/overlays/*.png (images in their own
 size); those of an earlier call in the same OUT are replaced. For images that the run was tested on, the numbers are those of
-the run (of an exported model on another device, up to rounding). Colours reach from the 2nd to the 99.8th percentile of the run's own scores, so that pictures of several calls can be
+the run (of an exported model on another device, up to rounding).
+Colours reach from the 2nd to the 99.8th percentile of the run's own scores, so that pictures of several calls can be
 compared; where the run has tested no image, of the scores at hand. An image that cannot be read is a row that says why; the exit code is then 1. The run's dataset and weights must be
 here; banks and models come from the store, or are made again. An exported model needs neither.")]
 pub struct Args {
