@@ -1,9 +1,9 @@
 //! Records what the program is built from, and whether the reference data for its tests is at hand.
 //!
 //! Sets `DMAD_GIT_REVISION` ("unknown" without git, or outside a checkout of this package) and `DMAD_GIT_DIRTY`, and the
-//! cfgs `dmad_references`, `dmad_latex`, `dmad_browser`, `dmad_slurm` and `dmad_trackers`, without which tests against datasets,
-//! published weights and oracles, of the paper's document, of what a click on the page does, of Slurm, of the wheel, and against the
-//! real TensorBoard and MLflow, are ignored.
+//! cfgs `dmad_references`, `dmad_latex`, `dmad_browser`, `dmad_slurm`, `dmad_trackers` and `dmad_libdevice`, without which tests against
+//! datasets, published weights and oracles, of the paper's document, of what a click on the page does, of Slurm, of the wheel and against
+//! the real TensorBoard and MLflow, and of CUDA without a card, are ignored.
 
 use std::process::Command;
 
@@ -64,7 +64,9 @@ fn references() {
     }
     let set = |variable: &&str| std::env::var_os(variable).is_some();
     let demanded = std::env::var("CI").is_ok_and(|value| value == "true");
-    println!("cargo::rustc-check-cfg=cfg(dmad_references, dmad_latex, dmad_browser, dmad_slurm, dmad_trackers)");
+    println!(
+        "cargo::rustc-check-cfg=cfg(dmad_references, dmad_latex, dmad_browser, dmad_slurm, dmad_trackers, dmad_libdevice)"
+    );
     if demanded || REFERENCES.iter().all(set) {
         println!("cargo::rustc-cfg=dmad_references");
     }
@@ -78,19 +80,21 @@ fn references() {
             println!("cargo::rustc-cfg={name}");
         }
     }
-    if demanded || has_trackers() {
-        println!("cargo::rustc-cfg=dmad_trackers");
+    const TRACKERS: &str = "'tensorboard', 'mlflow', 'maturin', 'polars', 'pandas'";
+    for (modules, name) in [(TRACKERS, "dmad_trackers"), ("'nvidia.cuda_nvcc',", "dmad_libdevice")] {
+        if demanded || has_modules(modules) {
+            println!("cargo::rustc-cfg={name}");
+        }
     }
 }
 
-/// Whether the Python that tests would use has what wheels are built and exports and records are read back with: that of `DMAD_PYTHON`, else of the README's
-/// folder, else the system's.
-fn has_trackers() -> bool {
+/// Whether the Python that tests would use has these: that of `DMAD_PYTHON`, else of the README's folder, else the system's.
+fn has_modules(modules: &str) -> bool {
     const OWN: &str = "target/trackers/bin/python";
     println!("cargo::rerun-if-env-changed=DMAD_PYTHON");
     rerun_if_changed(OWN);
     let other = if std::path::Path::new(OWN).is_file() { OWN } else { "python3" };
     let python = std::env::var("DMAD_PYTHON").unwrap_or_else(|_| other.into());
-    let find = "import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ('tensorboard', 'mlflow', 'maturin', 'polars', 'pandas'))))";
-    Command::new(python).args(["-c", find]).output().is_ok_and(|out| out.status.success())
+    let find = format!("import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ({modules}))))");
+    Command::new(python).args(["-c", &find]).output().is_ok_and(|out| out.status.success())
 }

@@ -112,7 +112,7 @@ impl Chosen {
 }
 
 /// Grows when kernels of our own for GPUs round otherwise than before.
-const GPU_KERNELS: u32 = 2;
+const GPU_KERNELS: u32 = 3;
 
 /// What numbers of different devices must not be mixed up by: device kind, backend version, precision, our kernels, plain twins.
 impl Serialize for Chosen {

@@ -11,6 +11,8 @@ mod browser;
 mod claims;
 mod clock;
 mod contact;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod data;
 mod declared;
 mod dinomaly;
