@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -16,7 +17,8 @@ enum Result { OK = 0, INVALID = 1, NO_MEMORY = 2, NO_DEVICE = 101, BAD_PTX = 218
 typedef uint64_t Address;
 
 static std::mutex memory_lock;
-static std::map<Address, size_t> allocations;
+// Never taken down: others may free while the process ends.
+static std::map<Address, size_t> &allocations = *new std::map<Address, size_t>;
 static size_t allocated = 0;
 
 static size_t total_memory() { return strtoull(setting("STANDIN_MEMORY", "17179869184"), nullptr, 10); }
@@ -73,17 +75,21 @@ Result cuGetErrorName(Result result, const char **name) {
 }
 Result cuGetErrorString(Result result, const char **text) { return cuGetErrorName(result, text); }
 
-Result cuDeviceGetCount(int *count) { return *count = 1, OK; }
-Result cuDeviceGet(int *device, int number) { return *device = 0, number == 0 ? OK : NO_DEVICE; }
-Result cuDeviceGetName(char *name, int size, int) {
-    snprintf(name, size, "stand-in of compute capability %d.%d on the CPU", capability() / 10, capability() % 10);
+Result cuDeviceGetCount(int *count) { return *count = atoi(setting("STANDIN_DEVICES", "1")), OK; }
+Result cuDeviceGet(int *device, int number) {
+    int count;
+    cuDeviceGetCount(&count);
+    return *device = number, number >= 0 && number < count ? OK : NO_DEVICE;
+}
+Result cuDeviceGetName(char *name, int size, int device) {
+    snprintf(name, size, "stand-in %d of compute capability %d.%d on the CPU", device, capability() / 10, capability() % 10);
     return OK;
 }
 Result cuDeviceTotalMem_v2(size_t *bytes, int) { return *bytes = total_memory(), OK; }
-Result cuDeviceGetPCIBusId(char *id, int size, int) { return snprintf(id, size, "0000:01:00.0"), OK; }
+Result cuDeviceGetPCIBusId(char *id, int size, int device) { return snprintf(id, size, "0000:%02x:00.0", 1 + device), OK; }
 Result cuDeviceGetAttribute(int *value, int attribute, int) {
     // Threads of a block and its sides, sides of a grid, shared memory without asking, threads of a warp, multiprocessors.
-    static const std::map<int, int> known = {{1, 1024}, {2, 1024},  {3, 1024},  {4, 64},  {5, 2147483647},
+    static const auto &known = *new std::map<int, int>{{1, 1024}, {2, 1024},  {3, 1024},  {4, 64},  {5, 2147483647},
                                              {6, 65535}, {7, 65535}, {8, 49152}, {10, 32}, {16, 132}};
     auto found = known.find(attribute);
     *value = found != known.end() ? found->second
@@ -103,7 +109,7 @@ Result cuCtxGetStreamPriorityRange(int *least, int *most) { return *least = 0, *
 
 // All is done when a call returns, so streams and events are names.
 Result cuStreamCreate(void **stream, unsigned) {
-    static uint64_t number = 0;
+    static std::atomic<uint64_t> number{0};
     return *stream = (void *)++number, OK;
 }
 Result cuStreamCreateWithPriority(void **stream, unsigned flags, int) { return cuStreamCreate(stream, flags); }
@@ -125,7 +131,10 @@ Result cuMemFree_v2(Address memory) { return release(memory); }
 Result cuMemFreeAsync(Address memory, void *) { return release(memory); }
 Result cuMemAllocHost_v2(void **out, size_t bytes) { return bytes && (*out = malloc(bytes)) ? OK : INVALID; }
 Result cuMemFreeHost(void *memory) { return free(memory), OK; }
-Result cuMemGetInfo_v2(size_t *left, size_t *total) { return *total = total_memory(), *left = *total - allocated, OK; }
+Result cuMemGetInfo_v2(size_t *left, size_t *total) {
+    std::lock_guard<std::mutex> lock(memory_lock);
+    return *total = total_memory(), *left = *total - allocated, OK;
+}
 Result cuMemcpyHtoDAsync_v2(Address to, const void *from, size_t bytes, void *) { return memcpy((void *)to, from, bytes), OK; }
 Result cuMemcpyDtoHAsync_v2(void *to, Address from, size_t bytes, void *) { return memcpy(to, (void *)from, bytes), OK; }
 Result cuMemcpyDtoDAsync_v2(Address to, Address from, size_t bytes, void *) { return memmove((void *)to, (void *)from, bytes), OK; }

@@ -1,5 +1,7 @@
 // What instructions of one thread do.
 
+#include <set>
+
 #include "translator.hpp"
 
 using std::string;
@@ -26,8 +28,47 @@ void Translator::instruction(string text) {
     if (!guard.empty()) out << "}\n";
 }
 
+// What may stand in an opcode beside its types. Anything else could mean something that would be lost.
+static bool known(const Instruction &i) {
+    static const std::set<string> everywhere = {"rn", "lo", "hi", "wide", "approx", "sync", "aligned", "uni", "to", "global", "shared", "local", "param", "const"};
+    static const std::map<string, std::set<string>> own = {
+        {"ld", {"v2", "v4", "v8", "nc"}},
+        {"st", {"v2", "v4", "v8"}},
+        {"atom", {"relaxed", "acq_rel", "gpu", "sys", "cta", "add", "and", "or", "xor", "exch", "cas", "min", "max"}},
+        {"red", {"relaxed", "gpu", "sys", "cta", "add", "and", "or", "xor", "min", "max"}},
+        {"fma", {"rm"}},
+        {"cvt", {"rna", "rni", "rzi", "rmi", "rpi", "sat", "ftz"}},
+        {"min", {"NaN"}},
+        {"max", {"NaN"}},
+        {"ex2", {"ftz"}},
+        {"lg2", {"ftz"}},
+        {"rcp", {"ftz"}},
+        {"rsqrt", {"ftz"}},
+        {"sqrt", {"ftz"}},
+        {"setp", {"eq", "ne", "lt", "le", "gt", "ge", "ls", "hs", "equ", "neu", "ltu", "leu", "gtu", "geu", "num", "nan", "and", "or", "xor"}},
+        {"shf", {"l", "r", "wrap", "clamp"}},
+        {"bar", {"warp"}},
+        {"barrier", {"cta"}},
+        {"shfl", {"idx", "up", "down", "bfly"}},
+        {"vote", {"all", "any", "ballot"}},
+        {"fence", {"sc", "acq_rel", "gpu", "sys", "cta"}},
+        {"membar", {"gl", "sys", "cta"}},
+        {"wmma", {"load", "store", "mma", "a", "b", "d", "c", "row", "col", "m16n16k8"}},
+        {"brx", {"idx"}},
+    };
+    auto here = own.find(i.operation);
+    for (size_t n = 1; n < i.words.size(); n++) {
+        const string &word = i.words[n];
+        bool is = is_type(word) || word == "f32x2" || everywhere.count(word) || (here != own.end() && here->second.count(word));
+        // Hints about caches.
+        if (!is && word.find("L1::") != 0 && word.find("L2::") != 0) return false;
+    }
+    return true;
+}
+
 void Translator::emit(const Instruction &i) {
-    if (!memory(i) && !arithmetic(i) && !bit_operation(i) && !flow(i) && !together(i)) refuse(i.text);
+    bool understood = known(i) && (memory(i) || arithmetic(i) || bit_operation(i) || flow(i) || together(i));
+    if (!understood) refuse(i.text);
 }
 
 static Words elements(const string &operand) {
@@ -81,6 +122,7 @@ void Translator::atomic(const Instruction &i) {
     size_t first = i.operation == "red" ? 0 : 1;
     string other = i.operands[first + 1], unsigned_type = "u" + to_string(bits_of(i.type)), fresh;
     bool real = i.type == "f32" || i.type == "f64";
+    if (i.is_float() && !real) refuse(i.text);
     string type = i.type[0] == 'b' ? unsigned_type : i.type;
     string old = real ? "as_" + type + "(o_)" : "(" + type + ")o_", by = value(other, type);
     auto back = [&](const string &e) { return real ? type + "_bits(" + e + ")" : "(" + unsigned_type + ")(" + e + ")"; };
@@ -105,23 +147,24 @@ bool Translator::arithmetic(const Instruction &i) {
         string v = value(o[n], type);
         return i.has("ftz") ? "flushed(" + v + ")" : v;
     };
-    auto put = [&](string e) {
-        if (i.is_float() && i.has("rn")) e = "alone_" + type + "(" + e + ")";
-        write(o[0], type, i.has("ftz") ? "flushed(" + e + ")" : e);
-    };
+    auto put = [&](const string &e) { write(o[0], type, i.has("ftz") ? "flushed(" + e + ")" : e); };
     if (type == "f32x2") return pair(i);
-    if (!is_type(type) || (i.has("sat") && operation != "cvt")) return false;
+    // Halves are known where they are converted, and alone where nothing rounds.
+    bool halves = type == "f16x2" || type == "bf16x2";
+    if (!is_type(type) || (halves && operation != "cvt") || (i.has("ftz") && type != "f32") || (i.has("rm") && type != "f32")) return false;
     if (operation == "cvt") convert(i);
     else if (operation == "mul" || operation == "mad") multiply(i);
     else if (operation == "fma" && (type == "f32" || type == "f64"))
-        put(string(type == "f32" ? "fmaf" : "fma") + "(" + is(1) + ", " + is(2) + ", " + is(3) + ")");
+        put(string(i.has("rm") ? "fma_down" : type == "f32" ? "fmaf" : "fma") + "(" + is(1) + ", " + is(2) + ", " + is(3) + ")");
     else if (signs.count(operation) && bits_of(type) > 16) {
         bool divides = !i.is_float() && (operation == "div" || operation == "rem");
         // What no number is defined for does not stop a GPU.
         if (divides) out << "if (" << value(o[2], type) << " == 0) " << identifier(o[0]) << " = " << (operation == "div" ? "-1" : bits(o[1])) << "; else ";
+        if (divides && type[0] == 's')
+            out << "if (" << value(o[2], type) << " == -1) " << identifier(o[0]) << " = " << (operation == "div" ? "-" + bits(o[1]) : "0") << "; else ";
         put(is(1) + " " + signs.at(operation) + " " + is(2));
     } else if (signs.count(operation) && !i.is_float()) put(is(1) + " " + signs.at(operation) + " " + is(2));
-    else if (operation == "min" || operation == "max") {
+    else if ((operation == "min" || operation == "max") && o.size() == 3) {
         string name = operation == "min" ? "least_" : "most_";
         if (type == "f32" || type == "f64") put(name + (i.has("NaN") ? "nan_" : "") + type + "(" + is(1) + ", " + is(2) + ")");
         else if (i.is_float()) return false;
@@ -143,13 +186,13 @@ bool Translator::arithmetic(const Instruction &i) {
 // Two floats in one register, from capability 10.0 on.
 bool Translator::pair(const Instruction &i) {
     static const std::map<string, string> signs = {{"add", "+"}, {"sub", "-"}, {"mul", "*"}};
-    if (i.has("ftz") || i.has("sat") || (i.operation != "fma" && !signs.count(i.operation))) return false;
+    if (i.has("rm") || (i.operation != "fma" && !signs.count(i.operation))) return false;
     out << "{ u64 v_ = 0; ";
     for (int half = 0; half < 2; half++) {
         string shift = to_string(32 * half);
         auto part = [&](size_t n) { return "as_f32((u32)((u64)" + bits(i.operands[n]) + " >> " + shift + "))"; };
         string e = i.operation == "fma" ? "fmaf(" + part(1) + ", " + part(2) + ", " + part(3) + ")" : part(1) + " " + signs.at(i.operation) + " " + part(2);
-        out << "v_ |= (u64)f32_bits(" << (i.has("rn") ? "alone_f32(" + e + ")" : e) << ") << " << shift << "; ";
+        out << "v_ |= (u64)f32_bits(" << e << ") << " << shift << "; ";
     }
     out << identifier(i.operands[0]) << " = v_; }\n";
     return true;
@@ -159,7 +202,7 @@ void Translator::convert(const Instruction &i) {
     string to = i.words[i.words.size() - 2], from = i.type;
     const Words &o = i.operands;
     bool to_float = to[0] == 'f' || to == "bf16", from_float = i.is_float();
-    if (i.has("relu") || (i.has("sat") && to != "f32")) refuse(i.text);
+    if (i.has("sat") && to != "f32") refuse(i.text);
     if (to == "tf32") return i.has("rna") ? write(o[0], "f32", "rounded_tf32(" + value(o[1], "f32") + ")") : refuse(i.text);
     if (to == "f16x2" || to == "bf16x2") {
         string half = to == "f16x2" ? "f16_bits((f16)" : "bf16_bits(";
@@ -171,15 +214,15 @@ void Translator::convert(const Instruction &i) {
         if (i.has(way.first)) v = string(way.second) + "(" + v + ")";
     if (from_float && !to_float) {
         int width = bits_of(to);
+        // What stands for no number.
+        bool none = width == 64 || from == "f64";
         if (to[0] == 's') {
             string high = width == 64 ? "0x7fffffffffffffffll" : to_string((1ll << (width - 1)) - 1) + "ll";
-            return write(o[0], to, "to_signed(" + v + ", -" + high + " - 1, " + high + ")");
+            return write(o[0], to, "to_signed(" + v + ", -" + high + " - 1, " + high + ", " + (none ? "-" + high + " - 1" : "0") + ")");
         }
         string high = width == 64 ? "0xffffffffffffffffull" : to_string((1ull << width) - 1) + "ull";
-        return write(o[0], to, "to_unsigned(" + v + ", " + high + ")");
+        return write(o[0], to, "to_unsigned(" + v + ", " + high + ", " + (none ? "1ull << " + to_string(width - 1) : "0") + ")");
     }
-    // Between floats only rounding to the nearest is known here.
-    if (i.has("rz") || i.has("rm") || i.has("rp")) refuse(i.text);
     if (i.has("sat")) v = "saturated(" + v + ")";
     write(o[0], to, to_float && to != "bf16" ? "(" + to + ")" + v : v);
 }
@@ -190,8 +233,7 @@ void Translator::multiply(const Instruction &i) {
     if (i.is_float()) {
         if (adds || bits_of(i.type) < 32) refuse(i.text);
         string e = value(o[1], i.type) + " * " + value(o[2], i.type);
-        if (i.has("ftz")) e = "flushed(flushed(" + value(o[1], i.type) + ") * flushed(" + value(o[2], i.type) + "))";
-        return write(o[0], i.type, i.has("rn") ? "alone_" + i.type + "(" + e + ")" : e);
+        return write(o[0], i.type, e);
     }
     int width = bits_of(i.type);
     string sign(1, i.type[0] == 's' ? 's' : 'u');
@@ -211,6 +253,7 @@ void Translator::compare(const Instruction &i) {
     static const std::map<string, string> signs = {{"eq", "=="}, {"ne", "!="}, {"lt", "<"}, {"le", "<="},
                                                    {"gt", ">"},  {"ge", ">="}, {"lo", "<"}, {"ls", "<="}, {"hi", ">"}, {"hs", ">="}};
     const Words &o = i.operands;
+    if (i.type == "f16x2" || i.type == "bf16x2") refuse(i.text);
     string x = value(o[1], i.type), y = value(o[2], i.type), how = i.words[1];
     string neither = x + " == " + x + " && " + y + " == " + y, holds;
     bool also = i.is_float() && how.size() == 3 && how[2] == 'u';

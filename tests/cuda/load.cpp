@@ -38,23 +38,27 @@ static void save(const string &path, const string &text) {
     if (!file || fwrite(text.data(), 1, text.size(), file) != text.size() || fclose(file) != 0) throw Refused("cannot write " + path);
 }
 
+// For the shell.
+static string quoted(const string &path) { return "'" + path + "'"; }
+
 // NVIDIA's assembler, where there is one, has to take the PTX as well.
-static void assemble(const string &ptx, const string &base) {
+static void assemble(const string &ptx, const string &own, const string &base) {
     string assembler = setting("STANDIN_PTXAS", "");
     if (assembler.empty()) return;
     string target = "sm_" + std::to_string(capability()) + (capability() >= 90 ? "a" : "");
-    save(base + ".ptx", ptx);
-    string command = assembler + " -arch=" + target + " -o /dev/null " + base + ".ptx > " + base + ".ptxas 2>&1";
-    if (system(command.c_str()) != 0) throw Refused("the assembler refuses " + base + ".ptx, see " + base + ".ptxas");
+    save(own + ".ptx", ptx);
+    string command = quoted(assembler) + " -arch=" + target + " -o /dev/null " + quoted(own + ".ptx") + " > " + quoted(own + ".ptxas") + " 2>&1";
+    if (system(command.c_str()) != 0) throw Refused("the assembler refuses " + own + ".ptx, see " + own + ".ptxas");
+    unlink((own + ".ptxas").c_str());
+    rename((own + ".ptx").c_str(), (base + ".ptx").c_str());
 }
 
-static void compile(const string &code, const string &base) {
-    // A name of one's own until all is there: other processes look into the same folder.
-    string own = base + "." + std::to_string(getpid());
+// Integers wrap around, as registers do; PTX has no other products and sums in one than those that it names.
+static const char *COMPILER = "cc -w -O1 -fwrapv -fno-strict-aliasing -ffp-contract=off -mfma -mf16c -mavx2 -fPIC -shared";
+
+static void compile(const string &code, const string &own, const string &base) {
     save(own + ".c", code);
-    string flags = "-w -O1 -fno-strict-aliasing -mfma -mf16c -mavx2 -fPIC -shared -ffp-contract=";
-    string command = string("cc ") + flags + (*setting("STANDIN_FUSE", "") ? "fast" : "off") + " -o " + own + ".so " + own + ".c -lm 2> " +
-                     own + ".log";
+    string command = string(COMPILER) + " -o " + quoted(own + ".so") + " " + quoted(own + ".c") + " -lm 2> " + quoted(own + ".log");
     if (system(command.c_str()) != 0) throw Refused("the C compiler refuses " + own + ".c, see " + own + ".log");
     unlink((own + ".log").c_str());
     rename((own + ".c").c_str(), (base + ".c").c_str());
@@ -64,11 +68,13 @@ static void compile(const string &code, const string &base) {
 std::map<string, Kernel *> load(const char *ptx) {
     Translation made = translate(ptx);
     string code = contents(STANDIN_PRELUDE) + made.code;
-    string base = cache_folder() + "/" + digest(code + setting("STANDIN_FUSE", "") + setting("STANDIN_CAPABILITY", ""));
+    string base = cache_folder() + "/" + digest(code + ptx + COMPILER + setting("STANDIN_PTXAS", ""));
     struct stat there;
     if (stat((base + ".so").c_str(), &there) != 0) {
-        assemble(ptx, base);
-        compile(code, base);
+        // A name of one's own until all is there: other processes look into the same folder.
+        string own = base + "." + std::to_string(getpid());
+        assemble(ptx, own, base);
+        compile(code, own, base);
     }
     void *library = dlopen((base + ".so").c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!library) throw Refused(dlerror());

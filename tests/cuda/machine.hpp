@@ -30,8 +30,8 @@ struct Thread {
 enum Kind { BLOCK_BARRIER = 1, WARP_BARRIER = 2, SHUFFLE = 3, VOTE = 4, ACTIVE = 5, PRODUCT = 6 };
 
 // What lanes hand over where they do something together; as in prelude.h.
-struct Shuffle { uint32_t mode, value, by, clamp, out, ok; };
-struct Vote { uint32_t mode, holds, out; };
+struct Shuffle { uint32_t mask, mode, value, by, clamp, out, ok; };
+struct Vote { uint32_t mask, mode, holds, out; };
 struct Product { uint32_t *a, *b, *c, *d; };
 
 struct Parameter {

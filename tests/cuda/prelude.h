@@ -25,8 +25,8 @@ typedef struct Thread {
 } Thread;
 
 /* What lanes hand over where they do something together; as in machine.hpp. */
-struct Shuffle { u32 mode, value, by, clamp, out, ok; };
-struct Vote { u32 mode, holds, out; };
+struct Shuffle { u32 mask, mode, value, by, clamp, out, ok; };
+struct Vote { u32 mask, mode, holds, out; };
 struct Product { u32 *a, *b, *c, *d; };
 
 #define I static inline __attribute__((always_inline))
@@ -34,7 +34,7 @@ struct Product { u32 *a, *b, *c, *d; };
 #define LOAD(type, address) ({ type v_; __builtin_memcpy(&v_, (void *)(address), sizeof(type)); v_; })
 #define STORE(type, address, value) ({ type v_ = (type)(value); __builtin_memcpy((void *)(address), &v_, sizeof(type)); })
 
-f32 exp2f(f32), log2f(f32), sinf(f32), cosf(f32), tanhf(f32), sqrtf(f32), fmaf(f32, f32, f32);
+f32 exp2f(f32), log2f(f32), sinf(f32), cosf(f32), tanhf(f32), sqrtf(f32), fmaf(f32, f32, f32), nextafterf(f32, f32);
 f64 exp2(f64), sqrt(f64), fma(f64, f64, f64), rint(f64), floor(f64), ceil(f64), trunc(f64);
 
 /* An address that is a multiple of what is read there, as the hardware wants it. */
@@ -56,16 +56,20 @@ I u16 bf16_bits(f32 x) {
     return x != x ? 0x7fff : (u16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-/* `.rn`: rounded as it stands, and never a part of a fused operation. Without it a compiler may fuse. */
-I f32 alone_f32(f32 x) { __asm__("" : "+x"(x)); return x; }
-I f64 alone_f64(f64 x) { __asm__("" : "+x"(x)); return x; }
+/* a · b + c, towards minus infinity. A product of floats is exact as a double; what the sum loses is known as well. */
+I f32 fma_down(f32 a, f32 b, f32 c) {
+    f64 product = (f64)a * b, sum = product + c, of_c = sum - product, lost = (product - (sum - of_c)) + (c - of_c);
+    f32 near = (f32)sum;
+    int above = near > sum || (near == sum && lost < 0);
+    return above && __builtin_isfinite(near) ? nextafterf(near, -__builtin_inff()) : near;
+}
 
 /* The number where one is none; -0 below 0. */
-#define LEAST_AND_MOST(f, sign_of) \
-    I f least_##f(f a, f b) { return a != a ? b : b != b ? a : a == b ? (sign_of(a) ? a : b) : a < b ? a : b; } \
-    I f most_##f(f a, f b) { return a != a ? b : b != b ? a : a == b ? (sign_of(a) ? b : a) : a > b ? a : b; }
-LEAST_AND_MOST(f32, __builtin_signbitf)
-LEAST_AND_MOST(f64, __builtin_signbit)
+#define LEAST_AND_MOST(f, sign_of, none) \
+    I f least_##f(f a, f b) { return a != a ? (b != b ? none : b) : b != b ? a : a == b ? (sign_of(a) ? a : b) : a < b ? a : b; } \
+    I f most_##f(f a, f b) { return a != a ? (b != b ? none : b) : b != b ? a : a == b ? (sign_of(a) ? b : a) : a > b ? a : b; }
+LEAST_AND_MOST(f32, __builtin_signbitf, as_f32(0x7fffffff))
+LEAST_AND_MOST(f64, __builtin_signbit, as_f64(0x7fffffffffffffff))
 I f32 least_nan_f32(f32 a, f32 b) { return a != a || b != b ? as_f32(0x7fffffff) : least_f32(a, b); }
 I f32 most_nan_f32(f32 a, f32 b) { return a != a || b != b ? as_f32(0x7fffffff) : most_f32(a, b); }
 I f32 saturated(f32 a) { return a != a || a < 0 ? 0.0f : a > 1 ? 1.0f : a; }
@@ -74,8 +78,8 @@ I f32 rounded_tf32(f32 x) {
     u32 bits = f32_bits(x);
     return (bits & 0x7f800000) == 0x7f800000 ? x : as_f32((bits + 0x1000) & 0xffffe000);
 }
-I s64 to_signed(f64 x, s64 low, s64 high) { return x != x ? 0 : x <= (f64)low ? low : x >= (f64)high ? high : (s64)x; }
-I u64 to_unsigned(f64 x, u64 high) { return x != x || x <= 0 ? 0 : x >= (f64)high ? high : (u64)x; }
+I s64 to_signed(f64 x, s64 low, s64 high, s64 none) { return x != x ? none : x <= (f64)low ? low : x >= (f64)high ? high : (s64)x; }
+I u64 to_unsigned(f64 x, u64 high, u64 none) { return x != x ? none : x <= 0 ? 0 : x >= (f64)high ? high : (u64)x; }
 
 /* Shifts by more than a register has are defined. */
 I u16 shl16(u16 a, u32 n) { return n > 15 ? 0 : (u16)(a << n); }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -86,7 +87,7 @@ struct Worker {
 static void shuffle(const vector<Thread *> &group, Thread *const *lanes) {
     for (Thread *t : group) {
         auto s = (Shuffle *)t->data;
-        int64_t lane = t->lane, bound = s->clamp & 31, segment = s->clamp >> 8 & 31, by = s->by;
+        int64_t lane = t->lane, bound = s->clamp & 31, segment = s->clamp >> 8 & 31, by = s->by & 31;
         int64_t first = lane & segment, last = first | (bound & ~segment);
         int64_t source = s->mode == 0 ? first | (by & ~segment & 31) : s->mode == 1 ? lane - by : s->mode == 2 ? lane + by : lane ^ by;
         s->ok = s->mode == 1 ? source >= last : source <= last;
@@ -111,7 +112,8 @@ static float real(uint32_t bits) {
     return value;
 }
 
-// 16 × 8 by 8 × 16. As roughly as tensor cores may: factors are cut to ten bits, and so is what a sum has beyond a float's.
+// 16 × 8 by 8 × 16, as roughly as tensor cores may: factors are cut to ten bits; the sum so far and eight products are cut where the lowest
+// bit of a float would be that is as large as the largest of them, and so is what is stored of their sum.
 static void product(const vector<Thread *> &group, Thread *const *lanes) {
     if (group.size() != 32) fault(group[0], "product of matrices by a part of a warp", group.size());
     float a[128], b[128];
@@ -121,19 +123,28 @@ static void product(const vector<Thread *> &group, Thread *const *lanes) {
     }
     for (int e = 0; e < 256; e++) {
         auto p = (Product *)lanes[e / 8]->data;
-        double sum = real(p->c[e % 8]);
-        for (int k = 0; k < 8; k++) sum += (double)a[e / 16 * 8 + k] * b[k * 16 + e % 16];
+        double parts[9] = {real(p->c[e % 8])}, most = std::fabs(parts[0]), sum = 0;
+        for (int k = 0; k < 8; k++) {
+            parts[k + 1] = (double)a[e / 16 * 8 + k] * b[k * 16 + e % 16];
+            most = std::max(most, std::fabs(parts[k + 1]));
+        }
+        double unit = most > 0 && std::isfinite(most) ? std::ldexp(1.0, std::ilogb(most) - 23) : 0;
+        for (double part : parts) sum += unit > 0 ? std::trunc(part / unit) * unit : part;
         float cut = (float)sum;
         if (std::fabs((double)cut) > std::fabs(sum)) cut = std::nextafter(cut, 0.0f);
         memcpy(&p->d[e % 8], &cut, sizeof cut);
     }
 }
 
-// What a group of lanes of one warp does at one place.
-static void together(const vector<Thread *> &group) {
+// What a group of lanes of one warp does at one place. `there` are the lanes that have not ended.
+static void together(const vector<Thread *> &group, uint32_t there) {
     Thread *lanes[32] = {};
     uint32_t mask = 0;
     for (Thread *t : group) lanes[t->lane] = t, mask |= 1u << t->lane;
+    // All of these begin with the lanes that take part.
+    if (group[0]->kind == WARP_BARRIER || group[0]->kind == SHUFFLE || group[0]->kind == VOTE)
+        for (Thread *t : group)
+            if ((*(uint32_t *)t->data & there) != mask) fault(t, "other lanes than are named do something together", mask);
     switch (group[0]->kind) {
         case WARP_BARRIER: break;
         case ACTIVE:
@@ -167,9 +178,12 @@ static void run_warp(Thread *warp, size_t count) {
             if (waits(warp[n]) && (first == 0 || warp[n].site < first)) first = warp[n].site;
         if (first == 0) return;
         group.clear();
-        for (size_t n = 0; n < count; n++)
+        uint32_t there = 0;
+        for (size_t n = 0; n < count; n++) {
             if (waits(warp[n]) && warp[n].site == first) group.push_back(&warp[n]);
-        together(group);
+            there |= (uint32_t)(warp[n].state != DONE) << warp[n].lane;
+        }
+        together(group, there);
     }
 }
 
@@ -244,10 +258,33 @@ static void run_block(Worker &worker, const Launch &launch, uint64_t index) {
     } while (pass_barrier(worker.threads, count));
 }
 
+// Launches and seconds of each kernel, told at the end of the process.
+struct Report {
+    struct Row {
+        uint64_t launches = 0;
+        double seconds = 0;
+    };
+    std::map<std::string, Row> rows;
+    ~Report() {
+        for (auto &[name, row] : rows) fprintf(stderr, "%9llu launches %9.3f s  %s\n", (unsigned long long)row.launches, row.seconds, name.c_str());
+    }
+};
+
+static void note(const Kernel &kernel, double seconds) {
+    static bool wanted = *setting("STANDIN_REPORT", "") != 0;
+    if (!wanted) return;
+    static Report report;
+    Report::Row &row = report.rows[kernel.name];
+    row.launches++;
+    row.seconds += seconds;
+}
+
 int launch(Kernel &kernel, const uint32_t grid[3], const uint32_t block[3], size_t dynamic_shared, void **arguments) {
     uint64_t count = (uint64_t)block[0] * block[1] * block[2], blocks = (uint64_t)grid[0] * grid[1] * grid[2];
     bool fits = blocks > 0 && grid[0] <= 0x7fffffff && grid[1] <= 65535 && grid[2] <= 65535;
     fits = fits && count > 0 && count <= 1024 && block[0] <= 1024 && block[1] <= 1024 && block[2] <= 64;
+    // Both kinds of shared memory would begin at one place here.
+    fits = fits && (dynamic_shared == 0 || kernel.static_shared == 0);
     fits = fits && (kernel.required[0] == 0 || memcmp(kernel.required, block, sizeof kernel.required) == 0);
     if (!fits || dynamic_shared > kernel.most_dynamic || dynamic_shared + kernel.static_shared > most_shared()) return 1;
     vector<uint8_t> parameters(kernel.parameter_bytes + 16);
@@ -255,8 +292,10 @@ int launch(Kernel &kernel, const uint32_t grid[3], const uint32_t block[3], size
         memcpy(parameters.data() + kernel.parameters[n].offset, arguments[n], kernel.parameters[n].size);
     static std::mutex one_at_a_time;
     std::lock_guard<std::mutex> lock(one_at_a_time);
-    static vector<Worker> workers(std::max(1u, std::thread::hardware_concurrency()));
+    // Never taken down: others may launch while the process ends.
+    static auto &workers = *new vector<Worker>(std::max(1u, std::thread::hardware_concurrency()));
     Launch what{kernel, grid, block, parameters.data(), dynamic_shared + kernel.static_shared};
+    auto start = std::chrono::steady_clock::now();
     std::atomic<uint64_t> next{0};
     auto work = [&](Worker &worker) {
         for (uint64_t n; (n = next++) < blocks;) run_block(worker, what, reversed() ? blocks - 1 - n : n);
@@ -266,5 +305,6 @@ int launch(Kernel &kernel, const uint32_t grid[3], const uint32_t block[3], size
     for (size_t n = 1; n < workers.size() && blocks * count >= 16384; n++) others.emplace_back(work, std::ref(workers[n]));
     work(workers[0]);
     for (std::thread &other : others) other.join();
+    note(kernel, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     return 0;
 }

@@ -14,15 +14,16 @@ bool Translator::together(const Instruction &i) {
         bool warp = i.has("warp");
         // The others count threads, or have numbers.
         if (!warp && (!i.has("sync") || o.size() != 1 || o[0] != "0")) refuse(i.text);
-        wait(warp ? WARP_BARRIER : BLOCK_BARRIER, "0");
-        out << "\n";
+        if (warp) out << "{ u32 m_ = " << value(o[0], "u32") << "; ";
+        wait(warp ? WARP_BARRIER : BLOCK_BARRIER, warp ? "&m_" : "0");
+        out << (warp ? "}\n" : "\n");
     } else if (i.operation == "activemask") {
         out << "{ u32 v_ = 0; ";
         wait(ACTIVE, "&v_");
         out << identifier(o[0]) << " = v_; }\n";
     } else if (i.operation == "shfl") {
         size_t bar = o[0].find('|');
-        out << "{ struct Shuffle s_ = {" << (i.has("idx") ? 0 : i.has("up") ? 1 : i.has("down") ? 2 : 3) << ", " << value(o[1], "u32") << ", "
+        out << "{ struct Shuffle s_ = {" << value(o[4], "u32") << ", " << (i.has("idx") ? 0 : i.has("up") ? 1 : i.has("down") ? 2 : 3) << ", " << value(o[1], "u32") << ", "
             << value(o[2], "u32") << ", " << value(o[3], "u32") << "}; ";
         wait(SHUFFLE, "&s_");
         out << identifier(trimmed(o[0].substr(0, bar))) << " = s_.out; ";
@@ -30,15 +31,16 @@ bool Translator::together(const Instruction &i) {
         out << "}\n";
     } else if (i.operation == "vote") {
         if (!i.has("all") && !i.has("any") && !i.has("ballot")) refuse(i.text);
-        out << "{ struct Vote s_ = {" << (i.has("all") ? 0 : i.has("any") ? 1 : 2) << ", " << value(o[1], "pred") << "}; ";
+        out << "{ struct Vote s_ = {" << value(o[2], "u32") << ", " << (i.has("all") ? 0 : i.has("any") ? 1 : 2) << ", " << value(o[1], "pred") << "}; ";
         wait(VOTE, "&s_");
         out << identifier(o[0]) << " = s_.out; }\n";
     } else if (i.operation == "wmma") {
         if (i.words[1] == "mma") product(i);
         else fragment(i);
         // Nobody writes before all have read.
-        wait(WARP_BARRIER, "0");
-        out << "\n";
+        out << "{ u32 m_ = -1; ";
+        wait(WARP_BARRIER, "&m_");
+        out << "}\n";
     } else return false;
     return true;
 }
@@ -54,7 +56,10 @@ void Translator::fragment(const Instruction &i) {
     int columns = part == "a" ? k : n;
     const string &registers = i.operands[load ? 0 : 1];
     Words parts = listed(registers.substr(1, registers.size() - 2));
-    out << "{ u64 a_ = at(T, " << address(i.operands[load ? 1 : 0]) << ", 16), s_ = " << value(i.operands[2], "u32") << "; ";
+    // Every row or column of a fragment begins at a multiple of 16 bytes, those of sums of 32.
+    string lines = part == "a" || part == "b" ? "16" : "32";
+    out << "{ u64 a_ = at(T, " << address(i.operands[load ? 1 : 0]) << ", " << lines << "), s_ = " << value(i.operands[2], "u32") << "; ";
+    out << "at(T, a_ + 4 * s_, " << lines << "); ";
     for (size_t number = 0; number < parts.size(); number++) {
         out << "{ u64 e_ = T->lane * " << parts.size() << " + " << number << ", r_ = e_ / " << columns << ", c_ = e_ % " << columns << "; ";
         string place = string("a_ + 4 * (") + (row ? "r_ * s_ + c_" : "c_ * s_ + r_") + ")";

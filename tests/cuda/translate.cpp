@@ -172,6 +172,8 @@ void Translator::declaration(const string &text) {
         }
     } else if (text.find(".local") == 0) {
         Declared memory = declared(text);
+        // A thread has a stack of 64 kB.
+        if (memory.bytes() > 32 * 1024) refuse(text);
         string name = identifier(memory.name) + "_";
         declarations << "u8 " << name << "[" << memory.bytes() << "] __attribute__((aligned(16)));\n";
         symbols[memory.name] = "((u64)" + name + ")";
@@ -181,7 +183,7 @@ void Translator::declaration(const string &text) {
         end = (end + 15) / 16 * 16;
         symbols[memory.name] = "(T->shared + " + std::to_string(end) + ")";
         end += memory.bytes();
-    } else if (text.find(".branchtargets") != 0 && text.find(".pragma") != 0 && text.find(".loc") != 0) refuse(text);
+    } else if (text.find(".branchtargets") != 0 && text.find(".pragma") != 0) refuse(text);
 }
 
 void Translator::statement(const string &text) {
@@ -198,6 +200,8 @@ static Words statements(const string &body) {
     string text;
     int depth = 0;
     for (char c : body) {
+        // Where a line of a source was: without a semicolon.
+        if (c == '\n' && (trimmed(text).find(".loc") == 0 || trimmed(text).find(".file") == 0) && text.find(".local") == string::npos) text.clear();
         bool fresh = trimmed(text).empty();
         if (fresh && (c == '{' || c == '}')) continue;
         if (c == '{') depth++;
