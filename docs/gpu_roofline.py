@@ -189,8 +189,8 @@ class Step:
         self.product(rows, 1, HIDDEN)
 
     def adamw(self, parameters):
-        """src/train/optimizer.rs, `update`."""
-        self.moved["optimiser"] += 35 * FLOAT * parameters
+        """src/device/kernels/adam.rs: value, gradient and two moments in; value and moments out."""
+        self.moved["optimiser"] += 7 * FLOAT * parameters
 
 
 class Row:

@@ -4,6 +4,7 @@
 //! a process computes on (`chosen`), the check that a device computes what the CPU computes (`check`). The CPU (burn's flex backend) is always there.
 
 mod activate;
+mod adam;
 mod affine;
 mod beside;
 pub mod check;
@@ -31,6 +32,7 @@ use std::fmt::{Display, Formatter};
 use std::str::FromStr;
 
 pub use activate::{Activation, ActivationGradient};
+pub use adam::{AdamRates, adam};
 pub use affine::affine;
 pub use beside::{apart, beside};
 #[cfg(any(feature = "cuda", feature = "wgpu"))]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::gradients::GradientOf;
 use super::parameters::Parameters;
 use super::stable::{self, StableAdamw};
-use crate::device::{download, upload};
+use crate::device::{AdamRates, adam, download, upload};
 use crate::error::Result;
 use crate::store::{Artifact, TensorDecl, Writer};
 
@@ -204,6 +204,11 @@ impl Optimizer {
 }
 
 fn update(group: &Group, step: i32, value: Tensor<2>, gradient: Tensor<2>, moments: &mut Moments) -> Tensor<2> {
+    let before = [&value, &gradient, &moments.first, &moments.second];
+    if let Some([value, first, second]) = adam(before, rates(group, step)) {
+        *moments = Moments { first, second, largest: None };
+        return value;
+    }
     let (value, gradient) = match group.kind {
         OptimizerKind::Adamw => (value * (1.0 - group.learning_rate * group.weight_decay), gradient),
         OptimizerKind::Adam => (value.clone(), gradient + value * group.weight_decay),
@@ -213,4 +218,21 @@ fn update(group: &Group, step: i32, value: Tensor<2>, gradient: Tensor<2>, momen
     let first_corrected = moments.first.clone() / (1.0 - beta1.powi(step));
     let root = (moments.second.clone() / (1.0 - beta2.powi(step))).sqrt() + EPSILON;
     value - first_corrected / root * group.learning_rate
+}
+
+/// What a step multiplies with.
+fn rates(group: &Group, step: i32) -> AdamRates {
+    let (keeps, adds) = match group.kind {
+        OptimizerKind::Adamw => (1.0 - group.learning_rate * group.weight_decay, 0.0),
+        OptimizerKind::Adam => (1.0, group.weight_decay),
+    };
+    let (beta1, beta2) = group.betas;
+    AdamRates {
+        keeps,
+        adds,
+        betas: group.betas,
+        corrections: (1.0 - beta1.powi(step), 1.0 - beta2.powi(step)),
+        learning_rate: group.learning_rate,
+        epsilon: EPSILON,
+    }
 }

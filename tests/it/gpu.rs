@@ -12,6 +12,7 @@ use dmad::random::{Purpose, stream};
 use dmad::record::{RecordedRun, read_experiment};
 use dmad::report::kinds;
 use dmad::run::{CHECKS, CUT_CHECKS};
+use dmad::train::{BETAS, Group, NamedGradients, Optimizer, OptimizerKind, Parameters};
 
 use crate::lab::{DATASETS, Lab, study, with};
 use crate::program::{Sandbox, computed};
@@ -129,6 +130,30 @@ fn the_gradient_of_one_output_is_summed_in_segments() {
             let exact: f64 = (0..rows).map(|row| f64::from(value(row, column)) * f64::from(weight(row))).sum();
             assert!((f64::from(found) / exact - 1.0).abs() < 1e-6, "{rows} × {columns}: {found} for {exact}");
         }
+    }
+}
+
+#[test]
+fn steps_of_the_optimiser_are_those_of_the_cpu() {
+    let shape = [37, 21];
+    for kind in [OptimizerKind::Adam, OptimizerKind::Adamw] {
+        let after = |device: &Device| {
+            let group =
+                Group { prefixes: vec!["layer".into()], kind, learning_rate: 0.01, weight_decay: 0.3, betas: BETAS };
+            let (mut parameters, mut optimizer) = (Parameters::default(), Optimizer::new(group));
+            parameters.insert("layer.weight", drawn(shape[0], shape[1], 20).view().data().to_vec(), shape, device);
+            for step in 0..4 {
+                // Turned, as gradients of weights come.
+                let values = drawn(shape[1], shape[0], 21 + step).view().data().to_vec();
+                let mut gradients = NamedGradients::default();
+                gradients.add("layer.weight", upload(values, [shape[1], shape[0]], device).transpose());
+                optimizer.step(&mut parameters, &gradients, &[]);
+            }
+            download(parameters.get("layer.weight").inner())
+        };
+        let (ours, theirs) = (after(&Device::flex().autodiff()), after(&device().autodiff()));
+        let worst = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst < 1e-6 && ours != drawn(shape[0], shape[1], 20).view().data(), "{kind:?}: {worst}");
     }
 }
 

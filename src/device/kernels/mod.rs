@@ -4,6 +4,7 @@
 //! used (`draws`, `columns`, `normalise`, `product`, `bank::filter`, `features`, `backbone`).
 
 mod activate;
+mod adam;
 mod beside;
 mod draws;
 mod rows;
@@ -22,6 +23,7 @@ use cubek::std::InputBinding;
 use super::Precision;
 
 pub use activate::{activated, activated_slope, activated_sums};
+pub use adam::adam;
 pub use beside::{apart, beside};
 pub use draws::{masks, normals};
 pub use rows::{centred_products, column_sums, combine, leaky, weighted_sums};
