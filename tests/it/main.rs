@@ -11,7 +11,7 @@ mod browser;
 mod claims;
 mod clock;
 mod contact;
-#[cfg(feature = "cuda")]
+#[cfg(all(feature = "cuda", target_os = "linux", target_arch = "x86_64"))]
 mod cuda;
 mod data;
 mod declared;
