@@ -53,7 +53,7 @@ static void assemble(const string &ptx, const string &own, const string &base) {
     rename((own + ".ptx").c_str(), (base + ".ptx").c_str());
 }
 
-// Integers wrap around, as registers do; PTX has no other products and sums in one than those that it names.
+// Integers wrap around, as registers do. Only what PTX fuses by name is fused, where NVIDIA's assembler may fuse more.
 static const char *COMPILER = "cc -w -O1 -fwrapv -fno-strict-aliasing -ffp-contract=off -mfma -mf16c -mavx2 -fPIC -shared";
 
 static void compile(const string &code, const string &own, const string &base) {
