@@ -13,6 +13,7 @@ mod columns;
 pub mod curves;
 pub mod draws;
 mod factors;
+mod gather;
 mod host;
 #[cfg(feature = "gpu")]
 pub mod kernels;
@@ -40,6 +41,7 @@ use burn::tensor::DeviceType;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 pub use chosen::{Chosen, Memory, precision};
 pub use columns::{column_means, column_sums, plus_row, times_row};
+pub use gather::{Source, gather_rows};
 pub use leaky::leaky_relu;
 pub use normalise::{Normalised, normalise};
 pub use normalise_maps::{NormalisedMaps, normalise_maps};

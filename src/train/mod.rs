@@ -43,7 +43,7 @@ pub use mlp::{Mlp, MlpPass};
 pub use optimizer::{BETAS, Group, Optimizer, OptimizerKind};
 pub use parameters::{Parameters, upload_images};
 pub use ranks::{largest, smallest, top_mean};
-pub use resident::{Choice, Resident, ResidentNumbers};
+pub use resident::{Choice, Resident};
 pub use score::{Forward, ImageScore, Pass, SCORE_CHUNK_IMAGES, ScoreImages};
 pub use stable::StableAdamw;
 pub use trunk::Trunk;

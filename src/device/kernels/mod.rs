@@ -1,12 +1,13 @@
 //! Kernels of our own for GPUs, written once for CUDA and for everything behind Vulkan, Metal and DirectX.
 //!
 //! Owns: how the tensor library's tensors are seen by kernels, and products in single precision. Does not own: when they are
-//! used (`draws`, `columns`, `normalise`, `product`, `bank::filter`, `features`, `backbone`).
+//! used (`draws`, `gather`, `columns`, `normalise`, `product`, `bank::filter`, `features`, `backbone`).
 
 mod activate;
 mod adam;
 mod beside;
 mod draws;
+mod gather;
 mod rows;
 
 use burn::backend::Cube;
@@ -26,6 +27,7 @@ pub use activate::{activated, activated_slope, activated_sums};
 pub use adam::adam;
 pub use beside::{apart, beside};
 pub use draws::{masks, normals};
+pub use gather::gather_rows;
 pub use rows::{centred_products, column_sums, combine, leaky, weighted_sums};
 
 /// Threads of a cube.

@@ -1,8 +1,10 @@
 //! DMAD's memory: the banks there are, how patches find their neighbours in them, and both as a computation sees them.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Int, Tensor};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::banks::OutlierBank;
@@ -10,11 +12,12 @@ use super::network::PatchRows;
 use super::params::{self, Params};
 use super::seen::{SeenBank, SeenPatches, SeenRows};
 use crate::bank::neighbours::NO_ROW;
+use crate::device::{room::written, upload_ints};
 use crate::error::Result;
 use crate::matrix::Rows;
 use crate::methods::Search;
 use crate::plan::{Bank, Graph, Handle, HasRows, ImageRows, Inputs, Job, Neighbours, OriginRows, RowsOf};
-use crate::train::{Choice, Resident, ResidentNumbers, upload};
+use crate::train::{Resident, upload};
 
 /// The banks that a patch is held against.
 #[derive(Clone, Debug, Serialize)]
@@ -24,6 +27,9 @@ pub struct Banks {
     /// M_o, then M_as with M_p, as far as they are in use.
     pub abnormal: Vec<RowsOf>,
 }
+
+/// Rows that are worth a thread where they are copied.
+const ROWS_A_THREAD: usize = 64;
 
 /// Patches with their neighbours.
 #[derive(Clone, Debug, Serialize)]
@@ -156,6 +162,12 @@ impl<'a> OpenBanks<'a> {
         Some((best.0, best.1.0[query] as usize))
     }
 
+    /// The nearest row of the normal bank.
+    fn normal_row(&self, queries: &OpenQueries, query: usize) -> Option<&'a [f32]> {
+        let number = queries.normal[query];
+        (number != NO_ROW).then(|| self.normal.row(number as usize))
+    }
+
     /// The nearest row over all parts of the abnormal bank.
     fn abnormal_row(&self, queries: &OpenQueries, query: usize) -> Option<&'a [f32]> {
         self.nearest_abnormal(queries, query).map(|(part, row)| self.abnormal[part].row(row))
@@ -174,28 +186,22 @@ impl<'a> OpenBanks<'a> {
 }
 
 /// Queries that stay on a device.
-struct ResidentQueries {
+pub struct ResidentQueries {
     rows: Resident,
-    normal: ResidentNumbers,
-    /// Numbers in all parts of the abnormal bank, one below the other.
-    abnormal: Option<ResidentNumbers>,
+    /// Each row's neighbour in the normal bank.
+    normal: Tensor<1, Int>,
+    /// Each row's neighbour in the abnormal bank, whose parts stand one below the other.
+    abnormal: Option<Tensor<1, Int>>,
 }
 
 /// Banks and queries that stay on a device through a training.
 pub struct ResidentMemory {
     normal: Tensor<2>,
     abnormal: Option<Tensor<2>>,
-    normals: ResidentQueries,
-    seen: Option<ResidentQueries>,
-}
-
-/// Whose patches are wanted.
-#[derive(Clone, Copy)]
-pub enum Whose {
     /// Normal images, numbered through all classes.
-    Normals,
+    pub normals: ResidentQueries,
     /// Seen anomalies.
-    Seen,
+    pub seen: Option<ResidentQueries>,
 }
 
 impl ResidentMemory {
@@ -231,89 +237,73 @@ impl ResidentMemory {
         })
     }
 
-    /// The chosen patches with their neighbours; `rows_per_image` has how many each image has.
-    pub fn gather(&self, whose: Whose, choice: &Choice, rows_per_image: Vec<usize>) -> Option<PatchRows> {
-        let queries = match whose {
-            Whose::Normals => &self.normals,
-            Whose::Seen => self.seen.as_ref()?,
+    /// The chosen patches of these images with their neighbours.
+    pub fn gather(&self, queries: &ResidentQueries, images: Vec<usize>, chosen: &[Vec<usize>]) -> PatchRows {
+        let choice = queries.rows.some(images, chosen);
+        let numbers = queries.rows.numbers(&choice);
+        let nearest = |(bank, found): (&Tensor<2>, &Tensor<1, Int>)| {
+            bank.clone().select(0, found.clone().select(0, numbers.clone()))
         };
-        let abnormal = self.abnormal.as_ref().zip(queries.abnormal.as_ref());
-        Some(PatchRows {
-            patch: queries.rows.gather(choice),
-            normal: self.normal.clone().select(0, queries.normal.gather(choice)),
-            abnormal: abnormal.map(|(bank, numbers)| bank.clone().select(0, numbers.gather(choice))),
-            rows_per_image,
-        })
+        PatchRows {
+            patch: queries.rows.gather(&choice),
+            normal: nearest((&self.normal, &queries.normal)),
+            abnormal: self.abnormal.as_ref().zip(queries.abnormal.as_ref()).map(nearest),
+            rows_per_image: choice.counts().to_vec(),
+        }
     }
 }
 
 impl ResidentQueries {
     /// Queries of several artifacts, each with the rows of its images.
     fn new(banks: &OpenBanks, queries: &[(&OpenQueries, &[Range<usize>])], device: &Device) -> Option<ResidentQueries> {
-        let mut abnormal: Vec<Vec<u32>> = Vec::new();
-        for (queries, images) in queries {
-            if images.iter().any(|rows| queries.normal[rows.clone()].contains(&NO_ROW)) {
-                return None;
-            }
-            if !banks.abnormal.is_empty() {
-                let of_image =
-                    |rows: &Range<usize>| rows.clone().map(|row| banks.abnormal_number(queries, row)).collect();
-                abnormal.extend(images.iter().map(of_image).collect::<Option<Vec<_>>>()?);
-            }
-        }
         let images =
             || queries.iter().flat_map(|(queries, images)| images.iter().map(move |rows| (queries, rows.clone())));
-        Some(ResidentQueries {
-            rows: Resident::new(images().map(|(queries, rows)| queries.rows.slice(rows)), device),
-            normal: ResidentNumbers::new(images().map(|(queries, rows)| &queries.normal[rows]), device),
-            abnormal: (!banks.abnormal.is_empty())
-                .then(|| ResidentNumbers::new(abnormal.iter().map(Vec::as_slice), device)),
-        })
+        let normal: Vec<u32> = images().flat_map(|(queries, rows)| &queries.normal[rows]).copied().collect();
+        if normal.contains(&NO_ROW) {
+            return None;
+        }
+        let abnormal_numbers = || {
+            let of_image = |(queries, rows): (&&OpenQueries, Range<usize>)| {
+                rows.map(|row| banks.abnormal_number(queries, row)).collect::<Vec<_>>()
+            };
+            images().flat_map(of_image).collect::<Option<Vec<u32>>>()
+        };
+        let abnormal = match banks.abnormal.is_empty() {
+            true => None,
+            false => Some(upload_ints(&abnormal_numbers()?, device)),
+        };
+        let rows = Resident::new(images().map(|(queries, rows)| queries.rows.slice(rows)), device);
+        Some(ResidentQueries { rows, normal: upload_ints(&normal, device), abnormal })
     }
 }
 
-/// Rows on the host, before they go to a device.
-pub struct HostRows {
-    patch: Vec<f32>,
-    normal: Vec<f32>,
-    abnormal: Vec<f32>,
-    rows_per_image: Vec<usize>,
-    dim: usize,
+/// Chosen rows of queries, image after image, with their neighbours, brought from the host to `device`.
+///
+/// A patch without normal or abnormal neighbour (all excluded) is its own: its distance is 0.
+pub fn upload_patches<'a>(banks: &OpenBanks<'a>, images: &[(&OpenQueries, Vec<usize>)], device: &Device) -> PatchRows {
+    let chosen: Vec<(&OpenQueries, usize)> =
+        images.iter().flat_map(|(queries, rows)| rows.iter().map(move |&row| (*queries, row))).collect();
+    let each = |find: &dyn Fn(&OpenQueries, usize) -> Option<&'a [f32]>| {
+        let rows = chosen.iter().map(|&(queries, row)| find(queries, row).unwrap_or_else(|| queries.rows.row(row)));
+        upload_rows(&rows.collect::<Vec<_>>(), banks.normal.cols(), device)
+    };
+    PatchRows {
+        patch: each(&|_, _| None),
+        normal: each(&|queries, row| banks.normal_row(queries, row)),
+        abnormal: (!banks.abnormal.is_empty()).then(|| each(&|queries, row| banks.abnormal_row(queries, row))),
+        rows_per_image: images.iter().map(|(_, rows)| rows.len()).collect(),
+    }
 }
 
-impl HostRows {
-    pub fn new(dim: usize) -> Self {
-        HostRows { patch: Vec::new(), normal: Vec::new(), abnormal: Vec::new(), rows_per_image: Vec::new(), dim }
-    }
-
-    pub fn len(&self) -> usize {
-        self.patch.len() / self.dim
-    }
-
-    /// Appends the patches of one image. A patch without abnormal neighbour (all excluded) is its own, d_a = 0.
-    pub fn push_image(&mut self, queries: &OpenQueries, banks: &OpenBanks, rows: impl IntoIterator<Item = usize>) {
-        let before = self.len();
-        for row in rows {
-            let patch = queries.rows.row(row);
-            self.patch.extend_from_slice(patch);
-            self.normal.extend_from_slice(match queries.normal[row] {
-                NO_ROW => patch,
-                index => banks.normal.row(index as usize),
-            });
-            if !banks.abnormal.is_empty() {
-                self.abnormal.extend_from_slice(banks.abnormal_row(queries, row).unwrap_or(patch));
-            }
-        }
-        self.rows_per_image.push(self.len() - before);
-    }
-
-    pub fn upload(self, device: &Device) -> PatchRows {
-        let shape = [self.len(), self.dim];
-        PatchRows {
-            patch: upload(self.patch, shape, device),
-            normal: upload(self.normal, shape, device),
-            abnormal: (!self.abnormal.is_empty()).then(|| upload(self.abnormal, shape, device)),
-            rows_per_image: self.rows_per_image,
-        }
-    }
+/// Rows from anywhere on the host as a matrix of `device`, copied together by all threads.
+fn upload_rows(rows: &[&[f32]], cols: usize, device: &Device) -> Tensor<2> {
+    let copy = |room: &mut [MaybeUninit<f32>]| {
+        let places = room.par_chunks_mut(cols).zip(rows).with_min_len(ROWS_A_THREAD);
+        places.for_each(|(place, row)| {
+            place.write_copy_of_slice(row);
+        });
+    };
+    // SAFETY: there is a place for every row, and each is written whole.
+    let values = unsafe { written(rows.len() * cols, copy) };
+    upload(values, [rows.len(), cols], device)
 }

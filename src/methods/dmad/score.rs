@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 use serde::Serialize;
 
-use super::memory::{Banks, HostRows, Queries};
+use super::memory::{Banks, Queries, upload_patches};
 use super::network::Network;
 use super::params::Params;
 use crate::error::Result;
@@ -38,11 +38,9 @@ impl Forward for Score {
         let network = Network::new(&self.settings, dim, !banks.abnormal.is_empty());
         let parameters = network.initial(0, device);
         let score = move |parameters: &Parameters, images: &[usize]| {
-            let mut rows = HostRows::new(dim);
-            for image in images {
-                rows.push_image(&queries, &banks, image * patches..(image + 1) * patches);
-            }
-            let psi = network.evaluate(&mut parameters.clone(), &rows.upload(device));
+            let of_image = |image: &usize| (&queries, (image * patches..(image + 1) * patches).collect());
+            let rows = upload_patches(&banks, &images.iter().map(of_image).collect::<Vec<_>>(), device);
+            let psi = network.evaluate(&mut parameters.clone(), &rows);
             psi.into_iter().map(|value| -value).collect()
         };
         let image_score = self.settings.score.image.rule(self.shape, self.settings.score.sigma);

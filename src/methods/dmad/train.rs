@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::descent::PART_ROWS;
-use super::memory::{Banks, HostRows, OpenBanks, OpenQueries, Queries, ResidentMemory, Whose};
+use super::memory::{Banks, OpenBanks, OpenQueries, Queries, ResidentMemory, upload_patches};
 use super::network::{Network, PatchRows};
 use super::params::{AttentionMode, NoiseWhere, Params};
 use super::seen::{SeenRows, standard_deviation};
@@ -18,7 +18,7 @@ use crate::methods::Parameters as _;
 use crate::plan::{Compute, Computed, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, Stream, stream};
 use crate::spec::Settings;
-use crate::train::{Choice, EpochLosses, Learner, Optimizer, Parameters, class_images, fit, patches_per_step};
+use crate::train::{EpochLosses, Learner, Optimizer, Parameters, class_images, fit, patches_per_step};
 
 /// Trains; the artifact holds the parameters after the last epoch (`select = "last"`) or after each.
 #[derive(Serialize)]
@@ -185,49 +185,32 @@ impl<'a> Training<'a> {
     fn normal_rows(&self, batch: &[usize], draws: &mut Stream) -> PatchRows {
         let patches = self.stage.shape.patches();
         let chosen: Vec<Vec<usize>> = batch.iter().map(|_| self.choose(draws, patches)).collect();
-        if let Some(rows) = self.gather(Whose::Normals, batch.to_vec(), &chosen, |_| patches) {
-            return rows;
+        if let Some(resident) = &self.resident {
+            return resident.gather(&resident.normals, batch.to_vec(), &chosen);
         }
-        let mut rows = HostRows::new(self.stage.shape.dim);
-        for (&number, chosen) in batch.iter().zip(chosen) {
+        let of_image = |(&number, chosen): (&usize, Vec<usize>)| {
             let (class, image) = self.images[number];
-            let chosen = chosen.into_iter().map(|patch| image * patches + patch);
-            rows.push_image(&self.normals[class], &self.banks, chosen);
-        }
-        rows.upload(&self.device)
+            (&self.normals[class], shifted(chosen, image * patches))
+        };
+        let images: Vec<_> = batch.iter().zip(chosen).map(of_image).collect();
+        upload_patches(&self.banks, &images, &self.device)
     }
 
     /// Patches of the seen anomalies whose turns these are.
     fn anomalous_rows(&self, turns: Range<usize>, draws: &mut Stream) -> Option<PatchRows> {
         let images: Vec<usize> = turns.map(|turn| self.anomalies[turn % self.anomalies.len()]).collect();
-        let count = |image: usize| self.seen_images[image].len();
-        let chosen: Vec<Vec<usize>> = images.iter().map(|&image| self.choose(draws, count(image))).collect();
+        let chosen: Vec<Vec<usize>> =
+            images.iter().map(|&image| self.choose(draws, self.seen_images[image].len())).collect();
         if chosen.iter().all(Vec::is_empty) {
             return None;
         }
-        if let Some(rows) = self.gather(Whose::Seen, images.clone(), &chosen, count) {
-            return Some(rows);
+        if let Some(resident) = &self.resident {
+            return Some(resident.gather(resident.seen.as_ref()?, images, &chosen));
         }
-        let mut rows = HostRows::new(self.stage.shape.dim);
-        for (image, chosen) in images.into_iter().zip(chosen) {
-            let start = self.seen_images[image].start;
-            rows.push_image(self.seen.as_ref()?, &self.banks, chosen.into_iter().map(|patch| start + patch));
-        }
-        Some(rows.upload(&self.device))
-    }
-
-    /// The chosen patches of images, each of which has `count` of them, where they are on the device.
-    fn gather(
-        &self,
-        whose: Whose,
-        images: Vec<usize>,
-        chosen: &[Vec<usize>],
-        count: impl Fn(usize) -> usize,
-    ) -> Option<PatchRows> {
-        let resident = self.resident.as_ref()?;
-        let all = images.iter().zip(chosen).all(|(&image, chosen)| chosen.len() == count(image));
-        let choice = if all { Choice::all(images) } else { Choice::some(images, chosen, &self.device) };
-        resident.gather(whose, &choice, chosen.iter().map(Vec::len).collect())
+        let seen = self.seen.as_ref()?;
+        let of_image = |(image, chosen): (usize, Vec<usize>)| (seen, shifted(chosen, self.seen_images[image].start));
+        let images: Vec<_> = images.into_iter().zip(chosen).map(of_image).collect();
+        Some(upload_patches(&self.banks, &images, &self.device))
     }
 
     /// Which of `patches` of an image enter a step.
@@ -266,6 +249,11 @@ impl Learner for Training<'_> {
     fn state(&mut self) -> (&mut Parameters, Vec<&mut Optimizer>) {
         (&mut self.trainer.parameters, self.trainer.optimizers.iter_mut().collect())
     }
+}
+
+/// Numbers of rows counted from `start` on.
+fn shifted(rows: Vec<usize>, start: usize) -> Vec<usize> {
+    rows.into_iter().map(|row| start + row).collect()
 }
 
 /// Row ranges of runs of equal image numbers.

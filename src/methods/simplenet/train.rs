@@ -15,8 +15,8 @@ use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, Stream, stream};
 use crate::spec::Settings;
 use crate::train::{
-    BETAS, BatchNormMode, Choice, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass,
-    Resident, Terms, class_images, download, fit, patches_per_step, upload, upload_images,
+    BETAS, BatchNormMode, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, Resident,
+    Terms, class_images, download, fit, patches_per_step, upload, upload_images,
 };
 
 /// Ratio between two neighbouring strengths of mixed noise.
@@ -164,11 +164,7 @@ impl Training<'_> {
     fn patches(&self, images: &[usize], chosen: &[Vec<usize>]) -> Tensor<2> {
         let (patches, dim) = (self.stage.shape.patches(), self.stage.shape.dim);
         if let Some(resident) = &self.resident {
-            let choice = match chosen[0].len() == patches {
-                true => Choice::all(images.to_vec()),
-                false => Choice::some(images.to_vec(), chosen, &self.device),
-            };
-            return resident.gather(&choice);
+            return resident.gather(&resident.some(images.to_vec(), chosen));
         }
         let mut rows = vec![0.0; images.len() * chosen[0].len() * dim];
         rows.par_chunks_mut(chosen[0].len() * dim).zip(images).zip(chosen).for_each(|((rows, &image), chosen)| {

@@ -16,7 +16,7 @@ use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
 use crate::random::{Purpose, stream};
 use crate::spec::Settings;
 use crate::train::{
-    BETAS, Choice, Dropout, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, Resident,
+    BETAS, Dropout, EpochLosses, Forward, Group, Learner, Optimizer, OptimizerKind, Parameters, Pass, Resident,
     SCORE_CHUNK_IMAGES, Terms, add_gradients, class_images, clip_gradients, download, fit, upload_images,
 };
 
@@ -86,7 +86,7 @@ impl Training<'_> {
     /// Tokens of some images, on the device.
     fn tokens(&self, batch: &[usize]) -> Tensor<2> {
         if let Some(resident) = &self.resident {
-            return resident.gather(&Choice::all(batch.to_vec()));
+            return resident.gather(&resident.all(batch.to_vec()));
         }
         let positions = self.trainer.network.positions();
         let images = batch.iter().map(|&number| self.images[number]);
