@@ -1,4 +1,4 @@
-//! Which experiments a command is about, and which of their runs: what `run` and `plan` take, and refuse, alike.
+//! Which experiments a command is about, and which of their runs: what `run`, `plan` and `submit` take, and refuse, alike.
 //!
 //! Owns: their common options. Does not own: reading an experiment file (`spec`).
 
@@ -32,7 +32,7 @@ impl Overrides {
 
 /// Experiment files, and which of their runs.
 #[derive(clap::Args, Debug)]
-pub(super) struct Choice {
+pub(super) struct Selection {
     /// Experiment files
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
@@ -44,6 +44,13 @@ pub(super) struct Choice {
     /// Only runs whose variant or id matches this pattern (* stands for anything)
     #[arg(long, value_name = "GLOB")]
     only: Option<String>,
+}
+
+/// The same, and what of it one process computes.
+#[derive(clap::Args, Debug)]
+pub(super) struct Choice {
+    #[command(flatten)]
+    pub(super) selection: Selection,
     /// Only the i-th of n parts of the runs (1-based), for job arrays; parts share results and store
     #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<Shard>,
@@ -52,7 +59,18 @@ pub(super) struct Choice {
     jobs: Option<u16>,
 }
 
-impl Choice {
+impl Selection {
+    /// As it was given and as a shell takes it, with a space in front of every word.
+    pub(super) fn given(&self) -> String {
+        let files = self.files.iter().map(|file| format!(" {}", super::quoted(&file.to_string_lossy())));
+        let mut given = files.collect::<String>() + &self.overrides.given();
+        if let Some(seeds) = &self.seeds {
+            let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
+            given += &format!(" --seeds {}", seeds.join(","));
+        }
+        given + &self.only.iter().map(|only| format!(" --only {}", super::quoted(only))).collect::<String>()
+    }
+
     /// Reads the files, which the chosen seeds join: each experiment with its chosen runs, in its order.
     ///
     /// # Errors
@@ -64,12 +82,33 @@ impl Choice {
             let runs = self.select(&experiment);
             Ok((experiment, runs))
         };
-        let mut chosen = self.files.iter().map(load).collect::<Result<Vec<(Experiment, Vec<Run>)>>>()?;
+        let chosen = self.files.iter().map(load).collect::<Result<Vec<(Experiment, Vec<Run>)>>>()?;
         refuse_namesakes(&chosen)?;
         refuse_long_names(&chosen)?;
         if let (Some(pattern), true) = (&self.only, chosen.iter().all(|(_, runs)| runs.is_empty())) {
             return Err(no_match(pattern, &chosen));
         }
+        Ok(chosen)
+    }
+
+    /// The runs of these seeds and names.
+    fn select(&self, experiment: &Experiment) -> Vec<Run> {
+        let named = |run: &Run, pattern: &str| glob(pattern, &run.spec.variant) || glob(pattern, &run.spec.id);
+        let wanted = |run: &&Run| {
+            self.seeds.as_ref().is_none_or(|seeds| seeds.contains(&run.spec.seed))
+                && self.only.as_ref().is_none_or(|pattern| named(run, pattern))
+        };
+        experiment.runs.iter().filter(wanted).cloned().collect()
+    }
+}
+
+impl Choice {
+    /// The chosen runs of all files, those of this part alone.
+    ///
+    /// # Errors
+    /// As [`Selection::load`].
+    pub(super) fn load(&self) -> Result<Vec<(Experiment, Vec<Run>)>> {
+        let mut chosen = self.selection.load()?;
         // A part may well be empty where there are more parts than runs.
         if let Some(shard) = self.shard {
             chosen.iter_mut().for_each(|(_, runs)| *runs = shard.of(runs));
@@ -96,16 +135,6 @@ impl Choice {
             (Some(jobs), _) => jobs.into(),
         };
         Ok(Resources { jobs, ..resources })
-    }
-
-    /// The runs of these seeds and names.
-    fn select(&self, experiment: &Experiment) -> Vec<Run> {
-        let named = |run: &Run, pattern: &str| glob(pattern, &run.spec.variant) || glob(pattern, &run.spec.id);
-        let wanted = |run: &&Run| {
-            self.seeds.as_ref().is_none_or(|seeds| seeds.contains(&run.spec.seed))
-                && self.only.as_ref().is_none_or(|pattern| named(run, pattern))
-        };
-        experiment.runs.iter().filter(wanted).cloned().collect()
     }
 }
 

@@ -89,18 +89,10 @@ pub(super) fn read(target: &Path, overrides: &Overrides, common: &Common) -> Res
     }
     let declared = spec::load_with(target, &kinds, &[], &overrides.set)?;
     let folder = common.results.join(&declared.name);
-    let runs = declared.runs.into_iter().map(|run| run.spec).collect();
+    let runs = declared.runs.iter().map(|run| run.spec.clone()).collect();
     let mut recorded = record::read_declared(&folder, runs, &kinds)?;
     refused(&recorded);
-    let experiment = &mut recorded.experiment;
-    experiment.title = declared.title;
-    experiment.metrics = declared.metrics;
-    experiment.tables = declared.tables;
-    experiment.figures = declared.figures;
-    experiment.names = declared.names;
-    experiment.claims = declared.claims;
-    experiment.tolerances = declared.tolerances;
-    experiment.reproduces = declared.reproduces;
+    recorded.experiment.restate(declared);
     Ok(recorded)
 }
 
@@ -245,15 +237,8 @@ fn as_json(recorded: &Recorded, claims: &[Checked]) -> String {
 /// Names recorded runs that today's program would give other numbers for: a record tells the version of every stage behind
 /// it. Whether data or weights have changed since, `dmad plan` finds out.
 fn stale(recorded: &Recorded) {
-    let changed = |run: &RecordedRun| {
-        let stages = run.stages.iter();
-        stages
-            .clone()
-            .find(|stage| run::is_outdated(&stage.kind, &stage.method, stage.version))
-            .map(|own| own.kind.clone())
-    };
     let changed =
-        recorded.runs.iter().filter_map(|run| Some((changed(run)?, format!("{} ({})", run.id, run.spec.variant))));
+        recorded.runs.iter().filter_map(|run| Some((outdated(run)?, format!("{} ({})", run.id, run.spec.variant))));
     for (kind, runs) in groups(changed) {
         let which = match runs.len() {
             0..=3 => runs.join(", "),
@@ -261,6 +246,13 @@ fn stale(recorded: &Recorded) {
         };
         say!("stale: {which}: the code of `{kind}` has changed; `dmad run` does it again");
     }
+}
+
+/// The first kind of a run's stages whose code has changed since.
+pub(super) fn outdated(run: &RecordedRun) -> Option<String> {
+    let mut stages = run.stages.iter();
+    let changed = stages.find(|stage| run::is_outdated(&stage.kind, &stage.method, stage.version))?;
+    Some(changed.kind.clone())
 }
 
 /// A folder is one; a file names the experiment whose folder is meant.

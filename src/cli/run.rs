@@ -62,7 +62,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let hears = ear.clone();
     progress = progress.heard_by(move |event| hears.hear(event));
     let session = Session::open(args.choice.resources(common)?, common.catalog()?, progress)?;
-    let needs = check(&session, &mut chosen, &args.choice.files, common)?;
+    let needs = check(&session, &mut chosen, &args.choice.selection.files, common)?;
     if !args.child {
         confirm(&session, &needs, args.yes)?;
     }
@@ -96,7 +96,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         if let Some(tracking) = tracking {
             tracking.finish();
         }
-        let given = args.choice.overrides.given();
+        let given = args.choice.selection.overrides.given();
         tell(experiment, &summary, clock.wall_seconds(), (common, &given));
         if let Err(fault) = shown {
             unreported(experiment, &fault, &given);

@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
     let chosen = Chosen::find(&args.id, &common.results)?;
     let out = &args.out;
     super::is_new(out)?;
-    let session = Session::open(common.resources(), common.catalog()?, common.progress()?)?;
+    let session = chosen.own_session(common)?;
     let spec = &chosen.run.spec;
     let classes = session.index(&spec.dataset, &spec.classes)?;
     let (mut told, mut sizes) = (Vec::new(), Sizes::new());

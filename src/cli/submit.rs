@@ -3,14 +3,14 @@
 //! Owns: the batch script and how it is handed over. Does not own: who computes what, which the store decides: every task of the
 //! array is the same `dmad run`, takes what nobody computes, and waits at the end for what others compute.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use super::{Common, quoted};
+use super::{Common, choice::Selection, quoted};
+use crate::clock;
 use crate::error::{Error, Result};
 use crate::run::STOPPED;
 use crate::store::write_atomically;
-use crate::{clock, report, spec};
 
 /// Hand experiments to a scheduler.
 #[derive(clap::Subcommand, Debug)]
@@ -29,18 +29,11 @@ Examples:
 Every task of the array takes what no other computes. A task that is lost costs its own stage; one that is told to end (SIGTERM, two
 minutes before its time is over) leaves a checkpoint and is queued again. Folders must be seen by all nodes.")]
 pub struct Slurm {
-    /// Experiment files
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    selection: Selection,
     /// Tasks of the array
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9999))]
     jobs: u16,
-    /// Only these seeds, as for `run`
-    #[arg(long, value_name = "N,…")]
-    seeds: Option<String>,
-    /// Only runs whose variant or id matches, as for `run`
-    #[arg(long, value_name = "GLOB")]
-    only: Option<String>,
     /// Print the script and the commands; submit nothing
     #[arg(long)]
     dry_run: bool,
@@ -57,12 +50,11 @@ pub fn run(command: &SubmitCommand, common: &Common) -> Result<()> {
 
 impl Slurm {
     fn submit(&self, common: &Common) -> Result<()> {
-        // What is wrong in a file is said here, not by every task.
-        let experiments =
-            self.files.iter().map(|file| spec::load(file, &report::kinds(), &[])).collect::<Result<Vec<_>>>()?;
-        let name = match experiments.as_slice() {
-            [one] => one.name.clone(),
-            several => format!("{}-and-{}-more", several[0].name, several.len() - 1),
+        // What is wrong is said here, not by every task.
+        let chosen = self.selection.load()?;
+        let name = match chosen.as_slice() {
+            [(one, _)] => one.name.clone(),
+            several => format!("{}-and-{}-more", several[0].0.name, several.len() - 1),
         };
         let program = std::env::current_exe().map_err(Error::io("find", "this program"))?;
         let folder = common.results.join("slurm");
@@ -74,8 +66,7 @@ impl Slurm {
             script.to_string_lossy().into_owned(),
         ]);
         let report = |job: &str| {
-            let files = self.files.iter().map(|file| quoted(&file.to_string_lossy())).collect::<Vec<_>>().join(" ");
-            let report = format!("{} report {files}{}", quoted(&program.to_string_lossy()), common.given());
+            let report = format!("{} report{}{}", quoted(&program.to_string_lossy()), self.what(), common.given());
             let log = folder.join("%j-report.log");
             self.sbatch(&[
                 format!("--job-name=dmad-{name}-report"),
@@ -94,13 +85,19 @@ impl Slurm {
         let after = submitted(&report(&job))?;
         let log = folder.join(format!("{job}_1.log"));
         super::print(&format!(
-            "job {job}: {} tasks ({}), then job {after}: the report\n  what they say: {} …\n  what is done: dmad status {}{}",
+            "job {job}: {} tasks ({}), then job {after}: the report\n  what they say: {} …\n  what is done: dmad status{}{}",
             self.jobs,
             script.display(),
             log.display(),
-            self.files.iter().map(|file| quoted(&file.to_string_lossy())).collect::<Vec<_>>().join(" "),
+            self.what(),
             common.given()
         ))
+    }
+
+    /// The files and what is set of them, for commands that show whatever runs are there.
+    fn what(&self) -> String {
+        let files = self.selection.files.iter().map(|file| format!(" {}", quoted(&file.to_string_lossy())));
+        files.collect::<String>() + &self.selection.overrides.given()
     }
 
     /// The call of sbatch with these arguments, behind the user's options, which overrule those in the script.
@@ -113,13 +110,7 @@ impl Slurm {
 
     /// What every task does.
     fn script(&self, program: &Path, folder: &Path, common: &Common) -> String {
-        let option = |name: &str, value: &Option<String>| {
-            value.as_ref().map(|value| format!(" --{name} {}", quoted(value))).unwrap_or_default()
-        };
-        let files: Vec<String> = self.files.iter().map(|file| quoted(&file.to_string_lossy())).collect();
-        let mut call = format!("{} run {}", quoted(&program.to_string_lossy()), files.join(" "));
-        call += &option("seeds", &self.seeds);
-        call += &option("only", &self.only);
+        let mut call = format!("{} run{}", quoted(&program.to_string_lossy()), self.selection.given());
         call += &common.given();
         if common.threads.is_none() {
             // Not every site binds a task to its processors.

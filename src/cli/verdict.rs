@@ -110,7 +110,11 @@ fn board<'a>(
 ) -> Result<Option<Board<'a>>> {
     let published = paper.published;
     let is_recorded = target.is_dir() || super::report::folder(target, &args.overrides, common)?.is_dir();
-    let recorded = is_recorded.then(|| super::report::read(target, &args.overrides, common)).transpose()?;
+    let mut recorded = is_recorded.then(|| super::report::read(target, &args.overrides, common)).transpose()?;
+    for run in recorded.iter_mut().flat_map(|recorded| &mut recorded.runs) {
+        let changed = super::report::outdated(run);
+        run.labels.extend(changed.map(|kind| format!("stale: the code of `{kind}` has changed")));
+    }
     let (name, reproduces, tolerances) = match &recorded {
         Some(Recorded { experiment, .. }) => {
             (experiment.name.clone(), experiment.reproduces.clone(), experiment.tolerances)

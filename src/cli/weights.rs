@@ -125,7 +125,7 @@ pub fn import(file: &Path, name: &str, layers: &[String], folder: &Path) -> Resu
         let what = "importing would overwrite the file that is imported";
         return Err(Error::weights(file, what, "name another folder with --out"));
     }
-    weights::write(&target, &state)?;
+    weights::write_imported(&target, &state, weights::sha256(file)?)?;
     Ok(Imported { file: target, tensors: state.len(), digest: weights::digest(&state) })
 }
 

@@ -10,7 +10,7 @@ use crate::spec::{MethodFault, Source, read_table, schema_of, take_keys, tree};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -84,6 +84,15 @@ pub struct DatasetEntry {
 }
 
 impl DatasetEntry {
+    /// Whether both declare the same classes, counts and split of the same layout, wherever they lie.
+    fn has_the_images_of(&self, other: &DatasetEntry) -> bool {
+        let said = |entry: &DatasetEntry| {
+            let Declared { layout, classes, counts, .. } = entry.declared.clone();
+            (layout, BTreeSet::from_iter(classes), counts, entry.layout.split().to_string())
+        };
+        said(self) == said(other)
+    }
+
     /// True when nothing has to be on disk, or it is there.
     pub fn is_present(&self, data_root: &Path) -> bool {
         self.layout.folders().is_none() || self.layout.images_path(data_root).is_dir()
@@ -105,6 +114,8 @@ impl DatasetEntry {
 #[derive(Clone, Debug)]
 pub struct Catalog {
     entries: BTreeMap<String, DatasetEntry>,
+    /// Names of the program's own catalog that a file has for other classes, counts or splits.
+    redeclared: BTreeSet<String>,
 }
 
 impl Catalog {
@@ -117,6 +128,10 @@ impl Catalog {
         let mut catalog = Catalog::parse(BUILT_IN.into(), Path::new(FILE_NAME))?;
         if let Some(path) = path {
             let own = Catalog::parse(std::fs::read_to_string(path).map_err(Error::io("read", path))?, path)?;
+            let is_other = |entry: &&DatasetEntry| {
+                catalog.entries.get(&entry.name).is_some_and(|known| !known.has_the_images_of(entry))
+            };
+            catalog.redeclared = own.entries.values().filter(is_other).map(|entry| entry.name.clone()).collect();
             catalog.entries.extend(own.entries);
         }
         Ok(catalog)
@@ -137,7 +152,14 @@ impl Catalog {
             };
             Ok((name.clone(), entry_of(name, entry.node.to_json()).map_err(fault)?))
         };
-        Ok(Catalog { entries: datasets.into_iter().flatten().map(read).collect::<Result<_>>()? })
+        let entries = datasets.into_iter().flatten().map(read).collect::<Result<_>>()?;
+        Ok(Catalog { entries, redeclared: BTreeSet::new() })
+    }
+
+    /// Whether a dataset has a name of the program's own catalog and other classes, counts or splits than there: nothing then says
+    /// that its images are the published ones.
+    pub fn is_redeclared(&self, name: &str) -> bool {
+        self.redeclared.contains(name)
     }
 
     /// The entry called `name`, or a usage error that lists the known names and the nearest.

@@ -128,6 +128,7 @@ fn one_way(filter: Filter, pixels: &Pixels, window: Window, width: usize, height
     let kernel = match filter {
         Filter::Bilinear => FilterType::Bilinear,
         Filter::Bicubic => FilterType::CatmullRom,
+        Filter::Lanczos => FilterType::Lanczos3,
     };
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(kernel));
     let options = options.crop(window.left, window.top, window.width, window.height);

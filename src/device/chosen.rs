@@ -66,7 +66,8 @@ impl Chosen {
         }
         let device = open(self.name)?;
         if self.is_gpu() {
-            // Checked in single precision, whatever is computed afterwards.
+            // Checked in single precision, whatever was computed before and is afterwards.
+            CUTS_FACTORS.store(false, Ordering::Relaxed);
             for families in [check::FAMILIES].iter().chain(self.checks) {
                 check::agree(&self.name.to_string(), &device, families)?;
             }
@@ -111,6 +112,9 @@ impl Chosen {
     }
 }
 
+/// The tensor library, whose releases may round otherwise.
+const BACKEND: &str = "burn-0.22.1";
+
 /// Grows when kernels of our own for GPUs round otherwise than before.
 const GPU_KERNELS: u32 = 3;
 
@@ -120,8 +124,20 @@ impl Serialize for Chosen {
         let twins = if naive::is_chosen() { "/naive" } else { "" };
         let (kind, precision) = (self.class.0.name(), self.class.1.name());
         match self.class.0 {
-            DeviceKind::Cpu => serializer.collect_str(&format_args!("{kind}/burn-0.22.1/{precision}{twins}")),
-            _ => serializer.collect_str(&format_args!("{kind}/burn-0.22.1/{precision}/{GPU_KERNELS}{twins}")),
+            DeviceKind::Cpu => serializer.collect_str(&format_args!("{kind}/{BACKEND}/{precision}{twins}")),
+            _ => serializer.collect_str(&format_args!("{kind}/{BACKEND}/{precision}/{GPU_KERNELS}{twins}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BACKEND;
+
+    #[test]
+    fn keys_name_the_release_that_is_built() {
+        let (name, release) = BACKEND.split_once('-').expect("a name and a release");
+        let pinned = format!("{name} = {{ version = \"={release}\"");
+        assert!(include_str!("../../Cargo.toml").contains(&pinned), "{pinned}");
     }
 }

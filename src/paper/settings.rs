@@ -44,10 +44,17 @@ pub struct Declared<'a> {
 }
 
 impl Declared<'_> {
-    /// Whether both values are readings of what the paper leaves open. It leaves open of its own method alone.
+    /// Whether both values are readings of what the paper leaves open: of its own method, or of another that is named in front of the key.
     fn is_open(&self, key: &str, values: [&Json; 2]) -> bool {
-        let readings = self.open.get(key).filter(|_| self.is_own_method || !key.starts_with("method."));
+        let of_method = || self.open.get(&format!("{}.{key}", self.spec.method_name()));
+        let own = self.open.get(key).filter(|_| self.is_own_method || !key.starts_with("method."));
+        let readings = own.or_else(of_method);
         readings.is_some_and(|readings| values.iter().all(|value| readings.has(value)))
+    }
+
+    /// Who says what a key is: the paper of its own method, of others the file, where the paper hardly says how it ran them.
+    fn whose(&self, key: &str) -> &'static str {
+        if self.is_own_method || !key.starts_with("method.") { "the paper" } else { "declared" }
     }
 }
 
@@ -122,7 +129,10 @@ pub fn compare(ours: &RunSpec, declared: &Declared, resolved: impl Fn(&RunSpec) 
         let short = key.strip_prefix("method.").unwrap_or(&key);
         match declared.is_open(&key, [own, papers]) {
             true => comparison.readings.push(format!("{short} {}", word(own))),
-            false => comparison.differences.push(format!("{short} {}, the paper {}", word(own), word(papers))),
+            false => {
+                let (own, whose, papers) = (word(own), declared.whose(&key), word(papers));
+                comparison.differences.push(format!("{short} {own}, {whose} {papers}"));
+            }
         }
     }
     // A table where the paper's file has a word.

@@ -291,12 +291,13 @@ fn refuse_strangers(folder: &Path) -> (Vec<String>, Vec<Error>) {
     paths.sort();
     for (path, head) in paths.iter().zip(side_by_side(&paths, |path| RunFolder::at(path).head())) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let own = head.as_ref().and_then(|head| head.get("run")?.as_str());
-        if let Some(own) = own.filter(|own| *own != name) {
+        let Some(own) = head.as_ref().and_then(|head| head.get("run")?.as_str()) else { continue };
+        if own == name {
+            there.push(name);
+        } else {
             let what = format!("holds run {own}, so that run is there twice or under a wrong name");
             strangers.push(Error::store(path, what, "remove the folder that does not belong there"));
         }
-        there.extend(own.map(str::to_string));
     }
     (there, strangers)
 }

@@ -148,7 +148,7 @@ impl ProcessStatus {
     }
 
     /// Whether `other` is the same process.
-    fn is(&self, other: &ProcessStatus) -> bool {
+    pub fn is(&self, other: &ProcessStatus) -> bool {
         (self.pid, &self.host, &self.started) == (other.pid, &other.host, &other.started)
     }
 }

@@ -12,7 +12,7 @@ use crate::methods::NOT_AS_PUBLISHED;
 use crate::paper::verdict::{Conditions, Ours, Outcome, PaperConditions, Reason, Tolerances, Verdict, judge, reasons};
 use crate::paper::{Origin, PrintedKey, PrintedValue, Published, UNSAID};
 use crate::record::{Recorded, RecordedRun};
-use crate::spec::to_json;
+use crate::spec::{Evaluation, to_json};
 
 /// Ours beside every number of `second`; `None` = nothing is recorded.
 ///
@@ -56,7 +56,7 @@ fn beside(recorded: &Recorded, cell: &PrintedValue, catalog: &Catalog) -> Result
     };
     for name in names {
         let key = PrintedKey { dataset: name.into(), ..cell.key.clone() };
-        if let Some(found) = ours(recorded, &key, &hold)? {
+        if let Some(found) = ours(recorded, &key, &Evaluation::default(), &hold)? {
             return Ok(Some(found));
         }
     }

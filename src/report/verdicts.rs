@@ -8,13 +8,14 @@ use super::frame::{Wanted, groups};
 use crate::backbone::Architecture;
 use crate::data::Catalog;
 use crate::error::{Error, Result};
+use crate::features::feature_shape;
 use crate::methods::NOT_AS_PUBLISHED;
-use crate::metrics::{Definitions, Level, MetricName};
+use crate::metrics::{Level, MetricName};
 use crate::paper::settings::{self, Comparison, PaperSettings};
 use crate::paper::verdict::{Conditions, Ours, Outcome, PaperConditions, Reason, Tolerances, Verdict, judge, reasons};
 use crate::paper::{MEAN, PrintedKey, PrintedValue, Published, audit};
 use crate::record::{MetricRecord, Recorded, RecordedRun};
-use crate::spec::{MaskResize, RunSpec};
+use crate::spec::{Aggregation, Evaluation, RunSpec};
 
 /// A label that says what a reason of its own says, as those do of settings that are not the published ones.
 const TOLD_LABEL: &str = "subsampled images";
@@ -46,7 +47,7 @@ pub fn compare<'a>(
         let expected = paper_conditions(&cell.key, paper.catalog, declared.map(|declared| declared.spec));
         let hold = |run: &RecordedRun, found: &Conditions, ours: &mut Ours| {
             ours.reasons.extend(reasons(found, &expected));
-            match declared.map(|declared| settings::compare(&run.spec, &declared, with_layers)) {
+            match declared.map(|declared| settings::compare(&run.spec, &declared, resolved)) {
                 None => ours.reasons.push(Reason::Undeclared),
                 Some(Comparison { differences, readings }) => {
                     ours.reasons.extend(differences.into_iter().map(Reason::OtherSetting));
@@ -54,7 +55,13 @@ pub fn compare<'a>(
                 }
             }
         };
-        Ok(judge(cell, ours(recorded, &cell.key, &hold)?.as_ref(), tolerances))
+        let evaluation = declared.map(|declared| declared.spec.evaluation.clone()).unwrap_or_default();
+        let mut verdict = judge(cell, ours(recorded, &cell.key, &evaluation, &hold)?.as_ref(), tolerances);
+        let usual = Tolerances::default().of(cell.key.metric, &cell.key.class);
+        if verdict.tolerance != usual {
+            verdict.readings.push(format!("tolerance {} of the experiment, usually {usual}", verdict.tolerance));
+        }
+        Ok(verdict)
     };
     cells.into_iter().map(judged).collect()
 }
@@ -89,8 +96,8 @@ pub fn unknown_table(published: &Published, table: &str, experiment: &str) -> Er
 /// Adds what keeps a run, measured under these conditions, from being held against a printed value.
 pub(super) type Hold<'a> = &'a dyn Fn(&RecordedRun, &Conditions, &mut Ours);
 
-/// Our numbers for what `key` names; `None` when nothing is recorded that could be one.
-pub(super) fn ours(recorded: &Recorded, key: &PrintedKey, hold: Hold) -> Result<Option<Ours>> {
+/// Our numbers for what `key` names, which is defined by `evaluation`; `None` when nothing is recorded that could be one.
+pub(super) fn ours(recorded: &Recorded, key: &PrintedKey, evaluation: &Evaluation, hold: Hold) -> Result<Option<Ours>> {
     let rows = rows(recorded, key)?;
     let mut ours = Ours::default();
     let is_own = |row: &MetricRecord| row.status == "error" || row.class == key.class;
@@ -107,7 +114,7 @@ pub(super) fn ours(recorded: &Recorded, key: &PrintedKey, hold: Hold) -> Result<
         return Ok(None);
     }
     if !ours.values.is_empty() {
-        let found = conditions(recorded, key, &rows);
+        let found = conditions(recorded, key, evaluation, &rows);
         if found.len() < ours.values.len() {
             ours.reasons.push(Reason::Labelled("the record does not say how it was measured".into()));
         }
@@ -144,11 +151,20 @@ fn rows<'a>(recorded: &'a Recorded, key: &PrintedKey) -> Result<Vec<&'a MetricRe
     Ok(variants.pop().map(|(_, rows)| rows).unwrap_or_default())
 }
 
-/// The same settings with the layers named that are the backbone's own default.
-fn with_layers(spec: &RunSpec) -> RunSpec {
+/// The same settings with the layers named that are the backbone's own default, and with numbers for zeros that stand for some.
+fn resolved(spec: &RunSpec) -> RunSpec {
     let mut spec = spec.clone();
-    if let (true, Ok(architecture)) = (spec.backbone.layers.is_empty(), Architecture::find(&spec.backbone.name)) {
+    let Ok(architecture) = Architecture::find(&spec.backbone.name) else { return spec };
+    if spec.backbone.layers.is_empty() {
         spec.backbone.layers = architecture.default_layers.iter().map(|name| name.to_string()).collect();
+    }
+    if let (Aggregation::Patchcore, Ok(shape)) =
+        (spec.features.aggregation, feature_shape(&spec.backbone, &spec.features, spec.image.size))
+    {
+        spec.features.dim = shape.dim;
+        if spec.features.pretrain_dim == 0 {
+            spec.features.pretrain_dim = shape.dim;
+        }
     }
     spec
 }
@@ -175,6 +191,7 @@ pub(super) fn paper_conditions(key: &PrintedKey, catalog: &Catalog, declared: Op
 fn conditions<'a>(
     recorded: &'a Recorded,
     key: &PrintedKey,
+    evaluation: &Evaluation,
     rows: &[&MetricRecord],
 ) -> Vec<(&'a RecordedRun, Conditions)> {
     let counted = |row: &&&MetricRecord| row.class == key.class && row.metric == MetricName::ImageAuroc.as_str();
@@ -186,7 +203,7 @@ fn conditions<'a>(
             test_images: (row.n_pos, row.n_neg),
             weights: weights(&run.spec),
             subsampled: run.spec.protocol.is_subsampled(),
-            definition: other_definition(&run.spec, key.metric),
+            definition: other_definition(&run.spec.evaluation, evaluation, key.metric),
             labels,
         };
         Some((run, conditions))
@@ -194,20 +211,19 @@ fn conditions<'a>(
     rows.iter().filter(counted).filter_map(of_row).collect()
 }
 
-/// How the metric of a run differs from the defaults, which are what published numbers are held against.
-fn other_definition(spec: &RunSpec, metric: MetricName) -> Option<String> {
-    let evaluation = &spec.evaluation;
-    let sentence = metric.definition(&evaluation.definitions());
-    if sentence != metric.definition(&Definitions::default()) {
+/// How the metric of a run differs from that of the published number.
+fn other_definition(ours: &Evaluation, published: &Evaluation, metric: MetricName) -> Option<String> {
+    let sentence = metric.definition(&ours.definitions());
+    if sentence != metric.definition(&published.definitions()) {
         return Some(sentence.into());
     }
-    let pixels = metric.kind().level == Level::Pixel;
-    match (evaluation.size, evaluation.mask_resize) {
-        (256, MaskResize::Bilinear05) => None,
-        _ if !pixels => None,
-        (256, _) => Some("masks are resized otherwise".into()),
-        (size, _) => Some(format!("maps of {size} instead of 256 pixels")),
+    if metric.kind().level != Level::Pixel {
+        return None;
     }
+    if ours.size != published.size {
+        return Some(format!("maps of {} instead of {} pixels", ours.size, published.size));
+    }
+    (ours.mask_resize != published.mask_resize).then(|| "masks are resized otherwise".into())
 }
 
 /// What a verdict's judgement stands on, or why it is none, in words.

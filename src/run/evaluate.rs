@@ -165,7 +165,7 @@ impl Evaluation<'_> {
         let of_epoch = |epoch: usize| {
             let mut aurocs = Vec::new();
             for (class, artifact) in &self.classes {
-                let scores = image_scores(artifact, epoch, &self.stage.scoring)?;
+                let scores = self.image_scores(class, artifact, epoch)?;
                 let metrics = image_metrics(&scores, &class.truth.labels(), &self.stage.evaluation.definitions())?;
                 aurocs.push(metrics[0].value.ok());
             }
@@ -186,16 +186,19 @@ impl Evaluation<'_> {
         })
     }
 
+    /// The images' scores after an epoch, which are numbers.
+    fn image_scores(&self, class: &ClassSplit, artifact: &Artifact, epoch: usize) -> Result<Vec<f64>> {
+        let scores = image_scores(artifact, epoch, &self.stage.scoring)?;
+        refuse_infinite(class, scores.iter().copied(), 1, &format!("score after epoch {} is", epoch + 1))?;
+        Ok(scores)
+    }
+
     fn class(&self, class: &ClassSplit, artifact: &Artifact, epoch: usize) -> Result<ClassResult> {
         let patches = self.stage.prepared.shape.patches();
         let all = artifact.f32("scores")?;
         let scores = &all[epoch * class.test.len() * patches..(epoch + 1) * class.test.len() * patches];
-        if let Some(position) = scores.iter().position(|score| !score.is_finite()) {
-            let image = &class.truth.images()[position / patches].image;
-            let help = "check the training log of this run for diverging losses";
-            return Err(Error::data(image.place(), "its patch scores are not finite", help));
-        }
-        let image_scores = image_scores(artifact, epoch, &self.stage.scoring)?;
+        refuse_infinite(class, scores.iter().map(|&score| score.into()), patches, "patch scores are")?;
+        let image_scores = self.image_scores(class, artifact, epoch)?;
         let definitions = self.stage.evaluation.definitions();
         let unmasked = class.truth.images().iter().any(|labelled| labelled.anomalous && labelled.mask.is_none());
         let pixels = match (self.stage.scoring.mapless, unmasked) {
@@ -222,6 +225,14 @@ impl Evaluation<'_> {
     }
 }
 
+/// Refuses scores that are no numbers by the name of the first such image; each has so many.
+fn refuse_infinite(class: &ClassSplit, scores: impl Iterator<Item = f64>, each: usize, what: &str) -> Result<()> {
+    let Some((position, _)) = scores.enumerate().find(|(_, score)| !score.is_finite()) else { return Ok(()) };
+    let place = class.truth.images()[position / each].image.place();
+    let help = "check the training log of this run for diverging losses";
+    Err(Error::data(place, format!("its {what} not finite"), help))
+}
+
 fn metric_row(metric: Metric) -> MetricRow {
     MetricRow {
         metric: metric.name.as_str().into(),
@@ -239,8 +250,8 @@ fn mean_row(name: &str, classes: &[ClassResult]) -> MetricRow {
     let mean = metrics::class_mean(rows.iter().map(|row| row.value));
     let reason = match mean.undefined {
         0 => String::new(),
-        // Nothing is left out of a mean that no class could have.
-        _ if rows.iter().all(|row| row.reason == NO_MASK) => NO_MASK.into(),
+        // Nothing is left out of a mean that no class could have, for the one reason of all.
+        all if all == rows.len() && rows.iter().all(|row| row.reason == rows[0].reason) => rows[0].reason.clone(),
         left_out => format!("{left_out} of {} classes are undefined and left out", rows.len()),
     };
     MetricRow {

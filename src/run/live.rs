@@ -145,7 +145,7 @@ impl<'a> Live<'a> {
     /// How many runs have ended, here and in every other process that works.
     fn others_too(&self, here: RunCounts) -> Vec<usize> {
         let status = record::read_status(&self.folder).unwrap_or_default();
-        let others = status.processes.iter().filter(|process| process.pid != self.own.pid);
+        let others = status.processes.iter().filter(|process| !process.is(&self.own));
         let ended = |runs: RunCounts| runs.done + runs.current + runs.failed;
         std::iter::once(ended(here)).chain(others.map(|process| ended(process.runs))).collect()
     }

@@ -286,7 +286,7 @@ fn provenance(
 ) -> Result<Provenance> {
     let prepared = built.prepared;
     Ok(Provenance {
-        labels: prepared.labels(session, methods::labels(built.run)),
+        labels: prepared.labels(session, built.run),
         dataset_digest: prepared.data.dataset_digest.clone(),
         whole_dataset_digest: prepared.data.whole_digest.clone(),
         weights_digest: prepared.weights_digest.clone(),

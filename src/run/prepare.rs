@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::extract::Extract;
 use super::given::{Data, Datas, Listed};
 use super::session::Session;
-use crate::backbone::weights::{Resolved, resolve};
+use crate::backbone::weights::{self, Resolved, resolve};
 use crate::backbone::{ARCHITECTURES, Architecture, Kind};
 use crate::data::{Image, Split, check_geometry};
 use crate::device::{DeviceKind, Precision};
@@ -186,10 +186,18 @@ impl Prepared {
     }
 
     /// What labels the numbers of this run: whatever makes them not comparable with a full run on a real backbone.
-    pub fn labels(&self, session: &Session, method: Vec<String>) -> Vec<String> {
-        let (mut labels, spec) = (method, &self.spec);
+    pub fn labels(&self, session: &Session, run: &Run) -> Vec<String> {
+        let (mut labels, spec) = (methods::labels(run), &self.spec);
         if spec.backbone.weights == "random" {
             labels.push("random backbone weights".into());
+        }
+        if weights::are_unchecked(&spec.backbone, &session.resources.weights) {
+            labels.push("imported backbone weights, not of the published file".into());
+        }
+        let others = methods::of(run).datasets();
+        let datasets = std::iter::once(spec.dataset.as_str()).chain(others.iter().map(|other| other.name.as_str()));
+        for name in datasets.filter(|name| session.catalog.is_redeclared(name)) {
+            labels.push(format!("{name} as an own catalog declares it"));
         }
         if spec.protocol.is_subsampled() {
             labels.push("subsampled images".into());

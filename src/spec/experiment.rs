@@ -68,6 +68,39 @@ pub struct Experiment<R = Run> {
     pub resolved: String,
 }
 
+impl<R> Experiment<R> {
+    /// Shows and claims what `declared` does, the same experiment as its file has it today. Where it was read stays, with its runs.
+    pub fn restate<S>(&mut self, declared: Experiment<S>) {
+        let Experiment {
+            path: _,
+            name: _,
+            runs: _,
+            kinds: _,
+            resolved: _,
+            title,
+            reproduces,
+            metrics,
+            tables,
+            claims,
+            tolerances,
+            figures,
+            names,
+            tracking,
+            open,
+        } = declared;
+        self.title = title;
+        self.reproduces = reproduces;
+        self.metrics = metrics;
+        self.tables = tables;
+        self.claims = claims;
+        self.tolerances = tolerances;
+        self.figures = figures;
+        self.names = names;
+        self.tracking = tracking;
+        self.open = open;
+    }
+}
+
 /// Reads, checks and resolves an experiment file. `more_seeds` run beside the file's own.
 pub fn load(path: &Path, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment> {
     load_with(path, kinds, more_seeds, &[])
@@ -181,7 +214,12 @@ fn assemble<R: AsRef<RunSpec>>(
 fn check_open<R: AsRef<RunSpec>>(base: &Node, open: &BTreeMap<String, Readings>, runs: &[R]) -> Result<()> {
     let settings: Vec<Json> =
         if open.is_empty() { Vec::new() } else { runs.iter().map(|r| to_json(r.as_ref())).collect() };
-    let known: BTreeSet<String> = settings.iter().flat_map(|own| leaves(own).into_keys()).collect();
+    // Of a method that is not the paper's own the key stands behind its name.
+    let of_method = |own: &Json| {
+        let name = own["method"]["name"].as_str().unwrap_or_default().to_string();
+        leaves(own).into_keys().flat_map(move |key| [format!("{name}.{key}"), key]).collect::<Vec<_>>()
+    };
+    let known: BTreeSet<String> = settings.iter().flat_map(of_method).collect();
     match open.keys().find(|key| !known.contains(*key)) {
         None => Ok(()),
         Some(key) => {

@@ -108,6 +108,8 @@ pub enum Filter {
     Bilinear,
     /// A cubic with overshoot (a = −0.5).
     Bicubic,
+    /// A windowed sine of three lobes.
+    Lanczos,
 }
 
 impl Default for Geometry {

@@ -62,7 +62,11 @@ const STUDY_KNOBS: &[(&str, Knob)] = &[
     ("patchcore", Knob::new("image.size", &["64", "96"], Patches).promises(&[LargerBanks])),
     ("patchcore", Knob::new("image.resize", &["0", "80"], Patches)),
     ("patchcore", Knob::new("image.keep_aspect", &["true", "false"], Patches).within(&[("image.resize", "80")])),
-    ("patchcore", Knob::new("image.filter", &["\"bilinear\"", "\"bicubic\""], Patches).within(&[("image.size", "96")])),
+    (
+        "patchcore",
+        Knob::new("image.filter", &["\"bilinear\"", "\"bicubic\"", "\"lanczos\""], Patches)
+            .within(&[("image.size", "96")]),
+    ),
     (
         "patchcore",
         Knob::new("backbone.name", &["\"efficientnet_lite0\"", "\"resnet18\""], Patches)

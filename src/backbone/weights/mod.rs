@@ -16,9 +16,10 @@ use crate::error::{Error, Result};
 use crate::random::{self, Purpose};
 use crate::spec;
 
+pub use published::sha256;
 pub use published::{Embedded, PublishedFile};
 pub use read::{read, read_as};
-pub use write::write;
+pub use write::{write, write_imported};
 
 /// One tensor of a state dictionary.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +77,19 @@ pub fn origin(spec: &spec::Backbone, weights_dir: &Path) -> Result<Origin> {
                 Error::usage(what, help)
             })
         }
+    }
+}
+
+/// Whether "imagenet" means a file here that was imported, of which nothing says that it has the published weights: the published
+/// file's digest is known, and that of the file which was imported is another or not noted.
+pub fn are_unchecked(spec: &spec::Backbone, weights_dir: &Path) -> bool {
+    let Ok(architecture) = Architecture::find(&spec.name) else { return false };
+    let Some(published) = architecture.published.filter(|_| spec.weights == "imagenet") else { return false };
+    match (published.sha256, origin(spec, weights_dir)) {
+        (Some(known), Ok(Origin::File(path))) if !path.ends_with(published.file) => {
+            write::imported_from(&path).is_none_or(|sha256| !sha256.starts_with(known))
+        }
+        _ => false,
     }
 }
 

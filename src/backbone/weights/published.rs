@@ -38,10 +38,7 @@ impl PublishedFile {
     /// Checks that `path` has the published digest, so that a broken download is called that.
     pub fn check(&self, path: &Path) -> Result<()> {
         let Some(known) = self.sha256 else { return Ok(()) };
-        let mut file = std::fs::File::open(path).map_err(Error::io("open", path))?;
-        let mut hasher = Sha256::new();
-        std::io::copy(&mut file, &mut hasher).map_err(Error::io("read", path))?;
-        let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = sha256(path)?;
         if found.starts_with(known) {
             return Ok(());
         }
@@ -50,4 +47,12 @@ impl PublishedFile {
             format!("download it again from {}; to use other weights, give their path in backbone.weights", self.url);
         Err(Error::weights(path, what, help))
     }
+}
+
+/// SHA-256 of a file in hex.
+pub fn sha256(path: &Path) -> Result<String> {
+    let mut file = std::fs::File::open(path).map_err(Error::io("open", path))?;
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut file, &mut hasher).map_err(Error::io("read", path))?;
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

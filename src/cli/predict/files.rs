@@ -53,14 +53,22 @@ fn look_into(folder: &Path, found: &mut Found) -> Result<()> {
     Ok(())
 }
 
-/// What the picture of each image is called: as the image, with its number where several have the same name.
+/// What the picture of each image is called: as the image, with its number where several have the same name. No two
+/// are called the same.
 pub fn names(paths: &[PathBuf]) -> Vec<String> {
     let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     paths.iter().for_each(|path| *counts.entry(stem(path)).or_default() += 1);
     let name = |(number, path): (usize, &PathBuf)| match stem(path) {
         own if counts[&own] == 1 => format!("{own}.png"),
-        own => format!("{number:04}_{own}.png"),
+        own => {
+            let mut numbered = format!("{number:04}_{own}");
+            // Another image may be called so.
+            while counts.contains_key(&numbered) {
+                numbered = format!("{number:04}_{numbered}");
+            }
+            format!("{numbered}.png")
+        }
     };
     paths.iter().enumerate().map(name).collect()
 }

@@ -48,6 +48,7 @@ pub fn raw<const D: usize>(tensor: Tensor<D>) -> CubeTensor {
 
 /// Whole numbers of a GPU as kernels see them.
 pub fn raw_ints<const D: usize>(tensor: Tensor<D, Int>) -> CubeTensor {
+    let tensor = if tensor.device().is_autodiff() { tensor.inner() } else { tensor };
     tensor.try_into_primitive::<Cube>().unwrap_or_else(|fault| unreachable!("a tensor of a GPU: {fault:?}"))
 }
 
