@@ -44,7 +44,7 @@ use trial::Trial;
 pub use neighbours::Search;
 pub use normal_bank::{Coreset, NORMAL_PART, NormalBank, Scope, Selection, offsets};
 use scoring::training_labels;
-pub use scoring::{ImageScore, Scoring, Select, Window};
+pub use scoring::{ImageScore, Scoring, Select, Window, top_mean};
 
 /// A method with its parameters.
 pub trait Method: Send + Sync {

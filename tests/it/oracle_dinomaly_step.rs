@@ -4,8 +4,9 @@ use burn::tensor::{Device, Tensor};
 use dmad::backbone::vit::Transformer;
 use dmad::methods::dinomaly::{
     Design, Loss, Network, NetworkParams, Params, Score, Train, Trainer, group_distance, image_map, mined,
-    place_distances, threshold, top_mean,
+    place_distances, threshold,
 };
+use dmad::methods::top_mean;
 use dmad::spec::Positions;
 use dmad::train::{
     BETAS, Dropout, Group, Optimizer, OptimizerKind, Parameters, StableAdamw, clip_gradients, download, upload,

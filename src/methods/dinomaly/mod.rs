@@ -18,7 +18,7 @@ pub use encoder::Design;
 pub use loss::{group_distance, mined, place_distances, threshold};
 pub use network::Network;
 pub use params::{Attention, EncoderParams, Layers, Loss, NetworkParams, Params, Score, Tokens, Train};
-pub use score::{image_map, top_mean};
+pub use score::image_map;
 pub use trainer::Trainer;
 
 use serde_json::{Value as Json, json};
