@@ -166,8 +166,7 @@ impl Method for Params {
             key: "synthesis.dataset",
             why: "its images are mixed into synthetic anomalies; do without them with method.synthesis.probability = 0 \
                   and method.memory.abnormal = false",
-            per_class: 1,
-            per_class_key: "synthesis.dataset",
+            per_class: None,
         };
         if self.trains_on_anomalies() || self.memory.abnormal { vec![textures] } else { Vec::new() }
     }

@@ -135,8 +135,7 @@ impl Method for Params {
             name: self.pseudo.dataset.clone(),
             key: "pseudo.dataset",
             why: "its images are pseudo-anomalies; do without them with method.pseudo.source = \"cutmix\"",
-            per_class: 1,
-            per_class_key: "pseudo.dataset",
+            per_class: None,
         };
         if self.pseudo.source == PseudoSource::External { vec![external] } else { Vec::new() }
     }
