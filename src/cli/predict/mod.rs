@@ -63,13 +63,8 @@ pub struct Args {
     #[arg(long, value_name = "SCORE", conflicts_with = "false_alarms", allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// The same by the share of the run's normal test images, in percent, that may be called anomalous
-    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = super::percent)]
     false_alarms: f64,
-}
-
-fn percent(text: &str) -> std::result::Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "a number of percent is needed, such as 5".to_string())?;
-    if (0.0..=100.0).contains(&number) { Ok(number) } else { Err("it must be from 0 to 100".into()) }
 }
 
 /// Writes scores and pictures, and prints the scores. True when every image could be read.
