@@ -61,7 +61,7 @@ pub struct Comparison {
 }
 
 impl PaperSettings {
-    /// Those of DMAD's paper.
+    /// The settings of DMAD's paper.
     ///
     /// # Errors
     /// None but for faults of the program.
@@ -71,7 +71,7 @@ impl PaperSettings {
         Ok(PaperSettings { experiments: experiments.collect::<Result<_>>()? })
     }
 
-    /// Those of other experiments.
+    /// The settings of a paper that these experiments stand for.
     pub fn of(experiments: Vec<Experiment>) -> Self {
         PaperSettings { experiments }
     }

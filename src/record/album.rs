@@ -69,7 +69,7 @@ impl RecordedRun {
         format!("{FOLDER}/images/{}.jpg", &digest[..digest.len().min(16)])
     }
 
-    /// The same for the outline of its truth.
+    /// Name of the file with the outline of the truth of an image that has this digest.
     pub fn album_truth(digest: &str) -> String {
         format!("{FOLDER}/images/{}-truth.png", &digest[..digest.len().min(16)])
     }

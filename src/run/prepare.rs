@@ -162,7 +162,7 @@ pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
     with_data(session, run, Arc::new(Data::new(session, &run.spec)?))
 }
 
-/// The same of a run whose data are known.
+/// What [`prepare`] gives, of a run whose data are known.
 pub fn with_data(session: &Session, run: &Run, data: Arc<Data>) -> Result<Prepared> {
     let spec = run.spec.clone();
     let architecture = Architecture::find(&spec.backbone.name)?;

@@ -73,7 +73,7 @@ pub fn load(path: &Path, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment
     load_with(path, kinds, more_seeds, &[])
 }
 
-/// The same with keys of the base set from outside.
+/// Reads, checks and resolves an experiment file, with keys of the base set from outside.
 pub fn load_with(path: &Path, kinds: &Kinds, more_seeds: &[u64], overrides: &[Override]) -> Result<Experiment> {
     let mut base = tree::read(path)?;
     let own = base.find(&["name"]).and_then(|entry| entry.node.text()).map(str::to_string);
@@ -81,7 +81,7 @@ pub fn load_with(path: &Path, kinds: &Kinds, more_seeds: &[u64], overrides: &[Ov
     resolve(path, base, kinds, (more_seeds, overrides))
 }
 
-/// The same of a file that is built into the program: one of `files`, names with texts.
+/// Reads, checks and resolves a file that is built into the program: one of `files`, names with texts.
 pub fn load_built_in(name: &Path, files: &[(&str, &str)], kinds: &Kinds) -> Result<Experiment> {
     resolve(name, tree::read_built_in(name, files)?, kinds, (&[], &[]))
 }

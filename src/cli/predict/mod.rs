@@ -162,7 +162,7 @@ impl Known {
     }
 
     /// Share of the normal test images with lower scores, in percent.
-    fn above(&self, score: f64) -> Option<f64> {
+    fn below(&self, score: f64) -> Option<f64> {
         let below = self.normals.iter().filter(|normal| **normal < score).count();
         (!self.normals.is_empty()).then(|| 100.0 * below as f64 / self.normals.len() as f64)
     }
@@ -203,7 +203,7 @@ fn write(args: &Args, prediction: &Prediction, images: &[Image], known: &Known) 
             score: Some(score),
             threshold: known.threshold,
             anomalous: known.is_anomalous(score),
-            above: known.above(score),
+            below: known.below(score),
             ..Row::default()
         };
         // A method that scores images alone has no maps; its cells are empty.
