@@ -117,6 +117,11 @@ fn mean_of_largest(mut scores: Vec<f32>, count: usize) -> f64 {
 }
 
 impl Scoring {
+    /// Scoring of a method whose image scores come with its patch scores: `top_k` is never asked.
+    pub(super) fn of_maps(sigma: f64, align_corners: bool, select: Select) -> Self {
+        Scoring { top_k: 1, sigma, align_corners, select, ..Scoring::default() }
+    }
+
     /// The same for images that the network gets as squares of `side` pixels.
     pub(super) fn of_images(self, side: usize) -> Self {
         Scoring { window: self.window.map(|window| Window { through: side, ..window }), ..self }

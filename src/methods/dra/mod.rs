@@ -107,7 +107,7 @@ impl Params {
             externals: settings.externals(inputs)?,
             settings: settings.into(),
             seed: inputs.seed,
-            normals: inputs.classes.iter().map(|class| class.pictures.clone()).collect(),
+            normals: inputs.pictures(),
             network: inputs.network.clone(),
             shape: inputs.shape(),
         })
@@ -168,16 +168,8 @@ impl Method for Params {
     }
 
     fn scoring(&self) -> Scoring {
-        // Image scores come with the patch scores, so `top_k` is never asked.
         let mapless = self.score.map == Map::None;
-        Scoring {
-            top_k: 1,
-            sigma: self.score.sigma,
-            align_corners: false,
-            select: Select::Last,
-            mapless,
-            ..Scoring::default()
-        }
+        Scoring { mapless, ..Scoring::of_maps(self.score.sigma, false, Select::Last) }
     }
 
     fn labels(&self) -> Vec<String> {
