@@ -19,7 +19,7 @@ use crate::console::say;
 use crate::data::thumbnail::png;
 use crate::data::{Image, Source, image};
 use crate::error::{Error, Result};
-use crate::maps::{heat, shown_range};
+use crate::maps::{coloured, shown_range};
 use crate::record::RecordedRun;
 use crate::report::{self, Overlay};
 use crate::run::{self, Prediction};
@@ -227,11 +227,6 @@ fn write(args: &Args, prediction: &Prediction, images: &[Image], known: &Known) 
         removed => say!("note: {removed} pictures of an earlier call are removed from {}", args.out.display()),
     }
     Ok(rows)
-}
-
-fn coloured(map: &[f32], (low, high): (f64, f64)) -> Vec<u8> {
-    let span = (high - low).max(f64::MIN_POSITIVE);
-    map.iter().flat_map(|&score| heat((f64::from(score) - low) / span)).collect()
 }
 
 /// The image beside itself under its map.
