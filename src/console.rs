@@ -79,7 +79,8 @@ pub fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// The same, and what the program draws of its own in ASCII where the terminal is said to have nothing else.
+/// Text as [`printable`] gives it, with what the program draws of its own in ASCII where the terminal is said to have
+/// nothing else.
 pub fn plain(text: &str) -> String {
     let text = printable(text);
     match is_ascii_only() {

@@ -13,7 +13,7 @@
 //! | [`fetch`] | downloads that resume and are checked, archives that stay inside their folder |
 //! | [`data`] | datasets: catalog, layouts, decoding, masks, splits, seen anomalies |
 //! | [`augment`] | changes of training images: flips, turns, colours, pasted pieces, synthetic anomalies |
-//! | [`maps`] | from patch scores to maps |
+//! | [`maps`] | from patch scores to maps, and the colours they are shown in |
 //! | [`paper`] | what the paper printed, whether it agrees with itself, and what a comparison with it comes to |
 //! | [`device`] | which device computes, opened when something is computed |
 //! | [`backbone`] | frozen networks and their weights |

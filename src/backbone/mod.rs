@@ -306,7 +306,8 @@ impl Backbone {
         self.maps(planes, side)
     }
 
-    /// The same of normalised planes, three of `side` × `side` values for each image.
+    /// Maps of a batch of images as [`Self::forward`] gives them, from normalised planes, three of `side` × `side`
+    /// values for each image.
     ///
     /// # Errors
     /// Images of a size that the network does not take.

@@ -98,7 +98,7 @@ impl Window {
     /// One pixel, every pixel.
     pub const POINT: Window = Window { stride: 1, groups: 1, padding: Padding::Fixed(0, 0), transposed: false };
 
-    /// That of a convolution of a plan.
+    /// The window of a convolution of a plan.
     pub fn of(spec: &ConvSpec) -> Window {
         let &ConvSpec { stride, groups, padding, transposed, .. } = spec;
         Window { stride, groups, padding, transposed }

@@ -64,8 +64,8 @@ pub fn greedy(parts: &[Rows], count: usize, start: &Start) -> Result<Vec<usize>>
     greedy_on(&Device::flex(), parts, count, start)
 }
 
-/// The same with the updates of all rows on `device`. A GPU finds which rows may come nearer (`filter`) and decides nothing, so
-/// the picks do not depend on it. The rows stay there until all picks are made.
+/// Selects rows as [`greedy`] does, with the updates of all rows on `device`. A GPU finds which rows may come nearer (`filter`)
+/// and decides nothing, so the picks do not depend on it. The rows stay there until all picks are made.
 ///
 /// Errors: those of [`greedy`].
 pub fn greedy_on(device: &Device, parts: &[Rows], count: usize, start: &Start) -> Result<Vec<usize>> {

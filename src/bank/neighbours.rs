@@ -140,7 +140,7 @@ impl<'a> Searcher<'a> {
         })
     }
 
-    /// As [`nearest`]; `groups` of the queries where the bank has groups.
+    /// The nearest row of the bank for each query, as [`nearest`] finds it; `groups` of the queries where the bank has groups.
     ///
     /// # Errors
     /// Those of [`nearest`].

@@ -37,13 +37,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     sources: Option<PathBuf>,
     /// How far a mean may be from the mean of its rows, in percent [default: 0.1, or more where rounding explains more]
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", value_parser = super::percent)]
     threshold: Option<f64>,
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number: &f64| (0.0..=100.0).contains(number));
-    number.ok_or_else(|| "a number from 0 to 100 is wanted".into())
 }
 
 /// Prints what disagrees; true when nothing does.

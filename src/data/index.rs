@@ -227,6 +227,11 @@ pub fn survey(entry: &DatasetEntry, data_root: &Path, only_classes: Option<&[Str
     let mut index = Index { dataset: entry.name.clone(), root, classes, skipped: findings.skipped };
     index.skipped.sort_unstable();
     let mut faults = findings.faults;
+    let untaught = index.classes.iter().filter(|class| class.train.is_empty());
+    faults.extend(untaught.map(|class| {
+        let what = format!("class `{}` of `{}` has no normal training image", class.name, entry.name);
+        Error::data(&index.root, what, "complete the dataset, or correct its entry in datasets.toml")
+    }));
     faults.extend(wrong_counts(entry, &index));
     if index.classes.is_empty() && faults.is_empty() {
         faults.push(Error::data(&index.root, "no class found in it", entry.files()));

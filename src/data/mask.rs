@@ -65,7 +65,7 @@ pub fn training_mask(image: &Image, source: &Source, geometry: &spec::Geometry) 
     Ok(image::resize(&mask, window, geometry.size, geometry.size).data)
 }
 
-/// The same by the nearest pixel: true where the defect is.
+/// The mask of a seen anomaly at the network's input size, resized by the nearest pixel: true where the defect is.
 ///
 /// # Errors
 /// Those of [`load`].

@@ -43,7 +43,7 @@ pub fn multiply(out: &mut [f32], pitch: usize, shape: Shape, left: Strided, righ
     });
 }
 
-/// The same on this thread alone.
+/// The product that [`multiply`] makes, on this thread alone.
 ///
 /// # Panics
 /// Matrices smaller than `shape` says.

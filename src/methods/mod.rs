@@ -44,7 +44,7 @@ use trial::Trial;
 pub use neighbours::Search;
 pub use normal_bank::{Coreset, NORMAL_PART, NormalBank, Scope, Selection, offsets};
 use scoring::training_labels;
-pub use scoring::{ImageScore, Scoring, Select, Window};
+pub use scoring::{ImageScore, Scoring, Select, Window, top_mean};
 
 /// A method with its parameters.
 pub trait Method: Send + Sync {
@@ -85,10 +85,8 @@ pub struct ExtraDataset {
     pub key: &'static str,
     /// What it is for and how to do without, for whoever lacks it.
     pub why: &'static str,
-    /// Images wanted of each of its classes.
-    pub per_class: usize,
-    /// The key that says how many.
-    pub per_class_key: &'static str,
+    /// Images wanted of each of its classes, and the key that says how many; `None` = one, which no key says.
+    pub per_class: Option<(usize, &'static str)>,
 }
 
 /// What a method will be given.

@@ -31,13 +31,13 @@ enum Exclude {
 }
 
 impl Search {
-    /// Of every query among all rows of the bank.
+    /// A search for the neighbours of every query among all rows of the bank.
     pub fn new<Q: HasRows, B: IsBank>(queries: &Handle<Q>, bank: &Handle<B>, label: String) -> Self {
         Search { queries: queries.into(), bank: bank.into(), exclude: Exclude::Nothing, label }
     }
 
-    /// Of training patches among those of them that the bank has, but for themselves. `first` is the number of the first
-    /// query among all training patches.
+    /// A search for the neighbours of training patches in a bank of such patches, where none is its own. `first` is the
+    /// number of the first query among all training patches.
     pub fn without_itself<C: HasRows>(
         queries: &Handle<C>,
         first: usize,
@@ -47,7 +47,7 @@ impl Search {
         Search { exclude: Exclude::Itself { first, bank: bank.clone() }, ..Search::new(queries, bank, label) }
     }
 
-    /// Of patches among those of other images.
+    /// A search for the neighbours of patches among those of other images.
     pub fn without_own_image<Q, B>(queries: &Handle<Q>, bank: &Handle<B>, label: String) -> Self
     where
         Q: HasImages,

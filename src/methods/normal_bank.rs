@@ -94,20 +94,30 @@ impl NormalBank {
         Err(MethodFault::new(&format!("{key}.projection"), what).help("0 = no projection"))
     }
 
-    /// How rows are selected, whichever they are and however many: what other banks of the method take from this one.
-    pub fn coreset(&self) -> NormalBank {
-        let NormalBank { ratio, scope, .. } = NormalBank::default();
+    /// The settings that count: without a projection its kind is none.
+    pub fn in_effect(&self) -> NormalBank {
         let projection_kind = if self.projection == 0 { ProjectionKind::default() } else { self.projection_kind };
-        NormalBank { ratio, scope, projection_kind, ..self.clone() }
+        NormalBank { projection_kind, ..self.clone() }
+    }
+
+    /// How rows are selected, whichever they are and however many: what other banks of the method take from this one.
+    pub fn selection_only(&self) -> NormalBank {
+        let NormalBank { ratio, scope, .. } = NormalBank::default();
+        NormalBank { ratio, scope, ..self.in_effect() }
+    }
+
+    /// The classes among `names` whose names decide their draws; none where all rows compete.
+    pub fn drawn_for(&self, names: &[String]) -> Vec<String> {
+        if self.scope == Scope::PerClass { names.to_vec() } else { Vec::new() }
     }
 
     /// Adds the bank of the normal patches of all classes.
     pub fn stage(&self, graph: &mut Graph, inputs: &Inputs) -> Handle<plan::OriginRows> {
         let names: Vec<String> = inputs.classes.iter().map(|class| class.name.clone()).collect();
         graph.add(SelectNormal {
-            settings: NormalBank { ratio: self.ratio, scope: self.scope, ..self.coreset() }.into(),
+            settings: self.in_effect().into(),
             seed: inputs.seed,
-            drawn_for: if self.scope == Scope::PerClass { names.clone() } else { Vec::new() },
+            drawn_for: self.drawn_for(&names),
             train: inputs.train(),
             names,
             rows: inputs.shape().images * inputs.patches(),
@@ -124,6 +134,26 @@ impl NormalBank {
         Work::matrix(picks, dim, projecting + 2.0 * (rows * width) as f64 * picks as f64)
             .with_memory(16 * rows + 8 * picks * width)
             .on_device(4 * rows * width, 0)
+    }
+
+    /// Selects its share of the rows of all parts together, or of those of each class of `drawn_for` alone; numbers count through
+    /// the parts.
+    ///
+    /// # Errors
+    /// Those of [`NormalBank::select`].
+    pub fn select_by(&self, job: &Job, parts: &[Rows], drawn_for: &[String], seed: u64) -> Result<Vec<usize>> {
+        if drawn_for.is_empty() {
+            return self.select(job, parts, self.ratio, seed, 0);
+        }
+        let mut picks = Vec::new();
+        for ((part, first), name) in parts.iter().zip(offsets(parts)).zip(drawn_for) {
+            // A class may have nothing but background.
+            if !part.is_empty() {
+                let own = self.select(job, &[*part], self.ratio, seed, name_index(name))?;
+                picks.extend(own.into_iter().map(|row| first + row));
+            }
+        }
+        Ok(picks)
     }
 
     /// Selects a share of the rows of all parts; numbers count through the parts. Draws come from (`seed`, `index`).
@@ -185,15 +215,7 @@ impl Compute for SelectNormal {
     fn compute(&self, job: &Job) -> Result<Computed> {
         let parts: Vec<Rows> = self.train.iter().map(|train| job.open(train)).collect::<Result<_>>()?;
         let offsets = offsets(&parts);
-        let (bank, seed) = (&self.settings, self.seed);
-        let mut picks = Vec::new();
-        if self.drawn_for.is_empty() {
-            picks = bank.select(job, &parts, bank.ratio, seed, 0)?;
-        }
-        for ((part, offset), name) in parts.iter().zip(&offsets).zip(&self.drawn_for) {
-            let own = bank.select(job, &[*part], bank.ratio, seed, name_index(name))?;
-            picks.extend(own.into_iter().map(|row| row + offset));
-        }
+        let picks = self.settings.select_by(job, &parts, &self.drawn_for, self.seed)?;
         let tensors = [TensorDecl::f32("rows", &[picks.len(), self.dim]), TensorDecl::u32("origin", &[picks.len()])];
         let mut writer = job.create(tensors.into())?;
         let mut counts = vec![0usize; parts.len()];

@@ -103,7 +103,25 @@ pub(super) fn training_labels(patches_per_image: usize, select: Select) -> Vec<S
     labels
 }
 
+/// The mean of the largest `share` of the scores, their number rounded down; the largest where that is none, 0 of nothing.
+pub fn top_mean(scores: impl IntoIterator<Item = f32>, share: f64) -> f64 {
+    let scores: Vec<f32> = scores.into_iter().collect();
+    let count = (share * scores.len() as f64) as usize;
+    mean_of_largest(scores, count)
+}
+
+fn mean_of_largest(mut scores: Vec<f32>, count: usize) -> f64 {
+    scores.sort_unstable_by(|a, b| b.total_cmp(a));
+    let top = &scores[..count.max(1).min(scores.len())];
+    top.iter().map(|&score| f64::from(score)).sum::<f64>() / top.len().max(1) as f64
+}
+
 impl Scoring {
+    /// Scoring of a method whose image scores come with its patch scores: `top_k` is never asked.
+    pub(super) fn of_maps(sigma: f64, align_corners: bool, select: Select) -> Self {
+        Scoring { top_k: 1, sigma, align_corners, select, ..Scoring::default() }
+    }
+
     /// The same for images that the network gets as squares of `side` pixels.
     pub(super) fn of_images(self, side: usize) -> Self {
         Scoring { window: self.window.map(|window| Window { through: side, ..window }), ..self }
@@ -111,10 +129,7 @@ impl Scoring {
 
     /// Mean of the `top_k` largest patch scores.
     pub fn image_score(&self, patches: &[f32]) -> f64 {
-        let mut sorted = patches.to_vec();
-        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
-        let top = &sorted[..self.top_k.clamp(1, sorted.len())];
-        top.iter().map(|&score| score as f64).sum::<f64>() / top.len() as f64
+        mean_of_largest(patches.to_vec(), self.top_k)
     }
 
     /// The anomaly map of a `rows` × `cols` grid of patch scores: enlarged to `height` × `width` and smoothed.

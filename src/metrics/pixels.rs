@@ -43,7 +43,7 @@ pub struct PixelReport {
 }
 
 impl PixelReport {
-    /// That of scores of images alone: no pixel metric has a value, and this is why.
+    /// The report where no pixel metric has a value, and why: a method that scores images alone, or a dataset without masks.
     pub fn undefined(why: &'static str) -> Self {
         let metric = |name| Metric { name, value: Err(why), n_pos: 0, n_neg: 0 };
         let metrics = MetricName::of(Level::Pixel).map(metric).collect();

@@ -113,7 +113,7 @@ impl MetricName {
         (self.kind().other)(definitions).map_or(self.kind().sentence.into(), Cow::from)
     }
 
-    /// Those of an experiment that names none.
+    /// The metrics of an experiment that names none.
     pub fn usual() -> Vec<MetricName> {
         let asked_for = [MetricName::ImageF1Normal, MetricName::PixelAupimo];
         Self::ALL.into_iter().filter(|metric| !asked_for.contains(metric)).collect()

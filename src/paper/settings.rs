@@ -68,7 +68,7 @@ pub struct Comparison {
 }
 
 impl PaperSettings {
-    /// Those of DMAD's paper.
+    /// The settings of DMAD's paper.
     ///
     /// # Errors
     /// None but for faults of the program.
@@ -78,7 +78,7 @@ impl PaperSettings {
         Ok(PaperSettings { experiments: experiments.collect::<Result<_>>()? })
     }
 
-    /// Those of other experiments.
+    /// The settings of a paper that these experiments stand for.
     pub fn of(experiments: Vec<Experiment>) -> Self {
         PaperSettings { experiments }
     }

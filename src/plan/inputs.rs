@@ -52,6 +52,11 @@ impl Inputs<'_> {
         self.classes.iter().map(|class| class.train.clone()).collect()
     }
 
+    /// The normal training images of all classes themselves.
+    pub fn pictures(&self) -> Vec<Pictures> {
+        self.classes.iter().map(|class| class.pictures.clone()).collect()
+    }
+
     /// The images of the seen anomalies of all classes, in the order of [`Inputs::seen`].
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::read::{RecordedRun, run_ids};
-use crate::error::{Error, Result};
-use crate::store::write_atomically;
+use crate::error::Result;
+use crate::store::{remove_if_there, write_atomically};
 
 /// Version of the lists; another one is made again.
 const FORMAT: u32 = 1;
@@ -69,7 +69,7 @@ impl RecordedRun {
         format!("{FOLDER}/images/{}.jpg", &digest[..digest.len().min(16)])
     }
 
-    /// The same for the outline of its truth.
+    /// Name of the file with the outline of the truth of an image that has this digest.
     pub fn album_truth(digest: &str) -> String {
         format!("{FOLDER}/images/{}-truth.png", &digest[..digest.len().min(16)])
     }
@@ -131,13 +131,13 @@ pub fn tidy_album(folder: &Path) -> Result<()> {
     for path in files(&folder.join(FOLDER)).filter(|path| path.extension().is_some_and(|ending| ending == "json")) {
         let own = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         match parsed(&path).filter(|_| recorded.contains(&own)) {
-            None => remove(&path)?,
+            None => remove_if_there(&path)?,
             Some(album) => named.extend(album.files().map(|name| folder.join(name))),
         }
     }
     let pictures = ["images", "maps"].map(|part| folder.join(FOLDER).join(part));
     for path in pictures.iter().flat_map(|folder| files(folder)).filter(|path| !named.contains(path)) {
-        remove(&path)?;
+        remove_if_there(&path)?;
     }
     Ok(())
 }
@@ -147,8 +147,4 @@ fn files(folder: &Path) -> impl Iterator<Item = PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let own = |path: &PathBuf| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     entries.filter(move |path| own(path) && path.is_file())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    std::fs::remove_file(path).map_err(Error::io("remove", path))
 }

@@ -143,7 +143,7 @@ pub fn read_experiment(folder: &Path, kinds: &Kinds) -> Result<Recorded> {
     some(read_so_far(folder, kinds)?)
 }
 
-/// The same of an experiment that is under way: perhaps no run is recorded yet.
+/// Reads the records of an experiment that is under way: perhaps no run is recorded yet.
 ///
 /// # Errors
 /// A folder without experiment.

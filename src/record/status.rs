@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::clock;
-use crate::error::{Error, Result};
-use crate::store::write_atomically;
+use crate::error::Result;
+use crate::store::{remove_if_there, write_atomically};
 
 /// Version of the file; another one is not read.
 pub const STATUS_FORMAT: u32 = 1;
@@ -194,10 +194,7 @@ pub fn write_status(folder: &Path, status: &Status) -> Result<()> {
 /// # Errors
 /// One that cannot be removed.
 pub fn end_live(folder: &Path) -> Result<()> {
-    match std::fs::remove_file(script(folder)) {
-        Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &script(folder))(fault)),
-        _ => Ok(()),
-    }
+    remove_if_there(&script(folder))
 }
 
 fn script(folder: &Path) -> PathBuf {

@@ -9,10 +9,10 @@ use polars::prelude::{DataFrame, PolarsError};
 use super::frames::{MetricRecord, csv_bytes, metric_frame, metric_rows, parquet_bytes, read_parquet};
 use super::read::value;
 use super::seal::checksum;
-use super::write::{RunFolder, remove, unmade};
+use super::write::{RunFolder, unmade};
 use crate::error::Result;
 use crate::spec::{Experiment, RunSpec};
-use crate::store::write_atomically;
+use crate::store::{remove_if_there, write_atomically};
 use crate::threads::side_by_side;
 
 const METRICS: &str = "metrics.parquet";
@@ -52,12 +52,12 @@ pub fn rebuild_views<R: AsRef<RunSpec>>(folder: &Path, experiment: &Experiment<R
             (Some(_), None) => {}
         }
     }
-    remove(&folder.join(MADE_OF))?;
+    remove_if_there(&folder.join(MADE_OF))?;
     write_frame(&folder.join(METRICS), metric_frame(&metrics), parquet_bytes)?;
     write_frame(&folder.join(CSV), metric_frame(&metrics), csv_bytes)?;
     match images {
         Some(images) => write_frame(&folder.join(IMAGES), Ok(images), parquet_bytes)?,
-        None => remove(&folder.join(IMAGES))?,
+        None => remove_if_there(&folder.join(IMAGES))?,
     }
     // The sums of a damaged record do not change when the record is mended.
     let state = state(folder, &ids).filter(|_| whole);

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::methods::Scoring;
 use crate::metrics::MetricName;
 use crate::spec::{Experiment, Run, RunSpec, Setting};
-use crate::store::{Artifact, write_atomically};
+use crate::store::{Artifact, remove_if_there, write_atomically};
 
 /// Name of the row of unweighted means over classes.
 pub const MEAN: &str = "mean";
@@ -121,7 +121,7 @@ pub enum Standing {
 pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
     let results = record.results;
     // Without it there is no record: new files never stand beside the labels of an earlier attempt.
-    remove(&folder.file("run.toml"))?;
+    remove_if_there(&folder.file("run.toml"))?;
     let base = base_row(&record.experiment.name, &record.run.spec);
     let mut rows = Vec::new();
     for class in &results.classes {
@@ -148,14 +148,6 @@ pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
     write_run_toml(folder, record.experiment, record.run, record.key, rest)
 }
 
-/// Removes a file if it is there.
-pub(super) fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(fault)),
-        _ => Ok(()),
-    }
-}
-
 /// Writes a run that failed: a row, never a gap.
 pub fn write_failure(
     folder: &RunFolder,
@@ -166,7 +158,7 @@ pub fn write_failure(
 ) -> Result<()> {
     // Numbers of an earlier, successful attempt no longer stand for this run.
     for name in ["run.toml", "images.parquet", "scores.safetensors", "model.safetensors", "log.jsonl"] {
-        remove(&folder.file(name))?;
+        remove_if_there(&folder.file(name))?;
     }
     let row = |metric: MetricName| MetricRecord {
         class: MEAN.into(),

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use serde_json::Value as Json;
 
 use super::evidence::{other_definition, paired, values};
 use super::frame::distinct;
@@ -14,7 +13,7 @@ use crate::metrics::MetricName;
 use crate::metrics::bootstrap::{ClassValue, Interval};
 use crate::paper::claims::Evidence;
 use crate::record::{MEAN, Recorded, RecordedRun};
-use crate::spec::to_json;
+use crate::spec::{leaves, to_json};
 
 /// Something with another value in the second run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,9 +46,8 @@ pub struct MetricDifference {
 /// Settings that differ.
 pub fn settings(first: &RecordedRun, second: &RecordedRun) -> Vec<Change> {
     changes([first, second].map(|run| {
-        let mut out = BTreeMap::new();
-        flatten("", &to_json(&run.spec), &mut out);
-        out
+        let settings = to_json(&run.spec);
+        leaves(&settings).into_iter().map(|(key, value)| (key, value.to_string())).collect()
     }))
 }
 
@@ -71,20 +69,6 @@ fn changes([first, second]: [BTreeMap<String, String>; 2]) -> Vec<Change> {
     let value = |map: &BTreeMap<String, String>, key: &String| map.get(key).cloned().unwrap_or_default();
     let change = |key: &String| Change { key: key.clone(), first: value(&first, key), second: value(&second, key) };
     keys.into_iter().filter(|key| first.get(*key) != second.get(*key)).map(change).collect()
-}
-
-fn flatten(path: &str, json: &Json, out: &mut BTreeMap<String, String>) {
-    match json {
-        Json::Object(map) if !map.is_empty() => {
-            for (key, value) in map {
-                let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                flatten(&below, value, out);
-            }
-        }
-        other => {
-            out.insert(path.into(), other.to_string());
-        }
-    }
 }
 
 /// A run and the records it is in.

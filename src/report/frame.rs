@@ -44,14 +44,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// Of a class of a run.
+    /// The place of the numbers of a class of a run.
     pub fn of(run: &RunSpec, class: &str) -> Self {
         let (seen, seed) = (run.protocol.seen.count.to_string(), run.seed.to_string());
         let own = [class.into(), run.variant.clone(), run.method_name().into(), seen, run.dataset.clone(), seed];
         Place { own, settings: Vec::new() }
     }
 
-    /// Of a recorded row.
+    /// The place of a recorded row.
     pub fn of_row(row: &MetricRecord) -> Self {
         let (seen, seed) = (row.seen_anomalies.to_string(), row.seed.to_string());
         let own = [row.class.clone(), row.variant.clone(), row.method.clone(), seen, row.dataset.clone(), seed];
@@ -73,13 +73,13 @@ impl Place {
         self
     }
 
-    /// The same of another class.
+    /// The same place of another class.
     pub fn of_class(mut self, class: &str) -> Self {
         self.own[0] = class.into();
         self
     }
 
-    /// The same as another variant that is a method of its own.
+    /// The same place of another variant, which is a method of its own.
     pub fn of_variant(mut self, name: &str) -> Self {
         (self.own[VARIANT], self.own[VARIANT + 1]) = (name.into(), name.into());
         self
@@ -186,7 +186,7 @@ pub struct Point {
 }
 
 impl Point {
-    /// Of rows that differ in seed and sampling alone, each with its sampling; None where none has a value.
+    /// Mean and spread of rows that differ in seed and sampling alone, each with its sampling; None where none has a value.
     pub fn of(rows: &[(u64, &MetricRecord)]) -> Option<Self> {
         let mut cells: BTreeMap<u64, BTreeMap<u64, Vec<f64>>> = BTreeMap::new();
         for (sampling, row) in rows {

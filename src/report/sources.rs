@@ -82,13 +82,13 @@ fn origin(run: &RecordedRun, catalog: &Catalog) -> Origin {
     }
 }
 
-/// Those of `sources` that print what `key` names.
+/// The numbers of other publications, out of `sources`, that are of the quantity of `key`.
 pub fn of<'a, 'b>(sources: &'b [Verdict<'a>], key: &PrintedKey) -> Vec<&'b Verdict<'a>> {
     let quantity = key.quantity();
     sources.iter().filter(|source| source.cell.key.quantity() == quantity).collect()
 }
 
-/// Those of `sources` that we have a number for, while `verdicts` are on no value of the same quantity.
+/// The numbers of other publications, out of `sources`, that we have one for while no verdict is on the same quantity.
 pub fn only<'a, 'b>(sources: &'b [Verdict<'a>], verdicts: &'b [Verdict]) -> impl Iterator<Item = &'b Verdict<'a>> {
     let keys: Vec<PrintedKey> = verdicts.iter().map(|verdict| verdict.cell.key.quantity()).collect();
     sources.iter().filter(move |source| source.mean.is_some() && !keys.contains(&source.cell.key.quantity()))
@@ -118,7 +118,7 @@ fn standing(verdict: &Verdict) -> String {
     }
 }
 
-/// The same for programs.
+/// Numbers of other publications beside ours, for programs: a list of objects.
 pub fn json(sources: &[&Verdict]) -> Json {
     let one = |source: &&Verdict| {
         let mut entry = json!(source.cell.origin);

@@ -15,7 +15,7 @@ use super::progress::Event;
 use super::session::Session;
 use crate::data::{Labelled, evaluation_mask, hex, load_rgb, thumbnail};
 use crate::error::{Error, Result};
-use crate::maps::{heat, reduced, shown_range};
+use crate::maps::{heat, reduced, shown_range, shown_share};
 use crate::record::{self, Album, AlbumImage, ImageRow, RecordedRun, Sheet};
 use crate::spec::{Experiment, RunSpec, canonical_json, to_json};
 use crate::store::write_atomically;
@@ -138,8 +138,7 @@ impl Making<'_> {
         }
         let mut classes: Vec<&str> = rows.iter().map(|row| row.class.as_str()).collect();
         classes.dedup();
-        let spec = &self.run.spec;
-        let side = if spec.evaluation.size == 0 { spec.image.size } else { spec.evaluation.size };
+        let side = self.run.spec.map_side();
         for (number, class) in classes.into_iter().enumerate() {
             let ([count, height, width], scores) = self.run.patch_scores(class)?;
             if count != rows.iter().filter(|row| row.class == class).count() {
@@ -149,8 +148,7 @@ impl Making<'_> {
             let target = MAP_SIDE.min(side);
             let map = |patches: &[f32]| {
                 let map = scoring.map(patches, (height, width), (side, side));
-                let span = (high - low).max(f64::MIN_POSITIVE);
-                let colour = |score: f32| (255.0 * ((f64::from(score) - low) / span).clamp(0.0, 1.0)).round() as u8;
+                let colour = |score: f32| (255.0 * shown_share(score, (low, high))).round() as u8;
                 reduced(&map, side, target).into_iter().map(colour).collect::<Vec<u8>>()
             };
             let maps: Vec<Vec<u8>> = scores.par_chunks_exact(height * width).map(map).collect();

@@ -49,7 +49,7 @@ pub fn with<T>(session: &Session, run: &Run, work: impl FnOnce(&Built) -> Result
     with_more(session, run, |_, _| (), |built, ()| work(built))
 }
 
-/// The same with stages that nothing of the run depends on.
+/// Builds the graph of `run` with the stages that `more` adds, which nothing of the run depends on, and hands both to `work`.
 pub fn with_more<T, M>(
     session: &Session,
     run: &Run,
@@ -59,7 +59,7 @@ pub fn with_more<T, M>(
     with_prepared(session, run, prepare::prepare(session, run)?, more, work)
 }
 
-/// The same of a run whose data are known.
+/// Builds, as [`with_more`] does, the graph of a run whose data are known.
 pub fn with_prepared<T, M>(
     session: &Session,
     run: &Run,

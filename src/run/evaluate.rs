@@ -89,8 +89,7 @@ impl Compute for Evaluate<'_> {
 
     fn work(&self) -> Work {
         let images = self.prepared.data.split.classes.iter().map(|class| class.test.len()).sum::<usize>();
-        let side = if self.evaluation.size == 0 { self.geometry.size } else { self.evaluation.size };
-        let pixels = side.pow(2) * images;
+        let pixels = self.prepared.spec.map_side().pow(2) * images;
         // Upsampling, Gaussian and a sort of all scores.
         Work::matrix(images, 16, 150.0 * pixels as f64).with_memory(16 * pixels)
     }

@@ -137,18 +137,16 @@ pub fn predict(session: &Session, request: &Request) -> Result<Prediction> {
         return Err(Error::method(what, "do the run again with `dmad run`"));
     }
     let spec = &request.run.spec;
-    let own_sizes = spec.evaluation.size == 0;
-    let side = if own_sizes { spec.image.size } else { spec.evaluation.size };
     let scoring = methods::scoring(request.run);
     Ok(Prediction {
         scores: image_scores(&artifact, request.epoch, &scoring)?,
-        size: (side, side),
+        size: (spec.map_side(), spec.map_side()),
         artifact,
         epoch: request.epoch,
         grid: (prepared.shape.height, prepared.shape.width),
         scoring,
         geometry: spec.image.clone(),
-        own_sizes,
+        own_sizes: spec.evaluation.size == 0,
     })
 }
 

@@ -111,7 +111,7 @@ fn check_method(session: &Session, run: &Run, shape: Shape, layers: usize) -> Ve
 
 /// A dataset that the experiment may not even name is there, with images enough.
 fn check_extra(session: &Session, run: &Run, extra: &ExtraDataset) -> Result<()> {
-    let ExtraDataset { name, key, why, per_class, per_class_key } = extra;
+    let ExtraDataset { name, key, why, per_class } = extra;
     session.knows(name).map_err(|fault| at(run, &format!("method.{key}"), fault))?;
     let index = session.index(name, &[]).map_err(|fault| match fault {
         Error::Data { path, what, help } => {
@@ -124,9 +124,10 @@ fn check_extra(session: &Session, run: &Run, extra: &ExtraDataset) -> Result<()>
         }
         other => other,
     })?;
-    let Some(few) = index.classes.iter().find(|class| class.train.len() < *per_class) else { return Ok(()) };
-    let what = format!("category `{}` of `{name}` has {} images, {per_class} are wanted", few.name, few.train.len());
-    Err(run.fault(&format!("method.{per_class_key}"), what, Some("lower it".into())))
+    let (wanted, key, help) = per_class.map_or((1, *key, "name another dataset"), |(n, key)| (n, key, "lower it"));
+    let Some(few) = index.classes.iter().find(|class| class.train.len() < wanted) else { return Ok(()) };
+    let what = format!("category `{}` of `{name}` has {} images, {wanted} are wanted", few.name, few.train.len());
+    Err(run.fault(&format!("method.{key}"), what, Some(help.into())))
 }
 
 /// A fault of usage, as one of the experiment file.
@@ -161,7 +162,7 @@ pub fn prepare(session: &Session, run: &Run) -> Result<Prepared> {
     with_data(session, run, Arc::new(Data::new(session, &run.spec)?))
 }
 
-/// The same of a run whose data are known.
+/// What [`prepare`] gives, of a run whose data are known.
 pub fn with_data(session: &Session, run: &Run, data: Arc<Data>) -> Result<Prepared> {
     let spec = run.spec.clone();
     let architecture = Architecture::find(&spec.backbone.name)?;

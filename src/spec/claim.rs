@@ -1,15 +1,10 @@
-//! Statements that an experiment checks, and the tolerances of its verdicts: what people may write, and whether the
-//! experiment has the runs that it would take.
-
-use std::collections::BTreeSet;
+//! Statements that an experiment checks: what people may write, and whether the experiment has the runs that it would take.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::check::suggestion;
-use super::file::Table;
 use super::run::RunSpec;
-use super::sweep::names_variant;
+use super::sweep::{known_variant, names_variant};
 use super::tree::Node;
 use crate::error::Result;
 use crate::metrics::MetricName;
@@ -159,46 +154,11 @@ fn swept(variant: &str) -> Vec<(&str, &str)> {
     inside.split(", ").filter_map(|part| part.split_once('=')).collect()
 }
 
-/// How far (percent) our mean may be from a published value.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tolerances {
-    /// AUROC, mean over classes.
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub auroc_mean: f64,
-    /// AUROC of one class.
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub auroc_class: f64,
-    /// AP, F1max and PRO, mean over classes.
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub other_mean: f64,
-    /// AP, F1max and PRO of one class.
-    #[schemars(range(min = 0.0, max = 100.0))]
-    pub other_class: f64,
-}
-
-impl Default for Tolerances {
-    fn default() -> Self {
-        Tolerances { auroc_mean: 1.0, auroc_class: 4.0, other_mean: 3.0, other_class: 8.0 }
-    }
-}
-
-fn variants<R: AsRef<RunSpec>>(runs: &[R]) -> Vec<&str> {
-    let mut names: Vec<&str> = runs.iter().map(|run| run.as_ref().variant.as_str()).collect();
-    names.dedup();
-    names
-}
-
 /// Finds claims that no run of the experiment could ever answer.
 pub(super) fn check_claims<R: AsRef<RunSpec>>(base: &Node, claims: &[Claim], runs: &[R]) -> Result<()> {
-    let names = variants(runs);
     for (item, claim) in base.items("claim").iter().zip(claims) {
-        for (key, side) in [("better", &claim.better), ("than", &claim.than)] {
-            if !names.iter().any(|known| names_variant(side.variant(), known)) {
-                let what = format!("there is no variant \"{}\"", side.variant());
-                return Err(item.place_of(key).fault(what, Some(suggestion(side.variant(), names.iter().copied()))));
-            }
-        }
+        known_variant(claim.better.variant(), runs, item.place_of("better"))?;
+        known_variant(claim.than.variant(), runs, item.place_of("than"))?;
         if claim.within.is_some() && claim.gain != 0.0 {
             let what = "a claim is of a `gain`, or of being as good `within` a margin";
             return Err(item.place_of("within").fault(what, Some("leave one of them out".into())));
@@ -208,46 +168,6 @@ pub(super) fn check_claims<R: AsRef<RunSpec>>(base: &Node, claims: &[Claim], run
             let what = format!("no run of \"{better}\" can be compared with one of \"{than}\"");
             let help = "both need the same dataset and number of seen anomalies; where they differ on purpose, write { variant = \"…\", seen_anomalies = N }";
             return Err(item.place.fault(what, Some(help.into())));
-        }
-    }
-    Ok(())
-}
-
-/// Finds tables that name what does not exist, or show something twice.
-pub(super) fn check_tables<R: AsRef<RunSpec>>(base: &Node, tables: &[Table], runs: &[R]) -> Result<()> {
-    let names = variants(runs);
-    for (item, table) in base.items("table").iter().zip(tables) {
-        let unknown = |name: &&String| {
-            !names.iter().any(|known| names_variant(name, known))
-                && !table.also.iter().any(|also| also.name() == name.as_str())
-        };
-        if let Some(name) = table.variants.iter().find(unknown) {
-            let what = format!("there is no variant \"{name}\"");
-            return Err(item.place_of("variants").fault(what, Some(suggestion(name, names.iter().copied()))));
-        }
-        if !table.against.is_empty() && !names.iter().any(|known| names_variant(&table.against, known)) {
-            let what = format!("there is no variant \"{}\"", table.against);
-            return Err(item.place_of("against").fault(what, Some(suggestion(&table.against, names.iter().copied()))));
-        }
-        let own = |of: fn(&RunSpec) -> &str| runs.iter().map(AsRef::as_ref).map(of).collect::<BTreeSet<_>>();
-        let also = table.also.iter().map(|also| also.name());
-        let methods: BTreeSet<&str> = own(RunSpec::method_name).into_iter().chain(also).collect();
-        let datasets = own(|run| &run.dataset);
-        for (key, listed, known) in [("methods", &table.methods, &methods), ("datasets", &table.datasets, &datasets)] {
-            if let Some(name) = listed.iter().find(|name| !known.contains(name.as_str())) {
-                let what = format!("`table.{key}`: the experiment has no \"{name}\"");
-                return Err(item.place_of(key).fault(what, Some(suggestion(name, known.iter().copied()))));
-            }
-        }
-        let taken = |name: &str| name.trim().is_empty() || names.contains(&name);
-        if let Some(also) = table.also.iter().find(|also| taken(also.name())) {
-            let what = format!("`also` names what nobody has built, and \"{}\" is not such a name", also.name());
-            return Err(item.place_of("also").fault(what, Some("leave it out, or name another method".into())));
-        }
-        let twice = |number: usize| table.columns[..number].contains(&table.columns[number]);
-        if table.columns.contains(&table.rows) || (0..table.columns.len()).any(twice) {
-            let what = "a dimension is shown twice among rows and columns";
-            return Err(item.place_of("columns").fault(what, Some("name each dimension once".into())));
         }
     }
     Ok(())

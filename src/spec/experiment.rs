@@ -11,12 +11,12 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::check::{check, suggestion};
-use super::claim::{Claim, Tolerances, check_claims, check_tables};
+use super::claim::{Claim, check_claims};
 use super::diagnostic::Place;
 use super::dimension::check_dimensions;
 use super::display::DisplayNames;
 use super::figure::{self, Figure};
-use super::file::{ExperimentFile, Readings, Table, Tracking};
+use super::file::{ExperimentFile, Readings, Tolerances, Tracking};
 use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind};
 use super::overrides::{self, Override, drop_other_method};
 use super::resolved::{keep_run_keys, keep_written, resolved_toml};
@@ -24,6 +24,7 @@ use super::run::{BASE_VARIANT, Run, RunSpec, leaves, locate};
 use super::schema::schema_without_methods;
 use super::settings::{merge, to_json};
 use super::sweep::{sweep_points, swept_name};
+use super::table::{Table, check_tables};
 use super::tree::{self, Node};
 use super::types::Aggregation;
 use crate::error::Result;
@@ -106,7 +107,7 @@ pub fn load(path: &Path, kinds: &Kinds, more_seeds: &[u64]) -> Result<Experiment
     load_with(path, kinds, more_seeds, &[])
 }
 
-/// The same with keys of the base set from outside.
+/// Reads, checks and resolves an experiment file, with keys of the base set from outside.
 pub fn load_with(path: &Path, kinds: &Kinds, more_seeds: &[u64], overrides: &[Override]) -> Result<Experiment> {
     let mut base = tree::read(path)?;
     let own = base.find(&["name"]).and_then(|entry| entry.node.text()).map(str::to_string);
@@ -114,7 +115,7 @@ pub fn load_with(path: &Path, kinds: &Kinds, more_seeds: &[u64], overrides: &[Ov
     resolve(path, base, kinds, (more_seeds, overrides))
 }
 
-/// The same of a file that is built into the program: one of `files`, names with texts.
+/// Reads, checks and resolves a file that is built into the program: one of `files`, names with texts.
 pub fn load_built_in(name: &Path, files: &[(&str, &str)], kinds: &Kinds) -> Result<Experiment> {
     resolve(name, tree::read_built_in(name, files)?, kinds, (&[], &[]))
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::claim::{Claim, Tolerances};
-use super::dimension::Dimension;
+use super::claim::Claim;
 use super::display::DisplayNames;
+use super::table::Table;
 use super::types::{Backbone, Evaluation, Features, Geometry, Protocol};
 use crate::metrics::MetricName;
 
@@ -156,62 +156,26 @@ impl Readings {
     }
 }
 
-/// Something that is compared elsewhere and that nobody has built yet.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Also {
-    /// Its name.
-    Name(String),
-    /// Its name, with the numbers of seen anomalies where it belongs.
-    Where {
-        /// Its name.
-        name: String,
-        /// Seen anomalies per class.
-        seen_anomalies: Vec<usize>,
-    },
-}
-
-impl Also {
-    /// Its name.
-    pub fn name(&self) -> &str {
-        match self {
-            Also::Name(name) | Also::Where { name, .. } => name,
-        }
-    }
-
-    /// Whether it belongs beside runs with so many seen anomalies.
-    pub fn belongs(&self, seen: usize) -> bool {
-        match self {
-            Also::Name(_) => true,
-            Also::Where { seen_anomalies, .. } => seen_anomalies.contains(&seen),
-        }
-    }
-}
-
-/// One table of an experiment.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+/// How far (percent) our mean may be from a published value.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct Table {
-    /// What the rows are: a dimension, or a setting by its dotted key.
-    pub rows: Dimension,
-    /// What the columns are besides the metrics; [] = metrics alone.
-    pub columns: Vec<Dimension>,
-    /// Metrics shown; [] = the experiment's.
-    pub metrics: Vec<MetricName>,
-    /// Only these classes, in this order ("mean" is one); [] = all.
-    pub classes: Vec<String>,
-    /// Only these datasets, in this order; [] = all.
-    pub datasets: Vec<String>,
-    /// Only these variants, in this order; [] = all.
-    pub variants: Vec<String>,
-    /// Only these methods, in this order; [] = all.
-    pub methods: Vec<String>,
-    /// Methods or variants that nobody has built yet: shown as "not available", never left out.
-    pub also: Vec<Also>,
-    /// Rank the variants by each metric, with paired bootstrap intervals of the difference to the best.
-    pub rank: bool,
-    /// Show each variant's paired difference to this one, by each metric, with bootstrap intervals; "" = do not.
-    pub against: String,
-    /// Title above the table.
-    pub title: String,
+pub struct Tolerances {
+    /// AUROC, mean over classes.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub auroc_mean: f64,
+    /// AUROC of one class.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub auroc_class: f64,
+    /// AP, F1max and PRO, mean over classes.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub other_mean: f64,
+    /// AP, F1max and PRO of one class.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub other_class: f64,
+}
+
+impl Default for Tolerances {
+    fn default() -> Self {
+        Tolerances { auroc_mean: 1.0, auroc_class: 4.0, other_mean: 3.0, other_class: 8.0 }
+    }
 }

@@ -18,17 +18,18 @@ mod run;
 mod schema;
 mod settings;
 mod sweep;
+mod table;
 pub mod tree;
 mod types;
 
 pub use crate::metrics::{Ap, MetricName, Pro};
-pub use claim::{Arm, Claim, Said, Side, Tolerances};
+pub use claim::{Arm, Claim, Said, Side};
 pub use diagnostic::{Diagnostic, Place, Source};
 pub use dimension::{DIMENSIONS, Dimension, DottedKey};
 pub use display::DisplayNames;
 pub use experiment::{Experiment, load, load_built_in, load_recorded, load_with};
 pub use figure::{Caption, Figure, FigureKeys, FigureKind, Keys, Need, Selection, WantedEmbedding, WantedImages};
-pub use file::{ExperimentFile, Names, Readings, Table, Tracking};
+pub use file::{ExperimentFile, Names, Readings, Tolerances, Tracking};
 pub use method::{
     Configured, Kinds, MethodContext, MethodFault, MethodKind, params_difference, params_schema, read_params,
     read_table, schema_of, take_keys,
@@ -38,4 +39,5 @@ pub use run::{BASE_VARIANT, Run, RunSpec, SPEC_VERSION, id_of, leaves};
 pub use schema::schema;
 pub use settings::{Settings, canonical_json, difference, digest, merge, to_json};
 pub use sweep::{in_words, lists_variant, names_variant, without_swept};
+pub use table::Table;
 pub use types::*;

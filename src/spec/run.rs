@@ -68,6 +68,11 @@ impl RunSpec {
         self.method["name"].as_str().unwrap_or_default()
     }
 
+    /// Side of the maps, in pixels; of those that are evaluated at the images' own sizes, where one size is needed.
+    pub fn map_side(&self) -> usize {
+        if self.evaluation.size == 0 { self.image.size } else { self.evaluation.size }
+    }
+
     /// Whether the other differs in nothing but its seed.
     pub fn is_but_for_its_seed(&self, other: &RunSpec) -> bool {
         self.all_but_its_seed() == other.all_but_its_seed()

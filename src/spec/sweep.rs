@@ -3,7 +3,9 @@
 use serde_json::Value as Json;
 
 use super::check::suggestion;
+use super::diagnostic::Place;
 use super::experiment::RUN_KEYS;
+use super::run::RunSpec;
 use super::tree::{Entry, Node, Value};
 use crate::error::Result;
 
@@ -76,6 +78,16 @@ pub fn without_swept(variant: &str, key: &str) -> String {
 /// Whether a name in a table or figure means a variant: its own name, or without what was swept.
 pub fn names_variant(name: &str, variant: &str) -> bool {
     variant.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
+}
+
+/// Refuses a name, at its place, that means no variant of the runs.
+pub fn known_variant<R: AsRef<RunSpec>>(name: &str, runs: &[R], place: &Place) -> Result<()> {
+    let mut known: Vec<&str> = runs.iter().map(|run| run.as_ref().variant.as_str()).collect();
+    known.dedup();
+    if known.iter().any(|known| names_variant(name, known)) {
+        return Ok(());
+    }
+    Err(place.fault(format!("there is no variant \"{name}\""), Some(suggestion(name, known))))
 }
 
 /// Whether a list of variants has one; an empty list has all.

@@ -19,7 +19,7 @@ pub use artifact::{Artifact, DType, Manifest, TensorInfo};
 pub use keep::{Garbage, Stored};
 pub use lock::{Lock, do_without_locks};
 pub use scratch::Scratch;
-pub use writer::{Spent, TensorDecl, Writer, write_atomically};
+pub use writer::{Spent, TensorDecl, Writer, remove_if_there, write_atomically};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,14 +134,8 @@ impl Store {
 
     /// Removes an artifact, manifest first; one that is not there is no fault.
     pub fn remove(&self, kind: &str, key: &str) -> Result<()> {
-        for path in [self.manifest_path(kind, key), self.data_path(kind, key)] {
-            if let Err(fault) = std::fs::remove_file(&path)
-                && fault.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(Error::io("remove", &path)(fault));
-            }
-        }
-        Ok(())
+        remove_if_there(&self.manifest_path(kind, key))?;
+        remove_if_there(&self.data_path(kind, key))
     }
 
     /// Removes all checkpoints of a stage.

@@ -23,7 +23,7 @@ impl Dropout {
         Dropout { rate, draws }
     }
 
-    /// Those of the first `images` images.
+    /// Takes the masks of the first `images` images out.
     pub fn split_off(&mut self, images: usize) -> Dropout {
         let first = self.draws.drain(..images.min(self.draws.len())).collect();
         Dropout { rate: self.rate, draws: first }

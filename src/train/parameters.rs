@@ -120,15 +120,6 @@ impl Parameters {
         self.learned.values().map(|tensor| tensor.dims().iter().product::<usize>()).sum()
     }
 
-    /// A copy on another device (an autodiff device trains, a plain one scores).
-    pub fn to_device(&self, device: &Device) -> Parameters {
-        let copy = |tensor: &Tensor<2>| upload(download(tensor.clone()), tensor.dims(), device);
-        Parameters {
-            learned: self.learned.iter().map(|(name, tensor)| (name.clone(), copy(tensor))).collect(),
-            buffers: self.buffers.iter().map(|(name, tensor)| (name.clone(), copy(tensor))).collect(),
-        }
-    }
-
     /// The same values as leaves of a graph of their own, so that several threads can differentiate at once.
     pub fn leaves(&self) -> Parameters {
         let leaf = |tensor: &Tensor<2>| Tensor::from_inner(tensor.clone().inner()).require_grad();
@@ -170,7 +161,7 @@ impl Parameters {
     }
 
     /// All values in the order of `declarations`.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Tensor<2>)> {
+    pub fn all(&self) -> impl Iterator<Item = (&String, &Tensor<2>)> {
         self.learned.iter().chain(&self.buffers)
     }
 }

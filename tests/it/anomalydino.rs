@@ -6,8 +6,9 @@ use dmad::device::Precision;
 use dmad::maps::{gaussian, upsample};
 use dmad::matrix::{Matrix, Rows};
 use dmad::methods::anomalydino::mask::foreground;
-use dmad::methods::anomalydino::score::{distances, of_length_one, top_mean};
+use dmad::methods::anomalydino::score::{distances, of_length_one};
 use dmad::methods::anomalydino::{Metric, Score};
+use dmad::methods::top_mean;
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 

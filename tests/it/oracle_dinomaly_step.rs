@@ -4,8 +4,9 @@ use burn::tensor::{Device, Tensor};
 use dmad::backbone::vit::Transformer;
 use dmad::methods::dinomaly::{
     Design, Loss, Network, NetworkParams, Params, Score, Train, Trainer, group_distance, image_map, mined,
-    place_distances, threshold, top_mean,
+    place_distances, threshold,
 };
+use dmad::methods::top_mean;
 use dmad::spec::Positions;
 use dmad::train::{
     BETAS, Dropout, Group, Optimizer, OptimizerKind, Parameters, StableAdamw, clip_gradients, download, upload,
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::generator;
 use crate::oracle_vit::{form, hash_weights, planes};
-use crate::util::{check_description, json as read_json, numbers, reference, without_waiting};
+use crate::util::{check_description, json as read_json, numbers, plain, reference, without_waiting};
 
 const IMAGES: usize = 4;
 const WIDTH: usize = 64;
@@ -286,10 +287,9 @@ fn three_training_steps_follow_the_reference() {
     check_state(&train["params_after_3_steps"], &trainer.parameters);
     let loss = scalar(trainer.loss(&encoder, 0.9, Dropout::none()));
     close("loss after three steps", loss, number(&train["loss_after_3"]), 2e-6);
-    let plain = Device::flex();
     let encoder: Vec<Tensor<2>> =
-        encoder.into_iter().map(|group| upload(download(group.clone()), group.dims(), &plain)).collect();
-    let distances = distances(&trainer.parameters.to_device(&plain), &encoder);
+        encoder.into_iter().map(|group| upload(download(group.clone()), group.dims(), &Device::flex())).collect();
+    let distances = distances(&plain(&trainer.parameters), &encoder);
     let map = maps(&distances, &Score::default());
     check_description("map after three steps", &map, &train["map256_gauss_after_3"], 1e-4);
 }

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::generator;
-use crate::util::{array, json as read_json, numbers, reference, without_waiting};
+use crate::util::{array, json as read_json, numbers, plain, reference, without_waiting};
 
 const SIDE: usize = 192;
 const REFERENCES: usize = 2;
@@ -366,8 +366,7 @@ fn steps(oracle: &Json, scale: f64, start: impl Fn() -> Trainer, device: &Device
             check_state(oracle, &trainer);
         }
     }
-    let plain = Device::flex();
-    score(&evaluated(&trainer.parameters.to_device(&plain), scales(&images(oracle), &plain)))
+    score(&evaluated(&plain(&trainer.parameters), scales(&images(oracle), &Device::flex())))
 }
 
 #[test]

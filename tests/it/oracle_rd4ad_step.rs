@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
 use crate::generator;
-use crate::util::{array, check_description, json as read_json, numbers, reference, without_waiting};
+use crate::util::{array, check_description, json as read_json, numbers, plain, reference, without_waiting};
 
 /// Side of the maps that are scored.
 const SIZE: (usize, usize) = (128, 128);
@@ -264,8 +264,7 @@ fn losses_gradients_and_steps_beside_resnet18_follow_the_reference() {
             check_state(train, &trainer);
         }
     }
-    let plain = Device::flex();
-    let (_, student) = case.forward(&mut trainer.parameters.to_device(&plain), BatchNormMode::Evaluate);
+    let (_, student) = case.forward(&mut plain(&trainer.parameters), BatchNormMode::Evaluate);
     check_description(
         "map after three steps",
         &case.scored(&student, 4.0),

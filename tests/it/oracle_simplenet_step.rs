@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use crate::generator;
-use crate::util::{array, check_description, json as read_json, numbers, reference, without_waiting};
+use crate::util::{array, check_description, json as read_json, numbers, plain, reference, without_waiting};
 
 const DIM: usize = 64;
 const HIDDEN: usize = 48;
@@ -244,10 +244,9 @@ fn steps_of_simplenet_follow_the_reference() {
         }
     }
     check_parameters(&trainer.parameters, &expected["params_after_3_steps"]);
-    let plain = Device::flex();
-    let trained = trainer.parameters.to_device(&plain);
+    let trained = plain(&trainer.parameters);
     let images = &expected["image_scores_after_3_steps"];
-    check_evaluation(&trained, case.rows(&plain), &expected["eval_after_3_steps"], images, None);
+    check_evaluation(&trained, case.rows(&Device::flex()), &expected["eval_after_3_steps"], images, None);
 }
 
 #[test]

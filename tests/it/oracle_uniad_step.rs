@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
 use crate::generator;
-use crate::util::{check_description, json as read_json, numbers, reference, without_waiting};
+use crate::util::{check_description, json as read_json, numbers, plain, reference, without_waiting};
 
 const IMAGES: usize = 2;
 const CHANNELS: usize = 272;
@@ -240,7 +240,7 @@ fn uniad_learns_like_the_reference() {
             check_parameters(&trainer.parameters, &expected["params_after_1_step"]);
         }
     }
-    let plain = trainer.parameters.to_device(&Device::flex());
+    let plain = plain(&trainer.parameters);
     let scores = token_scores(&case.network, &plain, case.tokens(&Device::flex()));
     let size = 16 * SIDE;
     let maps: Vec<f32> =

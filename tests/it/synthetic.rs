@@ -251,5 +251,7 @@ fn the_set_of_the_papers_size_has_mvtec_ads_counts_and_classes_of_one_look_diffe
         told.expect_err("refused").to_string()
     };
     assert!(refused("").contains("does not say how many images of `wood_3`"), "{}", refused(""));
+    let untaught = refused("counts = { wood_3 = { test_good = 2, test_bad = 4 } }\n");
+    assert!(untaught.contains("class `wood_3` of `bare` has no normal training image"), "{untaught}");
     assert!(refused("train = 3\n").contains("above 0"), "{}", refused("train = 3\n"));
 }

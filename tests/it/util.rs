@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use dmad::bank::distance::squared_distance;
 use dmad::matrix::{Matrix, Rows};
+use dmad::train::{Parameters, download};
 
 /// Folder named by the environment variable `name`. Tests that ask for one are ignored where the build did not see it.
 fn folder(name: &str) -> PathBuf {
@@ -80,6 +82,16 @@ pub fn covering_radius(parts: &[Rows], picks: &[usize]) -> f64 {
     let nearest =
         |row: &&[f32]| picks.iter().map(|&pick| squared_distance(row, all[pick])).fold(f64::INFINITY, f64::min).sqrt();
     all.iter().map(nearest).fold(0.0, f64::max)
+}
+
+/// A copy of parameters that were trained, on a plain processor, which scores.
+pub fn plain(trained: &Parameters) -> Parameters {
+    let (device, mut copy) = (Device::flex(), Parameters::default());
+    for (name, tensor) in trained.all() {
+        let insert = if trained.learns(name) { Parameters::insert } else { Parameters::insert_buffer };
+        insert(&mut copy, name, download(tensor.clone()), tensor.dims(), &device);
+    }
+    copy
 }
 
 /// What `step` gives; it may not read anything from the device.

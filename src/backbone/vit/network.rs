@@ -155,7 +155,7 @@ impl Transformer {
         out
     }
 
-    /// The same as maps of the patches: images × width × rows × columns.
+    /// Tokens of the patches as maps, one tensor for each tap: images × width × rows × columns.
     pub fn maps(&self, planes: Vec<f32>, side: usize) -> Vec<Tensor<4>> {
         let grid = side / PATCH;
         let map = |tokens: Tensor<3>| {

@@ -24,7 +24,7 @@ pub fn read(path: &Path, needed: &[TensorSpec]) -> Result<StateDict> {
     read_as(path, |_| Ok(needed.to_vec()))
 }
 
-/// The same of the tensors that `choose` names when it sees the names of all.
+/// Reads, as [`read`] does, the tensors that `choose` names when it sees the names of all.
 ///
 /// # Errors
 /// Those of [`read`] and of `choose`.

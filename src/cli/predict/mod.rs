@@ -19,7 +19,7 @@ use crate::console::say;
 use crate::data::thumbnail::png;
 use crate::data::{Image, Source, image};
 use crate::error::{Error, Result};
-use crate::maps::{heat, shown_range};
+use crate::maps::{coloured, shown_range};
 use crate::record::RecordedRun;
 use crate::report::{self, Overlay};
 use crate::run::{self, Prediction};
@@ -63,13 +63,8 @@ pub struct Args {
     #[arg(long, value_name = "SCORE", conflicts_with = "false_alarms", allow_negative_numbers = true)]
     threshold: Option<f64>,
     /// The same by the share of the run's normal test images, in percent, that may be called anomalous
-    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = super::percent)]
     false_alarms: f64,
-}
-
-fn percent(text: &str) -> std::result::Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "a number of percent is needed, such as 5".to_string())?;
-    if (0.0..=100.0).contains(&number) { Ok(number) } else { Err("it must be from 0 to 100".into()) }
 }
 
 /// Writes scores and pictures, and prints the scores. True when every image could be read.
@@ -167,7 +162,7 @@ impl Known {
     }
 
     /// Share of the normal test images with lower scores, in percent.
-    fn above(&self, score: f64) -> Option<f64> {
+    fn below(&self, score: f64) -> Option<f64> {
         let below = self.normals.iter().filter(|normal| **normal < score).count();
         (!self.normals.is_empty()).then(|| 100.0 * below as f64 / self.normals.len() as f64)
     }
@@ -208,7 +203,7 @@ fn write(args: &Args, prediction: &Prediction, images: &[Image], known: &Known) 
             score: Some(score),
             threshold: known.threshold,
             anomalous: known.is_anomalous(score),
-            above: known.above(score),
+            below: known.below(score),
             ..Row::default()
         };
         // A method that scores images alone has no maps; its cells are empty.
@@ -232,11 +227,6 @@ fn write(args: &Args, prediction: &Prediction, images: &[Image], known: &Known) 
         removed => say!("note: {removed} pictures of an earlier call are removed from {}", args.out.display()),
     }
     Ok(rows)
-}
-
-fn coloured(map: &[f32], (low, high): (f64, f64)) -> Vec<u8> {
-    let span = (high - low).max(f64::MIN_POSITIVE);
-    map.iter().flat_map(|&score| heat((f64::from(score) - low) / span)).collect()
 }
 
 /// The image beside itself under its map.

@@ -18,7 +18,8 @@ pub(super) struct Row {
     pub highest: Option<f32>,
     pub threshold: Option<f64>,
     pub anomalous: Option<bool>,
-    pub above: Option<f64>,
+    /// Share of the run's normal test images with lower scores, in percent.
+    pub below: Option<f64>,
     pub error: String,
 }
 
@@ -43,7 +44,7 @@ impl Row {
             shown(&self.highest),
             shown(&self.threshold),
             shown(&self.anomalous),
-            shown(&self.above),
+            shown(&self.below),
             quoted(&self.overlay),
             quoted(&self.error),
         ];
@@ -53,7 +54,7 @@ impl Row {
     pub fn json(&self) -> Json {
         json!({
             "image": self.image, "score": self.score, "map": self.map, "overlay": self.overlay, "threshold": self.threshold,
-            "anomalous": self.anomalous, "percent_of_normals_below": self.above, "error": self.error,
+            "anomalous": self.anomalous, "percent_of_normals_below": self.below, "error": self.error,
         })
     }
 

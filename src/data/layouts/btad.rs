@@ -1,8 +1,8 @@
 //! BTAD's arrangement: `CLASS/train/ok`, `CLASS/test/{ok,ko}`, `CLASS/ground_truth/ko`, a mask being called as its image but for
 //! the ending, which differs from class to class.
 
-use super::{Found, Layout, Wanted, classes_by, file, folders, image_names};
-use crate::data::index::{ClassIndex, Findings, GOOD, Image, Labelled, Source};
+use super::{Found, Layout, Wanted, class_folder, classes_by, folders, image_names, images, normals};
+use crate::data::index::{ClassIndex, Findings, Labelled, Source};
 use crate::error::Result;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -43,27 +43,12 @@ pub(super) fn recognise(folder: &Path) -> Result<Option<Found>> {
 
 /// One class, or `None` with a fault when its folder is missing.
 fn read(root: &Path, class: &str, findings: &mut Findings) -> Option<ClassIndex> {
-    let folder = root.join(class);
-    if !folder.is_dir() {
-        findings.fault(&folder, format!("class `{class}` is missing"), "restore it, or narrow `classes`");
-        return None;
-    }
+    class_folder(root, class, findings)?;
     let train = images(root, &format!("{class}/train/{NORMAL}"), findings);
-    let good = images(root, &format!("{class}/test/{NORMAL}"), findings).into_iter().map(|image| Labelled {
-        image,
-        defect: GOOD.into(),
-        anomalous: false,
-        mask: None,
-    });
-    let mut test: Vec<Labelled> = good.collect();
+    let mut test = normals(root, &format!("{class}/test/{NORMAL}"), findings);
     test.extend(anomalies(root, class, findings));
     test.sort_by_cached_key(Labelled::sort_key);
     Some(ClassIndex { name: class.into(), train, train_anomalies: Vec::new(), test })
-}
-
-fn images(root: &Path, folder: &str, findings: &mut Findings) -> Vec<Image> {
-    let names = image_names(&root.join(folder), findings);
-    names.into_iter().map(|name| file(root, format!("{folder}/{name}"))).collect()
 }
 
 /// Anomalies with the masks of the same stem. An image without one, and a mask without one, is a fault.

@@ -1,6 +1,6 @@
 //! Images without labels: `CATEGORY/*.jpg`. Each category becomes a class with training images only.
 
-use super::{Found, Layout, Wanted, classes_by, file, folders, holds_images, image_names};
+use super::{Found, Layout, Wanted, classes_by, folders, holds_images, images};
 use crate::data::index::{ClassIndex, Findings};
 use crate::error::{Error, Result};
 use schemars::JsonSchema;
@@ -53,7 +53,6 @@ pub(super) fn recognise(folder: &Path) -> Result<Option<Found>> {
 
 /// One category, or `None` with a fault when its folder is missing or empty.
 fn read(root: &Path, category: &str, findings: &mut Findings) -> Option<ClassIndex> {
-    let names = image_names(&root.join(category), findings);
-    let train: Vec<_> = names.into_iter().map(|name| file(root, format!("{category}/{name}"))).collect();
+    let train = images(root, category, findings);
     (!train.is_empty()).then(|| ClassIndex { name: category.into(), train, ..ClassIndex::default() })
 }

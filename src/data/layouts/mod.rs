@@ -14,7 +14,7 @@ pub mod synthetic;
 pub mod visa;
 
 use crate::data::catalog::DatasetEntry;
-use crate::data::index::{ClassIndex, Findings, Image, Source};
+use crate::data::index::{ClassIndex, Findings, GOOD, Image, Labelled, Source};
 use crate::error::{Error, Result};
 use crate::spec::{MethodFault, read_table, schema_of};
 use schemars::JsonSchema;
@@ -259,6 +259,28 @@ pub(crate) fn image_names(folder: &Path, findings: &mut Findings) -> Vec<String>
         findings.fault(folder, "no image in this folder", help);
     }
     names
+}
+
+/// The images of a folder below `root`; a folder without any is a fault.
+pub(crate) fn images(root: &Path, folder: &str, findings: &mut Findings) -> Vec<Image> {
+    let names = image_names(&root.join(folder), findings);
+    names.into_iter().map(|name| file(root, format!("{folder}/{name}"))).collect()
+}
+
+/// The normal test images of a folder.
+pub(crate) fn normals(root: &Path, folder: &str, findings: &mut Findings) -> Vec<Labelled> {
+    let normal = |image| Labelled { image, defect: GOOD.into(), anomalous: false, mask: None };
+    images(root, folder, findings).into_iter().map(normal).collect()
+}
+
+/// The folder of a class, or `None` with a fault when it is missing.
+pub(crate) fn class_folder(root: &Path, class: &str, findings: &mut Findings) -> Option<PathBuf> {
+    let folder = root.join(class);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    findings.fault(folder, format!("class `{class}` is missing"), "restore it, or narrow `classes`");
+    None
 }
 
 /// An image file below `root`.

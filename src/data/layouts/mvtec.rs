@@ -1,7 +1,7 @@
 //! MVTec AD's arrangement: `CLASS/train/good`, `CLASS/test/{good,DEFECT}`, `CLASS/ground_truth/DEFECT/NNN_mask.png`. A mask may be
 //! called as its image as well, and there may be none at all, where an entry says so.
 
-use super::{Found, Layout, Wanted, classes_by, file, holds_images, image_names, list};
+use super::{Found, Layout, Wanted, class_folder, classes_by, holds_images, image_names, images, list, normals};
 use crate::data::index::{ClassIndex, Findings, GOOD, Image, Labelled, Source};
 use crate::error::{Error, Result};
 use schemars::JsonSchema;
@@ -80,25 +80,11 @@ fn classes(root: &Path, findings: &mut Findings) -> Result<Vec<String>> {
 
 /// One class, or `None` with a fault when its folder is missing.
 fn read(root: &Path, class: &str, masks: Masks, findings: &mut Findings) -> Option<ClassIndex> {
-    let folder = root.join(class);
-    if !folder.is_dir() {
-        findings.fault(&folder, format!("class `{class}` is missing"), "restore it, or narrow `classes`");
-        return None;
-    }
+    class_folder(root, class, findings)?;
     let train = images(root, &format!("{class}/train/{GOOD}"), findings);
-    if train.is_empty() {
-        let help = "layout mvtec wants normal training images in train/good";
-        findings.fault(&folder, format!("class `{class}` has no normal training image"), help);
-    }
     let mut test = test_images(root, class, masks, findings);
     test.sort_by_cached_key(Labelled::sort_key);
     Some(ClassIndex { name: class.into(), train, train_anomalies: Vec::new(), test })
-}
-
-/// The images of a folder below `root`.
-pub(super) fn images(root: &Path, folder: &str, findings: &mut Findings) -> Vec<Image> {
-    let names = image_names(&root.join(folder), findings);
-    names.into_iter().map(|name| file(root, format!("{folder}/{name}"))).collect()
 }
 
 fn test_images(root: &Path, class: &str, masks: Masks, findings: &mut Findings) -> Vec<Labelled> {
@@ -125,12 +111,6 @@ fn test_images(root: &Path, class: &str, masks: Masks, findings: &mut Findings) 
         findings.fault(truth.join(defect), "these masks have no images", help);
     }
     test
-}
-
-/// The normal test images of a folder.
-pub(super) fn normals(root: &Path, folder: &str, findings: &mut Findings) -> Vec<Labelled> {
-    let normal = |image| Labelled { image, defect: GOOD.into(), anomalous: false, mask: None };
-    images(root, folder, findings).into_iter().map(normal).collect()
 }
 
 /// The anomalies of a folder with their masks in the folder `truth`. One without the other is a fault.

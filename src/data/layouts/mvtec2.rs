@@ -2,7 +2,7 @@
 //! (`test_public/{good,bad}`, `test_public/ground_truth/bad/NAME_mask.png`) and two private ones without labels, which the
 //! publisher's server judges.
 
-use super::{Found, Judged, Layout, Wanted, classes_by, folders, mvtec};
+use super::{Found, Judged, Layout, Wanted, class_folder, classes_by, folders, images, mvtec, normals};
 use crate::data::index::{ClassIndex, Findings, GOOD, Labelled};
 use crate::error::Result;
 use schemars::JsonSchema;
@@ -50,7 +50,7 @@ impl Layout for Mvtec2 {
 
     fn judged(&self, data: &Path, class: &str, findings: &mut Findings) -> Option<Judged> {
         let root = data.join(&self.root);
-        let mut images = |folder: &str| mvtec::images(&root, &format!("{class}/{folder}"), findings);
+        let mut images = |folder: &str| images(&root, &format!("{class}/{folder}"), findings);
         let sets = PRIVATE.map(|set| (set, images(set))).into();
         let normals = (self.validation == Validation::Unused).then(|| images("validation/good"));
         Some(Judged { sets, normals })
@@ -67,18 +67,14 @@ pub(super) fn recognise(folder: &Path) -> Result<Option<Found>> {
 /// One class, or `None` with a fault when its folder is missing. Its private images are no part of the index: nothing can be
 /// measured on them here.
 fn read(root: &Path, class: &str, validation: Validation, findings: &mut Findings) -> Option<ClassIndex> {
-    let folder = root.join(class);
-    if !folder.is_dir() {
-        findings.fault(&folder, format!("class `{class}` is missing"), "restore it, or narrow `classes`");
-        return None;
-    }
-    let mut train = mvtec::images(root, &format!("{class}/train/{GOOD}"), findings);
+    let folder = class_folder(root, class, findings)?;
+    let mut train = images(root, &format!("{class}/train/{GOOD}"), findings);
     if validation == Validation::Train {
-        train.extend(mvtec::images(root, &format!("{class}/validation/{GOOD}"), findings));
+        train.extend(images(root, &format!("{class}/validation/{GOOD}"), findings));
     }
     let public = format!("{class}/{PUBLIC}");
     let truth = folder.join(PUBLIC).join("ground_truth").join(ANOMALY);
-    let mut test = mvtec::normals(root, &format!("{public}/{GOOD}"), findings);
+    let mut test = normals(root, &format!("{public}/{GOOD}"), findings);
     test.extend(mvtec::anomalies(root, &format!("{public}/{ANOMALY}"), &truth, ANOMALY, findings));
     test.sort_by_cached_key(Labelled::sort_key);
     Some(ClassIndex { name: class.into(), train, train_anomalies: Vec::new(), test })

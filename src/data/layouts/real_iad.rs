@@ -4,7 +4,7 @@
 //! Every part is photographed from five sides. Here each photograph is an image of its own, with a label of its own: of a
 //! defective part those that do not show the defect have no mask and count as normal, as in the official loader.
 
-use super::{Found, Layout, Wanted, below, file, is_below, list};
+use super::{Found, Layout, Wanted, class_folder, file, is_below, list};
 use crate::data::index::{ClassIndex, Findings, GOOD, Image, Labelled, Source};
 use crate::error::{Error, Result};
 use schemars::JsonSchema;
@@ -218,8 +218,7 @@ fn row(meta: &Meta, training: bool, entry: &Entry) -> Result<Row, String> {
 
 /// One class, or `None` with a fault when its folder or file is missing.
 fn read(root: &Path, jsons: &Path, class: &str, findings: &mut Findings) -> Result<Option<ClassIndex>> {
-    if !below(root, class).is_dir() {
-        findings.fault(root.join(class), format!("class `{class}` is missing"), "restore it, or narrow `classes`");
+    if class_folder(root, class, findings).is_none() {
         return Ok(None);
     }
     let json = jsons.join(format!("{class}.json"));

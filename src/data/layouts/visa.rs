@@ -1,7 +1,7 @@
 //! VisA's arrangement: a CSV (`object,split,label,image,mask`) says which files train and which test; the paths in it
 //! start from the images folder, as in the official archive.
 
-use super::{Found, Layout, Wanted, below, classes_by, file, is_below, list};
+use super::{Found, Layout, Wanted, below, class_folder, classes_by, file, is_below, list};
 use crate::data::index::{ClassIndex, Findings, GOOD, Labelled, Source};
 use crate::error::{Error, Result};
 use schemars::JsonSchema;
@@ -193,9 +193,8 @@ pub fn classes(rows: &[Row]) -> Vec<String> {
 
 /// One class, or `None` with a fault when the split file does not know it.
 fn read(root: &Path, csv: &Path, rows: &[Row], class: &str, findings: &mut Findings) -> Option<ClassIndex> {
-    if rows.iter().any(|row| row.object == class) && !root.join(class).is_dir() {
-        findings.fault(root.join(class), format!("class `{class}` is missing"), "restore it, or narrow `classes`");
-        return None;
+    if rows.iter().any(|row| row.object == class) {
+        class_folder(root, class, findings)?;
     }
     let mut index = ClassIndex { name: class.into(), ..ClassIndex::default() };
     for row in rows.iter().filter(|row| row.object == class) {

@@ -128,7 +128,7 @@ pub fn column_sums(x: CubeTensor) -> CubeTensor {
     x
 }
 
-/// The same where each row counts as often as its value in `weights`, rows × 1, says.
+/// Sums over the rows of a matrix, as one row, where each row counts as often as its value in `weights`, rows × 1, says.
 ///
 /// # Panics
 /// Other weights than rows.

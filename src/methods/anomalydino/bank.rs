@@ -8,9 +8,8 @@ use super::params::Metric;
 use super::score::of_length_one;
 use crate::error::{Error, Result};
 use crate::matrix::Rows;
-use crate::methods::{NormalBank, Scope};
+use crate::methods::{NormalBank, offsets};
 use crate::plan::{self, Compute, Computed, Features, Handle, Job, Notice, Work};
-use crate::random::name_index;
 use crate::spec::Settings;
 use crate::store::{Scratch, TensorDecl};
 
@@ -51,30 +50,11 @@ pub struct Thinning {
 impl Thinning {
     /// For classes of these names; `None` where every row is kept.
     pub fn new(settings: &NormalBank, seed: u64, names: &[String]) -> Option<Thinning> {
-        let drawn_for = if settings.scope == Scope::PerClass { names.to_vec() } else { Vec::new() };
-        (settings.ratio < 1.0).then(|| {
-            let own = NormalBank { ratio: settings.ratio, scope: settings.scope, ..settings.coreset() };
-            Thinning { settings: own.into(), seed, drawn_for }
+        (settings.ratio < 1.0).then(|| Thinning {
+            settings: settings.in_effect().into(),
+            seed,
+            drawn_for: settings.drawn_for(names),
         })
-    }
-
-    /// Numbers of the rows that are kept, counted through the parts.
-    fn select(&self, job: &Job, parts: &[Rows]) -> Result<Vec<usize>> {
-        let (bank, seed) = (&self.settings, self.seed);
-        if self.drawn_for.is_empty() {
-            return bank.select(job, parts, bank.ratio, seed, 0);
-        }
-        let mut picks = Vec::new();
-        let mut first = 0;
-        for (part, name) in parts.iter().zip(&self.drawn_for) {
-            // A class may have nothing but background.
-            if !part.is_empty() {
-                let own = bank.select(job, &[*part], bank.ratio, seed, name_index(name))?;
-                picks.extend(own.into_iter().map(|row| first + row));
-            }
-            first += part.len();
-        }
-        Ok(picks)
     }
 }
 
@@ -148,15 +128,14 @@ impl Compute for CollectReferences {
             return Err(Error::method(what, "lower method.mask.threshold, or set method.mask.references to false"));
         }
         let picks = match &self.thinning {
-            Some(thinning) => thinning.select(job, &views)?,
+            Some(Thinning { settings, seed, drawn_for }) => settings.select_by(job, &views, drawn_for, *seed)?,
             None => (0..total).collect(),
         };
         let mut writer = job.create(vec![TensorDecl::f32("rows", &[picks.len(), self.dim])])?;
-        let ends: Vec<usize> =
-            views.iter().scan(0, |end, part| Some(std::mem::replace(end, *end + part.len()) + part.len())).collect();
+        let offsets = offsets(&views);
         for &pick in &picks {
-            let part = ends.partition_point(|&end| end <= pick);
-            writer.f32(views[part].row(pick + views[part].len() - ends[part]))?;
+            let part = offsets.partition_point(|&offset| offset <= pick) - 1;
+            writer.f32(views[part].row(pick - offsets[part]))?;
         }
         let by_class: serde_json::Map<_, _> =
             self.names.iter().cloned().zip(views.iter().map(|part| part.len().into())).collect();

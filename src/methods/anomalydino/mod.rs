@@ -159,7 +159,6 @@ impl Method for Params {
     }
 
     fn scoring(&self) -> Scoring {
-        // Image scores come with the patch scores, so `top_k` is never asked.
-        Scoring { top_k: 1, sigma: self.score.sigma, align_corners: false, select: Select::Last, ..Scoring::default() }
+        Scoring::of_maps(self.score.sigma, false, Select::Last)
     }
 }

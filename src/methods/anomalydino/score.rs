@@ -9,6 +9,7 @@ use crate::bank::neighbours::{Searcher, k_nearest};
 use crate::device::precision;
 use crate::error::Result;
 use crate::matrix::{Matrix, Rows};
+use crate::methods::top_mean;
 use crate::plan::{self, Compute, Computed, Features, Handle, Job, Scores, Work};
 use crate::spec::Settings;
 use crate::store::TensorDecl;
@@ -65,14 +66,6 @@ pub fn distances(searcher: &Searcher, bank: Rows, patches: Rows, score: &Score) 
         aimless.for_each(|row| out[row] = 1.0);
     }
     Ok(out)
-}
-
-/// The mean of the largest `share` of the scores, their number rounded down; the largest where that is none, 0 of nothing.
-pub fn top_mean(scores: impl Iterator<Item = f32>, share: f64) -> f64 {
-    let mut sorted: Vec<f32> = scores.collect();
-    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
-    let count = ((share * sorted.len() as f64) as usize).max(1).min(sorted.len());
-    sorted[..count].iter().map(|&score| f64::from(score)).sum::<f64>() / count.max(1) as f64
 }
 
 impl ScorePatches<'_> {

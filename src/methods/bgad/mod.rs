@@ -96,7 +96,7 @@ impl Params {
     /// The images over which the largest likelihoods are looked for.
     fn reference(&self, inputs: &Inputs) -> Vec<Pictures> {
         match self.score.logp_ref {
-            Reference::Train => inputs.classes.iter().map(|class| class.pictures.clone()).collect(),
+            Reference::Train => inputs.pictures(),
             Reference::Test => inputs.tested.iter().map(|tested| tested.pictures.clone()).collect(),
         }
     }
@@ -120,7 +120,7 @@ impl Method for Params {
         let model = graph.add(TrainStage {
             settings: self.of_training().into(),
             seed: inputs.seed,
-            normals: inputs.classes.iter().map(|class| class.pictures.clone()).collect(),
+            normals: inputs.pictures(),
             pictures: if learned { inputs.seen_pictures()? } else { inputs.environment.pictures(&[])? },
             seen: seen.collect(),
             geometry: inputs.image.clone().into(),
@@ -141,8 +141,7 @@ impl Method for Params {
     }
 
     fn scoring(&self) -> Scoring {
-        // Image scores come with the patch scores, so `top_k` is never asked.
-        Scoring { top_k: 1, sigma: 0.0, align_corners: true, select: self.train.select, ..Scoring::default() }
+        Scoring::of_maps(0.0, true, self.train.select)
     }
 
     fn labels(&self) -> Vec<String> {

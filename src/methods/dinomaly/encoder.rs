@@ -30,7 +30,7 @@ pub struct Design {
 }
 
 impl Design {
-    /// That of a network for square images of `side` pixels.
+    /// The design for a network that sees square images of `side` pixels.
     ///
     /// # Errors
     /// Maps that are no layers as `encoder` asks for them, layers that groups or widths that heads do not divide, images
@@ -67,7 +67,7 @@ impl Design {
         self.prefix + self.patches()
     }
 
-    /// Those of them that have a place.
+    /// Tokens of an image that have a place in its grid.
     pub fn patches(&self) -> usize {
         self.side.pow(2)
     }

@@ -18,7 +18,7 @@ pub use encoder::Design;
 pub use loss::{group_distance, mined, place_distances, threshold};
 pub use network::Network;
 pub use params::{Attention, EncoderParams, Layers, Loss, NetworkParams, Params, Score, Tokens, Train};
-pub use score::{image_map, top_mean};
+pub use score::image_map;
 pub use trainer::Trainer;
 
 use serde_json::{Value as Json, json};
@@ -101,7 +101,7 @@ impl Method for Params {
         let model = graph.add(TrainStage {
             settings: self.of_training().into(),
             seed: inputs.seed,
-            normals: inputs.classes.iter().map(|class| class.pictures.clone()).collect(),
+            normals: inputs.pictures(),
             network: network.clone(),
             device: inputs.device.clone(),
             design: design.clone(),
@@ -121,11 +121,10 @@ impl Method for Params {
     }
 
     fn scoring(&self) -> Scoring {
-        // Image scores come with the patch scores, so `top_k` is never asked.
         let &Score { align_corners, sigma, kernel, border, smooth_maps, .. } = &self.score;
         let sigma = if smooth_maps { sigma } else { 0.0 };
         let window = Some(Window { kernel, border, ..Window::default() });
-        Scoring { top_k: 1, sigma, align_corners, select: self.train.select, window, ..Scoring::default() }
+        Scoring { window, ..Scoring::of_maps(sigma, align_corners, self.train.select) }
     }
 
     fn labels(&self) -> Vec<String> {

@@ -12,7 +12,7 @@ use super::params::{self, EncoderParams, NetworkParams, Params};
 use crate::data::decode::Pixels;
 use crate::error::Result;
 use crate::maps::{enlarged_sum, upsample, upsample_corners, windowed};
-use crate::methods::Parameters as _;
+use crate::methods::{Parameters as _, top_mean};
 use crate::plan::{Job, NetworkInput, Pictures, Shape};
 use crate::spec::Settings;
 use crate::train::{Dropout, Judge, Judged, Kept, Parameters, Sentence, download};
@@ -81,11 +81,4 @@ pub fn image_map(distances: &[f32], grid: usize, input: usize, score: &params::S
     let enlarge = if score.align_corners { upsample_corners } else { upsample };
     let map = upsample(&enlarge(distances, (grid, grid), input), input, (side, side));
     windowed(&map, (side, side), score.sigma, score.kernel, score.border)
-}
-
-/// The mean of a share of values, the largest ones; of one at least.
-pub fn top_mean(mut values: Vec<f32>, share: f64) -> f64 {
-    let count = ((share * values.len() as f64) as usize).clamp(1, values.len().max(1));
-    values.sort_unstable_by(|a, b| b.total_cmp(a));
-    values.iter().take(count).map(|&value| f64::from(value)).sum::<f64>() / count as f64
 }

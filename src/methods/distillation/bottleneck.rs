@@ -20,7 +20,7 @@ pub struct Bottleneck {
 }
 
 impl Bottleneck {
-    /// That of a design.
+    /// The bottleneck behind the teacher of `design`.
     pub fn new(design: &Design) -> Self {
         let (levels, deepest) = (&design.levels, design.deepest().channels);
         let mut number = 0;

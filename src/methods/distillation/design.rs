@@ -21,7 +21,7 @@ pub struct Design {
 }
 
 impl Design {
-    /// After a network for square images of `side` pixels.
+    /// The design that follows from a teacher, a network for square images of `side` pixels.
     ///
     /// # Errors
     /// Images that are too small, layers that are not one halving apart, a deepest map of an odd side.

@@ -22,7 +22,7 @@ pub struct Student {
 }
 
 impl Student {
-    /// That of a design.
+    /// The student that mirrors the teacher of `design`.
     pub fn new(design: &Design) -> Self {
         let mut inputs = 2 * design.deepest().channels;
         let stage = |(number, level): (usize, &crate::plan::Level)| {

@@ -150,7 +150,7 @@ impl Params {
             settings: MemoryParams { size: self.memory.size, ..MemoryParams::default() }.into(),
             synthesis: if abnormal { SynthesisParams { anomaly, ..default } } else { default }.into(),
             seed: inputs.seed,
-            normals: inputs.classes.iter().map(|class| class.pictures.clone()).collect(),
+            normals: inputs.pictures(),
             textures: if abnormal { self.textures(inputs)? } else { Vec::new() },
             network: inputs.network.clone(),
             device: inputs.device.clone(),
@@ -166,8 +166,7 @@ impl Method for Params {
             key: "synthesis.dataset",
             why: "its images are mixed into synthetic anomalies; do without them with method.synthesis.probability = 0 \
                   and method.memory.abnormal = false",
-            per_class: 1,
-            per_class_key: "synthesis.dataset",
+            per_class: None,
         };
         if self.trains_on_anomalies() || self.memory.abnormal { vec![textures] } else { Vec::new() }
     }
@@ -191,7 +190,7 @@ impl Method for Params {
         let model = graph.add(TrainStage {
             settings: self.of_training().into(),
             seed: inputs.seed,
-            normals: inputs.classes.iter().map(|class| class.pictures.clone()).collect(),
+            normals: inputs.pictures(),
             textures: if self.trains_on_anomalies() { self.textures(inputs)? } else { Vec::new() },
             normal: normal.clone(),
             abnormal: abnormal.clone(),
@@ -214,9 +213,7 @@ impl Method for Params {
     }
 
     fn scoring(&self) -> Scoring {
-        // Image scores come with the patch scores, so `top_k` is never asked.
-        let Train { select, .. } = self.train;
-        Scoring { top_k: 1, sigma: self.score.sigma, align_corners: true, select, ..Scoring::default() }
+        Scoring::of_maps(self.score.sigma, true, self.train.select)
     }
 
     fn labels(&self) -> Vec<String> {

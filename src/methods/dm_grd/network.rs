@@ -19,7 +19,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Those after a teacher.
+    /// Fusion, bottleneck and student as `design` has them after a teacher.
     pub fn new(params: &FusionParams, design: Design) -> Network {
         Network {
             fusion: Fusion::new(params.kind, design.levels.clone()),

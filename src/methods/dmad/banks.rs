@@ -44,6 +44,7 @@ impl OutlierBank {
         let mut images = Vec::new();
         for category in inputs.environment.outliers(&params.dataset)? {
             let (wanted, there) = (params.images_per_category, category.images.len());
+            // `run::check` has said so of the runs that are to be done; figures come back to recorded ones.
             if there < wanted {
                 let what = format!(
                     "category `{}` of `{}` has {there} images, {wanted} are wanted",

@@ -100,8 +100,7 @@ impl Method for Params {
             key: "bank.outlier.dataset",
             why: "its textures make the outlier bank: `method.bank.outlier.dataset` names another set, \
                   `method.bank.outlier.enabled = false` does without",
-            per_class: outlier.images_per_category,
-            per_class_key: "bank.outlier.images_per_category",
+            per_class: Some((outlier.images_per_category, "bank.outlier.images_per_category")),
         };
         if outlier.enabled { vec![textures] } else { Vec::new() }
     }

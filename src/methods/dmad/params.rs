@@ -354,8 +354,8 @@ impl Bank {
     /// How rows of M_o are selected.
     pub fn outlier_coreset(&self) -> NormalBank {
         match &self.outlier.coreset {
-            OutlierCoreset::AsNormal(_) => self.normal.coreset(),
-            OutlierCoreset::Own(own) => NormalBank::from(own).coreset(),
+            OutlierCoreset::AsNormal(_) => self.normal.selection_only(),
+            OutlierCoreset::Own(own) => NormalBank::from(own).selection_only(),
         }
     }
 }

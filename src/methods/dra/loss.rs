@@ -15,7 +15,7 @@ pub struct Prior {
 }
 
 impl Prior {
-    /// Of so many draws of N(0, 1), the `number`-th time; none = 0 and 1 exactly.
+    /// Mean and deviation of so many draws of N(0, 1), the `number`-th time; of fewer than two, 0 and 1 exactly.
     pub fn draw(samples: usize, seed: u64, number: u64) -> Prior {
         if samples < 2 {
             return Prior { mean: 0.0, deviation: 1.0 };

@@ -107,7 +107,7 @@ impl Params {
             externals: settings.externals(inputs)?,
             settings: settings.into(),
             seed: inputs.seed,
-            normals: inputs.classes.iter().map(|class| class.pictures.clone()).collect(),
+            normals: inputs.pictures(),
             network: inputs.network.clone(),
             shape: inputs.shape(),
         })
@@ -135,8 +135,7 @@ impl Method for Params {
             name: self.pseudo.dataset.clone(),
             key: "pseudo.dataset",
             why: "its images are pseudo-anomalies; do without them with method.pseudo.source = \"cutmix\"",
-            per_class: 1,
-            per_class_key: "pseudo.dataset",
+            per_class: None,
         };
         if self.pseudo.source == PseudoSource::External { vec![external] } else { Vec::new() }
     }
@@ -169,16 +168,8 @@ impl Method for Params {
     }
 
     fn scoring(&self) -> Scoring {
-        // Image scores come with the patch scores, so `top_k` is never asked.
         let mapless = self.score.map == Map::None;
-        Scoring {
-            top_k: 1,
-            sigma: self.score.sigma,
-            align_corners: false,
-            select: Select::Last,
-            mapless,
-            ..Scoring::default()
-        }
+        Scoring { mapless, ..Scoring::of_maps(self.score.sigma, false, Select::Last) }
     }
 
     fn labels(&self) -> Vec<String> {

@@ -79,7 +79,7 @@ impl Method for Params {
         let model = graph.add(TrainStage {
             settings: self.of_training().into(),
             seed: inputs.seed,
-            normals: inputs.classes.iter().map(|class| class.pictures.clone()).collect(),
+            normals: inputs.pictures(),
             network: network.clone(),
             device: inputs.device.clone(),
             design: design.clone(),
@@ -97,9 +97,7 @@ impl Method for Params {
     }
 
     fn scoring(&self) -> Scoring {
-        // Image scores come with the patch scores, so `top_k` is never asked.
-        let &Score { align_corners, sigma } = &self.score;
-        Scoring { top_k: 1, sigma, align_corners, select: self.train.select, ..Scoring::default() }
+        Scoring::of_maps(self.score.sigma, self.score.align_corners, self.train.select)
     }
 
     fn labels(&self) -> Vec<String> {

@@ -109,15 +109,7 @@ impl Method for Params {
     }
 
     fn scoring(&self) -> Scoring {
-        // Image scores come with the patch scores, so `top_k` is never asked.
-        let Params { score, train, .. } = self;
-        Scoring {
-            top_k: 1,
-            sigma: score.sigma,
-            align_corners: score.align_corners,
-            select: train.select,
-            ..Scoring::default()
-        }
+        Scoring::of_maps(self.score.sigma, self.score.align_corners, self.train.select)
     }
 
     fn labels(&self) -> Vec<String> {

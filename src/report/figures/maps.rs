@@ -5,14 +5,14 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::canvas::{Align, Mark, Picture, Scene, text_width};
-use super::panel::{fit, footnote};
-use super::style::{BLACK, GAP, GREY, SMALL, heat};
+use super::canvas::{Align, Mark, Picture, Scene};
+use super::panel::{colour_bar, fit, footnote};
+use super::style::{BLACK, GAP, GREY, SMALL};
 use super::{Drawing, Kind, NO_BREAK, Notes, Shared, Strip, run_label, titled};
 use crate::data::decode::{self, Pixels};
 use crate::data::thumbnail::png;
 use crate::error::{Error, Result};
-use crate::maps::shown_range;
+use crate::maps::{coloured, shown_range};
 use crate::record::{self, ImageRow, Recorded, RecordedRun};
 use crate::report::export::csv::{line, quoted};
 use crate::spec::{DisplayNames, Need, RunSpec, Selection, WantedImages};
@@ -90,7 +90,7 @@ impl Kind for Maps {
         if strips.is_empty() {
             return Ok(None);
         }
-        colour_bar(&mut scene);
+        colour_bar(&mut scene, ["low", "high anomaly score"], 2.0 * CELL, 0.5 * GAP);
         footnote(
             &mut scene,
             "Colours reach from the 2nd to the 99.8th percentile of the scores of a class in its column.",
@@ -183,21 +183,6 @@ fn section(
     Ok(())
 }
 
-/// What the colours of maps mean, from the lowest to the highest score.
-fn colour_bar(scene: &mut Scene) {
-    const STEPS: usize = 128;
-    let data = (0..STEPS).flat_map(|step| heat(step as f64 / (STEPS - 1) as f64)).collect();
-    let picture = Arc::new(Picture { width: STEPS, height: 1, data });
-    let (low, high) = ("low", "high anomaly score");
-    let (y, start) = (scene.height + 0.75 * SMALL, 2.0 * GAP + text_width(low, SMALL));
-    let width = (scene.width - start - 2.0 * GAP - text_width(high, SMALL)).min(2.0 * CELL);
-    scene.text(low, (GAP, y), SMALL, Align::Left, BLACK);
-    scene.marks.push(Mark::Picture { at: (start, y - 0.4 * SMALL), size: (width, 0.8 * SMALL), picture });
-    scene.frame((start, y - 0.4 * SMALL), (width, 0.8 * SMALL));
-    scene.text(high, (start + width + GAP, y), SMALL, Align::Left, BLACK);
-    scene.height += 1.5 * SMALL + 0.5 * GAP;
-}
-
 /// A cell for an image that is not in the run's test set.
 fn absent(scene: &mut Scene, (left, top): (f64, f64), side: f64) {
     scene.frame((left, top), (side, side));
@@ -245,12 +230,11 @@ fn map(column: &Column, row: &Row, csv: &mut String) -> Result<Option<Picture>> 
         return Err(Error::store(path, what, "remove the run's folder and run again"));
     }
     let (low, high) = shown_range(&scores);
-    let side = if spec.evaluation.size == 0 { spec.image.size } else { spec.evaluation.size };
+    let side = spec.map_side();
     let scoring = column.run.scoring()?;
     let patches = &scores[number * height * width..(number + 1) * height * width];
     let map = scoring.map(patches, (height, width), (side, side));
-    let span = (high - low).max(f64::MIN_POSITIVE);
-    let data = map.iter().flat_map(|&score| heat((f64::from(score) - low) / span)).collect();
+    let data = coloured(&map, (low, high));
     let numbers = format!("{},{},{low},{high}", spec.protocol.seen.count, own[number].score);
     *csv += &line([quoted(&row.class), quoted(&row.path), spec.id.clone(), quoted(&spec.variant), numbers]);
     Ok(Some(Picture { width: side, height: side, data }))

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::canvas::{Align, Mark, Picture, Scene, text_width};
-use super::panel::{fit, heading};
-use super::style::{BLACK, GAP, SMALL, TEXT, heat};
+use super::canvas::{Align, Mark, Picture, Scene};
+use super::panel::{colour_bar, fit, heading};
+use super::style::{BLACK, GAP, SMALL, TEXT};
 use crate::error::Result;
+use crate::maps::{heat, shown_share};
 
 /// Width of the picture in centimetres.
 const WIDTH_CM: f64 = 12.0;
@@ -57,36 +58,20 @@ pub fn overlay(shown: &Overlay) -> Result<Vec<u8>> {
         scene.marks.push(Mark::Picture { at, size: (wide, high), picture });
     }
     scene.height += high + GAP;
-    bar(&mut scene, shown.colours);
+    let (low, high) = shown.colours;
+    let [low, high] = [low, high].map(|value| fit(&format!("{value:.3}"), scene.width / 4.0, SMALL).concat());
+    colour_bar(&mut scene, [&low, &high], f64::INFINITY, GAP);
     scene.png()
 }
 
 /// The image under colours that cover it the more, the higher the score.
 fn covered(shown: &Overlay) -> Vec<u8> {
-    let (low, high) = shown.colours;
-    let span = (high - low).max(f64::MIN_POSITIVE);
     let pixel = |(pixel, &score): (&[u8], &f32)| {
-        let share = ((f64::from(score) - low) / span).clamp(0.0, 1.0);
+        let share = shown_share(score, shown.colours);
         let (colour, cover) = (heat(share), COVER * share);
         [0, 1, 2].map(|channel| {
             (f64::from(pixel[channel]) * (1.0 - cover) + f64::from(colour[channel]) * cover).round() as u8
         })
     };
     shown.image.chunks_exact(3).zip(shown.map).flat_map(pixel).collect()
-}
-
-/// The colours with the scores at their ends.
-fn bar(scene: &mut Scene, (low, high): (f64, f64)) {
-    const STEPS: usize = 128;
-    let data = (0..STEPS).flat_map(|step| heat(step as f64 / (STEPS - 1) as f64)).collect();
-    let picture = Arc::new(Picture { width: STEPS, height: 1, data });
-    let ends = [low, high].map(|value| fit(&format!("{value:.3}"), scene.width / 4.0, SMALL).concat());
-    let [first, last] = [&ends[0], &ends[1]].map(|text| text_width(text, SMALL));
-    let (y, start) = (scene.height + 0.75 * SMALL, 2.0 * GAP + first);
-    let width = scene.width - start - 2.0 * GAP - last;
-    scene.text(&ends[0], (GAP, y), SMALL, Align::Left, BLACK);
-    scene.marks.push(Mark::Picture { at: (start, y - 0.4 * SMALL), size: (width, 0.8 * SMALL), picture });
-    scene.frame((start, y - 0.4 * SMALL), (width, 0.8 * SMALL));
-    scene.text(&ends[1], (start + width + GAP, y), SMALL, Align::Left, BLACK);
-    scene.height += 1.5 * SMALL + GAP;
 }

@@ -1,7 +1,10 @@
 //! Axes, panels, legends and titles, as all kinds of figures use them.
 
-use super::canvas::{Align, Mark, Scene, text_width};
+use std::sync::Arc;
+
+use super::canvas::{Align, Mark, Picture, Scene, text_width};
 use super::style::{BLACK, Color, Dash, GAP, GREY, HAIR, Ink, LINE, MARKER, PALE, SMALL, TEXT, colour, marker};
+use crate::maps::heat;
 
 /// From values to places on a line, with labelled ticks.
 #[derive(Clone, Debug)]
@@ -233,6 +236,20 @@ pub fn footnote(scene: &mut Scene, text: &str) {
     }
     paragraph(scene, text, GAP, SMALL, GREY);
     scene.height += GAP;
+}
+
+/// Adds a bar of the colours of maps, no wider than `widest`, between what its ends mean; `below` is left free under it.
+pub fn colour_bar(scene: &mut Scene, [low, high]: [&str; 2], widest: f64, below: f64) {
+    const STEPS: usize = 128;
+    let data = (0..STEPS).flat_map(|step| heat(step as f64 / (STEPS - 1) as f64)).collect();
+    let picture = Arc::new(Picture { width: STEPS, height: 1, data });
+    let (y, start) = (scene.height + 0.75 * SMALL, 2.0 * GAP + text_width(low, SMALL));
+    let width = (scene.width - start - 2.0 * GAP - text_width(high, SMALL)).min(widest);
+    scene.text(low, (GAP, y), SMALL, Align::Left, BLACK);
+    scene.marks.push(Mark::Picture { at: (start, y - 0.4 * SMALL), size: (width, 0.8 * SMALL), picture });
+    scene.frame((start, y - 0.4 * SMALL), (width, 0.8 * SMALL));
+    scene.text(high, (start + width + GAP, y), SMALL, Align::Left, BLACK);
+    scene.height += 1.5 * SMALL + below;
 }
 
 /// What a line of a legend shows beside its text.

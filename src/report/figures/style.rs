@@ -4,7 +4,6 @@
 //! lines stay apart in black and white.
 
 use super::canvas::{Mark, Scene};
-pub use crate::maps::heat;
 /// Red, green, blue, opacity; `mix` makes it partly transparent.
 pub use plotters::style::{Color, RGBAColor as Ink};
 

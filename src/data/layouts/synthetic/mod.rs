@@ -78,7 +78,7 @@ pub fn render(spec: &SyntheticSpec, class: &str, split: &str, defect: &str, inde
 }
 
 /// The same image as [`render`] gives for these arguments (with the same errors), before the defect happened: equal
-/// outside the mask.
+/// outside the mask. For tests, which hold the masks to it.
 pub fn twin(spec: &SyntheticSpec, class: &str, split: &str, defect: &str, index: usize) -> Result<RgbImage> {
     let scene = scene(spec, class, split, defect, index)?;
     Ok(scene.photograph(spec.side, false).rgb)
