@@ -10,7 +10,6 @@ use serde_json::{Value as Json, json};
 use super::Common;
 use super::choice::Overrides;
 use crate::console::say;
-use crate::data::Catalog;
 use crate::error::Result;
 use crate::paper::Published;
 use crate::paper::settings::PaperSettings;
@@ -31,8 +30,8 @@ Examples:
   dmad verdict experiments/paper/table1.toml --sources  beside other publications' numbers as well
 
 Only numbers on the paper's data, with its weights, whole, in its settings (experiments/paper, built in) and by its
-definitions are judged. Data are recognised by class names and numbers of test images, since nobody has published their
-digest. Tolerances in percent: AUROC 1 for a mean over classes and 4 for a class, AP, F1max and PRO 3 and 8, unless the experiment's [tolerance] says otherwise.
+definitions are judged. Data are recognised by class names and numbers of images, since nobody has published their
+digest; for numbers and data of one's own (--published, --settings) by the `counts` of datasets.toml. Tolerances in percent: AUROC 1 for a mean over classes and 4 for a class, AP, F1max and PRO 3 and 8, unless the experiment's [tolerance] says otherwise.
 An experiment that has no results yet counts as not run. Exit code 1: a judged number is not reproduced.")]
 pub struct Args {
     /// Experiment files, or folders below results/
@@ -64,8 +63,8 @@ const NOTE: &str = "Data are recognised by counts and names. Percent; ± is the 
 /// Prints the verdicts; true when no judged number is off.
 pub(super) fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let published = args.published.as_deref().map_or_else(Published::embedded, Published::read)?;
-    // The built-in catalog says what the paper's data are; one that the user writes says what the user's are.
-    let catalog = Catalog::load(None)?;
+    // The built-in catalog says what the paper's data are; one that the user writes says what others are.
+    let catalog = common.catalog()?.with_published()?;
     let kinds = report::kinds();
     let settings = match (&args.published, &args.settings[..]) {
         (None, []) => PaperSettings::built_in(&kinds)?,

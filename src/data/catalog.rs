@@ -156,6 +156,15 @@ impl Catalog {
         Ok(Catalog { entries, redeclared: BTreeSet::new() })
     }
 
+    /// The same with the program's own entries wherever there is one of the name.
+    ///
+    /// # Errors
+    /// None but for faults of the program.
+    pub fn with_published(mut self) -> Result<Catalog> {
+        self.entries.extend(Catalog::load(None)?.entries);
+        Ok(self)
+    }
+
     /// Whether a dataset has a name of the program's own catalog and other classes, counts or splits than there: nothing then says
     /// that its images are the published ones.
     pub fn is_redeclared(&self, name: &str) -> bool {

@@ -52,9 +52,9 @@ impl Declared<'_> {
         readings.is_some_and(|readings| values.iter().all(|value| readings.has(value)))
     }
 
-    /// Who says what a key is: the paper of its own method, of others the file, where the paper hardly says how it ran them.
-    fn whose(&self, key: &str) -> &'static str {
-        if self.is_own_method || !key.starts_with("method.") { "the paper" } else { "declared" }
+    /// Who says what the settings are: the paper of its own method, of others the file, for the paper hardly says how it ran them.
+    fn whose(&self) -> &'static str {
+        if self.is_own_method { "the paper" } else { "declared" }
     }
 }
 
@@ -130,7 +130,7 @@ pub fn compare(ours: &RunSpec, declared: &Declared, resolved: impl Fn(&RunSpec) 
         match declared.is_open(&key, [own, papers]) {
             true => comparison.readings.push(format!("{short} {}", word(own))),
             false => {
-                let (own, whose, papers) = (word(own), declared.whose(&key), word(papers));
+                let (own, whose, papers) = (word(own), declared.whose(), word(papers));
                 comparison.differences.push(format!("{short} {own}, {whose} {papers}"));
             }
         }

@@ -82,7 +82,7 @@ pub struct PaperConditions {
 pub fn reasons(ours: &Conditions, paper: &PaperConditions) -> Vec<Reason> {
     let count = |(anomalous, normal): (u64, u64)| format!("{anomalous} anomalous and {normal} normal test images");
     let other_data = match paper.test_images {
-        None => Some("nothing identifies the paper's".into()),
+        None => Some("nothing identifies the paper's: its dataset has no `counts`".into()),
         Some(expected) if expected == ours.test_images => None,
         Some(expected) => Some(format!("{} instead of {}", count(ours.test_images), count(expected))),
     };

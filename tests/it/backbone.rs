@@ -343,3 +343,28 @@ fn efficientnet_b6_has_the_parameters_names_and_maps_of_timms() {
     assert_eq!(taps.iter().map(|tap| tap.channels).collect::<Vec<_>>(), [40, 72, 200]);
     assert_eq!(architecture.map_sides(&taps, 256).expect("large enough"), [64, 32, 16]);
 }
+
+/// "imagenet" also takes what was imported, of which only a note says that it was the published file.
+#[test]
+fn imported_weights_are_told_from_the_published_ones() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let spec = spec::Backbone { name: "resnet18".into(), weights: "imagenet".into(), ..Default::default() };
+    let path = folder.path().join("resnet18.safetensors");
+    let published = Architecture::find("resnet18").expect("known").published.expect("published");
+    let state = random_state("resnet18");
+    for (written, unchecked) in [
+        (weights::write(&path, &state), true),
+        (weights::write_imported(&path, &state, "00".repeat(32)), true),
+        (weights::write_imported(&path, &state, format!("{}00", published.sha256.expect("a digest"))), false),
+    ] {
+        written.expect("written");
+        assert_eq!(weights::are_unchecked(&spec, folder.path()), unchecked);
+        weights::resolve(&spec, folder.path(), 0).expect("read");
+    }
+    std::fs::write(folder.path().join(published.file), "not looked into here").expect("written");
+    assert!(
+        !weights::are_unchecked(&spec, folder.path()),
+        "the published file comes first, and is checked when it is read"
+    );
+    assert!(!weights::are_unchecked(&spec::Backbone { weights: "random".into(), ..spec }, folder.path()));
+}

@@ -112,6 +112,12 @@ fn without_a_map_pixel_metrics_are_undefined_and_say_why_and_the_spread_over_ref
         |metric: &str| recorded.metrics.iter().find(|row| row.metric == metric && row.class == "wood").expect("a row");
     assert!(of("image_auroc").value.is_some());
     assert!(of("pixel_auroc").value.is_none() && of("pixel_pro").value.is_none());
+    let mean = recorded.metrics.iter().find(|row| row.metric == "pixel_auroc" && row.class == "mean").expect("a row");
+    assert!(
+        !mean.error.is_empty() && mean.error == of("pixel_auroc").error,
+        "the reason of all classes: {}",
+        mean.error
+    );
     let log = lab.results(&experiment).join("runs").join(&experiment.runs[0].spec.id).join("log.jsonl");
     let log = std::fs::read_to_string(log).expect("a log");
     let stages: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();

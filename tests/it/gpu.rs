@@ -5,14 +5,16 @@ use burn::tensor::Device;
 use dmad::bank::coreset::{Start, greedy, greedy_on};
 use dmad::bank::neighbours::{nearest, nearest_on};
 use dmad::device::check::{FAMILIES, Family, agree};
-use dmad::device::{Activation, DeviceName, Precision, download, draws, found, is_cpu, product, traffic, upload};
+use dmad::device::{
+    Activation, DeviceName, Precision, download, download_ints, draws, found, is_cpu, product, traffic, upload,
+};
 use dmad::matrix::Matrix;
 use dmad::methods::METHODS;
 use dmad::random::{Purpose, stream};
 use dmad::record::{RecordedRun, read_experiment};
 use dmad::report::kinds;
 use dmad::run::{CHECKS, CUT_CHECKS};
-use dmad::train::{BETAS, Group, NamedGradients, Optimizer, OptimizerKind, Parameters};
+use dmad::train::{BETAS, Choice, Group, NamedGradients, Optimizer, OptimizerKind, Parameters, Resident};
 
 use crate::lab::{DATASETS, Lab, study, with};
 use crate::program::{Sandbox, computed};
@@ -199,6 +201,25 @@ fn neighbours_are_those_of_the_cpu_on_ties_duplicates_and_groups() {
         }
         assert_eq!(nearest_on(on, rows, &[rows], None).unwrap(), nearest(rows, &[rows], None).unwrap());
     }
+}
+
+/// Rows whose width is no multiple of what CUDA aligns rows to.
+#[test]
+fn rows_of_a_step_are_gathered_as_on_the_cpu() {
+    let (rows, counts) = (drawn(60, 37, 9), [20, 7, 33]);
+    let gathered = |device: &Device| {
+        let mut start = 0;
+        let images = counts.map(|count| {
+            start += count;
+            rows.view().slice(start - count..start)
+        });
+        let resident = Resident::new(images.into_iter(), device);
+        let some = resident.some(vec![2, 0, 1], &[vec![32, 0, 5], vec![], vec![6, 6]]);
+        let of = |choice: &Choice| (download(resident.gather(choice)), download_ints(resident.numbers(choice)));
+        [of(&some), of(&resident.all(vec![1, 1])), of(&resident.all(vec![1, 0]))]
+    };
+    assert_eq!(gathered(&device().autodiff()), gathered(&Device::flex()));
+    assert_eq!(gathered(&device())[0].1, [59, 27, 32, 26, 26]);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use dmad::metrics::MetricName;
-use dmad::paper::{EMBEDDED, Printed, PrintedKey, Published};
+use dmad::paper::settings::{PaperSettings, compare};
+use dmad::paper::{EMBEDDED, Printed, PrintedKey, PrintedValue, Published};
+use dmad::spec::{Filter, RunSpec};
 
 #[test]
 fn a_printed_number_keeps_its_digits_and_its_rounding() {
@@ -63,4 +65,31 @@ fn a_broken_table_is_refused_with_file_and_line() {
         let message = fault(text);
         assert!(message.starts_with("copy.csv: ") && message.contains(words), "{words:?} is not in {message}");
     }
+}
+
+/// What DMAD's paper leaves open of systems that are not its own stands behind their names; the rest is what the file declares.
+#[test]
+fn of_other_methods_the_file_says_what_is_open_and_what_is_declared() {
+    let settings = PaperSettings::built_in(&dmad::report::kinds()).unwrap_or_else(|e| panic!("{e}"));
+    let published = Published::embedded().expect("the paper");
+    let told = |method: &str, edit: &dyn Fn(&mut RunSpec)| {
+        let is_own = |cell: &&PrintedValue| cell.key.method == method && cell.key.dataset == "mvtec_ad";
+        let key = &published.table("table1").find(is_own).expect("a number").key;
+        let declared = settings.behind(key).expect("declared");
+        let mut spec = declared.spec.clone();
+        edit(&mut spec);
+        let found = compare(&spec, &declared, RunSpec::clone);
+        (found.differences, found.readings)
+    };
+    let of = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
+    let epochs = |count: u64| move |spec: &mut RunSpec| spec.method["train"]["epochs"] = count.into();
+    assert_eq!(told("simplenet", &epochs(160)), (vec![], of(&["train.epochs 160"])));
+    assert_eq!(told("simplenet", &epochs(7)), (of(&["train.epochs 7, declared 48"]), vec![]));
+    assert_eq!(told("dmad", &epochs(7)), (of(&["train.epochs 7, the paper 48"]), vec![]));
+    let batch = |spec: &mut RunSpec| spec.method["train"]["batch"] = 8.into();
+    assert_eq!(told("uniad", &batch), (vec![], of(&["train.batch 8"])));
+    let boundary = |spec: &mut RunSpec| spec.method["loss"]["pos_beta"] = 0.05.into();
+    assert_eq!(told("bgad", &boundary), (vec![], of(&["loss.pos_beta 0.05"])));
+    let filter = |spec: &mut RunSpec| spec.image.filter = Filter::Bilinear;
+    assert_eq!(told("bgad", &filter), (of(&["image.filter bilinear, declared lanczos"]), vec![]));
 }

@@ -232,6 +232,21 @@ fn a_dry_run_prints_the_script_and_submits_nothing() {
     }
     let (code, _, said) = submit(&["study.toml"]);
     assert!(code == Some(2) && said.contains("--dry-run prints the script"), "{said}");
-    let (code, _, said) = submit(&["none.toml"]);
-    assert!(code == Some(2) && said.contains("none.toml"), "{said}");
+    let (code, script, _) = submit(&["study.toml", "--dry-run", "--only", "f*", "--set", "method.train.epochs=1"]);
+    assert!(
+        code == Some(0) && script.contains(" run study.toml --set method.train.epochs=1 --seeds 0 --only 'f*' "),
+        "{script}"
+    );
+    assert!(script.contains(" report study.toml --set method.train.epochs=1 "), "{script}");
+    // What every task would refuse is refused here.
+    for (more, told) in [
+        (&["none.toml"][..], "none.toml"),
+        (&["study.toml", "--only", "nothing"], "no run matches --only nothing"),
+        (&["study.toml", "study.toml"], "would share a results folder"),
+        (&["study.toml", "--set", "method.nothing=1"], "nothing"),
+        (&["study.toml", "--seeds", "one"], "one"),
+    ] {
+        let (code, _, said) = submit(more);
+        assert!(code == Some(2) && said.contains(told), "{more:?}: {said}");
+    }
 }

@@ -59,3 +59,16 @@ fn status_tells_which_runs_failed() {
         "{said}"
     );
 }
+
+/// A folder that was copied holds a run that is there already.
+#[test]
+fn a_copied_run_counts_once() {
+    let place = Place::new();
+    place.finish("one", &[]);
+    let runs = place.path().join("one/results/study/runs");
+    let own = std::fs::read_dir(&runs).expect("runs").next().expect("a run").expect("readable").path();
+    std::fs::create_dir(runs.join("copy")).expect("a folder");
+    std::fs::copy(own.join("run.toml"), runs.join("copy/run.toml")).expect("copied");
+    let (code, said) = status(&place, "one", &[]);
+    assert!(code == 0 && said.contains("1 of 1 runs recorded;") | said.contains("1 of 1 runs recorded\n"), "{said}");
+}

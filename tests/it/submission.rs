@@ -280,3 +280,13 @@ fn scores_that_16_bit_floats_do_not_hold_are_scaled_by_a_power_of_two() {
         assert!((1.0..2.0).contains(&(largest * factor(largest))), "{largest}");
     }
 }
+
+/// Its stages have other keys, so nothing that is recorded could be found.
+#[test]
+fn a_run_of_another_device_is_told_from_one_that_is_out_of_date() {
+    let sandbox = sandbox();
+    sandbox.dmad(&["run", "experiment.toml", "--data", "data"]).says(0, &[]);
+    let id = ids(&sandbox).remove(0);
+    let out = sandbox.dmad(&["submission", &id, "--out", "sent", "--data", "data", "--device", "cuda"]);
+    out.says(2, &["was made with --device cpu"]);
+}

@@ -111,7 +111,10 @@ fn each_difference_of_conditions_is_a_reason_of_its_own() {
     );
     // The number of test images identifies the data; where it is not known, nothing is comparable.
     let unknown = PaperConditions { test_images: None, ..paper };
-    assert_eq!(reasons(&same, &unknown), [Reason::OtherData("nothing identifies the paper's".into())]);
+    assert_eq!(
+        reasons(&same, &unknown),
+        [Reason::OtherData("nothing identifies the paper's: its dataset has no `counts`".into())]
+    );
 }
 
 #[test]
@@ -247,16 +250,22 @@ fn the_program_tells_what_is_not_comparable_and_why_and_what_was_not_run() {
     sandbox.dmad(&command).says(2, &["experiment experiment does not say which table", "--table"]);
     sandbox.dmad(&[&command[..], &["--table", "table1"]].concat()).says(2, &["published.csv has no table \"table1\""]);
     let command = [&command[..], &["--table", "table9"]].concat();
+    // Data of one's own are known by the numbers that a catalog of one's own declares.
+    let catalog = std::fs::read_to_string(sandbox.path("datasets.toml")).expect("a catalog");
+    sandbox.write("bare.toml", catalog.replace("counts = ", "# counts = "));
+    sandbox.write("declared.toml", format!("reproduces = \"table9\"\n{EXPERIMENT}"));
+    let own = sandbox.dmad(&[&command[..], &["--settings", "declared.toml"]].concat()).stdout;
+    assert!(own.contains("0 not comparable, 1 not run"), "{own}");
+    let command = [&command[..], &["--datasets", "bare.toml"]].concat();
     let out = sandbox.dmad(&command);
     assert_eq!(out.code, 0, "{}{}", out.stdout, out.stderr);
     for words in [
-        "other data (nothing identifies the paper's)",
+        "other data (nothing identifies the paper's: its dataset has no `counts`)",
         "no file declares the settings behind it",
         "table9: 3 printed values: 0 reproduced, 0 better, 0 worse, 2 not comparable, 1 not run.",
     ] {
         assert!(out.stdout.contains(words), "{words:?} is not in:\n{}", out.stdout);
     }
-    sandbox.write("declared.toml", format!("reproduces = \"table9\"\n{EXPERIMENT}"));
     let declared = sandbox.dmad(&[&command[..], &["--settings", "declared.toml"]].concat()).stdout;
     assert!(!declared.contains("no file declares") && declared.contains("not comparable"), "{declared}");
     assert!(!out.stdout.contains("dmad 5 image_auroc"), "{}", out.stdout);

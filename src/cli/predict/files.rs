@@ -88,3 +88,14 @@ pub fn remove_others(out: &Path, written: &[String]) -> usize {
     }
     removed
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_pictures_are_called_the_same() {
+        let paths = ["a/b.png", "c/b.jpg", "0001_b.png", "d/x.png"].map(PathBuf::from);
+        assert_eq!(names(&paths), ["0000_b.png", "0001_0001_b.png", "0001_b.png", "x.png"]);
+    }
+}

@@ -109,3 +109,26 @@ fn the_built_in_catalog_declares_the_published_totals() {
         assert_eq!(sums, total, "{name}");
     }
 }
+
+/// What is declared by the program is known by its numbers of images; where it lies is everybody's own affair.
+#[test]
+fn a_dataset_of_ones_own_under_a_published_name_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("datasets.toml");
+    let built_in = include_str!("../../../datasets.toml");
+    let moved = built_in.replace("root = \"mvtec_ad\"", "root = \"elsewhere\"");
+    assert_ne!(moved, built_in);
+    for (text, is_other) in [
+        (moved.as_str(), false),
+        (&built_in.replace("toothbrush = { train = 60,", "toothbrush = { train = 6,"), true),
+        (&built_in.replace("toothbrush = { train = 60, test_good = 12, test_bad = 30 }", ""), true),
+        ("[dataset.mvtec_ad]\nlayout = \"mvtec\"\nroot = \"mine\"\nclasses = [\"toothbrush\"]\n", true),
+        ("[dataset.mine]\nlayout = \"mvtec\"\nroot = \"mine\"\n", false),
+    ] {
+        std::fs::write(&path, text).expect("written");
+        let catalog = Catalog::load(Some(&path)).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(catalog.is_redeclared("mvtec_ad"), is_other, "{text:.300}");
+        assert!(!catalog.is_redeclared("mine"));
+    }
+    assert!(!Catalog::load(None).expect("the program's own").is_redeclared("mvtec_ad"));
+}
