@@ -4,7 +4,7 @@
 //! includes), the variant, the sweep. A variant with another `method.name` drops the base's `[method]` table, whose keys
 //! belong to another method; dataset, protocol and seeds stay, and so does every section that the file sets itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,11 +16,12 @@ use super::diagnostic::Place;
 use super::dimension::check_dimensions;
 use super::display::DisplayNames;
 use super::figure::{self, Figure};
-use super::file::{ExperimentFile, Readings, Tolerances, Tracking};
+use super::file::{ExperimentFile, Tolerances, Tracking};
 use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind};
+use super::open::{Readings, check_open};
 use super::overrides::{self, Override, drop_other_method};
 use super::resolved::{keep_run_keys, keep_written, resolved_toml};
-use super::run::{BASE_VARIANT, Run, RunSpec, leaves, locate};
+use super::run::{BASE_VARIANT, Run, RunSpec, locate};
 use super::schema::schema_without_methods;
 use super::settings::{merge, to_json};
 use super::sweep::{sweep_points, swept_name};
@@ -188,7 +189,7 @@ fn assemble<R: AsRef<RunSpec>>(
     check_claims(base, &file.claim, &runs)?;
     check_dimensions(base, &runs)?;
     check_tables(base, &file.table, &runs)?;
-    check_open(base, &file.open, &runs)?;
+    check_open(base, &file.open, &runs, kinds)?;
     let figures = figure::read(base, &file.figure, &kinds.figures, &runs)?;
     let name = file.name.unwrap_or_else(|| stem(path));
     check_name(base, &name)?;
@@ -209,26 +210,6 @@ fn assemble<R: AsRef<RunSpec>>(
         resolved: String::new(),
         name,
     })
-}
-
-/// Finds open keys that no run has.
-fn check_open<R: AsRef<RunSpec>>(base: &Node, open: &BTreeMap<String, Readings>, runs: &[R]) -> Result<()> {
-    let settings: Vec<Json> =
-        if open.is_empty() { Vec::new() } else { runs.iter().map(|r| to_json(r.as_ref())).collect() };
-    // Of a method that is not the paper's own the key stands behind its name.
-    let of_method = |own: &Json| {
-        let name = own["method"]["name"].as_str().unwrap_or_default().to_string();
-        leaves(own).into_keys().flat_map(move |key| [format!("{name}.{key}"), key]).collect::<Vec<_>>()
-    };
-    let known: BTreeSet<String> = settings.iter().flat_map(of_method).collect();
-    match open.keys().find(|key| !known.contains(*key)) {
-        None => Ok(()),
-        Some(key) => {
-            let place = base.find(&["open", key]).map_or(&base.place, |entry| &entry.key);
-            let help = suggestion(key, known.iter().map(String::as_str));
-            Err(place.fault(format!("`open`: no run has a key \"{key}\""), Some(help)))
-        }
-    }
 }
 
 fn check_name(base: &Node, name: &str) -> Result<()> {

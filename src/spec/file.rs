@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Claim;
 use super::display::DisplayNames;
+use super::open::Readings;
 use super::table::Table;
 use super::types::{Backbone, Evaluation, Features, Geometry, Protocol};
 use crate::metrics::MetricName;
@@ -127,31 +128,6 @@ impl Names {
         match self {
             Names::One(name) => vec![name.clone()],
             Names::Many(names) => names.clone(),
-        }
-    }
-}
-
-/// Readings of a key that a paper leaves open.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Readings {
-    /// These values.
-    Values(Vec<serde_json::Value>),
-    /// All numbers between two, both included.
-    Range {
-        /// The least.
-        from: f64,
-        /// The greatest.
-        to: f64,
-    },
-}
-
-impl Readings {
-    /// Whether a value is one of them.
-    pub fn has(&self, value: &serde_json::Value) -> bool {
-        match self {
-            Readings::Values(values) => values.contains(value),
-            Readings::Range { from, to } => value.as_f64().is_some_and(|number| (*from..=*to).contains(&number)),
         }
     }
 }

@@ -12,6 +12,7 @@ mod experiment;
 mod figure;
 mod file;
 mod method;
+mod open;
 mod overrides;
 mod resolved;
 mod run;
@@ -29,11 +30,12 @@ pub use dimension::{DIMENSIONS, Dimension, DottedKey};
 pub use display::DisplayNames;
 pub use experiment::{Experiment, load, load_built_in, load_recorded, load_with};
 pub use figure::{Caption, Figure, FigureKeys, FigureKind, Keys, Need, Selection, WantedEmbedding, WantedImages};
-pub use file::{ExperimentFile, Names, Readings, Tolerances, Tracking};
+pub use file::{ExperimentFile, Names, Tolerances, Tracking};
 pub use method::{
     Configured, Kinds, MethodContext, MethodFault, MethodKind, params_difference, params_schema, read_params,
     read_table, schema_of, take_keys,
 };
+pub use open::Readings;
 pub use overrides::Override;
 pub use run::{BASE_VARIANT, Run, RunSpec, SPEC_VERSION, id_of, leaves};
 pub use schema::schema;

@@ -287,6 +287,6 @@ fn a_run_of_another_device_is_told_from_one_that_is_out_of_date() {
     let sandbox = sandbox();
     sandbox.dmad(&["run", "experiment.toml", "--data", "data"]).says(0, &[]);
     let id = ids(&sandbox).remove(0);
-    let out = sandbox.dmad(&["submission", &id, "--out", "sent", "--data", "data", "--device", "cuda"]);
+    let out = sandbox.dmad(&["submission", "--run", &id, "--out", "sent", "--data", "data", "--device", "cuda"]);
     out.says(2, &["was made with --device cpu"]);
 }

@@ -305,10 +305,17 @@ fn numbers_under_the_papers_conditions_are_judged_by_class_and_mean() {
     ]);
     let published = Published::parse(&text, Path::new("published.csv")).expect("a table");
     let catalog = Catalog::load(Some(&sandbox.path("datasets.toml"))).expect("a catalog");
-    // The study's own file declares the settings behind what is "printed".
-    sandbox.write("declared.toml", format!("reproduces = \"table9\"\n{experiment}"));
-    let declared = dmad::spec::load(&sandbox.path("declared.toml"), &dmad::report::kinds(), &[]).expect("settings");
-    let settings = PaperSettings::of(vec![declared]);
+    // The study's own file declares the settings behind what is "printed", here but for the size of maps.
+    let declared = |experiment: &str| {
+        sandbox.write("declared.toml", format!("reproduces = \"table9\"\n{experiment}"));
+        let declared = dmad::spec::load(&sandbox.path("declared.toml"), &dmad::report::kinds(), &[]).expect("settings");
+        PaperSettings::of(vec![declared])
+    };
+    let settings = declared(&experiment.replace("evaluation.size = 64\n", ""));
+    let own = declared(experiment);
+    let own = Paper { published: &published, settings: &own, catalog: &catalog };
+    let own = dmad::report::verdicts::compare(&recorded, own, "table9", &Tolerances::default()).expect("verdicts");
+    assert_eq!(own[3].outcome, Outcome::Better, "maps of the size that the published number has");
     let compare = |recorded: &Recorded, catalog: &Catalog| {
         let paper = Paper { published: &published, settings: &settings, catalog };
         let verdicts = dmad::report::verdicts::compare(recorded, paper, "table9", &Tolerances::default());
