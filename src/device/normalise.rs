@@ -11,7 +11,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
 
 use super::column_means;
@@ -103,8 +103,21 @@ trait Normalise: Columns {
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let scale = Self::float_mul(root, weight);
-        Self::float_add(Self::float_mul(Self::float_sub(x, mean), scale), bias)
+        let nothing = Self::float_mul_scalar(scale.clone(), 0.0f32.into());
+        Self::combine(x.clone(), x, mean, nothing, scale, bias)
     }
+}
+
+/// The factor of x − mean, and what is added, in the gradient of x: with g that of the outcome and n values behind every sum it is
+/// scale · (g − Σg / n − (x − mean) · root² · Σ g (x − mean) / n), for mean and root are x's own.
+pub(super) fn of_input<B: Backend>(
+    [scale, root, sum, product]: [&FloatTensor<B>; 4],
+    count: f32,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let share = B::float_mul_scalar(scale.clone(), (-1.0 / count).into());
+    let square = B::float_mul(root.clone(), root.clone());
+    let second = B::float_mul(B::float_mul(share.clone(), square), product.clone());
+    (second, B::float_mul(share, sum.clone()))
 }
 
 impl Normalise for Flex {
@@ -126,18 +139,6 @@ impl Normalise for Flex {
         third: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         host::combine(a, b, [mean, first, second, third])
-    }
-
-    fn normalise(
-        x: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        root: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let scale = Self::float_mul(root, weight);
-        let nothing = Self::float_mul_scalar(scale.clone(), 0.0f32.into());
-        host::combine(x.clone(), x, [mean, nothing, scale, bias])
     }
 }
 
@@ -162,18 +163,6 @@ impl Normalise for Cube {
     ) -> FloatTensor<Self> {
         super::kernels::combine(a, b, [mean, first, second, third])
     }
-
-    fn normalise(
-        x: FloatTensor<Self>,
-        mean: FloatTensor<Self>,
-        root: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
-    ) -> FloatTensor<Self> {
-        let scale = Self::float_mul(root, weight);
-        let nothing = Self::float_mul_scalar(scale.clone(), 0.0f32.into());
-        super::kernels::combine(x.clone(), x, [mean, nothing, scale, bias])
-    }
 }
 
 impl<B: Normalise, C: CheckpointStrategy> Normalise for Autodiff<B, C> {
@@ -193,8 +182,7 @@ impl<B: Normalise, C: CheckpointStrategy> Normalise for Autodiff<B, C> {
         impl<B: Normalise> Backward<B, 3> for Normalisation {
             type State = State<B>;
 
-            /// With g the gradient of the outcome and n rows: that of the bias is Σg, that of the weight root · Σ g (x − mean), and
-            /// that of x is scale · (g − Σg / n − (x − mean) · root² · Σ g (x − mean) / n), for mean and root are x's own.
+            /// With g the gradient of the outcome: that of the bias is Σg, that of the weight root · Σ g (x − mean).
             fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
                 let [of_x, of_weight, of_bias] = ops.parents;
                 let grad = grads.consume::<B>(&ops.node);
@@ -204,10 +192,7 @@ impl<B: Normalise, C: CheckpointStrategy> Normalise for Autodiff<B, C> {
                 let sum = B::sums(grad.clone());
                 let product = B::centred_products(grad.clone(), x.clone(), mean.clone(), false);
                 if let Some(node) = of_x {
-                    let share = B::float_mul_scalar(scale.clone(), (-1.0 / count).into());
-                    let square = B::float_mul(root.clone(), root.clone());
-                    let second = B::float_mul(B::float_mul(share.clone(), square), product.clone());
-                    let third = B::float_mul(share, sum.clone());
+                    let (second, third) = of_input::<B>([&scale, &root, &sum, &product], count);
                     grads.register::<B>(node.id, B::combine(grad, x, mean, scale, second, third));
                 }
                 if let Some(node) = of_weight {

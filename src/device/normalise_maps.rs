@@ -15,6 +15,7 @@ use burn::backend::{Autodiff, AutodiffBackend, Backend, Dispatch, Flex, TensorMe
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
+use super::normalise::of_input;
 use super::room::written;
 use super::wide::wide;
 
@@ -231,10 +232,7 @@ impl<B: Maps, C: CheckpointStrategy> Maps for Autodiff<B, C> {
                 };
                 let (sum, product) = (part(0), part(1));
                 if let Some(node) = of_x {
-                    let share = B::float_mul_scalar(scale.clone(), (-1.0 / count).into());
-                    let square = B::float_mul(root.clone(), root.clone());
-                    let second = B::float_mul(B::float_mul(share.clone(), square), product.clone());
-                    let third = B::float_mul(share, sum.clone());
+                    let (second, third) = of_input::<B>([&scale, &root, &sum, &product], count);
                     grads.register::<B>(node.id, B::combined(grad, x, mean, scale, second, third));
                 }
                 if let Some(node) = of_weight {
