@@ -64,7 +64,8 @@ impl Exporter for Csv {
                 let rank = if against.is_none() { (number + 1).to_string() } else { String::new() };
                 let (metric, remark) = (metric.as_str().into(), quoted(&ranking.remark(place)));
                 let mut fields = vec![quoted(dataset), metric, rank, quoted(label), numbers, difference, remark];
-                fields.extend(names_one.then(|| quoted(against.as_deref().unwrap_or_default())));
+                let base = if against.is_some() { ranking.base_of(place) } else { "" };
+                fields.extend(names_one.then(|| quoted(base)));
                 out += &(fields.join(",") + "\n");
             }
         }
