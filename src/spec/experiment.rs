@@ -4,7 +4,7 @@
 //! includes), the variant, the sweep. A variant with another `method.name` drops the base's `[method]` table, whose keys
 //! belong to another method; dataset, protocol and seeds stay, and so does every section that the file sets itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,11 +16,12 @@ use super::diagnostic::Place;
 use super::dimension::check_dimensions;
 use super::display::DisplayNames;
 use super::figure::{self, Figure};
-use super::file::{ExperimentFile, Readings, Tolerances, Tracking};
+use super::file::{ExperimentFile, Readings, Tolerances, Tracking, check_open};
 use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind};
+use super::names::{NamedClass, named_classes};
 use super::overrides::{self, Override, drop_other_method};
 use super::resolved::{keep_run_keys, keep_written, resolved_toml};
-use super::run::{BASE_VARIANT, Run, RunSpec, leaves, locate};
+use super::run::{BASE_VARIANT, Run, RunSpec, locate};
 use super::schema::schema_without_methods;
 use super::settings::{merge, to_json};
 use super::sweep::{sweep_points, swept_name};
@@ -57,6 +58,8 @@ pub struct Experiment<R = Run> {
     pub figures: Vec<Figure>,
     /// What variants, methods, datasets and classes are called in tables and figures.
     pub names: DisplayNames,
+    /// The classes that its tables, figures and claims name.
+    pub named_classes: Vec<NamedClass>,
     /// Who is told of its runs.
     pub tracking: Tracking,
     /// Keys that the paper leaves open, and the readings that count.
@@ -86,6 +89,7 @@ impl<R> Experiment<R> {
             tolerances,
             figures,
             names,
+            named_classes,
             tracking,
             open,
         } = declared;
@@ -97,6 +101,7 @@ impl<R> Experiment<R> {
         self.tolerances = tolerances;
         self.figures = figures;
         self.names = names;
+        self.named_classes = named_classes;
         self.tracking = tracking;
         self.open = open;
     }
@@ -203,32 +208,13 @@ fn assemble<R: AsRef<RunSpec>>(
         open: file.open,
         figures,
         names: file.names,
+        named_classes: named_classes(base, &runs),
         tracking: file.tracking,
         runs,
         kinds: kinds.clone(),
         resolved: String::new(),
         name,
     })
-}
-
-/// Finds open keys that no run has.
-fn check_open<R: AsRef<RunSpec>>(base: &Node, open: &BTreeMap<String, Readings>, runs: &[R]) -> Result<()> {
-    let settings: Vec<Json> =
-        if open.is_empty() { Vec::new() } else { runs.iter().map(|r| to_json(r.as_ref())).collect() };
-    // Of a method that is not the paper's own the key stands behind its name.
-    let of_method = |own: &Json| {
-        let name = own["method"]["name"].as_str().unwrap_or_default().to_string();
-        leaves(own).into_keys().flat_map(move |key| [format!("{name}.{key}"), key]).collect::<Vec<_>>()
-    };
-    let known: BTreeSet<String> = settings.iter().flat_map(of_method).collect();
-    match open.keys().find(|key| !known.contains(*key)) {
-        None => Ok(()),
-        Some(key) => {
-            let place = base.find(&["open", key]).map_or(&base.place, |entry| &entry.key);
-            let help = suggestion(key, known.iter().map(String::as_str));
-            Err(place.fault(format!("`open`: no run has a key \"{key}\""), Some(help)))
-        }
-    }
 }
 
 fn check_name(base: &Node, name: &str) -> Result<()> {

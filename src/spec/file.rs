@@ -1,14 +1,19 @@
-//! What an experiment file may contain: the wire types behind the parser and `dmad schema`.
+//! What an experiment file may contain: the wire types behind the parser and `dmad schema`, and the check of `[open]`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::check::suggestion;
 use super::claim::Claim;
 use super::display::DisplayNames;
+use super::run::{RunSpec, leaves};
+use super::settings::to_json;
 use super::table::Table;
+use super::tree::Node;
 use super::types::{Backbone, Evaluation, Features, Geometry, Protocol};
+use crate::error::Result;
 use crate::metrics::MetricName;
 
 /// An experiment: one TOML file that expands into runs.
@@ -152,6 +157,26 @@ impl Readings {
         match self {
             Readings::Values(values) => values.contains(value),
             Readings::Range { from, to } => value.as_f64().is_some_and(|number| (*from..=*to).contains(&number)),
+        }
+    }
+}
+
+/// Finds open keys that no run has.
+pub(super) fn check_open<R: AsRef<RunSpec>>(base: &Node, open: &BTreeMap<String, Readings>, runs: &[R]) -> Result<()> {
+    let settings: Vec<serde_json::Value> =
+        if open.is_empty() { Vec::new() } else { runs.iter().map(|r| to_json(r.as_ref())).collect() };
+    // Of a method that is not the paper's own the key stands behind its name.
+    let of_method = |own: &serde_json::Value| {
+        let name = own["method"]["name"].as_str().unwrap_or_default().to_string();
+        leaves(own).into_keys().flat_map(move |key| [format!("{name}.{key}"), key]).collect::<Vec<_>>()
+    };
+    let known: BTreeSet<String> = settings.iter().flat_map(of_method).collect();
+    match open.keys().find(|key| !known.contains(*key)) {
+        None => Ok(()),
+        Some(key) => {
+            let place = base.find(&["open", key]).map_or(&base.place, |entry| &entry.key);
+            let help = suggestion(key, known.iter().map(String::as_str));
+            Err(place.fault(format!("`open`: no run has a key \"{key}\""), Some(help)))
         }
     }
 }

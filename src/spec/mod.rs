@@ -12,6 +12,7 @@ mod experiment;
 mod figure;
 mod file;
 mod method;
+mod names;
 mod overrides;
 mod resolved;
 mod run;
@@ -34,6 +35,7 @@ pub use method::{
     Configured, Kinds, MethodContext, MethodFault, MethodKind, params_difference, params_schema, read_params,
     read_table, schema_of, take_keys,
 };
+pub use names::NamedClass;
 pub use overrides::Override;
 pub use run::{BASE_VARIANT, Run, RunSpec, SPEC_VERSION, id_of, leaves};
 pub use schema::schema;

@@ -195,6 +195,44 @@ fn unknown_names_are_told_at_their_place_with_the_nearest() {
 }
 
 #[test]
+fn a_class_that_no_dataset_has_is_told_at_its_name_before_any_work() {
+    for (more, at, key) in [
+        ("[[table]]\nrows = \"class\"\nclasses = [\"disc\", \"disk\", \"mean\"]\n", "\"disk\"", "`table[0].classes`"),
+        ("[[figure]]\nkind = \"histogram\"\nclasses = [\"disk\"]\n", "\"disk\"", "`figure[0].classes`"),
+        (
+            "[[figure]]\nkind = \"bars\"\nclass = \"mean\"\n[[figure]]\nkind = \"bars\"\nclass = \"disk\"\n",
+            "\"disk\"",
+            "`figure[1].class`",
+        ),
+        (
+            "[[variant]]\nname = \"few\"\nmethod.mlp.hidden = 8\n[[claim]]\ntext = \"few do\"\nbetter = \"few\"\n\
+             than = \"full\"\nmetric = \"image_auroc\"\nclasses = [\"disk\"]\n",
+            "\"disk\"",
+            "`claim[0].classes`",
+        ),
+    ] {
+        fault_at_end(
+            more,
+            at,
+            &[key, "there is no class \"disk\" in `parts`", "did you mean `disc`? known: disc, plate"],
+        );
+    }
+    let sandbox = Sandbox::new();
+    // A run of one class may well be shown beside those of all; `plan` says what `run` says.
+    let shown = |class: &str| format!("[[table]]\nrows = \"class\"\nclasses = [\"{class}\"]\n");
+    sandbox.write("experiment.toml", format!("classes = [\"disc\"]\n{}\n{}", EXPERIMENT, shown("plate")));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(0, &[]);
+    sandbox.write("experiment.toml", format!("{}\n{}", EXPERIMENT, shown("plat")));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(2, &["experiment.toml:", "did you mean `plate`?"]);
+    // Where the entry declares none, those that are there count.
+    let catalog = std::fs::read_to_string(sandbox.path("datasets.toml")).expect("a catalog");
+    let bare: Vec<&str> =
+        catalog.lines().filter(|line| !line.starts_with("classes") && !line.starts_with("counts")).collect();
+    sandbox.write("datasets.toml", bare.join("\n"));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(2, &["did you mean `plate`? known: disc, plate"]);
+}
+
+#[test]
 fn more_seen_anomalies_than_there_are_is_told_at_the_count() {
     let words = ["class `disc` of `parts`: 4 seen anomalies are wanted, 3 are available"];
     fault("seen.count = 1", "seen.count = 4", "4\n\n[image]", &words);
