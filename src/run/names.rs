@@ -8,15 +8,15 @@ use super::session::Session;
 use crate::error::{Error, Result};
 use crate::spec::Experiment;
 
-/// Holds the classes that tables, figures and claims name against those of the experiment's datasets. Of a dataset that is
-/// not there nothing is known; that it is not is told by its runs.
+/// Holds names that must be classes against those of the experiment's datasets. Of a dataset that is not there nothing is
+/// known; that it is not is told by its runs.
 ///
 /// # Errors
-/// Every class that no dataset has, at its place in the experiment file.
+/// Every name that no dataset has a class of, at its place in the experiment file.
 pub fn check_names(session: &Session, experiment: &Experiment) -> Result<()> {
     let mut read: BTreeMap<&str, Option<Vec<String>>> = BTreeMap::new();
     let mut faults = Vec::new();
-    for named in &experiment.named_classes {
+    for named in &experiment.named {
         for dataset in &named.datasets {
             read.entry(dataset).or_insert_with(|| session.classes(dataset));
         }

@@ -35,7 +35,7 @@ pub use method::{
     Configured, Kinds, MethodContext, MethodFault, MethodKind, params_difference, params_schema, read_params,
     read_table, schema_of, take_keys,
 };
-pub use names::NamedClass;
+pub use names::{Named, words_of};
 pub use overrides::Override;
 pub use run::{BASE_VARIANT, Run, RunSpec, SPEC_VERSION, id_of, leaves};
 pub use schema::schema;

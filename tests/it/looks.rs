@@ -130,7 +130,7 @@ fn an_axis_that_can_be_no_logarithm_says_so() {
 fn tables_and_figures_show_the_names_that_are_declared() {
     let sandbox = run(
         "[[figure]]\nkind = \"bars\"\nbars = \"class\"\n[[variant]]\nname = \"wide\"\nmethod.mlp.hidden = 20\n\
-                       [[table]]\nrows = \"variant\"\n[names]\nwide = \"Twenty units\"\nfull = \"Ours\"\ndisc = \"Discs\"\ncup = \"Cups\"\n\
+                       [[table]]\nrows = \"variant\"\n[names]\nwide = \"Twenty units\"\nfull = \"Ours\"\ndisc = \"Discs\"\n\
                        [[figure]]\nkind = \"curve\"\n",
     );
     let read = |name: &str| std::fs::read_to_string(sandbox.path("results/experiment").join(name)).expect("a file");
@@ -138,6 +138,8 @@ fn tables_and_figures_show_the_names_that_are_declared() {
     assert!(svg.contains("Twenty units") && svg.contains("Ours") && !svg.contains(">full<"), "{svg}");
     assert!(table.contains("Twenty units") && table.contains("Ours"), "{table}");
     assert!(bars.contains("Discs") && bars.contains("plate"), "what has no other name keeps its own");
+    let text = std::fs::read_to_string(sandbox.path("experiment.toml")).expect("a file");
+    sandbox.write("experiment.toml", text.replace("[names]\n", "[names]\ncup = \"Cups\"\n"));
     let report = sandbox.dmad(&["report", "experiment.toml"]);
     assert!(report.stdout.contains("Twenty units"), "{}", report.stdout);
     report.says(0, &["[names] has `cup`, and no variant, method, dataset or class is called so (known: "]);

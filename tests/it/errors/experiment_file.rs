@@ -233,6 +233,33 @@ fn a_class_that_no_dataset_has_is_told_at_its_name_before_any_work() {
 }
 
 #[test]
+fn names_for_readers_stand_for_something_and_tell_variants_apart() {
+    let variant = "[[variant]]\nname = \"few\"\nmethod.noise.std = 0.2\n";
+    let named = |names: &str| format!("{variant}[names]\n{names}\n");
+    let words = ["`names`: \"disk\" is no variant, method, dataset, class or value", "did you mean `disc`?", "few"];
+    fault_at_end(&named("disk = \"Discs\""), "disk", &words);
+    fault_at_end(&named("ful = \"Ours\""), "ful = ", &["did you mean `full`?"]);
+    let same = ["`names`: the variants \"full\" and \"few\" are both shown as \"full\"", "give each a name of its own"];
+    fault_at_end(&named("few = \"full\""), "\"full\"", &same);
+    // Swept variants are told apart by what was swept, and from each other alone.
+    let swept = |names: &str| format!("[sweep]\n\"method.mlp.hidden\" = [4, 8]\n{}", named(names));
+    let both = ["\"full[hidden=4]\" and \"few[hidden=4]\" are both shown as \"full[hidden=4]\""];
+    fault_at_end(&swept("few = \"full\""), "\"full\"", &both);
+    let sandbox = Sandbox::new();
+    let fine = "few = \"Few\"\ndisc = \"Discs\"\nparts = \"Parts\"\ndmad = \"DMAD\"\nmean = \"all\"\n4 = \"four\"\n\
+                \"full[hidden=8]\" = \"Eight\"";
+    sandbox.write("experiment.toml", EXPERIMENT.to_string() + &swept(fine));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(0, &[]);
+    // A file that is included may name more than this experiment has, and what is set may leave less of it.
+    sandbox.write("names.toml", "[names]\ncup = \"Cups\"\n");
+    sandbox.write("experiment.toml", format!("include = \"names.toml\"\n{EXPERIMENT}"));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(0, &[]);
+    sandbox.write("experiment.toml", format!("{EXPERIMENT}\n[names]\ndisk = \"Discs\"\n"));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(2, &["did you mean `disc`?"]);
+    sandbox.dmad(&["plan", "experiment.toml", "--set", "image.size=96"]).says(0, &[]);
+}
+
+#[test]
 fn more_seen_anomalies_than_there_are_is_told_at_the_count() {
     let words = ["class `disc` of `parts`: 4 seen anomalies are wanted, 3 are available"];
     fault("seen.count = 1", "seen.count = 4", "4\n\n[image]", &words);
