@@ -9,9 +9,15 @@ use crate::spec::{Dimension, Experiment, names_variant, words_of};
 
 /// Labels that every recorded run with numbers carries.
 pub fn common(recorded: &Recorded) -> Vec<String> {
-    let with_numbers = || recorded.runs.iter().filter(|run| run.failure.is_none());
-    let Some(first) = with_numbers().next() else { return Vec::new() };
-    first.labels.iter().filter(|label| with_numbers().all(|run| run.labels.contains(label))).cloned().collect()
+    common_of(recorded.runs.iter())
+}
+
+/// Labels that each of these runs with numbers carries.
+pub(super) fn common_of<'a>(runs: impl Iterator<Item = &'a RecordedRun> + Clone) -> Vec<String> {
+    let mut with_numbers = runs.filter(|run| run.failure.is_none());
+    let rest = with_numbers.clone();
+    let Some(first) = with_numbers.next() else { return Vec::new() };
+    first.labels.iter().filter(|label| rest.clone().all(|run| run.labels.contains(label))).cloned().collect()
 }
 
 /// Names that `[names]` has for nothing that is recorded or shown, each with what may be meant. Classes are known once every

@@ -154,7 +154,7 @@ fn tables_and_figures_show_the_names_that_are_declared() {
 #[test]
 fn latex_has_its_own_quotes_and_marks_and_no_title_where_there_is_none() {
     let sandbox = run("[[table]]\nrows = \"variant\"\n[[variant]]\nname = \"wide\"\nmethod.mlp.hidden = 20\n\
-                       [[figure]]\nkind = \"histogram\"\ncaption = \"apart\"\n");
+                       [[figure]]\nkind = \"histogram\"\nvariants = [\"full\", \"wide\"]\ncaption = \"apart\"\n");
     let read = |name: &str| std::fs::read_to_string(sandbox.path("results/experiment").join(name)).expect("a file");
     let (notes, table, caption) =
         (read("tables/table1_notes.tex"), read("tables/table1.tex"), read("figures/figure1_caption.tex"));
@@ -166,6 +166,21 @@ fn latex_has_its_own_quotes_and_marks_and_no_title_where_there_is_none() {
     assert!(labels.contains("wide: ") && !labels.contains("Some runs"), "{labels}");
     let svg = read("figures/figure1.svg");
     assert!(svg.contains("full"), "a histogram says of which run it is");
+}
+
+#[test]
+fn a_figure_carries_the_labels_of_the_runs_that_it_draws_and_no_others() {
+    let sandbox = run("[[variant]]\nname = \"anew\"\nbackbone.weights = \"random\"\n\
+                       [[figure]]\nkind = \"histogram\"\ncaption = \"apart\"\n[[figure]]\nkind = \"bars\"\ncaption = \"apart\"\n\
+                       [[figure]]\nkind = \"learning\"\nvariants = [\"anew\"]\ncaption = \"apart\"\n");
+    let caption = |number: usize| {
+        let path = sandbox.path(&format!("results/experiment/figures/figure{number}_caption.tex"));
+        std::fs::read_to_string(path).expect("a caption")
+    };
+    let (of_full, of_both, of_other) = (caption(1), caption(2), caption(3));
+    assert!(!of_full.contains("random") && of_full.contains("All runs: not as published: "), "{of_full}");
+    assert!(of_both.contains("anew: random backbone weights."), "{of_both}");
+    assert!(of_other.contains("All runs: ") && of_other.contains("random backbone weights"), "{of_other}");
 }
 
 #[test]

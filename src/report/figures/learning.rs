@@ -53,6 +53,7 @@ impl Kind for Learning {
         for &run in &runs {
             let losses = losses(run);
             if !losses.is_empty() {
+                notes.draws(&run.id);
                 let curve = run.curve().into_iter().map(|value| 100.0 * value).collect();
                 told.push(Told { label: run_label(recorded, &run.spec, &specs), losses, curve });
             }

@@ -81,6 +81,7 @@ impl Kind for Maps {
             let rows = rows(first, &chosen, &self.images, notes)?;
             let columns = columns(recorded, &first.spec.dataset, &shown)?;
             if !rows.is_empty() {
+                columns.iter().for_each(|column| notes.draws(&column.run.id));
                 section(&mut scene, &rows, (&columns, &recorded.experiment.names), &mut csv, &mut strips)?;
             }
         }

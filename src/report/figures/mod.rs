@@ -18,6 +18,7 @@ mod style;
 mod tsne;
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use self::style::{FONT_PT, GAP};
 use super::export::csv::quoted;
 use super::export::latex;
 use super::frame::{distinct, groups};
-use super::labels::common;
+use super::labels::common_of;
 use super::remove_others;
 use crate::error::Result;
 use crate::record::{Recorded, RecordedRun};
@@ -171,13 +172,14 @@ pub struct Figures {
 pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
     let Figures { mut drawn, mut missing } = Figures::default();
     for (place, figure) in recorded.experiment.figures.iter().enumerate() {
-        let mut notes = Notes { recorded, list: Vec::new() };
+        let mut notes = Notes { recorded, list: Vec::new(), drawn: BTreeSet::new() };
         let Some(entry) = FIGURES.iter().find(|entry| entry.kind.name == figure.kind) else { continue };
         let drawing = (entry.draw)(figure, recorded, &mut notes)?;
         let number = place + 1;
+        let labels = labels(recorded, &notes.drawn);
         missing.extend(notes.list.into_iter().map(|note| format!("figure {number}: {note}")));
         if let Some(Drawing { mut scene, csv, strips }) = drawing {
-            if let Some(labels) = labels(recorded) {
+            if let Some(labels) = labels {
                 panel::footnote(&mut scene, &labels);
             }
             scene = scene.scaled(figure.selection.font_pt / FONT_PT);
@@ -194,16 +196,17 @@ pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
     Ok(Figures { drawn, missing })
 }
 
-/// What labels the numbers, for below every figure.
-fn labels(recorded: &Recorded) -> Option<String> {
-    let common = common(recorded);
+/// What labels the numbers of the runs that a figure draws, for below it.
+fn labels(recorded: &Recorded, drawn: &BTreeSet<String>) -> Option<String> {
+    let runs: Vec<&RecordedRun> = recorded.runs.iter().filter(|run| drawn.contains(&run.id)).collect();
+    let common = common_of(runs.iter().copied());
     let names = &recorded.experiment.names;
     let labelled = |run: &RecordedRun| {
         let own = run.labels.iter().filter(|label| !common.contains(label));
         own.map(|label| (label.clone(), names.of(&run.spec.variant).into_owned())).collect::<Vec<_>>()
     };
     // Which variants carry each; the longest, of settings, are the first to be cut off where there is no room.
-    let mut some = groups(recorded.runs.iter().flat_map(labelled));
+    let mut some = groups(runs.into_iter().flat_map(labelled));
     some.sort_by_key(|(label, _)| label.chars().count());
     let some = some.into_iter().map(|(label, who)| (distinct(who).join(", "), label));
     let all = std::iter::once(("All runs".to_string(), common.join("; "))).filter(|(_, labels)| !labels.is_empty());
@@ -235,10 +238,12 @@ pub fn write_figures(recorded: &Recorded, figures: &Figures) -> Result<Vec<PathB
     Ok(paths)
 }
 
-/// What is missing in a figure.
+/// What is missing in a figure, and what is not.
 struct Notes<'a> {
     recorded: &'a Recorded,
     list: Vec<String>,
+    /// Ids of the runs that are drawn.
+    drawn: BTreeSet<String>,
 }
 
 impl<'a> Notes<'a> {
@@ -249,6 +254,11 @@ impl<'a> Notes<'a> {
             self.say("the experiment has no run of that dataset, variant, number of seen anomalies and seed");
         }
         shown
+    }
+
+    /// A run that is drawn: what labels its numbers is told below the figure.
+    fn draws(&mut self, run: &str) {
+        self.drawn.insert(run.into());
     }
 
     /// Something that running the experiment again would make.
