@@ -184,6 +184,24 @@ fn a_figure_carries_the_labels_of_the_runs_that_it_draws_and_no_others() {
 }
 
 #[test]
+fn names_beside_and_above_maps_are_whole_and_tell_points_of_a_sweep_apart() {
+    let sandbox = run("\"method.mlp.hidden\" = [4, 8]\n[[figure]]\nkind = \"maps\"\nvariants = [\"full[hidden=4]\"]\n\
+                       [[figure]]\nkind = \"maps\"\nwidth_cm = 5.0\n[names]\ndisc = \"Discs that are round and quite large\"\n");
+    let texts = |number: usize| -> String {
+        let path = sandbox.path(&format!("results/experiment/figures/figure{number}.svg"));
+        let svg = std::fs::read_to_string(path).expect("a figure");
+        let texts =
+            svg.split("</text>").filter_map(|part| part.rsplit_once('>').map(|(_, text)| text.replace(' ', "")));
+        texts.map(|text| text.trim().to_string()).collect()
+    };
+    let (wide, narrow) = (texts(1), texts(2));
+    assert!(wide.contains("Discsthatareroundandquitelarge") && wide.contains("plate"), "{wide}");
+    for head in ["full[hidden=4]", "full[hidden=8]"] {
+        assert!(narrow.contains(head), "{head} is not in {narrow}");
+    }
+}
+
+#[test]
 fn what_comes_to_the_same_computation_is_said_so() {
     let sandbox = run(
         "[[table]]\nrows = \"variant\"\n[[variant]]\nname = \"no_filter\"\nmethod.filter.enabled = false\n\

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::canvas::{Align, Scene, text_width};
-use super::panel::{Axis, fit, footnote, heading};
+use super::lines::fit;
+use super::panel::{Axis, footnote, heading};
 use super::series::{Panels, Part, Query};
 use super::style::{BLACK, Color, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, WHITE, colour};
 use super::{Drawing, Kind, Notes, columns, grid, titled};

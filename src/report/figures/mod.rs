@@ -9,6 +9,7 @@ mod canvas;
 mod curve;
 mod histogram;
 mod learning;
+mod lines;
 mod maps;
 mod overlay;
 mod panel;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::canvas::{Align, Mark, Picture, Scene, text_width};
+use super::lines::{broken, fit, shorten};
 use super::style::{BLACK, Color, Dash, GAP, GREY, HAIR, Ink, LINE, MARKER, PALE, SMALL, TEXT, colour, marker};
 use crate::maps::heat;
 
@@ -318,46 +319,6 @@ fn draw_sample(scene: &mut Scene, key: &Legend, x: f64, y: f64, width: f64) {
     }
 }
 
-/// A text in lines no wider than `room`: broken at plain spaces, commas, underscores, slashes; cut with … where a word is too
-/// long, or where more than four lines would be needed.
-pub fn fit(text: &str, room: f64, size: f64) -> Vec<String> {
-    let mut lines = broken(text, room, size);
-    let more = lines.len() > 4;
-    lines.truncate(4);
-    let last = lines.len() - 1;
-    lines.iter().enumerate().map(|(i, line)| shorten(line.trim_end(), room, size, more && i == last)).collect()
-}
-
-/// The text in as many lines as it needs; a word that is too long has one of its own.
-fn broken(text: &str, room: f64, size: f64) -> Vec<String> {
-    let mut lines: Vec<String> = vec![String::new()];
-    for word in text.split_inclusive([' ', '_', '/', ',', '·']) {
-        let Some(line) = lines.last_mut() else { unreachable!("there is a line") };
-        let joined = format!("{line}{word}");
-        if line.is_empty() || text_width(joined.trim_end(), size) <= room {
-            *line = joined;
-        } else {
-            lines.push(word.into());
-        }
-    }
-    lines
-}
-
-/// The text, or as much of it as fits before a "…".
-fn shorten(text: &str, room: f64, size: f64, always: bool) -> String {
-    if !always && text_width(text, size) <= room {
-        return text.to_string();
-    }
-    let mut kept: Vec<char> = text.chars().collect();
-    loop {
-        let short: String = kept.iter().chain(std::iter::once(&'…')).collect();
-        if kept.len() <= 1 || text_width(&short, size) <= room {
-            return short;
-        }
-        kept.pop();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,15 +335,6 @@ mod tests {
             assert_eq!(axis.ticks.iter().map(|(_, label)| label.as_str()).collect::<Vec<_>>(), labels);
         }
         assert_eq!(Axis::percent(99.0, 100.0, 4).high, 100.0);
-    }
-
-    #[test]
-    fn long_labels_are_broken_and_then_cut() {
-        let rows = fit("nearest_normal_random, 4 seen", 260.0, SMALL);
-        assert!(rows.len() > 1 && rows.iter().all(|row| text_width(row, SMALL) <= 260.0), "{rows:?}");
-        assert_eq!(rows.concat().replace(' ', ""), "nearest_normal_random,4seen");
-        let cut = fit("Donaudampfschifffahrtsgesellschaft", 120.0, SMALL);
-        assert!(cut[0].ends_with('…') && text_width(&cut[0], SMALL) <= 120.0, "{cut:?}");
     }
 
     #[test]
