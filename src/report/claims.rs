@@ -5,9 +5,13 @@
 use super::evidence::compare;
 use super::export::Sheet;
 use crate::error::Result;
+use crate::metrics::bootstrap::Interval;
 use crate::paper::claims::{Answer, Evidence, decide};
 use crate::record::Recorded;
 use crate::spec::{Arm, Claim};
+
+/// Digits behind the point that a difference has at most.
+const MOST_DIGITS: usize = 4;
 
 /// A claim with what the records say of it.
 #[derive(Debug)]
@@ -67,9 +71,13 @@ impl Checked<'_> {
     }
 }
 
-/// "+1.2 [0.3, 2.1]" in percent, or a dash.
+/// "+1.2 [+0.3, +2.1]" in percent, or a dash. An interval that 0 is not in shows none, so that it may have further digits.
 pub fn difference(evidence: &Evidence) -> String {
-    evidence.interval.map_or("–".into(), |i| format!("{:+.1} [{:+.1}, {:+.1}]", i.estimate, i.low, i.high))
+    let Some(Interval { estimate, low, high, .. }) = evidence.interval else { return "–".into() };
+    let nearest = low.abs().min(high.abs());
+    let shows = |digits: &usize| format!("{nearest:.digits$}").parse() != Ok(0.0);
+    let digits = if low > 0.0 || high < 0.0 { (1..=MOST_DIGITS).find(shows).unwrap_or(MOST_DIGITS) } else { 1 };
+    format!("{estimate:+.digits$} [{low:+.digits$}, {high:+.digits$}]")
 }
 
 /// What the intervals are.
@@ -79,4 +87,24 @@ pub const NOTE: &str = "Differences in percent with 95 % bootstrap intervals, pa
 pub fn sheet(checked: &[Checked]) -> Sheet {
     let head = ["claim", "compared", "metric", "claimed", "difference [95 %]", "seeds", "answer", "because"];
     Sheet::new(&head, checked.iter().map(|item| item.row().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_that_is_told_apart_from_none_never_shows_none() {
+        for ([estimate, low, high], expected) in [
+            ([1.234, 0.3, 2.06], "+1.2 [+0.3, +2.1]"),
+            ([0.5, 0.01, 1.3], "+0.50 [+0.01, +1.30]"),
+            ([-0.5, -1.3, -0.004], "-0.500 [-1.300, -0.004]"),
+            ([0.5, -0.01, 1.3], "+0.5 [-0.0, +1.3]"),
+            ([0.0, 0.0, 0.0], "+0.0 [+0.0, +0.0]"),
+        ] {
+            let interval = Some(Interval { estimate, low, high, n: 1 });
+            assert_eq!(difference(&Evidence { interval, ..Evidence::default() }), expected);
+        }
+        assert_eq!(difference(&Evidence::default()), "–");
+    }
 }

@@ -139,7 +139,7 @@ impl Ranking {
         place.point.as_deref().unwrap_or(self.base())
     }
 
-    /// Why the difference of a place says little; empty otherwise.
+    /// What the difference of a place says, or why it says little.
     pub fn remark(&self, place: &Ranked) -> String {
         let Some(evidence) = &place.difference else { return self.base_of(place).into() };
         match evidence.interval {
@@ -147,7 +147,8 @@ impl Ranking {
             None => "nothing to resample".into(),
             Some(own) if own.low <= 0.0 && own.high >= 0.0 => format!("not told apart from {}", self.base_of(place)),
             Some(_) if evidence.seeds < 2 => "one seed".into(),
-            Some(_) => String::new(),
+            Some(own) if own.low > 0.0 => format!("better than {}", self.base_of(place)),
+            Some(_) => format!("worse than {}", self.base_of(place)),
         }
     }
 
