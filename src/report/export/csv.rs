@@ -51,7 +51,7 @@ impl Exporter for Csv {
     }
 
     /// All rankings of the table, with what is compared with one variant where the table names one; differences in percent.
-    fn beside(&self, table: &Rendered) -> Option<(&'static str, String)> {
+    fn beside(&self, table: &Rendered) -> Vec<(&'static str, String)> {
         let names_one = table.rankings.iter().any(|ranking| ranking.against.is_some());
         let mut out = "dataset,metric,rank,variant,mean,sd,seeds,difference,low,high,remark".to_string();
         out += if names_one { ",against\n" } else { "\n" };
@@ -69,7 +69,7 @@ impl Exporter for Csv {
                 out += &(fields.join(",") + "\n");
             }
         }
-        (!table.rankings.is_empty()).then_some(("_ranking.csv", out))
+        if table.rankings.is_empty() { Vec::new() } else { vec![("_ranking.csv", out)] }
     }
 
     fn claims(&self, checked: &[Checked]) -> String {
