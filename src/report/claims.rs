@@ -2,13 +2,15 @@
 //!
 //! Owns: which runs a claim is about, and how its answer is shown. Does not own: the rule (`paper::claims`).
 
+use std::borrow::Cow;
+
 use super::evidence::compare;
 use super::export::Sheet;
 use crate::error::Result;
 use crate::metrics::bootstrap::Interval;
 use crate::paper::claims::{Answer, Evidence, decide};
 use crate::record::Recorded;
-use crate::spec::{Arm, Claim};
+use crate::spec::{Arm, Claim, DisplayNames};
 
 /// Digits behind the point that a difference has at most.
 const MOST_DIGITS: usize = 4;
@@ -22,6 +24,8 @@ pub struct Checked<'a> {
     pub arms: [Arm; 2],
     pub evidence: Evidence,
     pub answer: Answer,
+    /// What variants and datasets are called where people read.
+    pub names: &'a DisplayNames,
 }
 
 /// Holds every claim against the records: one answer for each pair of variants, dataset and number of seen anomalies.
@@ -34,7 +38,7 @@ pub fn check(recorded: &Recorded) -> Result<Vec<Checked<'_>>> {
         for arms in claim.comparisons(&recorded.experiment.runs) {
             let evidence = compare(recorded, [&arms[0], &arms[1]], claim.metric, &claim.classes)?;
             let answer = decide(&evidence, claim.said());
-            checked.push(Checked { claim, arms, evidence, answer });
+            checked.push(Checked { claim, arms, evidence, answer, names: &recorded.experiment.names });
         }
     }
     Ok(checked)
@@ -54,13 +58,19 @@ impl Checked<'_> {
         })
     }
 
+    /// The dataset that was compared on.
+    pub fn dataset(&self) -> Cow<'_, str> {
+        self.names.of(&self.arms[0].dataset)
+    }
+
     /// Claim, what was compared, metric, what was claimed, difference, seeds, answer and why it is undecided, as texts.
     pub fn row(&self) -> [String; 8] {
         // "full, 10 seen against full, 1 seen" with the dataset.
-        let [better, than] = self.arms.each_ref().map(|arm| format!("{}, {} seen", arm.variant, arm.seen));
+        let named = |arm: &Arm| format!("{}, {} seen", self.names.of(&arm.variant), arm.seen);
+        let [better, than] = self.arms.each_ref().map(named);
         [
             self.claim.text.clone(),
-            format!("{}: {better} against {than}", self.arms[0].dataset),
+            format!("{}: {better} against {than}", self.dataset()),
             self.claim.metric.as_str().into(),
             self.claim.said().to_string(),
             difference(&self.evidence),

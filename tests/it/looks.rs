@@ -131,13 +131,15 @@ fn tables_and_figures_show_the_names_that_are_declared() {
     let sandbox = run(
         "[[figure]]\nkind = \"bars\"\nbars = \"class\"\n[[variant]]\nname = \"wide\"\nmethod.mlp.hidden = 20\n\
                        [[table]]\nrows = \"variant\"\n[names]\nwide = \"Twenty units\"\nfull = \"Ours\"\ndisc = \"Discs\"\n\
-                       [[figure]]\nkind = \"curve\"\n",
+                       parts = \"Parts\"\n[[figure]]\nkind = \"curve\"\n[[figure]]\nkind = \"maps\"\n[[claim]]\ntext = \"more\"\n\
+                       better = \"wide\"\nthan = \"full\"\nmetric = \"image_auroc\"\n",
     );
     let read = |name: &str| std::fs::read_to_string(sandbox.path("results/experiment").join(name)).expect("a file");
     let (svg, table, bars) = (read("figures/figure2.svg"), read("tables/table1.tex"), read("figures/figure1.svg"));
     assert!(svg.contains("Twenty units") && svg.contains("Ours") && !svg.contains(">full<"), "{svg}");
     assert!(table.contains("Twenty units") && table.contains("Ours"), "{table}");
     assert!(bars.contains("Discs") && bars.contains("plate"), "what has no other name keeps its own");
+    names_are_on_the_page_and_in_claims(&read);
     let text = std::fs::read_to_string(sandbox.path("experiment.toml")).expect("a file");
     sandbox.write("experiment.toml", text.replace("[names]\n", "[names]\ncup = \"Cups\"\n"));
     let report = sandbox.dmad(&["report", "experiment.toml"]);
@@ -149,6 +151,40 @@ fn tables_and_figures_show_the_names_that_are_declared() {
         "where things are looked up they are called as in files"
     );
     assert!(Path::new(&sandbox.path("results/experiment/figures/figure2.pdf")).is_file());
+}
+
+/// Every part of the page that shows results calls things by the names for readers; only what commands take keeps its own.
+fn names_are_on_the_page_and_in_claims(read: &dyn Fn(&str) -> String) {
+    let page = read("report.html");
+    let section = |name: &str| -> &str {
+        let start = page.find(&format!("<h2>{name}</h2>")).unwrap_or_else(|| panic!("no {name}"));
+        &page[start..page[start..].find("</section>").map_or(page.len(), |end| start + end)]
+    };
+    for (name, shown, raw) in [
+        ("By class", &["Twenty units", "Ours", "Discs"][..], &[">disc<", "wide", "full,"][..]),
+        ("Claims", &["Parts: Twenty units, 1 seen against Ours, 1 seen"], &["wide"]),
+        (
+            "Gallery",
+            &["\"Twenty units, 1 seen\"", "\"classes\":[\"Discs\",\"plate\"]"],
+            &["\"label\":\"wide", "\"label\":\"full"],
+        ),
+        ("Maps", &["Discs · disc/test/cut/"], &[">disc · "]),
+        ("Settings", &["<th scope=\"col\">Twenty units</th>"], &["<th scope=\"col\">wide"]),
+        ("Bank", &["Parts: Ours, Twenty units", ">Discs<"], &[">disc<", "wide"]),
+        ("Costs", &[">Twenty units<", ">Parts<"], &[">wide<", ">parts<"]),
+    ] {
+        let text = section(name);
+        for words in shown {
+            assert!(text.contains(words), "{words} is not in {name}: {text}");
+        }
+        for words in raw {
+            assert!(!text.contains(words), "{words} is in {name}: {text}");
+        }
+    }
+    for name in ["tables/claims.md", "tables/claims.tex"] {
+        assert!(read(name).contains("Parts"), "{name}");
+    }
+    assert!(read("tables/claims.csv").contains("\"wide\",\"full\",\"parts\""), "programs read the names in files");
 }
 
 #[test]

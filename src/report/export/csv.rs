@@ -75,7 +75,7 @@ impl Exporter for Csv {
     fn claims(&self, checked: &[Checked]) -> String {
         let head =
             "text,better,than,dataset,better_seen,than_seen,metric,claimed,difference,low,high,seeds,answer,because\n";
-        let row = |Checked { claim, arms: [better, than], evidence, answer }: &Checked| {
+        let row = |Checked { claim, arms: [better, than], evidence, answer, names: _ }: &Checked| {
             let texts =
                 [&claim.text, &better.variant, &than.variant, &better.dataset].map(|text| quoted(text)).join(",");
             let seen = format!("{},{}", better.seen, than.seen);

@@ -36,7 +36,7 @@ impl Exporter for Latex {
             // was compared.
             let named = [&item.claim.better, &item.claim.than].map(|side| side.variant());
             let is_named = item.arms.each_ref().map(|arm| &arm.variant) == named;
-            let which = if is_named { item.arms[0].dataset.clone() } else { compared };
+            let which = if is_named { item.dataset().into_owned() } else { compared };
             let [claim, which, claimed, answer] = [claim, which, claimed, answer].map(|text| escaped(&text));
             vec![claim, which, claimed, in_math(&difference), seeds, answer]
         };

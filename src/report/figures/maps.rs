@@ -161,11 +161,11 @@ fn section(
         }
     }
     scene.height += lines as f64 * SMALL + GAP * 0.5;
-    for (row, class) in rows.iter().zip(&classes) {
+    for (row, lines) in rows.iter().zip(&classes) {
         let top = scene.height;
-        for (number, line) in class.iter().enumerate() {
+        for (number, line) in lines.iter().enumerate() {
             // The last line is the next to the tiles.
-            let x = left - GAP * 0.7 - SMALL * ((class.len() - 1 - number) as f64 + 0.6);
+            let x = left - GAP * 0.7 - SMALL * ((lines.len() - 1 - number) as f64 + 0.6);
             scene.upright(line, (x, top + side / 2.0), SMALL, BLACK);
         }
         let image = Picture { width: row.image.width, height: row.image.height, data: row.image.data.clone() };
@@ -173,8 +173,9 @@ fn section(
         for column in columns {
             cells.push(map(column, row, csv)?);
         }
-        let mut strip =
-            Strip { class: row.class.clone(), caption: format!("{} · {}", row.class, row.path), pictures: Vec::new() };
+        let (class, path) = (row.class.clone(), row.path.clone());
+        let caption = format!("{} · {path}", shown_as.of(&class));
+        let mut strip = Strip { class, path, caption, pictures: Vec::new() };
         for (column, cell) in cells.into_iter().enumerate() {
             let Some(picture) = cell else {
                 absent(scene, (at(column), top), side);

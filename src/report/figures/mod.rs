@@ -132,7 +132,9 @@ impl Drawing {
 #[derive(Debug)]
 pub struct Strip {
     pub class: String,
-    /// Class and path of the image.
+    /// Path of the image.
+    pub path: String,
+    /// What the class is called where people read, and the path.
     pub caption: String,
     /// What each picture is, and the picture as PNG.
     pub pictures: Vec<(String, Vec<u8>)>,

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use maud::{Markup, html};
 
 use crate::record::Recorded;
-use crate::report::figures::{DrawnFigure, FIGURES, Figures};
+use crate::report::figures::{DrawnFigure, FIGURES, Figures, Strip};
 
 /// All figures; each opens large.
 pub fn list(recorded: &Recorded, figures: &Figures) -> Markup {
@@ -46,14 +46,12 @@ fn title(figure: &DrawnFigure) -> String {
 /// The pictures of all grids of maps, one strip for each test image.
 pub fn strips(figures: &Figures) -> Markup {
     // The first is the image itself, which the gallery falls back on where its own pictures are not there.
-    let path = |number: usize, caption: &str| {
-        (number == 0).then(|| caption.split_once(" · ").map(|(_, path)| path.to_string())).flatten()
-    };
+    let path = |number: usize, strip: &Strip| (number == 0).then(|| strip.path.clone());
     html! {
         @for strip in figures.drawn.iter().flat_map(|figure| &figure.strips) {
             h3 { (strip.caption) } "\n"
             div.strip { "\n" @for (number, (label, png)) in strip.pictures.iter().enumerate() {
-                figure { (picture(png, "png", label, path(number, &strip.caption))) figcaption { (label) } } "\n"
+                figure { (picture(png, "png", label, path(number, strip))) figcaption { (label) } } "\n"
             } }
             "\n"
         }
