@@ -122,7 +122,12 @@ fn alike<'a>(arms: &[&'a Arm], arm: &Arm, name: &str) -> Option<&'a Arm> {
 impl Ranking {
     /// What it ranks by, or compares with.
     pub fn title(&self) -> String {
-        let (metric, dataset) = (self.metric.as_str(), &self.dataset);
+        self.title_by(self.metric.as_str())
+    }
+
+    /// The same with another name for the metric.
+    pub fn title_by(&self, metric: &str) -> String {
+        let dataset = &self.dataset;
         match &self.against {
             None => format!("Ranked by {metric}, mean over classes of {dataset}"),
             Some(name) => format!("Compared with {name} by {metric}, mean over classes of {dataset}"),

@@ -67,9 +67,13 @@ fn a_table_shows_every_variants_paired_difference_to_the_one_it_names() {
     assert!(rival.contains(&"\"worse than full\"".into()), "{rival:?}");
     assert!(twin.contains(&"\"not told apart from full\"".into()), "{twin:?}");
     let tex = read(sandbox.path("results/judged/tables/table3_ranking.tex"));
-    for words in
-        ["\\begin{tabular}{lrrll}", "Compared with full by image", "rival, 10 seen", "{[}$-", "& worse than full \\\\"]
-    {
+    for words in [
+        "\\begin{tabular}{lrrll}",
+        "Compared with full by image AUROC, mean over",
+        "rival, 10 seen",
+        "{[}$-",
+        "& worse than full \\\\",
+    ] {
         assert!(tex.contains(words), "{words} is not in:\n{tex}");
     }
     let claims = read(sandbox.path("results/judged/tables/claims.tex"));

@@ -195,6 +195,10 @@ fn latex_has_its_own_quotes_and_marks_and_no_title_where_there_is_none() {
     let (notes, table, caption) =
         (read("tables/table1_notes.tex"), read("tables/table1.tex"), read("figures/figure1_caption.tex"));
     assert!(notes.contains("``mean'' is the unweighted mean") && !notes.contains('"'), "{notes}");
+    assert!(
+        table.contains("& image AUROC & ") && notes.contains("\nimage AUROC: ") && !notes.contains("\\_auroc"),
+        "{notes}"
+    );
     assert!(table.contains("wide\\textsuperscript{") && !table.contains("{[}"), "{table}");
     assert!(!caption.contains("\\textbf{"), "a figure without a title: {caption}");
     // Which rows carry what is said where rows differ in it.

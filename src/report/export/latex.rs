@@ -4,6 +4,7 @@
 //! includes the file.
 
 use super::{Exporter, Sheet};
+use crate::metrics::MetricName;
 use crate::record::MEAN;
 use crate::report::Rendered;
 use crate::report::claims::{self, Checked};
@@ -26,7 +27,8 @@ impl Exporter for Latex {
     /// What belongs below the table: title, number of seeds, labels, definitions, what is missing; and how variants compare.
     fn beside(&self, table: &Rendered) -> Vec<(&'static str, String)> {
         let compared = (!table.rankings.is_empty()).then(|| ("_ranking.tex", rankings(table)));
-        [("_notes.tex", notes(&table.title, &table.notes))].into_iter().chain(compared).collect()
+        let told: Vec<String> = table.notes.iter().map(|note| as_in_heads(note)).collect();
+        [("_notes.tex", notes(&table.title, &told))].into_iter().chain(compared).collect()
     }
 
     fn claims(&self, checked: &[Checked]) -> String {
@@ -56,6 +58,13 @@ pub fn notes(title: &str, notes: &[String]) -> String {
     }
 }
 
+/// A note that begins with a metric, by the name that heads of tables have for it.
+fn as_in_heads(note: &str) -> String {
+    let rest = |metric: &MetricName| note.strip_prefix(metric.as_str()).filter(|rest| rest.starts_with([':', ' ']));
+    let told = MetricName::ALL.iter().find_map(|metric| Some(metric.kind().words.to_string() + rest(metric)?));
+    told.unwrap_or_else(|| note.into())
+}
+
 /// How the variants compare by each metric, each below a line that says with what.
 fn rankings(table: &Rendered) -> String {
     let group = |(number, ranking): (usize, &Ranking)| {
@@ -71,7 +80,10 @@ fn rankings(table: &Rendered) -> String {
                 escaped(&ranking.remark(place)),
             ]
         };
-        let title = vec![format!("{rule}\\multicolumn{{5}}{{l}}{{{}}}", escaped(&ranking.title()))];
+        let title = vec![format!(
+            "{rule}\\multicolumn{{5}}{{l}}{{{}}}",
+            escaped(&ranking.title_by(ranking.metric.kind().words))
+        )];
         std::iter::once(title).chain(ranking.places.iter().map(place)).collect::<Vec<_>>()
     };
     let head = ["variant", "mean", "seeds", "difference {[}95 \\%]", ""];
@@ -199,7 +211,6 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::MetricName;
 
     #[test]
     fn the_best_is_bold_the_second_underlined_and_equal_numbers_are_marked_alike() {
@@ -229,6 +240,13 @@ mod tests {
         assert!(text.contains(mean), "{text}");
         assert_eq!(in_math("-1.3 [-4.2, +1.7]"), "$-1.3$ {[}$-4.2$, $+1.7$]");
         assert_eq!(in_math("–"), "--");
+        for (note, expected) in [
+            ("image_auroc: over all images", "image AUROC: over all images"),
+            ("image_auroc of full: over all images", "image AUROC of full: over all images"),
+            ("image_auroc_x: no metric", "image_auroc_x: no metric"),
+        ] {
+            assert_eq!(as_in_heads(note), expected);
+        }
         assert_eq!(notes("A_b", &["50 %".into()]), "\\textbf{A\\_b.}\n50 \\%\n");
     }
 }
