@@ -92,9 +92,18 @@ fn text_heights_axes_and_captions_are_as_declared() {
         comment.starts_with('%') && comment.contains("\\caption[Short title]{\\input{figure1_caption}}"),
         "{comment}"
     );
-    assert!(caption.starts_with("\\textbf{A curve.}\n") && caption.contains("All runs: "), "{caption}");
+    let about = "Image AUROC against seen anomalies per class.";
+    assert!(caption.starts_with(&format!("\\textbf{{A curve.}}\n{about}\n")), "{caption}");
+    assert!(caption.contains("All runs: "), "{caption}");
     let page = std::fs::read_to_string(sandbox.path("results/experiment/report.html")).expect("a page");
     assert!(page.contains("All runs: "), "the page's caption has the notes");
+    assert!(page.contains(&format!("Figure 1: A curve</b>. {about}")), "what it shows, not what its kind does");
+    // A caption is there to be read even where there is no title.
+    let more = "bars = \"seen_anomalies\"\nmetrics = [\"image_auroc\", \"pixel_pro\"]\nclass = \"disc\"\n";
+    let read = redraw(&sandbox, &format!("[[figure]]\nkind = \"bars\"\ncaption = \"apart\"\n{more}"));
+    let caption = text(read("figure1_caption.tex"));
+    let about = "Image AUROC and pixel AUPRO by seen anomalies per class, as bars, class disc.";
+    assert_eq!(caption.lines().nth(1), Some(about), "{caption}");
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl Kind for Maps {
             &mut scene,
             "Colours reach from the 2nd to the 99.8th percentile of the scores of a class in its column.",
         );
-        Ok(Some(Drawing { scene, csv, strips }))
+        Ok(Some(Drawing { strips, ..Drawing::new(scene, csv) }))
     }
 }
 

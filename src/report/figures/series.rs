@@ -101,6 +101,17 @@ impl<'n> Panels<'n> {
         Panels { parts, labels, places, x: query.x, names }
     }
 
+    /// The metrics of the panels.
+    pub fn metrics(&self) -> Vec<MetricName> {
+        distinct(self.parts.iter().map(|part| part.metric))
+    }
+
+    /// What the one class that is shown is called; `None` for the mean over classes, or where classes are told apart.
+    pub fn class<'a>(&'a self, query: &'a Query) -> Option<Cow<'a, str>> {
+        let apart = query.series == Dimension::Class || query.x == Some(Dimension::Class);
+        (!apart && query.class != MEAN).then(|| self.names.of(query.class))
+    }
+
     /// What error bars and bands mean, for a note below a figure; empty where there are none.
     pub fn spread_note(&self) -> String {
         let series = self.parts.iter().flat_map(|part| &part.series);

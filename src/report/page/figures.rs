@@ -4,16 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use maud::{Markup, html};
 
-use crate::record::Recorded;
-use crate::report::figures::{DrawnFigure, FIGURES, Figures, Strip};
+use crate::report::figures::{DrawnFigure, Figures, Strip};
 
 /// All figures; each opens large.
-pub fn list(recorded: &Recorded, figures: &Figures) -> Markup {
-    // What a figure of its kind shows, in the words of the schema.
-    let about = |figure: &DrawnFigure| {
-        let declared = recorded.experiment.figures.get(figure.number - 1)?;
-        FIGURES.iter().find(|entry| entry.kind.name == declared.kind).map(|entry| entry.kind.about)
-    };
+pub fn list(figures: &Figures) -> Markup {
     let missing = |figure: &DrawnFigure| {
         let beginning = format!("figure {}: ", figure.number);
         figures.missing.iter().filter_map(move |note| note.strip_prefix(&beginning).map(str::to_string))
@@ -25,7 +19,7 @@ pub fn list(recorded: &Recorded, figures: &Figures) -> Markup {
                     (picture(own.svg.as_bytes(), "svg+xml", &title(own), None))
                     figcaption {
                         b { (title(own)) }
-                        @if let Some(about) = about(own) { ". " (about) }
+                        ". " (own.about)
                         @for note in &own.notes { " " (note) }
                         @for note in missing(own) { " Missing: " (note) "." }
                     }
