@@ -32,6 +32,7 @@ pub fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
     let session = Session::open(args.choice.resources(common)?, common.catalog()?, Progress::silent())?;
     let mut fine = true;
     for (experiment, runs) in &chosen {
+        run::check_names(&session, experiment)?;
         let forecast = run::forecast(&session, experiment, runs);
         fine &= forecast.runs.iter().all(|run| run.fault.is_none());
         match as_json {

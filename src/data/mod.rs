@@ -20,6 +20,6 @@ pub mod verify;
 pub use catalog::Catalog;
 pub use digest::{Digest, Digests, hex, list_digest};
 pub use image::{check_geometry, load, load_rgb, square};
-pub use index::{Image, Index, Labelled, Source, first_fault, index};
+pub use index::{Image, Index, Labelled, Source, first_fault, index, survey};
 pub use mask::{evaluation_mask, nearest_training_mask, training_mask};
 pub use protocol::{ClassSplit, SeenAnomaly, Split, Truth, split};

@@ -72,15 +72,16 @@ pub(super) fn shared(held: Vec<(Arm, Vec<Held>)>) -> Vec<Shared> {
 
 /// As tables, each with what it is of: classes of a bank, arms with the same bank once.
 pub(super) fn sheets(recorded: &Recorded) -> Vec<(String, Sheet)> {
+    let shown = &recorded.experiment.names;
     let table = |((dataset, held), arms): &Shared| {
-        let names = distinct(arms.iter().map(|arm| arm.variant.as_str())).join(", ");
+        let names = distinct(arms.iter().map(|arm| shown.of(&arm.variant))).join(", ");
         let row = |own: &Held| {
             let share = own.share.deviation.map_or(String::new(), |deviation| format!(" ± {deviation:.1}"));
             let share = format!("{:.1}{share}", own.share.mean);
-            vec![own.class.clone(), format!("{:.0}", own.patches), format!("{:.0}", own.rows), share]
+            vec![shown.of(&own.class).into_owned(), format!("{:.0}", own.patches), format!("{:.0}", own.rows), share]
         };
         let head = ["class", "patches", "rows in the bank", "% of its patches"];
-        (format!("{dataset}: {names}"), Sheet::new(&head, held.iter().map(row)))
+        (format!("{}: {names}", shown.of(dataset)), Sheet::new(&head, held.iter().map(row)))
     };
     shared(held(recorded, Wanted::default())).iter().map(table).collect()
 }

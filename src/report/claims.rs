@@ -2,12 +2,18 @@
 //!
 //! Owns: which runs a claim is about, and how its answer is shown. Does not own: the rule (`paper::claims`).
 
+use std::borrow::Cow;
+
 use super::evidence::compare;
 use super::export::Sheet;
 use crate::error::Result;
+use crate::metrics::bootstrap::Interval;
 use crate::paper::claims::{Answer, Evidence, decide};
 use crate::record::Recorded;
-use crate::spec::{Arm, Claim};
+use crate::spec::{Arm, Claim, DisplayNames};
+
+/// Digits behind the point that a difference has at most.
+const MOST_DIGITS: usize = 4;
 
 /// A claim with what the records say of it.
 #[derive(Debug)]
@@ -18,6 +24,8 @@ pub struct Checked<'a> {
     pub arms: [Arm; 2],
     pub evidence: Evidence,
     pub answer: Answer,
+    /// What variants and datasets are called where people read.
+    pub names: &'a DisplayNames,
 }
 
 /// Holds every claim against the records: one answer for each pair of variants, dataset and number of seen anomalies.
@@ -30,7 +38,7 @@ pub fn check(recorded: &Recorded) -> Result<Vec<Checked<'_>>> {
         for arms in claim.comparisons(&recorded.experiment.runs) {
             let evidence = compare(recorded, [&arms[0], &arms[1]], claim.metric, &claim.classes)?;
             let answer = decide(&evidence, claim.said());
-            checked.push(Checked { claim, arms, evidence, answer });
+            checked.push(Checked { claim, arms, evidence, answer, names: &recorded.experiment.names });
         }
     }
     Ok(checked)
@@ -50,13 +58,19 @@ impl Checked<'_> {
         })
     }
 
+    /// The dataset that was compared on.
+    pub fn dataset(&self) -> Cow<'_, str> {
+        self.names.of(&self.arms[0].dataset)
+    }
+
     /// Claim, what was compared, metric, what was claimed, difference, seeds, answer and why it is undecided, as texts.
     pub fn row(&self) -> [String; 8] {
         // "full, 10 seen against full, 1 seen" with the dataset.
-        let [better, than] = self.arms.each_ref().map(|arm| format!("{}, {} seen", arm.variant, arm.seen));
+        let named = |arm: &Arm| format!("{}, {} seen", self.names.of(&arm.variant), arm.seen);
+        let [better, than] = self.arms.each_ref().map(named);
         [
             self.claim.text.clone(),
-            format!("{}: {better} against {than}", self.arms[0].dataset),
+            format!("{}: {better} against {than}", self.dataset()),
             self.claim.metric.as_str().into(),
             self.claim.said().to_string(),
             difference(&self.evidence),
@@ -67,9 +81,13 @@ impl Checked<'_> {
     }
 }
 
-/// "+1.2 [0.3, 2.1]" in percent, or a dash.
+/// "+1.2 [+0.3, +2.1]" in percent, or a dash. An interval that 0 is not in shows none, so that it may have further digits.
 pub fn difference(evidence: &Evidence) -> String {
-    evidence.interval.map_or("–".into(), |i| format!("{:+.1} [{:+.1}, {:+.1}]", i.estimate, i.low, i.high))
+    let Some(Interval { estimate, low, high, .. }) = evidence.interval else { return "–".into() };
+    let nearest = low.abs().min(high.abs());
+    let shows = |digits: &usize| format!("{nearest:.digits$}").parse() != Ok(0.0);
+    let digits = if low > 0.0 || high < 0.0 { (1..=MOST_DIGITS).find(shows).unwrap_or(MOST_DIGITS) } else { 1 };
+    format!("{estimate:+.digits$} [{low:+.digits$}, {high:+.digits$}]")
 }
 
 /// What the intervals are.
@@ -79,4 +97,24 @@ pub const NOTE: &str = "Differences in percent with 95 % bootstrap intervals, pa
 pub fn sheet(checked: &[Checked]) -> Sheet {
     let head = ["claim", "compared", "metric", "claimed", "difference [95 %]", "seeds", "answer", "because"];
     Sheet::new(&head, checked.iter().map(|item| item.row().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_that_is_told_apart_from_none_never_shows_none() {
+        for ([estimate, low, high], expected) in [
+            ([1.234, 0.3, 2.06], "+1.2 [+0.3, +2.1]"),
+            ([0.5, 0.01, 1.3], "+0.50 [+0.01, +1.30]"),
+            ([-0.5, -1.3, -0.004], "-0.500 [-1.300, -0.004]"),
+            ([0.5, -0.01, 1.3], "+0.5 [-0.0, +1.3]"),
+            ([0.0, 0.0, 0.0], "+0.0 [+0.0, +0.0]"),
+        ] {
+            let interval = Some(Interval { estimate, low, high, n: 1 });
+            assert_eq!(difference(&Evidence { interval, ..Evidence::default() }), expected);
+        }
+        assert_eq!(difference(&Evidence::default()), "–");
+    }
 }

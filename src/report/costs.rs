@@ -37,10 +37,10 @@ pub(super) fn in_use(recorded: &Recorded) -> Sheet {
     let arms = distinct(recorded.runs.iter().map(|run| Arm::of(&run.spec)));
     let first = arms.iter().filter_map(|arm| recorded.runs.iter().find(|run| Arm::of(&run.spec) == *arm));
     let rows = first.filter_map(|run| {
-        let (cost, spec) = (run.cost.as_ref()?, &run.spec);
+        let (cost, spec, names) = (run.cost.as_ref()?, &run.spec, &recorded.experiment.names);
         Some(vec![
-            spec.variant.clone(),
-            spec.dataset.clone(),
+            names.of(&spec.variant).into_owned(),
+            names.of(&spec.dataset).into_owned(),
             spec.protocol.seen.count.to_string(),
             format!("{:.2}", cost.parameters as f64 / 1e6),
             format!("{:.1}", cost.bank_bytes as f64 / 1e6),

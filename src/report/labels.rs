@@ -5,30 +5,30 @@ use std::collections::BTreeSet;
 use super::frame::distinct;
 use crate::error::suggestion;
 use crate::record::{Recorded, RecordedRun};
-use crate::spec::{Dimension, Experiment, RunSpec, names_variant};
+use crate::spec::{Dimension, Experiment, names_variant, words_of};
 
 /// Labels that every recorded run with numbers carries.
 pub fn common(recorded: &Recorded) -> Vec<String> {
-    let with_numbers = || recorded.runs.iter().filter(|run| run.failure.is_none());
-    let Some(first) = with_numbers().next() else { return Vec::new() };
-    first.labels.iter().filter(|label| with_numbers().all(|run| run.labels.contains(label))).cloned().collect()
+    common_of(recorded.runs.iter())
+}
+
+/// Labels that each of these runs with numbers carries.
+pub(super) fn common_of<'a>(runs: impl Iterator<Item = &'a RecordedRun> + Clone) -> Vec<String> {
+    let mut with_numbers = runs.filter(|run| run.failure.is_none());
+    let rest = with_numbers.clone();
+    let Some(first) = with_numbers.next() else { return Vec::new() };
+    first.labels.iter().filter(|label| rest.clone().all(|run| run.labels.contains(label))).cloned().collect()
 }
 
 /// Names that `[names]` has for nothing that is recorded or shown, each with what may be meant. Classes are known once every
 /// run is recorded.
 pub fn unused_names(recorded: &Recorded) -> Vec<(&str, String)> {
-    if !recorded.missing.is_empty() {
+    let Experiment { runs, tables, names, .. } = &recorded.experiment;
+    if !recorded.missing.is_empty() || names.known().next().is_none() {
         return Vec::new();
     }
-    let Experiment { runs, tables, names, .. } = &recorded.experiment;
-    let is_of = |run: &RunSpec, name: &str| {
-        names_variant(name, &run.variant) || [run.method_name(), &run.dataset].contains(&name)
-    };
-    let is_used = |name: &str| {
-        runs.iter().any(|run| is_of(run, name))
-            || recorded.metrics.iter().any(|row| row.class == name)
-            || tables.iter().flat_map(|table| &table.also).any(|cited| cited.name() == name)
-    };
+    let words = words_of(runs, tables);
+    let is_used = |name: &str| words.contains(name) || recorded.metrics.iter().any(|row| row.class == name);
     let of_runs = runs.iter().flat_map(|run| [run.variant.as_str(), run.method_name(), &run.dataset]);
     let there = distinct(of_runs.chain(recorded.metrics.iter().map(|row| row.class.as_str())));
     let unused = names.known().filter(|name| !is_used(name));

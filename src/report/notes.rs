@@ -54,10 +54,11 @@ fn definitions(recorded: &Recorded, metric: MetricName) -> Vec<String> {
     let runs = recorded.experiment.runs.iter();
     let sentence = |spec: &crate::spec::RunSpec| metric.definition(&spec.evaluation.definitions());
     let found = groups(runs.map(|spec| (sentence(spec), spec.variant.as_str())));
-    let name = metric.as_str();
+    let (name, names) = (metric.as_str(), &recorded.experiment.names);
+    let shown = |variants: &[&str]| distinct(variants.iter().map(|variant| names.of(variant).into_owned()));
     let of = |variants: &[&str]| match found.len() {
         1 => String::new(),
-        _ => format!(" of {}", distinct(variants.iter().copied()).join(", ")),
+        _ => format!(" of {}", shown(variants).join(", ")),
     };
     found.iter().map(|(sentence, variants)| format!("{name}{}: {sentence}", of(variants))).collect()
 }

@@ -40,6 +40,8 @@ pub struct Ranked {
     pub seeds: usize,
     /// The variant minus the one it is compared with; `None` for that one itself.
     pub difference: Option<Evidence>,
+    /// Which point of a sweep it is compared with, where the variant that the table names has several.
+    pub point: Option<String>,
 }
 
 /// Compares what `spec` shows as it asks, for each dataset and metric.
@@ -90,26 +92,42 @@ fn places(
     let several_counts = arms.iter().any(|arm| arm.seen != arms[0].seen);
     let compared_with = |arm: &Arm| match against {
         None => found.first().map(|(best, ..)| *best),
-        // Like with like: with as many seen anomalies.
-        Some(name) => arms.iter().copied().find(|other| names_variant(name, &other.variant) && other.seen == arm.seen),
+        Some(name) => alike(arms, arm, name),
     };
+    let names = &recorded.experiment.names;
     let place = |(arm, _, means): &(&Arm, _, Vec<f64>)| {
-        let difference = match compared_with(arm) {
+        let other = compared_with(arm);
+        let is_point = |other: &&Arm| other != arm && against.is_some_and(|name| name != other.variant);
+        let point = other.filter(is_point).map(|other| names.of(&other.variant).into_owned());
+        let difference = match other {
             Some(other) if other == *arm => None,
             Some(other) => Some(compare(recorded, [arm, other], metric, only)?),
             None => Some(Evidence { missing: vec!["nothing to compare with".into()], ..Evidence::default() }),
         };
-        let name = recorded.experiment.names.of(&arm.variant);
+        let name = names.of(&arm.variant);
         let label = if several_counts { format!("{name}, {} seen", arm.seen) } else { name.into_owned() };
-        Ok(Ranked { label, mean: mean(means), sd: deviation(means), seeds: means.len(), difference })
+        Ok(Ranked { label, mean: mean(means), sd: deviation(means), seeds: means.len(), difference, point })
     };
     found.iter().map(place).collect()
+}
+
+/// What of the variant called `name` an arm is compared with: like with like, that is with as many seen anomalies, and at the
+/// same values of what was swept in both. Where several are alike, the first.
+fn alike<'a>(arms: &[&'a Arm], arm: &Arm, name: &str) -> Option<&'a Arm> {
+    let mut named = arms.iter().copied().filter(|other| names_variant(name, &other.variant) && other.seen == arm.seen);
+    // A name with the sweep in it is meant as it is.
+    named.find(|other| other.variant == name || arm.is_swept_as(other))
 }
 
 impl Ranking {
     /// What it ranks by, or compares with.
     pub fn title(&self) -> String {
-        let (metric, dataset) = (self.metric.as_str(), &self.dataset);
+        self.title_by(self.metric.as_str())
+    }
+
+    /// The same with another name for the metric.
+    pub fn title_by(&self, metric: &str) -> String {
+        let dataset = &self.dataset;
         match &self.against {
             None => format!("Ranked by {metric}, mean over classes of {dataset}"),
             Some(name) => format!("Compared with {name} by {metric}, mean over classes of {dataset}"),
@@ -121,15 +139,21 @@ impl Ranking {
         self.against.as_deref().unwrap_or("the best")
     }
 
-    /// Why the difference of a place says little; empty otherwise.
+    /// What the difference of a place is to.
+    pub fn base_of<'a>(&'a self, place: &'a Ranked) -> &'a str {
+        place.point.as_deref().unwrap_or(self.base())
+    }
+
+    /// What the difference of a place says, or why it says little.
     pub fn remark(&self, place: &Ranked) -> String {
-        let Some(evidence) = &place.difference else { return self.base().into() };
+        let Some(evidence) = &place.difference else { return self.base_of(place).into() };
         match evidence.interval {
             _ if !evidence.missing.is_empty() => format!("missing: {}", evidence.missing.join("; ")),
             None => "nothing to resample".into(),
-            Some(own) if own.low <= 0.0 && own.high >= 0.0 => format!("not told apart from {}", self.base()),
+            Some(own) if own.low <= 0.0 && own.high >= 0.0 => format!("not told apart from {}", self.base_of(place)),
             Some(_) if evidence.seeds < 2 => "one seed".into(),
-            Some(_) => String::new(),
+            Some(own) if own.low > 0.0 => format!("better than {}", self.base_of(place)),
+            Some(_) => format!("worse than {}", self.base_of(place)),
         }
     }
 

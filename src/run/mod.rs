@@ -15,6 +15,7 @@ mod given;
 mod isolate;
 mod live;
 mod model;
+mod names;
 mod predict;
 mod prepare;
 mod progress;
@@ -28,6 +29,7 @@ pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
 pub use isolate::{Isolate, STOPPED};
 pub use live::Live;
 pub use model::{Model, check as check_model, export as export_model};
+pub use names::check_names;
 pub use predict::{Prediction, Request, predict, readable};
 pub use progress::{Event, Expected, Progress};
 pub use session::{CHECKS, CUT_CHECKS, Resources, Session};
@@ -89,13 +91,14 @@ pub struct Options {
     pub album: bool,
 }
 
-/// Checks everything that `plan` can find wrong, before any work: settings and methods, datasets and weights, splits, the
-/// stages of every run. Returns what the stages to do are expected to take.
+/// Checks everything that `plan` can find wrong, before any work: names, settings and methods, datasets and weights, splits,
+/// the stages of every run. Returns what the stages to do are expected to take.
 ///
 /// # Errors
 /// The first fault, pointing at the experiment file; a device that is not there, or a results folder that cannot be
 /// written.
 pub fn check(session: &Session, experiment: &Experiment, runs: &[Run]) -> Result<Needs> {
+    check_names(session, experiment)?;
     let forecast = forecast(session, experiment, runs);
     let (seconds, memory_bytes) = (forecast.seconds(), forecast.memory_bytes());
     let expected = forecast.expected()?;

@@ -10,7 +10,7 @@ use super::rates::Rates;
 use super::room::Room;
 use crate::backbone::{self, Backbone};
 use crate::bank::neighbours;
-use crate::data::{Catalog, Digests, Index, first_fault, index, verify};
+use crate::data::{Catalog, Digests, Index, first_fault, index, survey, verify};
 use crate::device::check::Family;
 use crate::device::{Chosen, DeviceName, Memory, Precision};
 use crate::error::{Error, Result};
@@ -160,6 +160,17 @@ impl Session {
             }
             first_fault(dataset, verify::headers(&found)).map_or(Ok(Arc::new(found)), Err)
         })
+    }
+
+    /// The classes of a dataset, whatever of them an experiment takes; `None` where neither its entry nor its files tell.
+    pub fn classes(&self, dataset: &str) -> Option<Vec<String>> {
+        let entry = self.catalog.get(dataset).ok()?;
+        if !entry.declared.classes.is_empty() {
+            return Some(entry.declared.classes.clone());
+        }
+        let found = survey(entry, &self.resources.data, None).ok()?.index;
+        let classes: Vec<String> = found.classes.into_iter().map(|class| class.name).collect();
+        (!classes.is_empty()).then_some(classes)
     }
 
     /// Digest of the weights that a backbone uses, without building it.

@@ -105,6 +105,13 @@ impl Arm {
     pub fn of(run: &RunSpec) -> Self {
         Arm { variant: run.variant.clone(), dataset: run.dataset.clone(), seen: run.protocol.seen.count }
     }
+
+    /// Whether both have the same value of everything that was swept in both.
+    pub fn is_swept_as(&self, other: &Arm) -> bool {
+        let theirs = swept(&other.variant);
+        let agrees = |(key, value)| theirs.iter().all(|(known, own)| *known != key || *own == value);
+        swept(&self.variant).into_iter().all(agrees)
+    }
 }
 
 impl Claim {
@@ -138,13 +145,10 @@ impl Claim {
         pairs.filter(|pair| pair[0] != pair[1] && alike(pair)).collect()
     }
 
-    /// Whether two arms have the same value of everything that was swept in both; names with the sweep in them are meant
-    /// as they are.
+    /// Whether two arms are points of the same sweep; names with the sweep in them are meant as they are.
     fn swept_alike(&self, better: &Arm, than: &Arm) -> bool {
         let meant = self.better.variant() == better.variant && self.than.variant() == than.variant;
-        let other = swept(&than.variant);
-        let agrees = |(key, value)| other.iter().all(|(known, own)| *known != key || *own == value);
-        meant || swept(&better.variant).into_iter().all(agrees)
+        meant || better.is_swept_as(than)
     }
 }
 

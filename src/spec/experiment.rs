@@ -18,6 +18,7 @@ use super::display::DisplayNames;
 use super::figure::{self, Figure};
 use super::file::{ExperimentFile, Tolerances, Tracking};
 use super::method::{Configured, Kinds, MethodContext, MethodFault, MethodKind};
+use super::names::{Named, check_display, displayed_classes, named_classes};
 use super::open::{Readings, check_open};
 use super::overrides::{self, Override, drop_other_method};
 use super::resolved::{keep_run_keys, keep_written, resolved_toml};
@@ -58,6 +59,8 @@ pub struct Experiment<R = Run> {
     pub figures: Vec<Figure>,
     /// What variants, methods, datasets and classes are called in tables and figures.
     pub names: DisplayNames,
+    /// Names in its file that must be classes of its datasets.
+    pub named: Vec<Named>,
     /// Who is told of its runs.
     pub tracking: Tracking,
     /// Keys that the paper leaves open, and the readings that count.
@@ -87,6 +90,7 @@ impl<R> Experiment<R> {
             tolerances,
             figures,
             names,
+            named,
             tracking,
             open,
         } = declared;
@@ -98,6 +102,7 @@ impl<R> Experiment<R> {
         self.tolerances = tolerances;
         self.figures = figures;
         self.names = names;
+        self.named = named;
         self.tracking = tracking;
         self.open = open;
     }
@@ -160,6 +165,11 @@ fn resolve(
     let rows = trees.into_iter().map(|(variant, tree)| Ok((variant.clone(), resolver.expand(&variant, tree)?)));
     let rows = rows.collect::<Result<_>>()?;
     let mut experiment = assemble(path, &base, file, resolver.runs, kinds)?;
+    check_display(&base, &experiment.names, &experiment.runs)?;
+    if overrides.is_empty() {
+        // What is set may have taken the place of what has a name.
+        experiment.named.extend(displayed_classes(&base, &experiment.runs, &experiment.tables));
+    }
     experiment.resolved = resolved_toml(&base, &experiment.name, &seeds, rows);
     Ok(experiment)
 }
@@ -204,6 +214,7 @@ fn assemble<R: AsRef<RunSpec>>(
         open: file.open,
         figures,
         names: file.names,
+        named: named_classes(base, &runs),
         tracking: file.tracking,
         runs,
         kinds: kinds.clone(),

@@ -12,6 +12,7 @@ mod experiment;
 mod figure;
 mod file;
 mod method;
+mod names;
 mod open;
 mod overrides;
 mod resolved;
@@ -35,6 +36,7 @@ pub use method::{
     Configured, Kinds, MethodContext, MethodFault, MethodKind, params_difference, params_schema, read_params,
     read_table, schema_of, take_keys,
 };
+pub use names::{Named, words_of};
 pub use open::Readings;
 pub use overrides::Override;
 pub use run::{BASE_VARIANT, Run, RunSpec, SPEC_VERSION, id_of, leaves};

@@ -378,4 +378,26 @@ fn a_claim_means_swept_variants_by_their_name_and_pairs_them_with_the_same_sweep
     assert!(standing.iter().all(Json::is_string) && out.code == 0, "{}", out.stderr);
     let tex = std::fs::read_to_string(sandbox.path("results/experiment/tables/claims.tex")).expect("claims");
     assert!(tex.contains("full{[}ratio=0.5], 0 seen against plain"), "{tex}");
+    // Differences of a table are of the same points; where several would do, the one that was taken is named.
+    let table = "[[table]]\nrows = \"variant\"\nmetrics = [\"image_auroc\"]\nagainst = \"full\"\n";
+    sandbox.write("experiment.toml", study(table));
+    assert_eq!(sandbox.dmad(&["report", "experiment.toml"]).code, 0);
+    let read =
+        |name: &str| std::fs::read_to_string(sandbox.path("results/experiment/tables").join(name)).expect("a file");
+    let ranking = read("table1_ranking.csv");
+    let base = |variant: &str| {
+        let own = |line: &&str| line.contains(&format!(",\"{variant}\","));
+        let line = ranking.lines().find(own).unwrap_or_else(|| panic!("{variant} in {ranking}"));
+        line.rsplit_once(",\"").expect("a last field").1.trim_end_matches('"').to_string()
+    };
+    for (variant, expected) in [
+        ("three[ratio=0.5]", "full[ratio=0.5]"),
+        ("three[ratio=1.0]", "full[ratio=1.0]"),
+        ("full[ratio=1.0]", "full"),
+        ("plain", "full[ratio=0.5]"),
+        ("wide[patch=5]", "full[ratio=0.5]"),
+    ] {
+        assert_eq!(base(variant), expected, "{variant}");
+    }
+    assert!(read("table1.md").contains("full[ratio=1.0] |"), "the point is named beside its difference");
 }

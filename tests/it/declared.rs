@@ -64,6 +64,20 @@ fn a_table_shows_every_variants_paired_difference_to_the_one_it_names() {
     let (twin, rival) = (fields("twin"), fields("rival"));
     assert_eq!(twin.last().map(String::as_str), Some("\"full\""), "{compared}");
     assert!(rival.iter().filter_map(|field| field.parse::<f64>().ok()).any(|value| value < -5.0), "{rival:?}");
+    assert!(rival.contains(&"\"worse than full\"".into()), "{rival:?}");
+    assert!(twin.contains(&"\"not told apart from full\"".into()), "{twin:?}");
+    let tex = read(sandbox.path("results/judged/tables/table3_ranking.tex"));
+    for words in [
+        "\\begin{tabular}{lrrll}",
+        "Compared with full by image AUROC, mean over",
+        "rival, 10 seen",
+        "{[}$-",
+        "& worse than full \\\\",
+    ] {
+        assert!(tex.contains(words), "{words} is not in:\n{tex}");
+    }
+    let claims = read(sandbox.path("results/judged/tables/claims.tex"));
+    assert!(claims.contains("$ {[}$"), "signs are mathematics: {claims}");
     sandbox.write("judged.toml", table("fulll"));
     sandbox.dmad(&["report", "judged.toml"]).says(2, &["there is no variant \"fulll\"", "did you mean `full`"]);
 }

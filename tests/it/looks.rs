@@ -92,9 +92,18 @@ fn text_heights_axes_and_captions_are_as_declared() {
         comment.starts_with('%') && comment.contains("\\caption[Short title]{\\input{figure1_caption}}"),
         "{comment}"
     );
-    assert!(caption.starts_with("\\textbf{A curve.}\n") && caption.contains("All runs: "), "{caption}");
+    let about = "Image AUROC against seen anomalies per class.";
+    assert!(caption.starts_with(&format!("\\textbf{{A curve.}}\n{about}\n")), "{caption}");
+    assert!(caption.contains("All runs: "), "{caption}");
     let page = std::fs::read_to_string(sandbox.path("results/experiment/report.html")).expect("a page");
     assert!(page.contains("All runs: "), "the page's caption has the notes");
+    assert!(page.contains(&format!("Figure 1: A curve</b>. {about}")), "what it shows, not what its kind does");
+    // A caption is there to be read even where there is no title.
+    let more = "bars = \"seen_anomalies\"\nmetrics = [\"image_auroc\", \"pixel_pro\"]\nclass = \"disc\"\n";
+    let read = redraw(&sandbox, &format!("[[figure]]\nkind = \"bars\"\ncaption = \"apart\"\n{more}"));
+    let caption = text(read("figure1_caption.tex"));
+    let about = "Image AUROC and pixel AUPRO by seen anomalies per class, as bars, class disc.";
+    assert_eq!(caption.lines().nth(1), Some(about), "{caption}");
 }
 
 #[test]
@@ -130,14 +139,18 @@ fn an_axis_that_can_be_no_logarithm_says_so() {
 fn tables_and_figures_show_the_names_that_are_declared() {
     let sandbox = run(
         "[[figure]]\nkind = \"bars\"\nbars = \"class\"\n[[variant]]\nname = \"wide\"\nmethod.mlp.hidden = 20\n\
-                       [[table]]\nrows = \"variant\"\n[names]\nwide = \"Twenty units\"\nfull = \"Ours\"\ndisc = \"Discs\"\ncup = \"Cups\"\n\
-                       [[figure]]\nkind = \"curve\"\n",
+                       [[table]]\nrows = \"variant\"\n[names]\nwide = \"Twenty units\"\nfull = \"Ours\"\ndisc = \"Discs\"\n\
+                       parts = \"Parts\"\n[[figure]]\nkind = \"curve\"\n[[figure]]\nkind = \"maps\"\n[[claim]]\ntext = \"more\"\n\
+                       better = \"wide\"\nthan = \"full\"\nmetric = \"image_auroc\"\n",
     );
     let read = |name: &str| std::fs::read_to_string(sandbox.path("results/experiment").join(name)).expect("a file");
     let (svg, table, bars) = (read("figures/figure2.svg"), read("tables/table1.tex"), read("figures/figure1.svg"));
     assert!(svg.contains("Twenty units") && svg.contains("Ours") && !svg.contains(">full<"), "{svg}");
     assert!(table.contains("Twenty units") && table.contains("Ours"), "{table}");
     assert!(bars.contains("Discs") && bars.contains("plate"), "what has no other name keeps its own");
+    names_are_on_the_page_and_in_claims(&read);
+    let text = std::fs::read_to_string(sandbox.path("experiment.toml")).expect("a file");
+    sandbox.write("experiment.toml", text.replace("[names]\n", "[names]\ncup = \"Cups\"\n"));
     let report = sandbox.dmad(&["report", "experiment.toml"]);
     assert!(report.stdout.contains("Twenty units"), "{}", report.stdout);
     report.says(0, &["[names] has `cup`, and no variant, method, dataset or class is called so (known: "]);
@@ -149,14 +162,52 @@ fn tables_and_figures_show_the_names_that_are_declared() {
     assert!(Path::new(&sandbox.path("results/experiment/figures/figure2.pdf")).is_file());
 }
 
+/// Every part of the page that shows results calls things by the names for readers; only what commands take keeps its own.
+fn names_are_on_the_page_and_in_claims(read: &dyn Fn(&str) -> String) {
+    let page = read("report.html");
+    let section = |name: &str| -> &str {
+        let start = page.find(&format!("<h2>{name}</h2>")).unwrap_or_else(|| panic!("no {name}"));
+        &page[start..page[start..].find("</section>").map_or(page.len(), |end| start + end)]
+    };
+    for (name, shown, raw) in [
+        ("By class", &["Twenty units", "Ours", "Discs"][..], &[">disc<", "wide", "full,"][..]),
+        ("Claims", &["Parts: Twenty units, 1 seen against Ours, 1 seen"], &["wide"]),
+        (
+            "Gallery",
+            &["\"Twenty units, 1 seen\"", "\"classes\":[\"Discs\",\"plate\"]"],
+            &["\"label\":\"wide", "\"label\":\"full"],
+        ),
+        ("Maps", &["Discs · disc/test/cut/"], &[">disc · "]),
+        ("Settings", &["<th scope=\"col\">Twenty units</th>"], &["<th scope=\"col\">wide"]),
+        ("Bank", &["Parts: Ours, Twenty units", ">Discs<"], &[">disc<", "wide"]),
+        ("Costs", &[">Twenty units<", ">Parts<"], &[">wide<", ">parts<"]),
+    ] {
+        let text = section(name);
+        for words in shown {
+            assert!(text.contains(words), "{words} is not in {name}: {text}");
+        }
+        for words in raw {
+            assert!(!text.contains(words), "{words} is in {name}: {text}");
+        }
+    }
+    for name in ["tables/claims.md", "tables/claims.tex"] {
+        assert!(read(name).contains("Parts"), "{name}");
+    }
+    assert!(read("tables/claims.csv").contains("\"wide\",\"full\",\"parts\""), "programs read the names in files");
+}
+
 #[test]
 fn latex_has_its_own_quotes_and_marks_and_no_title_where_there_is_none() {
     let sandbox = run("[[table]]\nrows = \"variant\"\n[[variant]]\nname = \"wide\"\nmethod.mlp.hidden = 20\n\
-                       [[figure]]\nkind = \"histogram\"\ncaption = \"apart\"\n");
+                       [[figure]]\nkind = \"histogram\"\nvariants = [\"full\", \"wide\"]\ncaption = \"apart\"\n");
     let read = |name: &str| std::fs::read_to_string(sandbox.path("results/experiment").join(name)).expect("a file");
     let (notes, table, caption) =
         (read("tables/table1_notes.tex"), read("tables/table1.tex"), read("figures/figure1_caption.tex"));
     assert!(notes.contains("``mean'' is the unweighted mean") && !notes.contains('"'), "{notes}");
+    assert!(
+        table.contains("& image AUROC & ") && notes.contains("\nimage AUROC: ") && !notes.contains("\\_auroc"),
+        "{notes}"
+    );
     assert!(table.contains("wide\\textsuperscript{") && !table.contains("{[}"), "{table}");
     assert!(!caption.contains("\\textbf{"), "a figure without a title: {caption}");
     // Which rows carry what is said where rows differ in it.
@@ -164,6 +215,39 @@ fn latex_has_its_own_quotes_and_marks_and_no_title_where_there_is_none() {
     assert!(labels.contains("wide: ") && !labels.contains("Some runs"), "{labels}");
     let svg = read("figures/figure1.svg");
     assert!(svg.contains("full"), "a histogram says of which run it is");
+}
+
+#[test]
+fn a_figure_carries_the_labels_of_the_runs_that_it_draws_and_no_others() {
+    let sandbox = run("[[variant]]\nname = \"anew\"\nbackbone.weights = \"random\"\n\
+                       [[figure]]\nkind = \"histogram\"\ncaption = \"apart\"\n[[figure]]\nkind = \"bars\"\ncaption = \"apart\"\n\
+                       [[figure]]\nkind = \"learning\"\nvariants = [\"anew\"]\ncaption = \"apart\"\n");
+    let caption = |number: usize| {
+        let path = sandbox.path(&format!("results/experiment/figures/figure{number}_caption.tex"));
+        std::fs::read_to_string(path).expect("a caption")
+    };
+    let (of_full, of_both, of_other) = (caption(1), caption(2), caption(3));
+    assert!(!of_full.contains("random") && of_full.contains("All runs: not as published: "), "{of_full}");
+    assert!(of_both.contains("anew: random backbone weights."), "{of_both}");
+    assert!(of_other.contains("All runs: ") && of_other.contains("random backbone weights"), "{of_other}");
+}
+
+#[test]
+fn names_beside_and_above_maps_are_whole_and_tell_points_of_a_sweep_apart() {
+    let sandbox = run("\"method.mlp.hidden\" = [4, 8]\n[[figure]]\nkind = \"maps\"\nvariants = [\"full[hidden=4]\"]\n\
+                       [[figure]]\nkind = \"maps\"\nwidth_cm = 5.0\n[names]\ndisc = \"Discs that are round and quite large\"\n");
+    let texts = |number: usize| -> String {
+        let path = sandbox.path(&format!("results/experiment/figures/figure{number}.svg"));
+        let svg = std::fs::read_to_string(path).expect("a figure");
+        let texts =
+            svg.split("</text>").filter_map(|part| part.rsplit_once('>').map(|(_, text)| text.replace(' ', "")));
+        texts.map(|text| text.trim().to_string()).collect()
+    };
+    let (wide, narrow) = (texts(1), texts(2));
+    assert!(wide.contains("Discsthatareroundandquitelarge") && wide.contains("plate"), "{wide}");
+    for head in ["full[hidden=4]", "full[hidden=8]"] {
+        assert!(narrow.contains(head), "{head} is not in {narrow}");
+    }
 }
 
 #[test]

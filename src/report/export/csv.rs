@@ -51,7 +51,7 @@ impl Exporter for Csv {
     }
 
     /// All rankings of the table, with what is compared with one variant where the table names one; differences in percent.
-    fn beside(&self, table: &Rendered) -> Option<(&'static str, String)> {
+    fn beside(&self, table: &Rendered) -> Vec<(&'static str, String)> {
         let names_one = table.rankings.iter().any(|ranking| ranking.against.is_some());
         let mut out = "dataset,metric,rank,variant,mean,sd,seeds,difference,low,high,remark".to_string();
         out += if names_one { ",against\n" } else { "\n" };
@@ -64,17 +64,18 @@ impl Exporter for Csv {
                 let rank = if against.is_none() { (number + 1).to_string() } else { String::new() };
                 let (metric, remark) = (metric.as_str().into(), quoted(&ranking.remark(place)));
                 let mut fields = vec![quoted(dataset), metric, rank, quoted(label), numbers, difference, remark];
-                fields.extend(names_one.then(|| quoted(against.as_deref().unwrap_or_default())));
+                let base = if against.is_some() { ranking.base_of(place) } else { "" };
+                fields.extend(names_one.then(|| quoted(base)));
                 out += &(fields.join(",") + "\n");
             }
         }
-        (!table.rankings.is_empty()).then_some(("_ranking.csv", out))
+        if table.rankings.is_empty() { Vec::new() } else { vec![("_ranking.csv", out)] }
     }
 
     fn claims(&self, checked: &[Checked]) -> String {
         let head =
             "text,better,than,dataset,better_seen,than_seen,metric,claimed,difference,low,high,seeds,answer,because\n";
-        let row = |Checked { claim, arms: [better, than], evidence, answer }: &Checked| {
+        let row = |Checked { claim, arms: [better, than], evidence, answer, names: _ }: &Checked| {
             let texts =
                 [&claim.text, &better.variant, &than.variant, &better.dataset].map(|text| quoted(text)).join(",");
             let seen = format!("{},{}", better.seen, than.seen);

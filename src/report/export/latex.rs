@@ -4,11 +4,13 @@
 //! includes the file.
 
 use super::{Exporter, Sheet};
+use crate::metrics::MetricName;
 use crate::record::MEAN;
 use crate::report::Rendered;
 use crate::report::claims::{self, Checked};
 use crate::report::marks::{Mark, marks};
 use crate::report::pivot::{Cell, Column, Pivot};
+use crate::report::ranking::{Ranked, Ranking};
 use crate::spec::Dimension;
 
 pub struct Latex;
@@ -22,9 +24,11 @@ impl Exporter for Latex {
         tabular(&table.pivot, &table.title)
     }
 
-    /// What belongs below the table: title, number of seeds, labels, definitions, what is missing.
-    fn beside(&self, table: &Rendered) -> Option<(&'static str, String)> {
-        Some(("_notes.tex", notes(&table.title, &table.notes)))
+    /// What belongs below the table: title, number of seeds, labels, definitions, what is missing; and how variants compare.
+    fn beside(&self, table: &Rendered) -> Vec<(&'static str, String)> {
+        let compared = (!table.rankings.is_empty()).then(|| ("_ranking.tex", rankings(table)));
+        let told: Vec<String> = table.notes.iter().map(|note| as_in_heads(note)).collect();
+        [("_notes.tex", notes(&table.title, &told))].into_iter().chain(compared).collect()
     }
 
     fn claims(&self, checked: &[Checked]) -> String {
@@ -34,11 +38,12 @@ impl Exporter for Latex {
             // was compared.
             let named = [&item.claim.better, &item.claim.than].map(|side| side.variant());
             let is_named = item.arms.each_ref().map(|arm| &arm.variant) == named;
-            let which = if is_named { item.arms[0].dataset.clone() } else { compared };
-            vec![claim, which, claimed, difference, seeds, answer]
+            let which = if is_named { item.dataset().into_owned() } else { compared };
+            let [claim, which, claimed, answer] = [claim, which, claimed, answer].map(|text| escaped(&text));
+            vec![claim, which, claimed, in_math(&difference), seeds, answer]
         };
         let head = ["claim", "dataset", "claimed", "difference [95 %]", "seeds", "answer"];
-        let sheet = Sheet::new(&head, checked.iter().map(row));
+        let sheet = Sheet::new(&head.map(escaped).each_ref().map(String::as_str), checked.iter().map(row));
         plain("p{0.38\\linewidth}lllll", &sheet) + "\n" + &notes("Claims", &[claims::NOTE.into()])
     }
 }
@@ -53,10 +58,53 @@ pub fn notes(title: &str, notes: &[String]) -> String {
     }
 }
 
-/// A `tabular` of text; columns are as `columns` says in LaTeX's letters.
+/// A note that begins with a metric, by the name that heads of tables have for it.
+fn as_in_heads(note: &str) -> String {
+    let rest = |metric: &MetricName| note.strip_prefix(metric.as_str()).filter(|rest| rest.starts_with([':', ' ']));
+    let told = MetricName::ALL.iter().find_map(|metric| Some(metric.kind().words.to_string() + rest(metric)?));
+    told.unwrap_or_else(|| note.into())
+}
+
+/// How the variants compare by each metric, each below a line that says with what.
+fn rankings(table: &Rendered) -> String {
+    let group = |(number, ranking): (usize, &Ranking)| {
+        let rule = if number > 0 { "\\midrule\n" } else { "" };
+        let place = |place: &Ranked| {
+            let (mean, difference) = (Cell::Value(place.mean, place.sd, place.seeds), place.difference.as_ref());
+            let difference = difference.map(|evidence| in_math(&claims::difference(evidence)));
+            vec![
+                escaped(&place.label),
+                set(&mean, Mark::None),
+                place.seeds.to_string(),
+                difference.unwrap_or_default(),
+                escaped(&ranking.remark(place)),
+            ]
+        };
+        let title = vec![format!(
+            "{rule}\\multicolumn{{5}}{{l}}{{{}}}",
+            escaped(&ranking.title_by(ranking.metric.kind().words))
+        )];
+        std::iter::once(title).chain(ranking.places.iter().map(place)).collect::<Vec<_>>()
+    };
+    let head = ["variant", "mean", "seeds", "difference {[}95 \\%]", ""];
+    plain("lrrll", &Sheet::new(&head, table.rankings.iter().enumerate().flat_map(group)))
+}
+
+/// A difference with its interval, signs as mathematics has them.
+fn in_math(difference: &str) -> String {
+    let number = |word: &str| {
+        let start = word.len() - word.trim_start_matches('[').len();
+        let end = word.trim_end_matches([',', ']']).len();
+        let (before, own, after) = (&word[..start], &word[start..end.max(start)], &word[end.max(start)..]);
+        let own = if own.starts_with(['+', '-']) { format!("${own}$") } else { escaped(own) };
+        escaped(before) + &own + &escaped(after)
+    };
+    difference.split(' ').map(number).collect::<Vec<_>>().join(" ")
+}
+
+/// A `tabular` of cells in LaTeX; columns are as `columns` says in its letters.
 fn plain(columns: &str, sheet: &Sheet) -> String {
-    let line =
-        |cells: &Vec<String>| format!("{} \\\\\n", cells.iter().map(|c| escaped(c)).collect::<Vec<_>>().join(" & "));
+    let line = |cells: &Vec<String>| format!("{} \\\\\n", cells.join(" & "));
     let rows: String = sheet.rows.iter().map(line).collect();
     format!(
         "% Needs \\usepackage{{booktabs}}.\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{}\\midrule\n{rows}\\bottomrule\n\\end{{tabular}}\n",
@@ -163,7 +211,6 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::MetricName;
 
     #[test]
     fn the_best_is_bold_the_second_underlined_and_equal_numbers_are_marked_alike() {
@@ -191,6 +238,15 @@ mod tests {
         assert!(text.contains(first), "{text}");
         let mean = "\\midrule\nmean & 70.0 $\\pm$ 1.0 & \\underline{80.0} $\\pm$ 1.0 & \\textbf{90.0} $\\pm$ 1.0 & {\\footnotesize not run}";
         assert!(text.contains(mean), "{text}");
+        assert_eq!(in_math("-1.3 [-4.2, +1.7]"), "$-1.3$ {[}$-4.2$, $+1.7$]");
+        assert_eq!(in_math("–"), "--");
+        for (note, expected) in [
+            ("image_auroc: over all images", "image AUROC: over all images"),
+            ("image_auroc of full: over all images", "image AUROC of full: over all images"),
+            ("image_auroc_x: no metric", "image_auroc_x: no metric"),
+        ] {
+            assert_eq!(as_in_heads(note), expected);
+        }
         assert_eq!(notes("A_b", &["50 %".into()]), "\\textbf{A\\_b.}\n50 \\%\n");
     }
 }

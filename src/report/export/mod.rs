@@ -43,9 +43,9 @@ pub trait Exporter: Sync {
     /// A table.
     fn table(&self, table: &Rendered) -> String;
 
-    /// What belongs to a table and has a file of its own: how that one's name ends, and the text.
-    fn beside(&self, _table: &Rendered) -> Option<(&'static str, String)> {
-        None
+    /// What belongs to a table and has files of its own: how their names end, and the texts.
+    fn beside(&self, _table: &Rendered) -> Vec<(&'static str, String)> {
+        Vec::new()
     }
 
     /// All claims.
@@ -72,7 +72,7 @@ pub fn write(recorded: &Recorded, tables: &[Rendered], claims: &[Checked]) -> Re
         for (number, table) in tables.iter().enumerate() {
             let name = format!("table{}", number + 1);
             files.push((format!("{name}.{ending}"), exporter.table(table)));
-            files.extend(exporter.beside(table).map(|(rest, text)| (name + rest, text)));
+            files.extend(exporter.beside(table).into_iter().map(|(rest, text)| (name.clone() + rest, text)));
         }
         if !claims.is_empty() {
             files.push((format!("claims.{ending}"), exporter.claims(claims)));

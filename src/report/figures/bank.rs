@@ -9,7 +9,7 @@ use super::{Drawing, Kind, Notes, Shared, columns, grid, titled};
 use crate::error::Result;
 use crate::record::Recorded;
 use crate::report::balance::{self, Held};
-use crate::report::frame::{Point, Wanted, distinct};
+use crate::report::frame::{Point, Wanted, distinct, runs_of};
 use crate::spec::{Arm, DisplayNames, Selection};
 
 /// What the bank holds of each class: one panel per dataset and bank.
@@ -26,6 +26,8 @@ impl Kind for Bank {
     fn draw(&self, selection: &Selection, recorded: &Recorded, notes: &mut Notes) -> Result<Option<Drawing>> {
         notes.say_missing();
         let held = balance::held(recorded, Wanted::shown(selection));
+        let runs = held.iter().flat_map(|(arm, _)| runs_of(recorded, arm));
+        runs.for_each(|run| notes.draws(&run.id));
         if held.is_empty() {
             notes.say("no recorded run shown has a bank of normal patches by class");
             return Ok(None);

@@ -4,10 +4,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::canvas::{Align, Scene, text_width};
-use super::panel::{Axis, fit, footnote, heading};
+use super::lines::fit;
+use super::panel::{Axis, footnote, heading};
 use super::series::{Panels, Part, Query};
 use super::style::{BLACK, Color, Dash, GAP, HAIR, MARKER, PALE, SMALL, TEXT, WHITE, colour};
-use super::{Drawing, Kind, Notes, columns, grid, titled};
+use super::{Drawing, Kind, Notes, columns, grid, metrics_shown, titled};
 use crate::error::Result;
 use crate::metrics::MetricName;
 use crate::record::Recorded;
@@ -55,7 +56,9 @@ impl Kind for Bars {
         if self.from > 0.0 {
             footnote(&mut scene, &format!("The axis begins at {} %.", self.from));
         }
-        Ok(Some(Drawing::new(scene, panels.csv("bar"))))
+        let how = format!("by {}, as bars", self.bars.axis());
+        let about = metrics_shown(&panels.metrics(), &how, panels.class(&query).as_deref());
+        Ok(Some(Drawing::new(scene, panels.csv("bar")).showing(about)))
     }
 }
 

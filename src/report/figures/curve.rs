@@ -7,7 +7,7 @@ use super::canvas::{Scene, text_width};
 use super::panel::{Axis, Legend, Panel, footnote, legend};
 use super::series::{Panels, Part, Query};
 use super::style::{GAP, Ink, SMALL, colour};
-use super::{Drawing, Kind, Notes, Shared, columns, extent, grid, titled};
+use super::{Drawing, Kind, Notes, Shared, columns, extent, grid, metrics_shown, titled};
 use crate::error::Result;
 use crate::metrics::MetricName;
 use crate::record::Recorded;
@@ -67,7 +67,10 @@ impl Kind for Curve {
         let columns = columns(&scene, 7.5);
         grid(&mut scene, &panels.parts, columns, |scene, part| panel(scene, part, &way, &panels.title(part)));
         footnote(&mut scene, &panels.spread_note());
-        Ok(Some(Drawing::new(scene, panels.csv("line"))))
+        let lines = if panels.labels.len() > 1 { format!(", by {}", self.lines.axis()) } else { String::new() };
+        let how = format!("against {}{lines}", self.x.axis());
+        let about = metrics_shown(&panels.metrics(), &how, panels.class(&query).as_deref());
+        Ok(Some(Drawing::new(scene, panels.csv("line")).showing(about)))
     }
 }
 

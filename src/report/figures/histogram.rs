@@ -63,6 +63,7 @@ impl Kind for Histogram {
         if parts.is_empty() {
             return Ok(None);
         }
+        parts.iter().for_each(|part| notes.draws(&part.run));
         let mut scene = titled(selection);
         legend(&mut scene, &[0, 1].map(|i| (Legend::Field { ink: fill(i) }, NAMES[i].to_string())));
         let columns = columns(&scene, 4.2);

@@ -53,6 +53,7 @@ impl Kind for Learning {
         for &run in &runs {
             let losses = losses(run);
             if !losses.is_empty() {
+                notes.draws(&run.id);
                 let curve = run.curve().into_iter().map(|value| 100.0 * value).collect();
                 told.push(Told { label: run_label(recorded, &run.spec, &specs), losses, curve });
             }
@@ -68,7 +69,8 @@ impl Kind for Learning {
         if self.log_y && !log {
             notes.say("a loss of 0 or less has no logarithm, so the axis is linear");
         }
-        Ok(Some(drawing(selection, &losses, &curves, log)))
+        let scored = if curves.is_empty() { "" } else { ", and image AUROC per epoch" };
+        Ok(Some(drawing(selection, &losses, &curves, log).showing(format!("Losses per epoch{scored}."))))
     }
 }
 

@@ -1,12 +1,14 @@
 //! A grid of test images: the image, the outline of its truth, and the map of each run.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::canvas::{Align, Mark, Picture, Scene};
-use super::panel::{colour_bar, fit, footnote};
+use super::lines::fit;
+use super::panel::{colour_bar, footnote};
 use super::style::{BLACK, GAP, GREY, SMALL};
 use super::{Drawing, Kind, NO_BREAK, Notes, Shared, Strip, run_label, titled};
 use crate::data::decode::{self, Pixels};
@@ -18,6 +20,12 @@ use crate::report::export::csv::{line, quoted};
 use crate::spec::{DisplayNames, Need, RunSpec, Selection, WantedImages};
 
 const CELL: f64 = 420.0;
+
+/// Between tiles.
+const SPACE: f64 = GAP * 0.5;
+
+/// Lines that [`fit`] makes of a name at most.
+const MOST_LINES: usize = 4;
 
 struct Column<'a> {
     label: String,
@@ -81,6 +89,7 @@ impl Kind for Maps {
             let rows = rows(first, &chosen, &self.images, notes)?;
             let columns = columns(recorded, &first.spec.dataset, &shown)?;
             if !rows.is_empty() {
+                columns.iter().for_each(|column| notes.draws(&column.run.id));
                 section(&mut scene, &rows, (&columns, &recorded.experiment.names), &mut csv, &mut strips)?;
             }
         }
@@ -95,7 +104,7 @@ impl Kind for Maps {
             &mut scene,
             "Colours reach from the 2nd to the 99.8th percentile of the scores of a class in its column.",
         );
-        Ok(Some(Drawing { scene, csv, strips }))
+        Ok(Some(Drawing { strips, ..Drawing::new(scene, csv) }))
     }
 }
 
@@ -137,12 +146,9 @@ fn section(
     csv: &mut String,
     strips: &mut Vec<Strip>,
 ) -> Result<()> {
-    let count = columns.len() + 2;
-    let left = GAP + SMALL + GAP * 0.7;
-    let space = GAP * 0.5;
-    let room = scene.width - left - GAP - space * (count - 1) as f64;
-    let side = (room / count as f64).floor().min(CELL);
-    let at = |column: usize| left + column as f64 * (side + space);
+    let classes: Vec<Cow<str>> = rows.iter().map(|row| shown_as.of(&row.class)).collect();
+    let Tiles { left, side, classes } = Tiles::of(scene.width, columns.len() + 2, &classes);
+    let at = |column: usize| left + column as f64 * (side + SPACE);
     let labels: Vec<&str> = ["image", "truth"].into_iter().chain(columns.iter().map(|c| c.label.as_str())).collect();
     let names: Vec<Vec<String>> = labels.iter().map(|label| fit(label, side, SMALL * 0.93)).collect();
     let lines = names.iter().map(Vec::len).max().unwrap_or(1);
@@ -155,17 +161,21 @@ fn section(
         }
     }
     scene.height += lines as f64 * SMALL + GAP * 0.5;
-    for row in rows {
+    for (row, lines) in rows.iter().zip(&classes) {
         let top = scene.height;
-        let class = fit(&shown_as.of(&row.class), side, SMALL);
-        scene.upright(&class[0], (GAP + SMALL * 0.4, top + side / 2.0), SMALL, BLACK);
+        for (number, line) in lines.iter().enumerate() {
+            // The last line is the next to the tiles.
+            let x = left - GAP * 0.7 - SMALL * ((lines.len() - 1 - number) as f64 + 0.6);
+            scene.upright(line, (x, top + side / 2.0), SMALL, BLACK);
+        }
         let image = Picture { width: row.image.width, height: row.image.height, data: row.image.data.clone() };
         let mut cells = vec![Some(image), Some(outlined(row))];
         for column in columns {
             cells.push(map(column, row, csv)?);
         }
-        let mut strip =
-            Strip { class: row.class.clone(), caption: format!("{} · {}", row.class, row.path), pictures: Vec::new() };
+        let (class, path) = (row.class.clone(), row.path.clone());
+        let caption = format!("{} · {path}", shown_as.of(&class));
+        let mut strip = Strip { class, path, caption, pictures: Vec::new() };
         for (column, cell) in cells.into_iter().enumerate() {
             let Some(picture) = cell else {
                 absent(scene, (at(column), top), side);
@@ -177,10 +187,32 @@ fn section(
             scene.marks.push(Mark::Picture { at: (at(column), top), size: (side, side), picture });
         }
         strips.push(strip);
-        scene.height = top + side + space;
+        scene.height = top + side + SPACE;
     }
     scene.height += GAP * 0.5;
     Ok(())
+}
+
+/// Where the tiles of a grid are, and the names beside them.
+struct Tiles {
+    left: f64,
+    side: f64,
+    /// Lines of the name beside each row.
+    classes: Vec<Vec<String>>,
+}
+
+impl Tiles {
+    fn of(width: f64, count: usize, classes: &[Cow<str>]) -> Self {
+        // Each line of a name takes of the room that the tiles have, and smaller tiles may make another line of it.
+        let beside = |lines: usize| {
+            let left = GAP + SMALL * lines as f64 + GAP * 0.7;
+            let room = width - left - GAP - SPACE * (count - 1) as f64;
+            let side = (room / count as f64).floor().min(CELL);
+            Tiles { left, side, classes: classes.iter().map(|class| fit(class, side, SMALL)).collect() }
+        };
+        let has_room = |lines: &usize| beside(*lines).classes.iter().all(|class| class.len() <= *lines);
+        beside((1..MOST_LINES).find(has_room).unwrap_or(MOST_LINES))
+    }
 }
 
 /// A cell for an image that is not in the run's test set.

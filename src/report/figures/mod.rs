@@ -9,6 +9,7 @@ mod canvas;
 mod curve;
 mod histogram;
 mod learning;
+mod lines;
 mod maps;
 mod overlay;
 mod panel;
@@ -18,6 +19,7 @@ mod style;
 mod tsne;
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,9 +35,10 @@ use self::style::{FONT_PT, GAP};
 use super::export::csv::quoted;
 use super::export::latex;
 use super::frame::{distinct, groups};
-use super::labels::common;
+use super::labels::common_of;
 use super::remove_others;
 use crate::error::Result;
+use crate::metrics::MetricName;
 use crate::record::{Recorded, RecordedRun};
 use crate::spec::{Caption, Figure, FigureKind, Keys, MethodFault, Need, RunSpec, Selection, read_table, schema_of};
 use crate::store::write_atomically;
@@ -118,11 +121,17 @@ struct Drawing {
     scene: Scene,
     csv: String,
     strips: Vec<Strip>,
+    /// What it shows, where that is more than what all of its kind show.
+    about: Option<String>,
 }
 
 impl Drawing {
     fn new(scene: Scene, csv: String) -> Self {
-        Drawing { scene, csv, strips: Vec::new() }
+        Drawing { scene, csv, strips: Vec::new(), about: None }
+    }
+
+    fn showing(self, about: String) -> Self {
+        Drawing { about: Some(about), ..self }
     }
 }
 
@@ -130,7 +139,9 @@ impl Drawing {
 #[derive(Debug)]
 pub struct Strip {
     pub class: String,
-    /// Class and path of the image.
+    /// Path of the image.
+    pub path: String,
+    /// What the class is called where people read, and the path.
     pub caption: String,
     /// What each picture is, and the picture as PNG.
     pub pictures: Vec<(String, Vec<u8>)>,
@@ -142,12 +153,16 @@ pub struct DrawnFigure {
     /// Its place among the experiment's figures, from 1.
     pub number: usize,
     pub title: String,
+    /// What it shows, in a sentence.
+    pub about: String,
     pub svg: String,
     /// The same at 300 dots per inch.
     pub png: Vec<u8>,
     /// The same with the letters of its font.
     pub pdf: Vec<u8>,
-    /// Notes that are left to its caption.
+    /// Whether title and notes are left to its caption.
+    pub apart: bool,
+    /// The notes that are.
     pub notes: Vec<String>,
     /// The data behind it.
     pub csv: String,
@@ -171,13 +186,14 @@ pub struct Figures {
 pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
     let Figures { mut drawn, mut missing } = Figures::default();
     for (place, figure) in recorded.experiment.figures.iter().enumerate() {
-        let mut notes = Notes { recorded, list: Vec::new() };
+        let mut notes = Notes { recorded, list: Vec::new(), drawn: BTreeSet::new() };
         let Some(entry) = FIGURES.iter().find(|entry| entry.kind.name == figure.kind) else { continue };
         let drawing = (entry.draw)(figure, recorded, &mut notes)?;
         let number = place + 1;
+        let labels = labels(recorded, &notes.drawn);
         missing.extend(notes.list.into_iter().map(|note| format!("figure {number}: {note}")));
-        if let Some(Drawing { mut scene, csv, strips }) = drawing {
-            if let Some(labels) = labels(recorded) {
+        if let Some(Drawing { mut scene, csv, strips, about }) = drawing {
+            if let Some(labels) = labels {
                 panel::footnote(&mut scene, &labels);
             }
             scene = scene.scaled(figure.selection.font_pt / FONT_PT);
@@ -187,23 +203,26 @@ pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
                 continue;
             }
             let (title, svg, png) = (figure.selection.title.clone(), scene.svg()?, scene.png()?);
-            let (pdf, notes) = (pdf::pdf(&scene, &title)?, scene.notes.unwrap_or_default());
-            drawn.push(DrawnFigure { number, title, svg, png, pdf, notes: distinct(notes), csv, strips });
+            let (pdf, apart) = (pdf::pdf(&scene, &title)?, scene.notes.is_some());
+            let notes = distinct(scene.notes.unwrap_or_default());
+            let about = about.unwrap_or_else(|| entry.kind.about.into());
+            drawn.push(DrawnFigure { number, title, about, svg, png, pdf, apart, notes, csv, strips });
         }
     }
     Ok(Figures { drawn, missing })
 }
 
-/// What labels the numbers, for below every figure.
-fn labels(recorded: &Recorded) -> Option<String> {
-    let common = common(recorded);
+/// What labels the numbers of the runs that a figure draws, for below it.
+fn labels(recorded: &Recorded, drawn: &BTreeSet<String>) -> Option<String> {
+    let runs: Vec<&RecordedRun> = recorded.runs.iter().filter(|run| drawn.contains(&run.id)).collect();
+    let common = common_of(runs.iter().copied());
     let names = &recorded.experiment.names;
     let labelled = |run: &RecordedRun| {
         let own = run.labels.iter().filter(|label| !common.contains(label));
         own.map(|label| (label.clone(), names.of(&run.spec.variant).into_owned())).collect::<Vec<_>>()
     };
     // Which variants carry each; the longest, of settings, are the first to be cut off where there is no room.
-    let mut some = groups(recorded.runs.iter().flat_map(labelled));
+    let mut some = groups(runs.into_iter().flat_map(labelled));
     some.sort_by_key(|(label, _)| label.chars().count());
     let some = some.into_iter().map(|(label, who)| (distinct(who).join(", "), label));
     let all = std::iter::once(("All runs".to_string(), common.join("; "))).filter(|(_, labels)| !labels.is_empty());
@@ -219,10 +238,10 @@ fn labels(recorded: &Recorded) -> Option<String> {
 pub fn write_figures(recorded: &Recorded, figures: &Figures) -> Result<Vec<PathBuf>> {
     let folder = recorded.folder.join("figures");
     let mut paths = Vec::new();
-    for DrawnFigure { number, title, svg, png, pdf, notes, csv, .. } in &figures.drawn {
-        let caption = (!notes.is_empty()).then(|| {
+    for DrawnFigure { number, title, about, svg, png, pdf, apart, notes, csv, .. } in &figures.drawn {
+        let caption = apart.then(|| {
             let use_as = format!("% In a paper: \\caption[Short title]{{\\input{{figure{number}_caption}}}} (without [ ] it does not compile).\n");
-            use_as + &latex::notes(title, notes)
+            use_as + &latex::notes(title, &[std::slice::from_ref(about), &notes[..]].concat())
         });
         let files = [(".svg", svg.as_bytes()), (".png", png), (".pdf", pdf), (".csv", csv.as_bytes())].into_iter();
         for (ending, bytes) in files.chain(caption.as_ref().map(|text| ("_caption.tex", text.as_bytes()))) {
@@ -235,10 +254,12 @@ pub fn write_figures(recorded: &Recorded, figures: &Figures) -> Result<Vec<PathB
     Ok(paths)
 }
 
-/// What is missing in a figure.
+/// What is missing in a figure, and what is not.
 struct Notes<'a> {
     recorded: &'a Recorded,
     list: Vec<String>,
+    /// Ids of the runs that are drawn.
+    drawn: BTreeSet<String>,
 }
 
 impl<'a> Notes<'a> {
@@ -249,6 +270,11 @@ impl<'a> Notes<'a> {
             self.say("the experiment has no run of that dataset, variant, number of seen anomalies and seed");
         }
         shown
+    }
+
+    /// A run that is drawn: what labels its numbers is told below the figure.
+    fn draws(&mut self, run: &str) {
+        self.drawn.insert(run.into());
     }
 
     /// Something that running the experiment again would make.
@@ -315,6 +341,19 @@ fn grid<T>(scene: &mut Scene, panels: &[T], columns: usize, mut draw: impl FnMut
 
 /// A space at which no label is broken.
 const NO_BREAK: char = '\u{a0}';
+
+/// What a figure of metrics shows: which, and what of them, such as "against seen anomalies"; the class, where one is shown.
+fn metrics_shown(metrics: &[MetricName], how: &str, class: Option<&str>) -> String {
+    let words: Vec<&str> = metrics.iter().map(|metric| metric.kind().words).collect();
+    let words = match words.as_slice() {
+        [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        one => one.concat(),
+    };
+    let class = class.map(|class| format!(", class {class}")).unwrap_or_default();
+    let sentence = format!("{words} {how}{class}.");
+    let (first, rest) = sentence.split_at(sentence.chars().next().map_or(0, char::len_utf8));
+    first.to_uppercase() + rest
+}
 
 /// A run among the `shown`: its variant, with dataset and seen anomalies where they differ.
 fn run_label(recorded: &Recorded, run: &RunSpec, shown: &[&RunSpec]) -> String {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::canvas::{Align, Mark, Picture, Scene};
-use super::panel::{colour_bar, fit, heading};
+use super::lines::fit;
+use super::panel::{colour_bar, heading};
 use super::style::{BLACK, GAP, SMALL, TEXT};
 use crate::error::Result;
 use crate::maps::{heat, shown_share};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::canvas::{Align, Mark, Picture, Scene, text_width};
+use super::lines::{broken, fit, shorten};
 use super::style::{BLACK, Color, Dash, GAP, GREY, HAIR, Ink, LINE, MARKER, PALE, SMALL, TEXT, colour, marker};
 use crate::maps::heat;
 
@@ -215,15 +216,19 @@ pub fn heading(scene: &mut Scene, title: &str, left: f64) {
         return;
     }
     scene.height += GAP;
-    paragraph(scene, title, left, TEXT, BLACK);
+    let rows = fit(title, scene.width - left - GAP, TEXT);
+    rows.iter().for_each(|text| row(scene, text, left, (TEXT, BLACK)));
 }
 
-fn paragraph(scene: &mut Scene, text: &str, left: f64, size: f64, ink: Ink) {
-    for row in fit(text, scene.width - left - GAP, size) {
-        scene.text(row, (left, scene.height + size * 0.6), size, Align::Left, ink);
-        scene.height += size * 1.15;
-    }
+/// A line of text at the present end of the scene. The scene grows.
+fn row(scene: &mut Scene, text: &str, left: f64, (size, ink): (f64, Ink)) {
+    scene.text(text, (left, scene.height + size * 0.6), size, Align::Left, ink);
+    scene.height += size * 1.15;
 }
+
+/// Lines that a note may have in a figure, and what its end says where it would have more.
+const NOTE_LINES: usize = 8;
+const REST: &str = "(the report says all)";
 
 /// Small text below all else, or in the caption.
 pub fn footnote(scene: &mut Scene, text: &str) {
@@ -234,7 +239,15 @@ pub fn footnote(scene: &mut Scene, text: &str) {
         notes.push(text.into());
         return;
     }
-    paragraph(scene, text, GAP, SMALL, GREY);
+    let room = scene.width - 2.0 * GAP;
+    let mut rows = broken(text, room, SMALL);
+    if rows.len() > NOTE_LINES {
+        rows.truncate(NOTE_LINES);
+        let last = rows.pop().unwrap_or_default();
+        let rest = format!(" {REST}");
+        rows.push(shorten(last.trim_end(), room - GAP - text_width(&rest, SMALL), SMALL, true) + &rest);
+    }
+    rows.iter().for_each(|line| row(scene, &shorten(line.trim_end(), room, SMALL, false), GAP, (SMALL, GREY)));
     scene.height += GAP;
 }
 
@@ -306,40 +319,6 @@ fn draw_sample(scene: &mut Scene, key: &Legend, x: f64, y: f64, width: f64) {
     }
 }
 
-/// A text in lines no wider than `room`: broken at plain spaces, commas, underscores, slashes; cut with … where a word is too
-/// long, or where more than four lines would be needed.
-pub fn fit(text: &str, room: f64, size: f64) -> Vec<String> {
-    let mut lines: Vec<String> = vec![String::new()];
-    for word in text.split_inclusive([' ', '_', '/', ',', '·']) {
-        let Some(line) = lines.last_mut() else { unreachable!("there is a line") };
-        let joined = format!("{line}{word}");
-        if line.is_empty() || text_width(joined.trim_end(), size) <= room {
-            *line = joined;
-        } else {
-            lines.push(word.into());
-        }
-    }
-    let more = lines.len() > 4;
-    lines.truncate(4);
-    let last = lines.len() - 1;
-    lines.iter().enumerate().map(|(i, line)| shorten(line.trim_end(), room, size, more && i == last)).collect()
-}
-
-/// The text, or as much of it as fits before a "…".
-fn shorten(text: &str, room: f64, size: f64, always: bool) -> String {
-    if !always && text_width(text, size) <= room {
-        return text.to_string();
-    }
-    let mut kept: Vec<char> = text.chars().collect();
-    loop {
-        let short: String = kept.iter().chain(std::iter::once(&'…')).collect();
-        if kept.len() <= 1 || text_width(&short, size) <= room {
-            return short;
-        }
-        kept.pop();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,11 +338,19 @@ mod tests {
     }
 
     #[test]
-    fn long_labels_are_broken_and_then_cut() {
-        let rows = fit("nearest_normal_random, 4 seen", 260.0, SMALL);
-        assert!(rows.len() > 1 && rows.iter().all(|row| text_width(row, SMALL) <= 260.0), "{rows:?}");
-        assert_eq!(rows.concat().replace(' ', ""), "nearest_normal_random,4seen");
-        let cut = fit("Donaudampfschifffahrtsgesellschaft", 120.0, SMALL);
-        assert!(cut[0].ends_with('…') && text_width(&cut[0], SMALL) <= 120.0, "{cut:?}");
+    fn a_note_without_room_says_where_the_rest_is() {
+        let rows = |words: usize| -> Vec<String> {
+            let mut scene = Scene::new(8.5);
+            footnote(&mut scene, &"settings that are not the published ones; ".repeat(words));
+            let texts = scene.marks.iter().filter_map(|mark| match mark {
+                Mark::Text { text, .. } => Some(text.clone()),
+                _ => None,
+            });
+            texts.collect()
+        };
+        let (few, many) = (rows(9), rows(60));
+        assert!(few.len() > 4 && few.concat().matches("published").count() == 9, "{few:?}");
+        assert!(many.len() == NOTE_LINES && many[NOTE_LINES - 1].ends_with(&format!("… {REST}")), "{many:?}");
+        assert!(many.iter().all(|row| text_width(row, SMALL) <= Scene::new(8.5).width - 2.0 * GAP), "{many:?}");
     }
 }

@@ -53,7 +53,7 @@ impl<'n> Panels<'n> {
     /// What a figure shows; None where nothing is recorded, which is said, as are runs that are missing.
     pub fn of(recorded: &'n Recorded, selection: &Selection, query: &Query, notes: &mut Notes) -> Option<Self> {
         notes.say_missing();
-        let panels = Panels::new(recorded, Wanted::shown(selection), query);
+        let panels = Panels::new(recorded, Wanted::shown(selection), query, notes);
         if panels.parts.is_empty() {
             notes.say(format!("no value of class \"{}\" is recorded", query.class));
         }
@@ -61,7 +61,7 @@ impl<'n> Panels<'n> {
     }
 
     /// Finds and averages the rows of a query.
-    fn new(recorded: &'n Recorded, wanted: Wanted, query: &Query) -> Self {
+    fn new(recorded: &'n Recorded, wanted: Wanted, query: &Query, notes: &mut Notes) -> Self {
         let names = &recorded.experiment.names;
         let shown: Vec<Dimension> = query.x.into_iter().chain([query.series]).collect();
         let mut items = select(recorded, wanted, query, &shown);
@@ -82,6 +82,7 @@ impl<'n> Panels<'n> {
                     item.row.metric == metric.as_str() && (dataset.is_empty() || item.row.dataset == dataset)
                 };
                 let own: Vec<&Item> = items.iter().filter(is_own).collect();
+                own.iter().filter(|item| item.row.value.is_some()).for_each(|item| notes.draws(&item.row.run));
                 let points = |label: &String| -> Vec<(String, Point)> {
                     let at = |x: &String| {
                         let here = |item: &&&Item| {
@@ -98,6 +99,17 @@ impl<'n> Panels<'n> {
         }
         parts.retain(|part| !part.series.is_empty());
         Panels { parts, labels, places, x: query.x, names }
+    }
+
+    /// The metrics of the panels.
+    pub fn metrics(&self) -> Vec<MetricName> {
+        distinct(self.parts.iter().map(|part| part.metric))
+    }
+
+    /// What the one class that is shown is called; `None` for the mean over classes, or where classes are told apart.
+    pub fn class<'a>(&'a self, query: &'a Query) -> Option<Cow<'a, str>> {
+        let apart = query.series == Dimension::Class || query.x == Some(Dimension::Class);
+        (!apart && query.class != MEAN).then(|| self.names.of(query.class))
     }
 
     /// What error bars and bands mean, for a note below a figure; empty where there are none.

@@ -136,6 +136,7 @@ impl Tsne {
                     let variant = recorded.experiment.names.of(variant);
                     let seen = spec.protocol.seen.count;
                     let of = format!("{variant} on {dataset}, {seen} seen, seed {} (run {id})", spec.seed);
+                    notes.draws(&id);
                     panels.push(Part { title, of, run: id, embedding });
                 }
                 None if run.is_some_and(|run| !has_banks(run, &self.parts)) => {

@@ -8,7 +8,7 @@ use crate::metrics::MetricName;
 use crate::record::{MEAN, MetricRecord, Recorded};
 use crate::report::figures::colour;
 use crate::report::frame::{Point, distinct, sampling};
-use crate::spec::Arm;
+use crate::spec::{Arm, DisplayNames};
 
 /// The rows of one bar, each with its sampling.
 type Rows<'a> = Vec<(u64, &'a MetricRecord)>;
@@ -27,16 +27,20 @@ pub fn bars(recorded: &Recorded) -> Markup {
     let charts = charts(recorded, &arms);
     let several = |of: fn(&Arm) -> String| distinct(arms.iter().map(of)).len() > 1;
     let counts = several(|arm| arm.seen.to_string());
-    let name = |arm: &Arm| if counts { format!("{}, {} seen", arm.variant, arm.seen) } else { arm.variant.clone() };
+    let shown = &recorded.experiment.names;
+    let name = |arm: &Arm| {
+        let variant = shown.of(&arm.variant);
+        if counts { format!("{variant}, {} seen", arm.seen) } else { variant.into_owned() }
+    };
     let names: Vec<String> = arms.iter().map(name).collect();
     let datasets = several(|arm| arm.dataset.clone());
     html! {
         @for (number, chart) in charts.iter().enumerate() {
             details open[number == 0] {
                 summary {
-                    (chart.metric.as_str()) @if datasets { ", " (chart.dataset) }
+                    (chart.metric.as_str()) @if datasets { ", " (shown.of(chart.dataset)) }
                 }
-                (drawn(chart, &names))
+                (drawn(chart, &names, shown))
             }
             "\n"
         }
@@ -83,7 +87,7 @@ fn charts<'a>(recorded: &'a Recorded, arms: &[Arm]) -> Vec<Chart<'a>> {
 }
 
 /// Bars begin at the ten below the least value, so that differences are seen; the caption says where.
-fn drawn(chart: &Chart, names: &[String]) -> Markup {
+fn drawn(chart: &Chart, names: &[String], shown: &DisplayNames) -> Markup {
     let points = || chart.classes.iter().flat_map(|(_, points)| points);
     let least = points().map(|(_, point)| point.mean - point.deviation.unwrap_or(0.0)).fold(100.0, f64::min);
     let from = ((least / 10.0).floor() * 10.0).clamp(0.0, 90.0);
@@ -112,7 +116,7 @@ fn drawn(chart: &Chart, names: &[String]) -> Markup {
                 "Percent; bars begin at " (from) @if spread { ", lines are standard deviations over seeds" } "."
             }
             @for (class, points) in &chart.classes { tbody {
-                tr { th scope="rowgroup" colspan="3" { (class) } } "\n"
+                tr { th scope="rowgroup" colspan="3" { (shown.of(class)) } } "\n"
                 @for (arm, point) in points { tr {
                     td.who { (names[*arm]) }
                     td.bar { span.track style={ "--own:" (ink(*arm)) } {

@@ -4,16 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use maud::{Markup, html};
 
-use crate::record::Recorded;
-use crate::report::figures::{DrawnFigure, FIGURES, Figures};
+use crate::report::figures::{DrawnFigure, Figures, Strip};
 
 /// All figures; each opens large.
-pub fn list(recorded: &Recorded, figures: &Figures) -> Markup {
-    // What a figure of its kind shows, in the words of the schema.
-    let about = |figure: &DrawnFigure| {
-        let declared = recorded.experiment.figures.get(figure.number - 1)?;
-        FIGURES.iter().find(|entry| entry.kind.name == declared.kind).map(|entry| entry.kind.about)
-    };
+pub fn list(figures: &Figures) -> Markup {
     let missing = |figure: &DrawnFigure| {
         let beginning = format!("figure {}: ", figure.number);
         figures.missing.iter().filter_map(move |note| note.strip_prefix(&beginning).map(str::to_string))
@@ -25,7 +19,7 @@ pub fn list(recorded: &Recorded, figures: &Figures) -> Markup {
                     (picture(own.svg.as_bytes(), "svg+xml", &title(own), None))
                     figcaption {
                         b { (title(own)) }
-                        @if let Some(about) = about(own) { ". " (about) }
+                        ". " (own.about)
                         @for note in &own.notes { " " (note) }
                         @for note in missing(own) { " Missing: " (note) "." }
                     }
@@ -46,14 +40,12 @@ fn title(figure: &DrawnFigure) -> String {
 /// The pictures of all grids of maps, one strip for each test image.
 pub fn strips(figures: &Figures) -> Markup {
     // The first is the image itself, which the gallery falls back on where its own pictures are not there.
-    let path = |number: usize, caption: &str| {
-        (number == 0).then(|| caption.split_once(" · ").map(|(_, path)| path.to_string())).flatten()
-    };
+    let path = |number: usize, strip: &Strip| (number == 0).then(|| strip.path.clone());
     html! {
         @for strip in figures.drawn.iter().flat_map(|figure| &figure.strips) {
             h3 { (strip.caption) } "\n"
             div.strip { "\n" @for (number, (label, png)) in strip.pictures.iter().enumerate() {
-                figure { (picture(png, "png", label, path(number, &strip.caption))) figcaption { (label) } } "\n"
+                figure { (picture(png, "png", label, path(number, strip))) figcaption { (label) } } "\n"
             } }
             "\n"
         }

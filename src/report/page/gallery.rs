@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use crate::error::Result;
 use crate::record::{Album, ImageRow, Recorded, RecordedRun, read_album};
 use crate::report::frame::{distinct, groups};
-use crate::spec::{RunSpec, canonical_json, to_json};
+use crate::spec::{DisplayNames, RunSpec, canonical_json, to_json};
 
 /// At most so many scores are on a page, about ten bytes each; the first seeds of all variants come first.
 const SCORES: usize = 1_000_000;
@@ -26,7 +26,8 @@ pub fn gallery(recorded: &Recorded) -> Result<Markup> {
     if runs.is_empty() {
         return Ok(html! {});
     }
-    let (mut given, label) = (Given::default(), labels(&runs));
+    let names = &recorded.experiment.names;
+    let (mut given, label) = (Given::default(), labels(&runs, names));
     for run in &runs {
         given.add(recorded, run, label(&run.spec))?;
     }
@@ -47,7 +48,7 @@ pub fn gallery(recorded: &Recorded) -> Result<Markup> {
             "The pictures are small copies of the datasets' images, in the folder " code { "gallery" } " beside this page; a dataset's licence may not allow passing them on."
         }
         (large())
-        script #g-data type="application/json" { (PreEscaped(given.json())) }
+        script #g-data type="application/json" { (PreEscaped(given.json(names))) }
     })
 }
 
@@ -104,16 +105,16 @@ fn large() -> Markup {
 }
 
 /// What a run is called among the others: what it has that others have not.
-fn labels(runs: &[&RecordedRun]) -> impl Fn(&RunSpec) -> String {
-    let told = [
-        |own: &RunSpec| format!("{} seen", own.protocol.seen.count),
-        |own: &RunSpec| own.dataset.clone(),
-        |own: &RunSpec| format!("seed {}", own.seed),
-    ];
-    let differing = told.map(|of| distinct(runs.iter().map(|run| of(&run.spec))).len() > 1);
+fn labels(runs: &[&RecordedRun], names: &DisplayNames) -> impl Fn(&RunSpec) -> String {
+    let told = |own: &RunSpec| {
+        let (seen, dataset) = (format!("{} seen", own.protocol.seen.count), names.of(&own.dataset).into_owned());
+        [seen, dataset, format!("seed {}", own.seed)]
+    };
+    let all: Vec<[String; 3]> = runs.iter().map(|run| told(&run.spec)).collect();
+    let differing = [0, 1, 2].map(|part| distinct(all.iter().map(|own| &own[part])).len() > 1);
     move |own| {
-        let differing = told.iter().zip(differing).filter(|(_, differs)| *differs);
-        std::iter::once(own.variant.clone()).chain(differing.map(|(of, _)| of(own))).collect::<Vec<_>>().join(", ")
+        let differing = told(own).into_iter().zip(differing).filter(|(_, differs)| *differs).map(|(part, _)| part);
+        std::iter::once(names.of(&own.variant).into_owned()).chain(differing).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -179,10 +180,11 @@ impl Set {
         place
     }
 
-    fn json(&self) -> Json {
+    fn json(&self, names: &DisplayNames) -> Json {
+        let classes: Vec<_> = self.classes.0.iter().map(|class| names.of(class)).collect();
         let column = |of: fn(&(usize, usize, bool)) -> usize| self.images.iter().map(of).collect::<Vec<usize>>();
         json!({
-            "classes": self.classes.0, "defects": self.defects.0, "path": self.paths,
+            "classes": classes, "defects": self.defects.0, "path": self.paths,
             "class": column(|own| own.0), "defect": column(|own| own.1), "anomalous": column(|own| own.2.into()),
         })
     }
@@ -233,8 +235,8 @@ impl Given {
     }
 
     /// As JSON that ends no script.
-    fn json(&self) -> String {
-        let sets: Vec<Json> = self.sets.iter().map(|(_, set)| set.json()).collect();
+    fn json(&self, names: &DisplayNames) -> String {
+        let sets: Vec<Json> = self.sets.iter().map(|(_, set)| set.json(names)).collect();
         let views: Vec<Json> = self.views.iter().map(|(_, pictures)| json!({ "pictures": pictures })).collect();
         json!({ "sets": sets, "views": views, "runs": self.runs }).to_string().replace('<', "\\u003c")
     }

@@ -99,7 +99,7 @@ fn sections(contents: &Contents) -> Result<Vec<(&'static str, Markup)>> {
         ("Missing", missing(recorded, figures, live.is_some())),
         ("Tables", notes::tables(recorded, tables)),
         ("By class", classes::bars(recorded)),
-        ("Figures", figures::list(recorded, figures)),
+        ("Figures", figures::list(figures)),
         ("Claims", PreEscaped(claims)),
         ("Verdicts", verdicts_table(verdicts)),
         ("Gallery", gallery::gallery(recorded)?),

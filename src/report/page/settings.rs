@@ -1,5 +1,6 @@
 //! The settings of the runs: what differs between variants side by side, and what they share.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use indexmap::IndexSet;
@@ -21,6 +22,7 @@ pub fn settings(recorded: &Recorded) -> Markup {
     let variants = distinct(runs.iter().map(|run| run.variant.as_str()));
     let of: Vec<Values> = variants.iter().map(|name| values(runs.iter().filter(|run| run.variant == *name))).collect();
     let keys: BTreeSet<&String> = of.iter().flat_map(Values::keys).collect();
+    let shown: Vec<_> = variants.iter().map(|name| recorded.experiment.names.of(name)).collect();
     let cell = |own: &Values, key: &String| {
         own.get(key).map_or(NONE.into(), |values| values.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
     };
@@ -39,12 +41,12 @@ pub fn settings(recorded: &Recorded) -> Markup {
         }
         @if !different.is_empty() {
             h3 { "What differs between variants" } "\n"
-            (beside(&variants, &different))
+            (beside(&shown, &different))
         }
         @if !partial.is_empty() {
             details {
                 summary { "The " (partial.len()) " settings that only some methods have, equal wherever they are" }
-                (beside(&variants, &partial))
+                (beside(&shown, &partial))
             }
         }
         details {
@@ -55,7 +57,7 @@ pub fn settings(recorded: &Recorded) -> Markup {
 }
 
 /// Settings by variant.
-fn beside(variants: &[&str], rows: &[(&String, Vec<String>)]) -> Markup {
+fn beside(variants: &[Cow<str>], rows: &[(&String, Vec<String>)]) -> Markup {
     html! {
         div.scroll { table.settings {
             thead { tr { th scope="col" { "setting" } @for name in variants { th scope="col" { (name) } } } }

@@ -195,6 +195,71 @@ fn unknown_names_are_told_at_their_place_with_the_nearest() {
 }
 
 #[test]
+fn a_class_that_no_dataset_has_is_told_at_its_name_before_any_work() {
+    for (more, at, key) in [
+        ("[[table]]\nrows = \"class\"\nclasses = [\"disc\", \"disk\", \"mean\"]\n", "\"disk\"", "`table[0].classes`"),
+        ("[[figure]]\nkind = \"histogram\"\nclasses = [\"disk\"]\n", "\"disk\"", "`figure[0].classes`"),
+        (
+            "[[figure]]\nkind = \"bars\"\nclass = \"mean\"\n[[figure]]\nkind = \"bars\"\nclass = \"disk\"\n",
+            "\"disk\"",
+            "`figure[1].class`",
+        ),
+        (
+            "[[variant]]\nname = \"few\"\nmethod.mlp.hidden = 8\n[[claim]]\ntext = \"few do\"\nbetter = \"few\"\n\
+             than = \"full\"\nmetric = \"image_auroc\"\nclasses = [\"disk\"]\n",
+            "\"disk\"",
+            "`claim[0].classes`",
+        ),
+    ] {
+        fault_at_end(
+            more,
+            at,
+            &[key, "there is no class \"disk\" in `parts`", "did you mean `disc`? known: disc, plate"],
+        );
+    }
+    let sandbox = Sandbox::new();
+    // A run of one class may well be shown beside those of all; `plan` says what `run` says.
+    let shown = |class: &str| format!("[[table]]\nrows = \"class\"\nclasses = [\"{class}\"]\n");
+    sandbox.write("experiment.toml", format!("classes = [\"disc\"]\n{}\n{}", EXPERIMENT, shown("plate")));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(0, &[]);
+    sandbox.write("experiment.toml", format!("{}\n{}", EXPERIMENT, shown("plat")));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(2, &["experiment.toml:", "did you mean `plate`?"]);
+    // Where the entry declares none, those that are there count.
+    let catalog = std::fs::read_to_string(sandbox.path("datasets.toml")).expect("a catalog");
+    let bare: Vec<&str> =
+        catalog.lines().filter(|line| !line.starts_with("classes") && !line.starts_with("counts")).collect();
+    sandbox.write("datasets.toml", bare.join("\n"));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(2, &["did you mean `plate`? known: disc, plate"]);
+}
+
+#[test]
+fn names_for_readers_stand_for_something_and_tell_variants_apart() {
+    let variant = "[[variant]]\nname = \"few\"\nmethod.noise.std = 0.2\n";
+    let named = |names: &str| format!("{variant}[names]\n{names}\n");
+    let words = ["`names`: \"disk\" is no variant, method, dataset, class or value", "did you mean `disc`?", "few"];
+    fault_at_end(&named("disk = \"Discs\""), "disk", &words);
+    fault_at_end(&named("ful = \"Ours\""), "ful = ", &["did you mean `full`?"]);
+    let same = ["`names`: the variants \"full\" and \"few\" are both shown as \"full\"", "give each a name of its own"];
+    fault_at_end(&named("few = \"full\""), "\"full\"", &same);
+    // Swept variants are told apart by what was swept, and from each other alone.
+    let swept = |names: &str| format!("[sweep]\n\"method.mlp.hidden\" = [4, 8]\n{}", named(names));
+    let both = ["\"full[hidden=4]\" and \"few[hidden=4]\" are both shown as \"full[hidden=4]\""];
+    fault_at_end(&swept("few = \"full\""), "\"full\"", &both);
+    let sandbox = Sandbox::new();
+    let fine = "few = \"Few\"\ndisc = \"Discs\"\nparts = \"Parts\"\ndmad = \"DMAD\"\nmean = \"all\"\n4 = \"four\"\n\
+                \"full[hidden=8]\" = \"Eight\"";
+    sandbox.write("experiment.toml", EXPERIMENT.to_string() + &swept(fine));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(0, &[]);
+    // A file that is included may name more than this experiment has, and what is set may leave less of it.
+    sandbox.write("names.toml", "[names]\ncup = \"Cups\"\n");
+    sandbox.write("experiment.toml", format!("include = \"names.toml\"\n{EXPERIMENT}"));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(0, &[]);
+    sandbox.write("experiment.toml", format!("{EXPERIMENT}\n[names]\ndisk = \"Discs\"\n"));
+    sandbox.dmad(&["plan", "experiment.toml"]).says(2, &["did you mean `disc`?"]);
+    sandbox.dmad(&["plan", "experiment.toml", "--set", "image.size=96"]).says(0, &[]);
+}
+
+#[test]
 fn more_seen_anomalies_than_there_are_is_told_at_the_count() {
     let words = ["class `disc` of `parts`: 4 seen anomalies are wanted, 3 are available"];
     fault("seen.count = 1", "seen.count = 4", "4\n\n[image]", &words);
