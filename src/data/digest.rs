@@ -97,14 +97,18 @@ pub fn hex(digest: &Digest) -> String {
 
 /// Digest of an ordered list of images: relative paths and contents. Equal lists in other folders have equal digests.
 pub fn list_digest(digests: &mut Digests, images: &[Image]) -> Result<Digest> {
-    let contents = digests.of(images)?;
+    Ok(digest_of_list(images, &digests.of(images)?))
+}
+
+/// [`list_digest`] of images whose contents are known.
+pub(super) fn digest_of_list(images: &[Image], contents: &[Digest]) -> Digest {
     let mut hasher = blake3::Hasher::new_derive_key("dmad image list v1");
-    for (image, content) in images.iter().zip(&contents) {
+    for (image, content) in images.iter().zip(contents) {
         hasher.update(&(image.path.len() as u64).to_le_bytes());
         hasher.update(image.path.as_bytes());
         hasher.update(content);
     }
-    Ok(*hasher.finalize().as_bytes())
+    *hasher.finalize().as_bytes()
 }
 
 /// Digest of a drawing, without rendering it.

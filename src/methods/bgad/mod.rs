@@ -116,7 +116,7 @@ impl Method for Params {
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
         let learned = self.loss.engine != Engine::Normals;
         let seen = inputs.seen().filter(|_| learned);
-        let seen = seen.map(|(class, seen)| Seen { class, anomaly: &seen.anomaly, digest: &seen.digest });
+        let seen = seen.map(|(class, seen)| Seen { class, input: seen });
         let model = graph.add(TrainStage {
             settings: self.of_training().into(),
             seed: inputs.seed,
