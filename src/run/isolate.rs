@@ -54,6 +54,8 @@ impl Isolate {
             Some(1) => Err(Error::method(folder.failure().unwrap_or_else(|| "it did not say why".into()), "")),
             Some(2) => Err(Error::method("its process could not start the run (see the message above)", "")),
             Some(STOPPED) => Err(Error::Stopped),
+            // Asked twice, or before it could listen: no fault of the run.
+            None | Some(stop::AT_ONCE) if stop::is_asked() => Err(Error::Stopped),
             _ => {
                 let what = format!("its process died ({status})");
                 Err(Error::method(what, "if memory ran out, lower --memory, or make batch or bank smaller"))
@@ -71,10 +73,7 @@ impl Isolate {
             if stop::is_asked() && !told {
                 told = true;
                 #[cfg(unix)]
-                // SAFETY: a signal to a process that is our own and was not waited for.
-                unsafe {
-                    libc::kill(process.id() as libc::pid_t, libc::SIGTERM);
-                }
+                stop::pass_on(&process);
             }
             std::thread::sleep(LOOK);
         }

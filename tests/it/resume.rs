@@ -63,12 +63,22 @@ impl Place {
 
     /// Begins a run.
     pub fn start(&self, attempt: &str, more: &[&str]) -> Process {
+        self.start_by(attempt, more, |command| command)
+    }
+
+    /// The same in a group of its own, as a shell starts it.
+    #[cfg(unix)]
+    pub fn start_group(&self, attempt: &str, more: &[&str]) -> Process {
+        self.start_by(attempt, more, |command| std::os::unix::process::CommandExt::process_group(command, 0))
+    }
+
+    fn start_by(&self, attempt: &str, more: &[&str], change: impl Fn(&mut Command) -> &mut Command) -> Process {
         let heard = tempfile::NamedTempFile::new().expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_dmad"));
         command.current_dir(self.0.path()).args(["run", "study.toml"]).args(more);
         command.args(["--results", &format!("{attempt}/results"), "--store", &format!("{attempt}/store")]);
         command.arg("--events").arg(heard.path());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let child = change(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         Process { child: child.expect("the program starts"), heard }
     }
 

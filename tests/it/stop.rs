@@ -43,3 +43,21 @@ fn a_study_that_is_told_to_end_does_so_at_a_safe_place_and_goes_on_from_there() 
         assert!(found == expected, "{attempt}: {}", difference(&found, &expected));
     }
 }
+
+#[test]
+fn ctrl_c_in_a_terminal_is_heard_once_by_a_run_with_a_process_of_its_own() {
+    let place = Place::one_training();
+    // Epochs that are long beside the time until the parent passes on what the terminal has told both.
+    let slow = ["--isolate", "--set", "method.mlp.hidden=2048", "--set", "image.size=128"];
+    let mut process = place.start_group("group", &slow);
+    while place.newest_checkpoint("group").is_none() {
+        assert!(!process.has_ended(), "it ended before an epoch was seen");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    // SAFETY: a signal to a group whose first process was not waited for.
+    assert_eq!(unsafe { libc::kill(-(process.id() as i32), libc::SIGINT) }, 0);
+    let (code, said) = process.end();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("the same command goes on from here") && !said.contains("FAILED"), "{said}");
+    assert!(!place.recorded("group").keys().any(|path| path.ends_with("run.toml")), "a failure was recorded");
+}
