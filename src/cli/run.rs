@@ -240,6 +240,8 @@ fn unreported(experiment: &Experiment, fault: &Error, given: &str) {
 fn isolated() -> Result<Isolate> {
     let program = std::env::current_exe().map_err(Error::io("find", "this program"))?;
     let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let options = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+    let files = arguments.split_off(options);
     arguments.retain(|argument| argument != "--isolate");
     // The choice of runs is made anew for each, and its share of the memory.
     for option in ["--only", "--seeds", "--shard", "--jobs", "--memory"] {
@@ -249,7 +251,7 @@ fn isolated() -> Result<Isolate> {
         let joined = format!("{option}=");
         arguments.retain(|argument| !argument.to_string_lossy().starts_with(&joined));
     }
-    Ok(Isolate { program, arguments })
+    Ok(Isolate { program, arguments, files })
 }
 
 fn tell(experiment: &Experiment, summary: &Summary, seconds: f64, (common, given): (&Common, &str)) {

@@ -30,6 +30,8 @@ pub struct Isolate {
     pub program: PathBuf,
     /// Its arguments but for the choice of the run.
     pub arguments: Vec<std::ffi::OsString>,
+    /// Those that are no options whatever they look like: `--` and what comes after it.
+    pub files: Vec<std::ffi::OsString>,
 }
 
 impl Isolate {
@@ -47,7 +49,11 @@ impl Isolate {
         command.args(&self.arguments).arg("--child").args(["--only", &run.spec.id, "--jobs", "1"]);
         let share = session.resources.memory_bytes / session.resources.jobs as u64;
         command.args(["--memory", &format!("{}B", share.max(LEAST_BYTES))]);
-        command.args(["--seeds", &run.spec.seed.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(["--seeds", &run.spec.seed.to_string()])
+            .args(&self.files)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let status = self.end_of(command.spawn().map_err(Error::io("start", &self.program))?)?;
         match status.code() {
             Some(0) => Ok(Outcome::Done),
