@@ -174,7 +174,7 @@ pub fn experiment(
     session.progress.finish(&summary);
     match if options.is_child { Ok(()) } else { views(session, experiment, options, !runs.is_empty()) } {
         // Its runs are recorded, or said to have failed: only what is made of them is missing.
-        Err(fault) if !fault.is_of_the_disk() => summary.unreported = Some(fault),
+        Err(fault) if !fault.ends_everything() => summary.unreported = Some(fault),
         made => made?,
     }
     Ok(summary)

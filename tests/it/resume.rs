@@ -44,6 +44,12 @@ impl Place {
         Place::of(&with(&small("dmad"), &[("method.train.epochs", &EPOCHS.to_string())]))
     }
 
+    /// The same with a figure that takes a while.
+    pub fn with_figure() -> Self {
+        let figure = "\n[[figure]]\nkind = \"tsne\"\npoints = 2000\nepochs = 2000\n";
+        Place::of(&format!("{}{figure}", with(&small("dmad"), &[("method.train.epochs", &EPOCHS.to_string())])))
+    }
+
     /// One training of `epochs` epochs.
     pub fn long(epochs: usize) -> Self {
         Place::of(&with(&small("dmad"), &[("method.train.epochs", &epochs.to_string())]))
@@ -141,6 +147,11 @@ impl Process {
         let output = self.child.wait_with_output().expect("the program ends");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && !said.contains("panicked"), "{said}");
+        events(self.heard.path())
+    }
+
+    /// What has happened so far.
+    pub fn heard(&self) -> Vec<Event> {
         events(self.heard.path())
     }
 
