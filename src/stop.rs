@@ -1,6 +1,6 @@
 //! Whether this process was asked to end, by Ctrl-C, by a scheduler (SIGTERM), or by the process that has started it.
 //!
-//! Owns: hearing it, once. What is being computed goes on to its next safe place (the end of an epoch or of a stage) and ends
+//! Owns: hearing it, once, and what is no reason to end. What is being computed goes on to its next safe place (the end of an epoch or of a stage) and ends
 //! there with [`Error::Stopped`]; asked once more, the process ends at once, which loses no more than a power cut does: nothing
 //! that is finished.
 
@@ -47,6 +47,16 @@ pub fn pass_on(process: &std::process::Child) {
     // SAFETY: a signal to a process that is our own and was not waited for.
     unsafe {
         libc::kill(process.id() as libc::pid_t, PASSED_ON);
+    }
+}
+
+/// From now on a file that grows beyond what the process may write (`ulimit -f`) is a fault of writing; the system would end it
+/// without a word.
+pub fn outlive_limits() {
+    #[cfg(unix)]
+    // SAFETY: nothing is called when the signal comes.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
     }
 }
 

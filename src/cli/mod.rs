@@ -313,6 +313,7 @@ fn command() -> clap::Command {
 /// Parses the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
     crate::memory::keep_freed();
+    crate::stop::outlive_limits();
     let cli = Cli::parse();
     if cli.common.quiet {
         console::hush();

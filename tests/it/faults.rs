@@ -175,6 +175,30 @@ fn results_removed_while_running_are_written_again() {
     assert_eq!(csv(&lab, &experiment), expected);
 }
 
+/// As on a disk that takes no file of the size: the system says so by a signal that ends whoever does not expect it.
+#[cfg(unix)]
+#[test]
+fn a_limit_on_the_size_of_files_ends_a_study_in_words_and_is_no_failed_run() {
+    let sandbox = Sandbox::new();
+    let limited = |bytes: libc::rlim_t| {
+        let mut limited = command(&sandbox.path("."), &["run", "experiment.toml"]);
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+        let lower = move || match unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        };
+        // SAFETY: a single system call.
+        unsafe { std::os::unix::process::CommandExt::pre_exec(&mut limited, lower) };
+        limited.output().expect("the program starts")
+    };
+    let output = limited(16_384);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("File too large") && said.contains("run the same command again"), "{said}");
+    assert!(!sandbox.path("results/experiment/metrics.csv").exists(), "a failure was recorded");
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &["1 runs done"]);
+}
+
 #[test]
 fn a_store_that_cannot_be_written_is_refused_in_words() {
     let sandbox = Sandbox::new();
