@@ -99,7 +99,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         let given = args.choice.selection.overrides.given();
         tell(experiment, &summary, clock.wall_seconds(), (common, &given));
         if let Err(fault) = shown {
-            unreported(experiment, &fault, &given);
+            unreported(experiment, &fault, (common, &given));
             fine = false;
         }
         if args.fail_fast && !done {
@@ -230,10 +230,11 @@ fn show(experiment: &Experiment, computed: bool, common: &Common, json: bool) ->
 }
 
 /// Says why an experiment has no report, or an old one.
-fn unreported(experiment: &Experiment, fault: &Error, given: &str) {
+fn unreported(experiment: &Experiment, fault: &Error, (common, given): (&Common, &str)) {
     super::print_error(fault);
-    let file = experiment.path.display();
-    insist!("  the runs of {} stay recorded; its report is made by `dmad report {file}{given}`", experiment.name);
+    let file = super::quoted(&experiment.path.to_string_lossy());
+    let command = format!("dmad report {file}{given}{}", common.given());
+    insist!("  the runs of {} stay recorded; its report is made by `{command}`", experiment.name);
 }
 
 /// This program with these arguments, once for every run.

@@ -208,6 +208,17 @@ fn a_store_that_cannot_be_written_is_refused_in_words() {
 }
 
 #[test]
+fn the_command_for_a_report_that_could_not_be_made_says_where_things_are() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in here/experiment.toml", crate::program::EXPERIMENT);
+    // A folder where a table should be.
+    sandbox.write("my results/experiment/metrics.csv/file", "");
+    let arguments = ["run", "in here/experiment.toml", "--results", "my results", "--store", "kept"];
+    let command = "`dmad report 'in here/experiment.toml' --results 'my results' --store kept`";
+    sandbox.dmad(&arguments).says(1, &["1 runs done", command]);
+}
+
+#[test]
 fn the_first_failure_ends_a_study_that_asks_for_it() {
     let study = |mode: &[&str]| {
         let sandbox = Sandbox::new();
