@@ -215,3 +215,14 @@ fn a_class_called_as_the_mean_is_refused_before_anything_is_written_or_run() {
     assert!(plan.code == 1 && words.iter().all(|word| plan.stdout.contains(word)), "{}", plan.stdout);
     sandbox.dmad(&["run", "experiment.toml"]).refuses(&sandbox, &words);
 }
+
+#[cfg(unix)]
+#[test]
+fn a_class_whose_name_is_of_two_lines_is_refused_by_that_name() {
+    let sandbox = sandbox();
+    std::fs::rename(sandbox.path("data/parts/disc"), sandbox.path("data/parts/a\nb")).expect("renamed");
+    let out = sandbox.dmad(&["init", "data/parts"]);
+    out.says(2, &["parts: the name of its class \"a\\nb\" has a character", "rename the folder"]);
+    assert!(!out.stderr.contains("datasets.toml"), "{}", out.stderr);
+    assert!(!sandbox.path("parts.toml").exists() && !sandbox.path("datasets.toml").exists());
+}

@@ -173,8 +173,14 @@ fn plain_name(folder: &Path) -> String {
 
 /// Refuses names of class folders that nothing can be written for.
 fn check_classes(found: &Found) -> Result<()> {
-    match found.classes.iter().find(|class| *class == index::MEAN) {
-        Some(class) => Err(index::named_mean(&found.root.join(class))),
+    if let Some(class) = found.classes.iter().find(|class| *class == index::MEAN) {
+        return Err(index::named_mean(&found.root.join(class)));
+    }
+    match found.classes.iter().find(|class| class.contains(char::is_control)) {
+        Some(class) => {
+            let what = format!("the name of its class {class:?} has a character that no line of a file shows");
+            Err(Error::data(&found.root, what, "rename the folder"))
+        }
         None => Ok(()),
     }
 }
