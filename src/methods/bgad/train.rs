@@ -14,7 +14,7 @@ use super::trainer::{Chunk, Trainer};
 use crate::data::decode::Pixels;
 use crate::data::nearest_training_mask;
 use crate::device::Chosen;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::methods::Parameters as _;
 use crate::plan::{Compute, Computed, Job, Level, Model, NetworkInput, Pictures, SeenInput, Shape, Work};
@@ -123,15 +123,10 @@ impl Compute for Train<'_> {
     }
 
     /// # Errors
-    /// Fewer training images than a batch where `drop_last` leaves none; images, masks or weights that cannot be read; losses
-    /// that are not finite.
+    /// Images, masks or weights that cannot be read; losses that are not finite.
     fn compute(&self, job: &Job) -> Result<Computed> {
         let pool = self.pool(job.memory_bytes / 2)?;
         let train = &self.settings.train;
-        if train.epochs > 0 && pool.batches(Pass { number: 0, first_epoch: true }) == 0 {
-            let what = format!("{} normal images make no batch of {}", pool.images.len(), train.batch);
-            return Err(Error::method(what, "lower `method.train.batch`, or set `method.train.drop_last` to false"));
-        }
         let device = self.device.get()?.autodiff();
         let (flows, mut parameters) = (self.flows(), Parameters::default());
         flows.iter().for_each(|flow| flow.add(&mut parameters, self.seed, &device));
