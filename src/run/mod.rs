@@ -44,7 +44,7 @@ use crate::plan::StageKind;
 use crate::record::{self, Provenance, Record, RunFolder, Standing};
 use crate::spec::{Experiment, Run};
 use crate::stop;
-use crate::store::Artifact;
+use crate::store::{Artifact, remove_abandoned};
 use build::Built;
 use crew::{Crew, Outcome, Rules, Task};
 use execute::{Executor, Patience};
@@ -183,7 +183,9 @@ pub fn experiment(
 /// Leaves what an experiment's records are together: its tables of rows, and what its figures show beyond numbers.
 fn views(session: &Session, experiment: &Experiment, options: &Options, pictures: bool) -> Result<()> {
     let lock = session.lock_results(experiment, "views")?;
-    record::refresh_views(&session.resources.results.join(&experiment.name), experiment)?;
+    let folder = session.resources.results.join(&experiment.name);
+    record::refresh_views(&folder, experiment)?;
+    remove_abandoned(&folder);
     drop(lock);
     if !pictures {
         return Ok(());

@@ -20,7 +20,7 @@ pub use artifact::{Artifact, DType, Manifest, TensorInfo};
 pub use keep::{Garbage, Stored};
 pub use lock::{Lock, do_without_locks};
 pub use scratch::Scratch;
-pub use writer::{Spent, TensorDecl, Writer, remove_if_there, write_atomically};
+pub use writer::{Spent, TensorDecl, Writer, remove_abandoned, remove_if_there, write_atomically};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

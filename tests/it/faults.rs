@@ -219,6 +219,26 @@ fn the_command_for_a_report_that_could_not_be_made_says_where_things_are() {
 }
 
 #[test]
+fn what_a_killed_process_has_left_among_results_goes_after_a_day() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    let below = |name: &str| sandbox.path(&format!("results/experiment/{name}"));
+    let run = std::fs::read_dir(below("runs")).expect("runs").flatten().next().expect("a run").file_name();
+    let run = run.to_string_lossy();
+    let leftovers = [below(".tmph00USQ"), below(&format!("runs/{run}/.tmpAbc123"))];
+    let others = [below(".tmpyoung1"), below(".tmpnotes.txt"), below("notes")];
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100_000);
+    for path in leftovers.iter().chain(&others) {
+        std::fs::write(path, "half").expect("written");
+        if !path.ends_with(".tmpyoung1") {
+            std::fs::File::options().append(true).open(path).and_then(|file| file.set_modified(old)).expect("aged");
+        }
+    }
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &["1 were up to date"]);
+    assert!(!leftovers.iter().any(|path| path.exists()) && others.iter().all(|path| path.exists()));
+}
+
+#[test]
 fn the_first_failure_ends_a_study_that_asks_for_it() {
     let study = |mode: &[&str]| {
         let sandbox = Sandbox::new();
