@@ -43,6 +43,19 @@ pub enum Error {
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
 }
 
+/// What is done to files that others have written, such as images: where one cannot be read, the next may be.
+const READING: [&str; 5] = ["read", "open", "list", "find", "map"];
+
+/// What systems say of a disk that fails, is gone, or takes no file of this size.
+#[cfg(unix)]
+const BROKEN: [i32; 5] = [libc::EIO, libc::ENXIO, libc::ENODEV, libc::EFBIG, libc::ESTALE];
+#[cfg(not(unix))]
+const BROKEN: [i32; 0] = [];
+
+fn is_broken(source: &std::io::Error) -> bool {
+    source.raw_os_error().is_some_and(|code| BROKEN.contains(&code))
+}
+
 /// Messages, one a line.
 fn lines(faults: &[Error]) -> String {
     faults.iter().map(Error::to_string).collect::<Vec<_>>().join("\n")
@@ -116,8 +129,14 @@ impl Error {
     /// True when the disk is full or cannot be written: no run's fault, and the next one would fare no better.
     pub fn is_of_the_disk(&self) -> bool {
         use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        let is_full = |fault: &Error| matches!(fault, Error::Io { source, .. } if matches!(source.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded));
-        self.parts().iter().any(is_full)
+        let is_of_the_disk = |fault: &Error| match fault {
+            Error::Io { action, source, .. } => {
+                matches!(source.kind(), StorageFull | ReadOnlyFilesystem | QuotaExceeded)
+                    || is_broken(source) && !READING.contains(action)
+            }
+            _ => false,
+        };
+        self.parts().iter().any(is_of_the_disk)
     }
 
     /// True when no other run is worth beginning: the disk is full or broken, or the process was asked to end.
@@ -142,6 +161,9 @@ impl Error {
                     Some("free some disk space and run the same command again; finished work is kept")
                 }
                 std::io::ErrorKind::ReadOnlyFilesystem => Some("name a writable folder"),
+                _ if is_broken(source) => Some(
+                    "look after the disk, or its limit (`ulimit -f`), and run the same command again; finished work is kept",
+                ),
                 _ => None,
             },
         }
@@ -158,4 +180,20 @@ pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> S
     });
     let near = near.map(|(_, other)| format!("did you mean `{other}`? ")).unwrap_or_default();
     format!("{near}known: {}", known.join(", "))
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_disk_ends_everything_and_a_file_that_cannot_be_read_does_not() {
+        let fault = |action: &'static str, code: i32| Error::io(action, "x")(std::io::Error::from_raw_os_error(code));
+        for code in BROKEN {
+            let (written, read) = (fault("write", code), fault("read", code));
+            assert!(written.is_of_the_disk() && written.help().is_some_and(|help| help.contains("kept")), "{written}");
+            assert!(!read.is_of_the_disk(), "{read}");
+        }
+        assert!(!fault("write", libc::EACCES).is_of_the_disk() && fault("read", libc::ENOSPC).is_of_the_disk());
+    }
 }

@@ -279,6 +279,12 @@ fn percent(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "a number from 0 to 100 is wanted".into())
 }
 
+/// Reads a score: "not a number" and infinity are parsed as numbers, and nothing is above them or everything.
+fn score(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| "a finite number is wanted".into())
+}
+
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "_-./:=,+@%".contains(c);
@@ -313,6 +319,7 @@ fn command() -> clap::Command {
 /// Parses the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
     crate::memory::keep_freed();
+    crate::stop::outlive_limits();
     let cli = Cli::parse();
     if cli.common.quiet {
         console::hush();

@@ -99,7 +99,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         let given = args.choice.selection.overrides.given();
         tell(experiment, &summary, clock.wall_seconds(), (common, &given));
         if let Err(fault) = shown {
-            unreported(experiment, &fault, &given);
+            unreported(experiment, &fault, (common, &given));
             fine = false;
         }
         if args.fail_fast && !done {
@@ -230,16 +230,19 @@ fn show(experiment: &Experiment, computed: bool, common: &Common, json: bool) ->
 }
 
 /// Says why an experiment has no report, or an old one.
-fn unreported(experiment: &Experiment, fault: &Error, given: &str) {
+fn unreported(experiment: &Experiment, fault: &Error, (common, given): (&Common, &str)) {
     super::print_error(fault);
-    let file = experiment.path.display();
-    insist!("  the runs of {} stay recorded; its report is made by `dmad report {file}{given}`", experiment.name);
+    let file = super::quoted(&experiment.path.to_string_lossy());
+    let command = format!("dmad report {file}{given}{}", common.given());
+    insist!("  the runs of {} stay recorded; its report is made by `{command}`", experiment.name);
 }
 
 /// This program with these arguments, once for every run.
 fn isolated() -> Result<Isolate> {
     let program = std::env::current_exe().map_err(Error::io("find", "this program"))?;
     let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let options = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+    let files = arguments.split_off(options);
     arguments.retain(|argument| argument != "--isolate");
     // The choice of runs is made anew for each, and its share of the memory.
     for option in ["--only", "--seeds", "--shard", "--jobs", "--memory"] {
@@ -249,7 +252,7 @@ fn isolated() -> Result<Isolate> {
         let joined = format!("{option}=");
         arguments.retain(|argument| !argument.to_string_lossy().starts_with(&joined));
     }
-    Ok(Isolate { program, arguments })
+    Ok(Isolate { program, arguments, files })
 }
 
 fn tell(experiment: &Experiment, summary: &Summary, seconds: f64, (common, given): (&Common, &str)) {

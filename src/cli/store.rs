@@ -45,6 +45,8 @@ pub(super) fn run(command: &StoreCommand, common: &Common, as_json: bool) -> Res
         let help = "name it with --store DIR, or run something first";
         return Err(Error::store(&common.store, "there is no store here", help));
     }
+    // Before anything is written there.
+    Store::refuse_foreign(&common.store)?;
     match command {
         StoreCommand::Size => size(&Store::open(&common.store)?, as_json).map(|()| true),
         StoreCommand::Verify => verify(&Store::open(&common.store)?, as_json),

@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Pixels with higher scores are anomalous, in all classes
-    #[arg(long, value_name = "SCORE", conflicts_with = "rule", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCORE", conflicts_with = "rule", allow_negative_numbers = true, value_parser = super::score)]
     threshold: Option<f64>,
     /// What sets the threshold of each class where none is given
     #[arg(long, value_enum, default_value_t)]

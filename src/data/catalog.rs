@@ -3,6 +3,7 @@
 //! Owns: the keys that every dataset may have, and their checks. Does not own: the keys of a layout (`layouts`), what is on
 //! disk (`index`), finding faults in a file (`spec::check`).
 
+use crate::data::index::MEAN;
 use crate::data::layouts::{LAYOUTS, Layout};
 use crate::error::{Error, Result};
 use crate::spec::check::check;
@@ -221,6 +222,10 @@ fn check_values(DatasetEntry { declared, layout, .. }: &DatasetEntry) -> Result<
     }
     if let Some(class) = declared.classes.iter().find(|c| c.is_empty() || c.contains(['/', '\\']) || *c == "..") {
         return Err(format!("`{class}` cannot be the name of a class folder"));
+    }
+    if declared.classes.iter().any(|class| class == MEAN) {
+        let why = "tables have the mean over all classes by that name";
+        return Err(format!("a class cannot be called `{MEAN}`: {why}; rename its folder, and here as well"));
     }
     if let Some(class) = declared.counts.keys().find(|c| !declared.classes.is_empty() && !declared.classes.contains(c))
     {

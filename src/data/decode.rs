@@ -7,6 +7,7 @@
 //! channels. 16-bit values keep their high byte, also for grey, where Pillow would clip everything above 255. JPEG
 //! decoders differ among themselves by a level or two.
 
+use crate::data::digest::Digest;
 use crate::error::{Error, Result};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder as _, ImageError, ImageFormat, ImageReader, Limits};
@@ -51,7 +52,12 @@ impl Pixels {
 /// A file that is unreadable, empty, cut off, damaged, no image, of an unsupported kind, smaller than [`MIN_SIDE`], or
 /// of absurd size.
 pub fn decode(path: &Path) -> Result<Pixels> {
-    to_pixels(path, decode_raw(path)?)
+    decode_known(path, None)
+}
+
+/// The same of a file that is to have this content.
+pub(super) fn decode_known(path: &Path, content: Option<&Digest>) -> Result<Pixels> {
+    to_pixels(path, decode_raw(path, content)?)
 }
 
 /// Width and height from the header alone, with the errors of [`decode`] that it shows.
@@ -81,10 +87,16 @@ pub fn is_turned(path: &Path) -> bool {
     orientation.is_some_and(|orientation| orientation != Orientation::NoTransforms)
 }
 
-/// Decodes without changing depth or colour.
-pub(crate) fn decode_raw(path: &Path) -> Result<DynamicImage> {
+/// Decodes without changing depth or colour. The bytes that are decoded are those that are held against `content`.
+pub(super) fn decode_raw(path: &Path, content: Option<&Digest>) -> Result<DynamicImage> {
     refuse_pipe(path)?;
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    if content.is_some_and(|content| blake3::hash(&bytes) != *content) {
+        let what = "changed while the run was under way: it is not the file any more that the run began with";
+        let help = "run again, once nothing changes the dataset; said once more, it means that digests.txt of the store is wrong: \
+                    remove that file";
+        return Err(Error::data(path, what, help));
+    }
     let Ok(format) = image::guess_format(&bytes) else {
         return Err(not_an_image(path, bytes.is_empty()));
     };

@@ -1,6 +1,6 @@
 //! Content digests of images: what stage keys are made of.
 //!
-//! Owns: BLAKE3 over files, remembered by (path, size, modification time) in one cache file. Does not own: keys.
+//! Owns: BLAKE3 over files, remembered by path and [`Stamp`] in one cache file. Does not own: keys.
 
 use crate::data::index::{Drawing, Image, Source};
 use crate::data::layouts::synthetic;
@@ -9,21 +9,60 @@ use crate::store::write_atomically;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A BLAKE3 digest.
 pub type Digest = [u8; 32];
 
-const HEADER: &str = "dmad image digests 1";
+/// A cache of another form is made anew.
+const HEADER: &str = "dmad image digests 2";
 /// A file changed within this time before it was read may change again within the same tick of the file system's
 /// clock, so its digest is not remembered.
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// What tells that a file is the one that was read. Whoever copies or unpacks with the times of the source sets the time of
+/// modification; nobody sets the time when the system last changed the file's entry, or chooses its number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     size_bytes: u64,
     modified_nanos: u64,
+    /// 0 where the system has no such time, as `inode` where it has no such number.
+    changed_nanos: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    /// `None` for a file from before 1970.
+    fn of(metadata: &Metadata) -> Option<Stamp> {
+        let modified_nanos = since_1970(metadata.modified().ok()?)?;
+        let (changed_nanos, inode) = entry_of(metadata);
+        Some(Stamp { size_bytes: metadata.len(), modified_nanos, changed_nanos, inode })
+    }
+
+    fn is_settled(&self) -> bool {
+        let latest = self.modified_nanos.max(self.changed_nanos);
+        let age = since_1970(SystemTime::now()).and_then(|now| now.checked_sub(latest));
+        age.is_some_and(|age| age >= SETTLED.as_nanos() as u64)
+    }
+}
+
+fn since_1970(time: SystemTime) -> Option<u64> {
+    time.duration_since(UNIX_EPOCH).ok().map(|passed| passed.as_nanos() as u64)
+}
+
+#[cfg(unix)]
+fn entry_of(metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    let seconds = Duration::from_secs(part(metadata.ctime())).as_nanos() as u64;
+    (seconds.saturating_add(part(metadata.ctime_nsec())), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn entry_of(_: &Metadata) -> (u64, u64) {
+    (0, 0)
 }
 
 /// Digests of images, with a memory on disk.
@@ -97,14 +136,18 @@ pub fn hex(digest: &Digest) -> String {
 
 /// Digest of an ordered list of images: relative paths and contents. Equal lists in other folders have equal digests.
 pub fn list_digest(digests: &mut Digests, images: &[Image]) -> Result<Digest> {
-    let contents = digests.of(images)?;
+    Ok(digest_of_list(images, &digests.of(images)?))
+}
+
+/// [`list_digest`] of images whose contents are known.
+pub(super) fn digest_of_list(images: &[Image], contents: &[Digest]) -> Digest {
     let mut hasher = blake3::Hasher::new_derive_key("dmad image list v1");
-    for (image, content) in images.iter().zip(&contents) {
+    for (image, content) in images.iter().zip(contents) {
         hasher.update(&(image.path.len() as u64).to_le_bytes());
         hasher.update(image.path.as_bytes());
         hasher.update(content);
     }
-    Ok(*hasher.finalize().as_bytes())
+    *hasher.finalize().as_bytes()
 }
 
 /// Digest of a drawing, without rendering it.
@@ -136,9 +179,7 @@ fn find(image: &Image, known: &BTreeMap<PathBuf, (Stamp, Digest)>) -> Result<Fou
         Source::File(path) => std::path::absolute(path).map_err(Error::io("find", path))?,
     };
     let metadata = std::fs::metadata(&path).map_err(Error::io("read", &path))?;
-    let modified = metadata.modified().ok();
-    let nanos = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map(|d| d.as_nanos() as u64);
-    let stamp = nanos.map(|modified_nanos| Stamp { size_bytes: metadata.len(), modified_nanos });
+    let stamp = Stamp::of(&metadata);
     if let (Some(stamp), Some((old, digest))) = (stamp, known.get(&path))
         && stamp == *old
     {
@@ -146,9 +187,7 @@ fn find(image: &Image, known: &BTreeMap<PathBuf, (Stamp, Digest)>) -> Result<Fou
     }
     let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
     let digest = *blake3::hash(&bytes).as_bytes();
-    let age = modified.and_then(|time| SystemTime::now().duration_since(time).ok());
-    let settled = age.is_some_and(|age| age >= SETTLED);
-    let remember = stamp.filter(|_| settled).map(|stamp| (path, stamp));
+    let remember = stamp.filter(Stamp::is_settled).map(|stamp| (path, stamp));
     Ok(Found { digest, hashed: true, remember })
 }
 
@@ -159,7 +198,8 @@ fn print(known: &BTreeMap<PathBuf, (Stamp, Digest)>) -> String {
         // A path that is not plain text on one line is simply not remembered.
         if let Some(path) = path.to_str().filter(|path| !path.contains(['\n', '\r'])) {
             let hex = blake3::Hash::from_bytes(*digest).to_hex();
-            let _ = writeln!(text, "{hex} {} {} {path}", stamp.size_bytes, stamp.modified_nanos);
+            let Stamp { size_bytes, modified_nanos, changed_nanos, inode } = stamp;
+            let _ = writeln!(text, "{hex} {size_bytes} {modified_nanos} {changed_nanos} {inode} {path}");
         }
     }
     let sum = blake3::hash(text.as_bytes()).to_hex();
@@ -176,11 +216,12 @@ fn parse(text: &str) -> Option<BTreeMap<PathBuf, (Stamp, Digest)>> {
     let rows = body.strip_prefix(HEADER)?.strip_prefix('\n')?;
     rows.lines()
         .map(|line| {
-            let mut fields = line.splitn(4, ' ');
+            let mut fields = line.splitn(6, ' ');
             let digest = *blake3::Hash::from_hex(fields.next()?).ok()?.as_bytes();
-            let size_bytes = fields.next()?.parse().ok()?;
-            let modified_nanos = fields.next()?.parse().ok()?;
-            Some((PathBuf::from(fields.next()?), (Stamp { size_bytes, modified_nanos }, digest)))
+            let mut number = || fields.next()?.parse().ok();
+            let (size_bytes, modified_nanos, changed_nanos, inode) = (number()?, number()?, number()?, number()?);
+            let stamp = Stamp { size_bytes, modified_nanos, changed_nanos, inode };
+            Some((PathBuf::from(fields.next()?), (stamp, digest)))
         })
         .collect()
 }

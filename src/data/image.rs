@@ -4,6 +4,7 @@
 //! (`decode`), normalisation (the backbone).
 
 use crate::data::decode::{self, Pixels};
+use crate::data::digest::Digest;
 use crate::data::index::{Drawing, Image, Source};
 use crate::data::layouts::synthetic::{self, Rendered};
 use crate::error::{Error, Result};
@@ -73,8 +74,13 @@ pub fn square(pixels: &Pixels, geometry: &spec::Geometry) -> Result<Pixels> {
 
 /// Loads `image` at its original size, with the errors of [`decode::decode`].
 pub fn load(image: &Image) -> Result<Pixels> {
+    load_known(image, None)
+}
+
+/// The same; a file is to have this content. What is drawn is in no file and cannot change.
+pub(super) fn load_known(image: &Image, content: Option<&Digest>) -> Result<Pixels> {
     match &image.source {
-        Source::File(path) => decode::decode(path),
+        Source::File(path) => decode::decode_known(path, content),
         Source::Synthetic(drawing) => {
             let rgb = render(drawing)?.rgb;
             let (width, height) = (rgb.width() as usize, rgb.height() as usize);

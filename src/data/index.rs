@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Name of the folder and label of images without a defect.
 pub const GOOD: &str = "good";
 
+/// What tables call the mean over all classes. No class is called so: its rows could not be told from those of the mean.
+pub const MEAN: &str = "mean";
+
 /// Endings of image files that are not read, in lower case.
 const UNREAD_ENDINGS: [&str; 11] = ["gif", "avif", "heic", "jp2", "jxl", "ppm", "pgm", "pnm", "tga", "exr", "jfif"];
 
@@ -227,6 +230,8 @@ pub fn survey(entry: &DatasetEntry, data_root: &Path, only_classes: Option<&[Str
     let mut index = Index { dataset: entry.name.clone(), root, classes, skipped: findings.skipped };
     index.skipped.sort_unstable();
     let mut faults = findings.faults;
+    let unnameable = index.classes.iter().filter(|class| class.name == MEAN);
+    faults.extend(unnameable.map(|class| named_mean(&index.root.join(&class.name))));
     let untaught = index.classes.iter().filter(|class| class.train.is_empty());
     faults.extend(untaught.map(|class| {
         let what = format!("class `{}` of `{}` has no normal training image", class.name, entry.name);
@@ -237,6 +242,12 @@ pub fn survey(entry: &DatasetEntry, data_root: &Path, only_classes: Option<&[Str
         faults.push(Error::data(&index.root, "no class found in it", entry.files()));
     }
     Ok(Survey { index, faults })
+}
+
+/// The fault of a class folder called as the mean is.
+pub fn named_mean(folder: &Path) -> Error {
+    let what = format!("a class cannot be called `{MEAN}`: tables have the mean over all classes by that name");
+    Error::data(folder, what, "rename the folder")
 }
 
 fn wrong_counts(entry: &DatasetEntry, index: &Index) -> Option<Error> {

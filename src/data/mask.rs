@@ -3,6 +3,7 @@
 //! Owns: what counts as a defect pixel, and the ways of [`MaskResize`]. Does not own: who may see a mask (`protocol`).
 
 use crate::data::decode::{self, Pixels};
+use crate::data::digest::Digest;
 use crate::data::image::{self, Window};
 use crate::data::index::{Image, Labelled, Source};
 use crate::error::{Error, Result};
@@ -31,12 +32,26 @@ pub struct Mask {
 /// # Errors
 /// A mask that is unreadable, all zero, or of another size than its image.
 pub fn evaluation_mask(labelled: &Labelled, geometry: &spec::Geometry, side: usize, how: MaskResize) -> Result<Mask> {
+    known_evaluation_mask(labelled, None, geometry, side, how)
+}
+
+/// [`evaluation_mask`]; the mask's file is to have this content.
+///
+/// # Errors
+/// Besides its own, a file that has another.
+pub fn known_evaluation_mask(
+    labelled: &Labelled,
+    content: Option<&Digest>,
+    geometry: &spec::Geometry,
+    side: usize,
+    how: MaskResize,
+) -> Result<Mask> {
     let Some(source) = labelled.mask.as_ref().filter(|_| labelled.anomalous) else {
         let (width, height) = image::size(&labelled.image)?;
         let (width, height) = if side > 0 { (side, side) } else { original(width, height, geometry)?.2 };
         return Ok(Mask { width, height, data: vec![false; width * height] });
     };
-    let mask = load(&labelled.image, source)?;
+    let mask = load_known(&labelled.image, source, content)?;
     if side == 0 {
         let (left, top, (width, height)) = original(mask.width, mask.height, geometry)?;
         let rows = mask.data.chunks(mask.width).skip(top).take(height);
@@ -58,9 +73,17 @@ pub fn evaluation_mask(labelled: &Labelled, geometry: &spec::Geometry, side: usi
 }
 
 /// The mask of a seen anomaly at the network's input size: `size` × `size` bytes, 0/255 resized by Pillow's bilinear
-/// (the released code's way; its filter then asks for values other than 0). Errors are as [`load`]'s.
-pub fn training_mask(image: &Image, source: &Source, geometry: &spec::Geometry) -> Result<Vec<u8>> {
-    let mask = load(image, source)?;
+/// (the released code's way; its filter then asks for values other than 0).
+///
+/// # Errors
+/// Those of [`load`], and a file that has another content than the given one.
+pub fn training_mask(
+    image: &Image,
+    source: &Source,
+    content: Option<&Digest>,
+    geometry: &spec::Geometry,
+) -> Result<Vec<u8>> {
+    let mask = load_known(image, source, content)?;
     let window = Window::of(mask.width, mask.height, geometry)?;
     Ok(image::resize(&mask, window, geometry.size, geometry.size).data)
 }
@@ -68,9 +91,14 @@ pub fn training_mask(image: &Image, source: &Source, geometry: &spec::Geometry) 
 /// The mask of a seen anomaly at the network's input size, resized by the nearest pixel: true where the defect is.
 ///
 /// # Errors
-/// Those of [`load`].
-pub fn nearest_training_mask(image: &Image, source: &Source, geometry: &spec::Geometry) -> Result<Vec<bool>> {
-    let mask = load(image, source)?;
+/// Those of [`load`], and a file that has another content than the given one.
+pub fn nearest_training_mask(
+    image: &Image,
+    source: &Source,
+    content: Option<&Digest>,
+    geometry: &spec::Geometry,
+) -> Result<Vec<bool>> {
+    let mask = load_known(image, source, content)?;
     Ok(nearest(&mask, Window::of(mask.width, mask.height, geometry)?, geometry.size))
 }
 
@@ -80,8 +108,13 @@ pub fn nearest_training_mask(image: &Image, source: &Source, geometry: &spec::Ge
 /// # Errors
 /// A mask that is unreadable, all zero, or of another size than `image`.
 pub fn load(image: &Image, source: &Source) -> Result<Pixels> {
+    load_known(image, source, None)
+}
+
+/// The same; the mask's file is to have this content.
+fn load_known(image: &Image, source: &Source, content: Option<&Digest>) -> Result<Pixels> {
     let (place, mask) = match source {
-        Source::File(path) => (path.as_path(), binary(&decode::decode_raw(path)?)),
+        Source::File(path) => (path.as_path(), binary(&decode::decode_raw(path, content)?)),
         Source::Synthetic(drawing) => {
             let place = Path::new(&image.path);
             let drawn = image::render(drawing)?.mask;

@@ -1,5 +1,5 @@
 //! Datasets: what is known (`catalog`), what is on disk (`index`, `layouts`), pixels (`decode`, `image`, `mask`), content
-//! digests (`digest`), and which images train, which test (`protocol`).
+//! digests (`digest`, `listed`), and which images train, which test (`protocol`).
 //!
 //! Owns: everything between a folder of photographs and a split. Does not own: features, scores, metrics.
 
@@ -10,6 +10,7 @@ pub mod image;
 pub mod import;
 pub mod index;
 pub mod layouts;
+pub mod listed;
 pub mod mask;
 pub mod outline;
 pub mod protocol;
@@ -21,5 +22,6 @@ pub use catalog::Catalog;
 pub use digest::{Digest, Digests, hex, list_digest};
 pub use image::{check_geometry, load, load_rgb, square};
 pub use index::{Image, Index, Labelled, Source, first_fault, index, survey};
-pub use mask::{evaluation_mask, nearest_training_mask, training_mask};
+pub use listed::Listed;
+pub use mask::{evaluation_mask, known_evaluation_mask, nearest_training_mask, training_mask};
 pub use protocol::{ClassSplit, SeenAnomaly, Split, Truth, split};

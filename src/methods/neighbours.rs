@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::bank::neighbours::{DEVICE_BYTES, nearest_on};
 use crate::device::precision;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Compute, Computed, Handle, HasImages, HasRows, IsBank, Job, Neighbours, OriginRows, RowsOf, Work};
 use crate::store::TensorDecl;
 
@@ -55,6 +55,18 @@ impl Search {
     {
         Search { exclude: Exclude::SameImage, ..Search::new(queries, bank, label) }
     }
+}
+
+/// Refuses, before any work, more neighbours of a patch than a bank can have rows; says which keys are to be changed.
+///
+/// # Errors
+/// Too many.
+pub fn enough(key: &str, wanted: usize, most: usize, size: &str) -> Result<()> {
+    if wanted <= most {
+        return Ok(());
+    }
+    let what = format!("{wanted} neighbours are wanted of a bank of {most} rows");
+    Err(Error::usage(what, format!("lower method.{key}, or raise method.{size}")))
 }
 
 impl Compute for Search {

@@ -125,6 +125,14 @@ impl NormalBank {
         })
     }
 
+    /// How many rows are selected, at most, of lists of so many.
+    pub fn most(&self, rows: impl Iterator<Item = usize>) -> usize {
+        match self.scope {
+            Scope::PerClass => rows.map(|own| coreset_size(own, self.ratio)).sum(),
+            Scope::Joint => coreset_size(rows.sum(), self.ratio),
+        }
+    }
+
     /// What selecting this share of so many rows is expected to cost.
     pub fn work(&self, rows: usize, ratio: f64, dim: usize) -> Work {
         let picks = coreset_size(rows, ratio);

@@ -8,7 +8,7 @@ use super::contents::Features;
 use super::graph::Graph;
 use super::pictures::{NetworkInput, Pictures};
 use crate::backbone::weights::Resolved;
-use crate::data::{Image, SeenAnomaly};
+use crate::data::{Digest, Image, SeenAnomaly};
 use crate::device::Chosen;
 use crate::error::Result;
 use crate::spec::Geometry;
@@ -132,6 +132,8 @@ pub struct SeenInput {
     pub anomaly: SeenAnomaly,
     /// Digest of image and mask contents.
     pub digest: String,
+    /// Digest of the mask's contents alone.
+    pub mask: Digest,
 }
 
 /// A seen anomaly in a key: which features, and the contents of image and mask.

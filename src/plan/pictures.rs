@@ -2,8 +2,6 @@
 //!
 //! Owns: how both enter a stage's key. Does not own: what becomes of them (`train`, the methods).
 
-use std::sync::Arc;
-
 use burn::tensor::Device;
 use serde::{Serialize, Serializer};
 
@@ -12,7 +10,7 @@ use crate::backbone::plan::Tap;
 use crate::backbone::weights::StateDict;
 use crate::backbone::{Architecture, Backbone};
 use crate::data::decode::Pixels;
-use crate::data::{Image, load_rgb};
+use crate::data::{Image, Listed, square};
 use crate::error::Result;
 use crate::spec::{self, Geometry, Positions, Settings};
 
@@ -20,30 +18,29 @@ use crate::spec::{self, Geometry, Positions, Settings};
 /// geometry. Only pixels can be had of them: where a test image lies would tell what is wrong with it.
 #[derive(Clone, Debug)]
 pub struct Pictures {
-    images: Arc<[Image]>,
-    digest: String,
+    listed: Listed,
     geometry: Settings<Geometry>,
 }
 
 impl Pictures {
-    /// Images whose contents have the digest `digest` (`data::list_digest`, hex).
-    pub(crate) fn new(images: Arc<[Image]>, digest: String, geometry: Geometry) -> Self {
-        Pictures { images, digest, geometry: geometry.into() }
+    /// Listed images.
+    pub(crate) fn new(listed: Listed, geometry: Geometry) -> Self {
+        Pictures { listed, geometry: geometry.into() }
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.images.len()
+        self.listed.len()
     }
 
     /// True when there is none.
     pub fn is_empty(&self) -> bool {
-        self.images.is_empty()
+        self.listed.is_empty()
     }
 
     /// The images themselves, for whoever may see where they lie.
     pub(crate) fn images(&self) -> &[Image] {
-        &self.images
+        self.listed.images()
     }
 
     /// Side of the squares, in pixels.
@@ -54,15 +51,15 @@ impl Pictures {
     /// An image: decoded and brought to the square, each time anew.
     ///
     /// # Errors
-    /// A file that cannot be decoded any more.
+    /// A file that cannot be decoded any more, or holds another image than when it was listed.
     pub fn load(&self, number: usize) -> Result<Pixels> {
-        load_rgb(&self.images[number], &self.geometry)
+        square(&self.listed.load(number)?, &self.geometry)
     }
 }
 
 impl Serialize for Pictures {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        (&self.digest, &self.geometry).serialize(serializer)
+        (self.listed.digest(), &self.geometry).serialize(serializer)
     }
 }
 

@@ -19,8 +19,7 @@ use crate::metrics::MetricName;
 use crate::spec::{Experiment, Run, RunSpec, Setting};
 use crate::store::{Artifact, remove_if_there, write_atomically};
 
-/// Name of the row of unweighted means over classes.
-pub const MEAN: &str = "mean";
+pub use crate::data::index::MEAN;
 
 /// What the record of a finished run consists of besides its `run.toml`.
 pub(super) const FILES: [&str; 4] = ["metrics.parquet", "images.parquet", "scores.safetensors", "log.jsonl"];

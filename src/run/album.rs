@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::maps::{heat, reduced, shown_range, shown_share};
 use crate::record::{self, Album, AlbumImage, ImageRow, RecordedRun, Sheet};
 use crate::spec::{Experiment, RunSpec, canonical_json, to_json};
+use crate::stop;
 use crate::store::write_atomically;
 
 /// Pixels of a picture's side, and of a map's: maps are smooth.
@@ -31,6 +32,9 @@ const RIM: usize = 1;
 const QUALITY: u8 = 80;
 
 /// Makes what the recorded runs of an experiment lack. What cannot be made is said and left out: no number depends on it.
+///
+/// # Errors
+/// Results that cannot be read or written, and [`Error::Stopped`].
 pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
     let _lock = session.lock_results(experiment, "gallery")?;
     let folder = session.resources.results.join(&experiment.name);
@@ -41,6 +45,7 @@ pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
         if known.is_some_and(|album| album.files().all(|name| folder.join(name).is_file())) {
             continue;
         }
+        stop::here()?;
         let making = Making { session, experiment, folder: &folder, run, datas: &datas };
         if let Err(fault) = making.album().and_then(|album| record::write_album(&folder, run, album)) {
             let text = format!("the gallery lacks pictures of {}: {fault}", run.id);

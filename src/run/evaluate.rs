@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::json;
 
+use super::given::Data;
 use super::prepare::Prepared;
-
-use crate::data::{ClassSplit, Source, Split, evaluation_mask, mask};
+use crate::data::{ClassSplit, Digest, Source, Split, known_evaluation_mask, mask};
 use crate::error::{Error, Result};
 use crate::methods::{Scoring, Select};
 use crate::metrics::{self, Metric, MetricName, PixelImage, PixelReport, PixelSource, image_metrics, pixel_metrics};
@@ -96,14 +96,15 @@ impl Compute for Evaluate<'_> {
 
     fn compute(&self, job: &Job) -> Result<Computed> {
         let mut evaluation = Evaluation { stage: self, classes: Vec::new() };
-        for (class, scores) in self.prepared.data.split.classes.iter().zip(&self.scores) {
+        let Data { split, lists, .. } = &*self.prepared.data;
+        for ((class, lists), scores) in split.classes.iter().zip(lists).zip(&self.scores) {
             let scores = job.open(scores)?;
             let shape = scores.shape("scores")?;
             if shape.len() != 3 || shape[1] != class.test.len() || shape[2] != self.prepared.shape.patches() {
                 let what = format!("scores of class `{}` have shape {shape:?}", class.name);
                 return Err(Error::method(what, "remove the store and run again"));
             }
-            evaluation.classes.push((class, scores));
+            evaluation.classes.push((class, &lists.masks, scores));
         }
         let results = evaluation.finish(job)?;
         let json = serde_json::to_vec(&results).unwrap_or_else(|fault| unreachable!("plain data: {fault}"));
@@ -136,7 +137,7 @@ pub(super) fn image_scores(artifact: &Artifact, epoch: usize, scoring: &Scoring)
 /// The classes of a run.
 struct Evaluation<'a> {
     stage: &'a Evaluate<'a>,
-    classes: Vec<(&'a ClassSplit, &'a Artifact)>,
+    classes: Vec<(&'a ClassSplit, &'a [Option<Digest>], &'a Artifact)>,
 }
 
 impl Evaluation<'_> {
@@ -145,9 +146,9 @@ impl Evaluation<'_> {
         let curve = self.curve()?;
         let epoch = self.epoch(&curve)?;
         let mut classes = Vec::new();
-        for (number, (class, artifact)) in self.classes.iter().enumerate() {
+        for (number, (class, masks, artifact)) in self.classes.iter().enumerate() {
             (job.progress)(number, self.classes.len());
-            classes.push(self.class(class, artifact, epoch)?);
+            classes.push(self.class((class, masks), artifact, epoch)?);
         }
         let means = MetricName::ALL.iter().map(|name| mean_row(name.as_str(), &classes)).collect();
         Ok(Results { classes, means, epoch, curve })
@@ -155,7 +156,7 @@ impl Evaluation<'_> {
 
     /// How many epochs the scores hold.
     fn epochs(&self) -> Result<usize> {
-        self.classes.first().map_or(Ok(1), |(_, artifact)| artifact.shape("scores").map(|shape| shape[0]))
+        self.classes.first().map_or(Ok(1), |(.., artifact)| artifact.shape("scores").map(|shape| shape[0]))
     }
 
     /// Mean image AUROC of every epoch, where the scores hold several; what training too long does is seen here.
@@ -163,7 +164,7 @@ impl Evaluation<'_> {
         let epochs = self.epochs()?;
         let of_epoch = |epoch: usize| {
             let mut aurocs = Vec::new();
-            for (class, artifact) in &self.classes {
+            for (class, _, artifact) in &self.classes {
                 let scores = self.image_scores(class, artifact, epoch)?;
                 let metrics = image_metrics(&scores, &class.truth.labels(), &self.stage.evaluation.definitions())?;
                 aurocs.push(metrics[0].value.ok());
@@ -192,7 +193,12 @@ impl Evaluation<'_> {
         Ok(scores)
     }
 
-    fn class(&self, class: &ClassSplit, artifact: &Artifact, epoch: usize) -> Result<ClassResult> {
+    fn class(
+        &self,
+        (class, masks): (&ClassSplit, &[Option<Digest>]),
+        artifact: &Artifact,
+        epoch: usize,
+    ) -> Result<ClassResult> {
         let patches = self.stage.prepared.shape.patches();
         let all = artifact.f32("scores")?;
         let scores = &all[epoch * class.test.len() * patches..(epoch + 1) * class.test.len() * patches];
@@ -203,7 +209,7 @@ impl Evaluation<'_> {
         let pixels = match (self.stage.scoring.mapless, unmasked) {
             (true, _) => PixelReport::undefined(NO_MAP),
             (false, true) => PixelReport::undefined(NO_MASK),
-            (false, false) => pixel_metrics(&ClassMaps { stage: self.stage, class, scores }, &definitions)?,
+            (false, false) => pixel_metrics(&ClassMaps { stage: self.stage, class, masks, scores }, &definitions)?,
         };
         let found =
             image_metrics(&image_scores, &class.truth.labels(), &definitions)?.into_iter().chain(pixels.metrics);
@@ -266,6 +272,8 @@ fn mean_row(name: &str, classes: &[ClassResult]) -> MetricRow {
 struct ClassMaps<'a> {
     stage: &'a Evaluate<'a>,
     class: &'a ClassSplit,
+    /// What the masks held when the run began.
+    masks: &'a [Option<Digest>],
     scores: &'a [f32],
 }
 
@@ -283,7 +291,8 @@ impl PixelSource for ClassMaps<'_> {
     fn load(&self, image: usize) -> Result<PixelImage<'_, f32>> {
         let Evaluate { evaluation, geometry, scoring, prepared: Prepared { shape, .. }, .. } = self.stage;
         let labelled = &self.class.truth.images()[image];
-        let mask = evaluation_mask(labelled, geometry, evaluation.size, evaluation.mask_resize)?;
+        let content = self.masks[image].as_ref();
+        let mask = known_evaluation_mask(labelled, content, geometry, evaluation.size, evaluation.mask_resize)?;
         let patches = &self.scores[image * shape.patches()..(image + 1) * shape.patches()];
         let size = (mask.height, mask.width);
         let map = scoring.map(patches, (shape.height, shape.width), size);

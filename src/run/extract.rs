@@ -1,15 +1,12 @@
 //! The stage that every method starts from: patch features of a list of images.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde_json::json;
 
-use super::given::Listed;
 use super::prepare::{Prepared, RunEnvironment};
 use crate::augment::turned_mirrored;
 use crate::backbone::{self, Architecture};
-use crate::data::{Image, load, load_rgb, square};
+use crate::data::{Listed, square};
 use crate::device::Chosen;
 use crate::error::Result;
 use crate::features;
@@ -39,7 +36,7 @@ pub(super) struct Extract<'a> {
     turns: Vec<u32>,
     device: Chosen,
     #[serde(skip)]
-    list: Arc<[Image]>,
+    list: Listed,
     #[serde(skip)]
     environment: &'a RunEnvironment<'a>,
     #[serde(skip)]
@@ -51,13 +48,12 @@ pub(super) struct Extract<'a> {
 impl<'a> Extract<'a> {
     /// The features of listed images.
     pub fn new(environment: &'a RunEnvironment, listed: Listed, label: &str) -> Result<Self> {
-        let Listed { images: list, digest: images } = listed;
         let Prepared { spec, shape, weights_digest, .. } = environment.prepared;
         let architecture = Architecture::find(&spec.backbone.name)?;
         let taps = architecture.taps(&spec.backbone.layers)?;
-        let operations = architecture.operations(&taps, spec.image.size) * list.len() as f64;
+        let operations = architecture.operations(&taps, spec.image.size) * listed.len() as f64;
         let per_image = architecture.memory_bytes(&taps, spec.image.size) + 4 * shape.patches() * shape.dim;
-        let work = Work::matrix(list.len() * shape.patches(), shape.dim, operations)
+        let work = Work::matrix(listed.len() * shape.patches(), shape.dim, operations)
             .with_memory(per_image * features::images_in_flight(u64::MAX, per_image))
             .on_device(2 * per_image * features::CHUNK_IMAGES, 0);
         let work = match spec.features.store {
@@ -65,7 +61,7 @@ impl<'a> Extract<'a> {
             StoredAs::F16 | StoredAs::Bf16 => Work { bytes: work.bytes / 2, ..work },
         };
         Ok(Extract {
-            images,
+            images: listed.digest().into(),
             geometry: spec.image.clone().into(),
             backbone: &spec.backbone.name,
             layers: taps.iter().map(|tap| tap.name).collect(),
@@ -76,7 +72,7 @@ impl<'a> Extract<'a> {
             chunk: features::CHUNK_IMAGES,
             turns: Vec::new(),
             device: environment.session.device.clone(),
-            list,
+            list: listed,
             environment,
             label: label.into(),
             work,
@@ -106,12 +102,12 @@ impl<'a> Extract<'a> {
     /// An image as the backbone sees it: every turn of the first, then of the second, and so on.
     fn load(&self, number: usize) -> Result<Vec<u8>> {
         let views = self.turns.len().max(1);
-        let image = &self.list[number / views];
-        let pixels = match self.turns.get(number % views) {
-            None | Some(0) => load_rgb(image, &self.geometry)?,
-            Some(&degrees) => square(&turned_mirrored(&load(image)?, f64::from(degrees)), &self.geometry)?,
+        let image = self.list.load(number / views)?;
+        let image = match self.turns.get(number % views) {
+            None | Some(0) => image,
+            Some(&degrees) => turned_mirrored(&image, f64::from(degrees)),
         };
-        Ok(pixels.data)
+        Ok(square(&image, &self.geometry)?.data)
     }
 }
 

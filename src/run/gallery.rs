@@ -22,10 +22,11 @@ use crate::plan::{self, Compute, Computed, Graph, Handle, Job, RowsOf, StageId, 
 use crate::random::{Purpose, stream};
 use crate::record::{self, AboutEmbedding, EmbeddedPart, Embedding, Picture, Recorded, RecordedRun, RunFolder};
 use crate::spec::{Experiment, Figure, Need, Run, RunSpec, Selection, WantedEmbedding, WantedImages};
+use crate::stop;
 use crate::store::{TensorDecl, write_atomically};
 
 /// Adds what the figures of an experiment need to the records that are there. What cannot be made is said and left out,
-/// unless the disk is to blame: the numbers do not depend on it.
+/// unless the disk is to blame or the process was asked to end: the numbers do not depend on it.
 pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
     if experiment.figures.iter().all(|figure| figure.need.is_none()) {
         return Ok(());
@@ -41,7 +42,7 @@ pub fn complete(session: &Session, experiment: &Experiment) -> Result<()> {
             None => Ok(()),
         };
         match made {
-            Err(fault @ Error::Io { .. }) if fault.is_of_the_disk() => return Err(fault),
+            Err(fault) if fault.ends_everything() => return Err(fault),
             Err(fault) => {
                 let text = format!("figure {} lacks what it shows: {fault}", number + 1);
                 session.progress.tell(Event::Note { text });
@@ -70,6 +71,7 @@ impl Gallery<'_> {
             if new.is_empty() {
                 continue;
             }
+            stop::here()?;
             self.session.progress.stage("", "pictures for figures", 0, new.len());
             let data = self.datas.of(self.session, &self.declared(&run.spec)?.spec)?;
             for (class, path) in new {

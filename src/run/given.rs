@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use super::session::{Session, cached};
-use crate::data::{ClassSplit, Digest, Digests, Image, Labelled, Source, Split, hex, list_digest, split, verify};
+use crate::data::{
+    ClassSplit, Digest, Digests, Image, Labelled, Listed, Source, Split, hex, list_digest, split, verify,
+};
 use crate::error::Result;
 use crate::spec::{RunSpec, Sampler, to_json};
 
@@ -27,13 +29,6 @@ pub struct Data {
     pub leaked: usize,
 }
 
-/// Images in an order, and the digest of their contents.
-#[derive(Clone)]
-pub struct Listed {
-    pub images: Arc<[Image]>,
-    pub digest: String,
-}
-
 /// The images of a class as stages take them.
 pub struct ClassLists {
     pub train: Listed,
@@ -42,8 +37,10 @@ pub struct ClassLists {
     pub own: Listed,
     /// Those of the pool that are tested.
     pub tested: Listed,
-    /// Digest of image and mask of each seen anomaly.
-    pub seen: Vec<String>,
+    /// Digests of image and mask of each seen anomaly.
+    pub seen: Vec<[Digest; 2]>,
+    /// Those of the masks of the tested images, for the evaluation alone.
+    pub masks: Vec<Option<Digest>>,
 }
 
 /// Data of several runs, each read once: for whoever looks at many runs at one time.
@@ -73,14 +70,15 @@ impl Data {
         let index = session.index(&spec.dataset, &spec.classes)?;
         let mut digests = session.digests();
         let split = split(&index, &spec.protocol, spec.seed, &mut digests)?;
-        let lists = split.classes.iter().map(|class| ClassLists::new(class, &mut digests)).collect::<Result<_>>()?;
+        let lists: Vec<ClassLists> =
+            split.classes.iter().map(|class| ClassLists::new(class, &mut digests)).collect::<Result<_>>()?;
         let mut images: Vec<Image> = Vec::new();
         for class in &split.classes {
             images.extend(class.train.iter().chain(&class.pool).cloned());
             images.extend(class.seen.iter().map(|seen| seen.image.clone()));
         }
         let data = Data {
-            truth_digest: truth_digest(&split, &mut digests)?,
+            truth_digest: truth_digest(&split, &lists),
             dataset_digest: hex(&list_digest(&mut digests, &images)?),
             whole_digest: verify::digest(&index, &mut digests)?,
             leaked: leaked(&split, &mut digests)?,
@@ -100,36 +98,33 @@ impl ClassLists {
         let tested: Vec<Image> = class.test.iter().map(|&image| class.pool[image].clone()).collect();
         let mut seen = Vec::new();
         for anomaly in &class.seen {
-            let both = digests.of([&anomaly.image, &mask_image(&anomaly.mask)])?;
-            seen.push(both.iter().map(hex).collect());
+            seen.push(both(&anomaly.image, &anomaly.mask, digests)?);
+        }
+        let mut masks = Vec::new();
+        for labelled in class.truth.images() {
+            let mask = labelled.mask.as_ref().map(mask_image);
+            masks.push(mask.map(|mask| digests.of([&mask])).transpose()?.map(|found| found[0]));
         }
         let mut listed = |images: &[Image]| Listed::new(images, digests);
         let (train, pool, own, tested) = (listed(&class.train)?, listed(&class.pool)?, listed(&own)?, listed(&tested)?);
-        Ok(ClassLists { train, pool, own, tested, seen })
+        Ok(ClassLists { train, pool, own, tested, seen, masks })
     }
 }
 
-impl Listed {
-    /// Images with the digest of their contents.
-    ///
-    /// # Errors
-    /// A file that cannot be read.
-    pub fn new(images: &[Image], digests: &mut Digests) -> Result<Self> {
-        Ok(Listed { images: images.into(), digest: hex(&list_digest(digests, images)?) })
-    }
+fn both(image: &Image, mask: &Source, digests: &mut Digests) -> Result<[Digest; 2]> {
+    let found = digests.of([image, &mask_image(mask)])?;
+    Ok([found[0], found[1]])
 }
 
-fn truth_digest(split: &Split, digests: &mut Digests) -> Result<String> {
+fn truth_digest(split: &Split, lists: &[ClassLists]) -> String {
     let mut truth = blake3::Hasher::new();
-    for class in &split.classes {
-        for Labelled { image, defect, anomalous, mask } in class.truth.images() {
+    for (class, ClassLists { masks, .. }) in split.classes.iter().zip(lists) {
+        for (Labelled { image, defect, anomalous, .. }, mask) in class.truth.images().iter().zip(masks) {
             truth.update(format!("{}\n{}\n{defect}\n{anomalous}\n", class.name, image.path).as_bytes());
-            if let Some(mask) = mask {
-                truth.update(&digests.of([&mask_image(mask)])?[0]);
-            }
+            truth.update(mask.as_ref().map_or(&[], |mask| mask));
         }
     }
-    Ok(truth.finalize().to_hex().to_string())
+    truth.finalize().to_hex().to_string()
 }
 
 /// How many test images have the content of a training image.

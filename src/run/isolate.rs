@@ -30,6 +30,8 @@ pub struct Isolate {
     pub program: PathBuf,
     /// Its arguments but for the choice of the run.
     pub arguments: Vec<std::ffi::OsString>,
+    /// Those that are no options whatever they look like: `--` and what comes after it.
+    pub files: Vec<std::ffi::OsString>,
 }
 
 impl Isolate {
@@ -47,13 +49,19 @@ impl Isolate {
         command.args(&self.arguments).arg("--child").args(["--only", &run.spec.id, "--jobs", "1"]);
         let share = session.resources.memory_bytes / session.resources.jobs as u64;
         command.args(["--memory", &format!("{}B", share.max(LEAST_BYTES))]);
-        command.args(["--seeds", &run.spec.seed.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+            .args(["--seeds", &run.spec.seed.to_string()])
+            .args(&self.files)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let status = self.end_of(command.spawn().map_err(Error::io("start", &self.program))?)?;
         match status.code() {
             Some(0) => Ok(Outcome::Done),
             Some(1) => Err(Error::method(folder.failure().unwrap_or_else(|| "it did not say why".into()), "")),
             Some(2) => Err(Error::method("its process could not start the run (see the message above)", "")),
             Some(STOPPED) => Err(Error::Stopped),
+            // Asked twice, or before it could listen: no fault of the run.
+            None | Some(stop::AT_ONCE) if stop::is_asked() => Err(Error::Stopped),
             _ => {
                 let what = format!("its process died ({status})");
                 Err(Error::method(what, "if memory ran out, lower --memory, or make batch or bank smaller"))
@@ -71,10 +79,7 @@ impl Isolate {
             if stop::is_asked() && !told {
                 told = true;
                 #[cfg(unix)]
-                // SAFETY: a signal to a process that is our own and was not waited for.
-                unsafe {
-                    libc::kill(process.id() as libc::pid_t, libc::SIGTERM);
-                }
+                stop::pass_on(&process);
             }
             std::thread::sleep(LOOK);
         }

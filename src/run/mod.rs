@@ -46,7 +46,7 @@ use crate::plan::StageKind;
 use crate::record::{self, Provenance, Record, RunFolder, Standing};
 use crate::spec::{Experiment, Run};
 use crate::stop;
-use crate::store::Artifact;
+use crate::store::{Artifact, remove_abandoned};
 use build::Built;
 use crew::{Crew, Outcome, Rules, Task};
 use execute::{Executor, Patience};
@@ -177,7 +177,7 @@ pub fn experiment(
     session.progress.finish(&summary);
     match if options.is_child { Ok(()) } else { views(session, experiment, options, !runs.is_empty()) } {
         // Its runs are recorded, or said to have failed: only what is made of them is missing.
-        Err(fault) if !fault.is_of_the_disk() => summary.unreported = Some(fault),
+        Err(fault) if !fault.ends_everything() => summary.unreported = Some(fault),
         made => made?,
     }
     Ok(summary)
@@ -186,7 +186,9 @@ pub fn experiment(
 /// Leaves what an experiment's records are together: its tables of rows, and what its figures show beyond numbers.
 fn views(session: &Session, experiment: &Experiment, options: &Options, pictures: bool) -> Result<()> {
     let lock = session.lock_results(experiment, "views")?;
-    record::refresh_views(&session.resources.results.join(&experiment.name), experiment)?;
+    let folder = session.resources.results.join(&experiment.name);
+    record::refresh_views(&folder, experiment)?;
+    remove_abandoned(&folder);
     drop(lock);
     if !pictures {
         return Ok(());

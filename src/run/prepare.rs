@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::extract::Extract;
-use super::given::{Data, Datas, Listed};
+use super::given::{Data, Datas};
 use super::session::Session;
 use crate::backbone::weights::{self, Resolved, resolve};
 use crate::backbone::{ARCHITECTURES, Architecture, Kind};
-use crate::data::{Image, Split, check_geometry};
+use crate::data::{Image, Listed, Split, check_geometry, hex};
 use crate::device::{DeviceKind, Precision};
 use crate::error::{Error, Result};
 use crate::features::{Shape, feature_shape};
@@ -242,21 +242,22 @@ impl RunEnvironment<'_> {
             let train = self.extract(graph, &lists.train, &format!("{} train features", class.name))?;
             let pool = self.extract(graph, &lists.pool, &format!("{} test features", class.name))?;
             // Seen anomalies come out of the pool, or (VisA's two-class splits) from images of their own.
-            let own = match lists.own.images.is_empty() {
+            let own = match lists.own.is_empty() {
                 true => pool.clone(),
                 false => self.extract(graph, &lists.own, &format!("{} seen features", class.name))?,
             };
             let mut seen = Vec::new();
-            for (anomaly, digest) in class.seen.iter().zip(&lists.seen) {
+            for (anomaly, digests) in class.seen.iter().zip(&lists.seen) {
                 let place = |images: &[Image]| images.iter().position(|image| *image == anomaly.image);
                 let (features, place) =
-                    place(&class.pool).map_or((&own, place(&lists.own.images)), |place| (&pool, Some(place)));
+                    place(&class.pool).map_or((&own, place(lists.own.images())), |place| (&pool, Some(place)));
                 let Some(image) = place else { unreachable!("own images are those outside the pool") };
                 seen.push(SeenInput {
                     features: features.clone(),
                     image,
                     anomaly: anomaly.clone(),
-                    digest: digest.clone(),
+                    digest: digests.iter().map(hex).collect(),
+                    mask: digests[1],
                 });
             }
             let (name, train_images, pictures) = (class.name.clone(), class.train.len(), self.shown(&lists.train));
@@ -282,7 +283,7 @@ impl RunEnvironment<'_> {
     }
 
     fn shown(&self, listed: &Listed) -> Pictures {
-        Pictures::new(listed.images.clone(), listed.digest.clone(), self.prepared.spec.image.clone())
+        Pictures::new(listed.clone(), self.prepared.spec.image.clone())
     }
 
     fn extract<'a>(&'a self, graph: &mut Graph<'a>, listed: &Listed, label: &str) -> Result<Handle<Features>> {

@@ -97,6 +97,7 @@ impl Session {
     pub fn open(resources: Resources, catalog: Catalog, progress: Progress) -> Result<Self> {
         writable(&resources.store, "store", "--store")?;
         let store = Store::open(&resources.store)?;
+        store.mark()?;
         Ok(Session {
             device: Chosen::new(
                 resources.device,

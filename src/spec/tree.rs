@@ -141,17 +141,36 @@ impl Node {
 
 /// Reads a TOML file and everything it includes; the including file wins.
 pub fn read(path: &Path) -> Result<Node> {
-    read_chain(path, &mut Vec::new())
+    read_chain(path, &mut Reading::default())
 }
 
-fn read_chain(path: &Path, chain: &mut Vec<PathBuf>) -> Result<Node> {
+/// Files on the way of a reading.
+#[derive(Default)]
+struct Reading {
+    /// From the file that was asked for down to the one that is being read.
+    chain: Vec<PathBuf>,
+    /// What was read, with what it includes, by the file and the folder that its includes start from: the number of ways to a file
+    /// doubles with every file that includes two others which include the same.
+    read: BTreeMap<[PathBuf; 2], Node>,
+}
+
+fn read_chain(path: &Path, reading: &mut Reading) -> Result<Node> {
     if !path.is_file() {
         return Err(Error::usage(format!("there is no experiment file {}", path.display()), no_file(path)));
     }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let [identity, folder] = [path, folder].map(|path| path.canonicalize().map_err(Error::io("read", path)));
+    let (identity, folder) = (identity?, folder?);
+    let place = [identity.clone(), folder];
+    // Its places name it as it was included first.
+    if let Some(known) = reading.read.get(&place) {
+        return Ok(known.clone());
+    }
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    chain.push(path.canonicalize().map_err(Error::io("read", path))?);
-    let tree = with_included(parse(path, bytes)?, &mut |name| read_included(path, name, chain))?;
-    chain.pop();
+    reading.chain.push(identity);
+    let tree = with_included(parse(path, bytes)?, &mut |name| read_included(path, name, reading))?;
+    reading.chain.pop();
+    reading.read.insert(place, tree.clone());
     Ok(tree)
 }
 
@@ -216,10 +235,10 @@ fn include_names(node: &Node) -> Result<&[Node]> {
     }
 }
 
-fn read_included(path: &Path, name: &Node, chain: &mut Vec<PathBuf>) -> Result<Node> {
+fn read_included(path: &Path, name: &Node, reading: &mut Reading) -> Result<Node> {
     let text = name.text().unwrap_or_default();
     let base_path = path.parent().unwrap_or(Path::new("")).join(text);
-    if base_path.canonicalize().is_ok_and(|identity| chain.contains(&identity)) {
+    if base_path.canonicalize().is_ok_and(|identity| reading.chain.contains(&identity)) {
         let message = format!("include cycle: `{text}` is already being read");
         return Err(name.place.fault(message, Some("remove one of the includes".into())));
     }
@@ -232,7 +251,7 @@ fn read_included(path: &Path, name: &Node, chain: &mut Vec<PathBuf>) -> Result<N
         let message = format!("included file `{}` does not exist", base_path.display());
         return Err(name.place.fault(message, Some("paths are relative to the including file".into())));
     }
-    read_chain(&base_path, chain)
+    read_chain(&base_path, reading)
 }
 
 fn parse(path: &Path, bytes: Vec<u8>) -> Result<Node> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::{CHECKPOINTS, Lookup, Store, stage_of};
+use super::{CHECKPOINTS, LOCKS, Lookup, Store, names, stage_of};
 use crate::error::{Error, Result};
 
 /// An artifact in the store.
@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// Files that can go: artifacts that are not `needed` (all are when it is `None`), of another format, or without a
-    /// manifest; checkpoints of finished trainings; what dead processes left.
+    /// manifest; checkpoints of finished trainings; what dead processes left. Files whose names the store does not give stay.
     pub fn garbage(&self, needed: Option<&BTreeSet<(String, String)>>) -> Result<Vec<Garbage>> {
         let files = self.files()?;
         let judged = files.par_iter().filter_map(|path| {
@@ -100,11 +100,15 @@ impl Store {
 
     fn dispensable(&self, path: &Path, needed: Option<&BTreeSet<(String, String)>>) -> Option<&'static str> {
         let Some((kind, key)) = artifact_of(path) else {
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".tmp")) {
-                return Some("left by a process that was killed");
-            }
-            let is_lock = path.parent().is_some_and(|folder| folder.ends_with("locks"));
-            return is_lock.then_some("lock of a process that is gone");
+            let (name, folder) = (path.file_name()?.to_str()?, path.parent()?);
+            let inside = if folder == self.root { None } else { folder.file_name()?.to_str() };
+            return match inside {
+                _ if names::is_temporary(name) && inside.is_none_or(names::is_kind) => {
+                    Some("left by a process that was killed")
+                }
+                Some(LOCKS) if names::is_lock(name) => Some("lock of a process that is gone"),
+                _ => None,
+            };
         };
         match self.manifest(&kind, &key) {
             None if self.contains(&kind, &key) => return Some("of another format, or damaged"),
@@ -138,10 +142,10 @@ impl Store {
     }
 }
 
-/// Kind and key of the artifact that a file belongs to.
+/// Kind and key of the artifact that a file belongs to; `None` for a file whose name the store does not give.
 pub(super) fn artifact_of(path: &Path) -> Option<(String, String)> {
     let name = path.file_name()?.to_str()?;
     let key = name.strip_suffix(".safetensors").or_else(|| name.strip_suffix(".json"))?;
     let kind = path.parent()?.file_name()?.to_str()?;
-    Some((kind.into(), key.into()))
+    names::is_artifact(kind, key).then(|| (kind.into(), key.into()))
 }

@@ -28,6 +28,10 @@ pub fn do_without_locks() {
     UNASKED.store(true, Ordering::Relaxed);
 }
 
+/// How often a lock is taken that has no name any more. Beyond that the file system gives a file another number each time it is looked
+/// at, and its locks are worth no more than none.
+const TRIES: usize = 100;
+
 /// What came of asking for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
@@ -58,11 +62,15 @@ impl Lock {
         if UNASKED.load(Ordering::Relaxed) {
             return Ok(Some(Lock { path: path.into(), file: None }));
         }
-        Lock::attempt_by(path, File::try_lock)
+        Lock::attempt_by(path, File::try_lock, names)
     }
 
-    fn attempt_by(path: &Path, ask: fn(&File) -> Result<(), TryLockError>) -> Result<Option<Lock>> {
-        loop {
+    fn attempt_by(
+        path: &Path,
+        ask: fn(&File) -> Result<(), TryLockError>,
+        names: fn(&Path, &File) -> std::io::Result<bool>,
+    ) -> Result<Option<Lock>> {
+        for _ in 0..TRIES {
             let mut file = open(path)?;
             match answer(path, ask(&file))? {
                 Answer::Granted => {}
@@ -70,12 +78,13 @@ impl Lock {
                 Answer::NoLocks => return Ok(Some(Lock { path: path.into(), file: None })),
             }
             // Its last holder removed the file while we were waiting: this lock no longer has a name, take the new one.
-            if names(path, &file) {
+            if names(path, &file).map_err(Error::io("look at the lock", path))? {
                 // Who holds it is for people to read; a full disk does not matter here.
                 let _ = file.set_len(0).and_then(|()| writeln!(file, "process {}", std::process::id()));
                 return Ok(Some(Lock { path: path.into(), file: Some(file) }));
             }
         }
+        Ok(Some(Lock { path: path.into(), file: None }))
     }
 }
 
@@ -95,9 +104,13 @@ fn open(path: &Path) -> Result<File> {
     OpenOptions::new().create(true).write(true).truncate(false).open(path).map_err(Error::io("open the lock", path))
 }
 
-fn names(path: &Path, file: &File) -> bool {
-    let held = file.try_clone().and_then(Handle::from_file);
-    matches!((Handle::from_path(path), held), (Ok(named), Ok(held)) if named == held)
+/// Whether `path` still is the name of `file`.
+fn names(path: &Path, file: &File) -> std::io::Result<bool> {
+    let held = Handle::from_file(file.try_clone()?)?;
+    match Handle::from_path(path) {
+        Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(false),
+        named => Ok(named? == held),
+    }
 }
 
 /// A lock that many may share, held as long as the store is open; who cleans up needs it alone.
@@ -148,14 +161,24 @@ mod tests {
             [|_| told(ErrorKind::Unsupported.into()), |_| told(std::io::Error::from_raw_os_error(libc::ENOLCK))];
         for ask in without.into_iter().take(if cfg!(unix) { 2 } else { 1 }) {
             for _ in 0..2 {
-                let lock = Lock::attempt_by(&path, ask).expect("no fault").expect("nobody holds it");
+                let lock = Lock::attempt_by(&path, ask, names).expect("no fault").expect("nobody holds it");
                 assert!(lock.file.is_none());
                 std::mem::forget(lock);
             }
             assert!(Usage::by(folder.path(), ask).is_ok());
         }
         let broken = |_: &File| told(ErrorKind::StorageFull.into());
-        assert!(Lock::attempt_by(&path, broken).is_err() && Usage::by(folder.path(), broken).is_err());
+        assert!(Lock::attempt_by(&path, broken, names).is_err() && Usage::by(folder.path(), broken).is_err());
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_looked_at_or_is_another_file_at_each_look_ends_the_asking() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("one");
+        let unstable = Lock::attempt_by(&path, File::try_lock, |_, _| Ok(false)).expect("no fault");
+        assert!(unstable.expect("granted").file.is_none());
+        let refused = Lock::attempt_by(&path, File::try_lock, |_, _| Err(std::io::Error::other("too many open files")));
+        assert!(refused.is_err_and(|fault| fault.to_string().contains("too many open files")));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod artifact;
 pub mod disk;
 mod keep;
 mod lock;
+mod names;
 mod narrow;
 mod scratch;
 mod writer;
@@ -19,7 +20,7 @@ pub use artifact::{Artifact, DType, Manifest, TensorInfo};
 pub use keep::{Garbage, Stored};
 pub use lock::{Lock, do_without_locks};
 pub use scratch::Scratch;
-pub use writer::{Spent, TensorDecl, Writer, remove_if_there, write_atomically};
+pub use writer::{Spent, TensorDecl, Writer, remove_abandoned, remove_if_there, write_atomically};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,6 +33,9 @@ pub const FORMAT: u32 = 2;
 
 /// Kind of the checkpoints of stages that go on where they were, such as trainings.
 pub const CHECKPOINTS: &str = "checkpoints";
+
+/// Folder of the locks.
+const LOCKS: &str = "locks";
 
 /// Key of the checkpoint after an epoch (0-based) of a stage: it names the stage by itself.
 pub fn checkpoint_key(kind: &str, key: &str, epoch: usize) -> String {
@@ -67,6 +71,27 @@ impl Store {
     pub fn open(root: &Path) -> Result<Self> {
         std::fs::create_dir_all(root).map_err(Error::io("create the store folder", root))?;
         Ok(Store { root: root.into(), base: None, _usage: Arc::new(Usage::shared(root)?) })
+    }
+
+    /// Leaves the file by which the folder is known for a store, where it is not there.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn mark(&self) -> Result<()> {
+        let path = self.root.join(names::MARKER);
+        if path.is_file() { Ok(()) } else { write_atomically(&path, names::MARKER_TEXT.as_bytes()) }
+    }
+
+    /// Refuses a folder that no run has made a store of: what lies there is somebody else's.
+    ///
+    /// # Errors
+    /// Such a folder.
+    pub fn refuse_foreign(root: &Path) -> Result<()> {
+        if names::is_store(root) {
+            return Ok(());
+        }
+        let help = "name the folder that `dmad run` was given with --store DIR; nothing here was looked at or removed";
+        Err(Error::store(root, "this is no store of dmad", help))
     }
 
     /// The same over the artifacts in `base`, which are read and stay as they are.
@@ -151,7 +176,7 @@ impl Store {
 
     /// Takes the lock `name`; `None` when someone else holds it.
     pub fn lock(&self, name: &str) -> Result<Option<Lock>> {
-        Lock::attempt(&self.root.join("locks").join(name))
+        Lock::attempt(&self.root.join(LOCKS).join(name))
     }
 
     /// Room for a matrix: in memory up to `memory_bytes`, beyond that in an unnamed file of the store.

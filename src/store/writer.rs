@@ -2,12 +2,13 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
 use super::artifact::{DType, Manifest, TensorInfo};
 use super::disk::{Gated, admit};
-use super::{FORMAT, Store, narrow};
+use super::{FORMAT, Store, names, narrow};
 use crate::error::{Error, Result};
 
 /// A tensor that is going to be written.
@@ -194,6 +195,26 @@ pub fn remove_if_there(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(fault)),
         _ => Ok(()),
+    }
+}
+
+/// What is not renamed within this time is of a process that was killed.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Removes the temporary files that killed processes have left in a folder and below. One that cannot be removed stays.
+pub fn remove_abandoned(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        // Of the entry itself: links lead elsewhere.
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() {
+            remove_abandoned(&entry.path());
+        } else if kind.is_file() && entry.file_name().to_str().is_some_and(names::is_temporary) {
+            let modified = entry.metadata().and_then(|file| file.modified()).ok();
+            let age = modified.and_then(|time| SystemTime::now().duration_since(time).ok());
+            if age.is_some_and(|age| age > ABANDONED) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 }
 

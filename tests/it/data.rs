@@ -4,6 +4,7 @@ mod catalog;
 mod command;
 mod digest;
 mod layouts;
+mod listed;
 mod listing;
 mod pixels;
 mod protocol;

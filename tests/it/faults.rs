@@ -175,12 +175,67 @@ fn results_removed_while_running_are_written_again() {
     assert_eq!(csv(&lab, &experiment), expected);
 }
 
+/// As on a disk that takes no file of the size: the system says so by a signal that ends whoever does not expect it.
+#[cfg(unix)]
+#[test]
+fn a_limit_on_the_size_of_files_ends_a_study_in_words_and_is_no_failed_run() {
+    let sandbox = Sandbox::new();
+    let limited = |bytes: libc::rlim_t| {
+        let mut limited = command(&sandbox.path("."), &["run", "experiment.toml"]);
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+        let lower = move || match unsafe { libc::setrlimit(libc::RLIMIT_FSIZE, &limit) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        };
+        // SAFETY: a single system call.
+        unsafe { std::os::unix::process::CommandExt::pre_exec(&mut limited, lower) };
+        limited.output().expect("the program starts")
+    };
+    let output = limited(16_384);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("File too large") && said.contains("run the same command again"), "{said}");
+    assert!(!sandbox.path("results/experiment/metrics.csv").exists(), "a failure was recorded");
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &["1 runs done"]);
+}
+
 #[test]
 fn a_store_that_cannot_be_written_is_refused_in_words() {
     let sandbox = Sandbox::new();
     sandbox.write("sealed", "a file where a folder should be");
     let outcome = sandbox.dmad(&["run", "experiment.toml", "--store", "sealed"]);
     outcome.refuses(&sandbox, &["sealed", "--store"]);
+}
+
+#[test]
+fn the_command_for_a_report_that_could_not_be_made_says_where_things_are() {
+    let sandbox = Sandbox::new();
+    sandbox.write("in here/experiment.toml", crate::program::EXPERIMENT);
+    // A folder where a table should be.
+    sandbox.write("my results/experiment/metrics.csv/file", "");
+    let arguments = ["run", "in here/experiment.toml", "--results", "my results", "--store", "kept"];
+    let command = "`dmad report 'in here/experiment.toml' --results 'my results' --store kept`";
+    sandbox.dmad(&arguments).says(1, &["1 runs done", command]);
+}
+
+#[test]
+fn what_a_killed_process_has_left_among_results_goes_after_a_day() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    let below = |name: &str| sandbox.path(&format!("results/experiment/{name}"));
+    let run = std::fs::read_dir(below("runs")).expect("runs").flatten().next().expect("a run").file_name();
+    let run = run.to_string_lossy();
+    let leftovers = [below(".tmph00USQ"), below(&format!("runs/{run}/.tmpAbc123"))];
+    let others = [below(".tmpyoung1"), below(".tmpnotes.txt"), below("notes")];
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100_000);
+    for path in leftovers.iter().chain(&others) {
+        std::fs::write(path, "half").expect("written");
+        if !path.ends_with(".tmpyoung1") {
+            std::fs::File::options().append(true).open(path).and_then(|file| file.set_modified(old)).expect("aged");
+        }
+    }
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &["1 were up to date"]);
+    assert!(!leftovers.iter().any(|path| path.exists()) && others.iter().all(|path| path.exists()));
 }
 
 #[test]

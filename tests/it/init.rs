@@ -200,3 +200,29 @@ fn defects_without_masks_are_measured_by_image_and_masks_may_be_called_as_their_
     assert_eq!(finished(&run.events), (2, 0));
     assert!(run.stdout.contains("pixel_auroc"), "{}", run.stdout);
 }
+
+#[test]
+fn a_class_called_as_the_mean_is_refused_before_anything_is_written_or_run() {
+    let sandbox = sandbox();
+    std::fs::rename(sandbox.path("data/parts/disc"), sandbox.path("data/parts/mean")).expect("renamed");
+    let words = ["parts/mean", "cannot be called `mean`", "rename the folder"];
+    sandbox.dmad(&["init", "data/parts"]).says(2, &words);
+    assert!(!sandbox.path("parts.toml").exists() && !sandbox.path("datasets.toml").exists());
+    // An entry that leaves the classes to what is found.
+    sandbox.write("datasets.toml", "[dataset.parts]\nlayout = \"mvtec\"\nroot = \"parts\"\n");
+    sandbox.edit(&[("seen.count = 1", "seen.count = 0"), ("bank.outlier.dataset = \"cloth\"\n", "")]);
+    let plan = sandbox.dmad(&["plan", "experiment.toml"]);
+    assert!(plan.code == 1 && words.iter().all(|word| plan.stdout.contains(word)), "{}", plan.stdout);
+    sandbox.dmad(&["run", "experiment.toml"]).refuses(&sandbox, &words);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_class_whose_name_is_of_two_lines_is_refused_by_that_name() {
+    let sandbox = sandbox();
+    std::fs::rename(sandbox.path("data/parts/disc"), sandbox.path("data/parts/a\nb")).expect("renamed");
+    let out = sandbox.dmad(&["init", "data/parts"]);
+    out.says(2, &["parts: the name of its class \"a\\nb\" has a character", "rename the folder"]);
+    assert!(!out.stderr.contains("datasets.toml"), "{}", out.stderr);
+    assert!(!sandbox.path("parts.toml").exists() && !sandbox.path("datasets.toml").exists());
+}

@@ -7,7 +7,7 @@ use dmad::clock::{Clock, Turn};
 use dmad::run::Event;
 
 use crate::lab::{study as small, with};
-use crate::program::{Outcome, Sandbox, finished};
+use crate::program::{Outcome, Sandbox, command, finished};
 
 /// Three trainings that share everything else, long enough to meet.
 fn study() -> String {
@@ -104,6 +104,11 @@ fn a_failure_counts_once_and_ends_what_it_is_told_to_end() {
 fn every_process_of_its_own_works_beside_the_others() {
     let sandbox = sandbox();
     ran(&sandbox, "apart", &["--jobs", "2", "--isolate"]).says(0, &["3 runs done", "0 failed"]);
+    // Files may be told from options by `--`.
+    let arguments = ["run", "--jobs", "2", "--isolate", "--results", "told", "--", "study.toml"];
+    let output = command(&sandbox.path("."), &arguments).output().expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("3 runs done, 0 were up to date, 0 failed"), "{said}");
 }
 
 #[test]

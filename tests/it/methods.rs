@@ -1,6 +1,32 @@
 //! What all methods have in common: the registry, and how patch scores become maps.
 
 use dmad::methods::{METHODS, Scoring, Select};
+use dmad::run::Event;
+
+use crate::lab::{Lab, study, with};
+
+#[test]
+fn what_is_certain_to_fail_is_refused_before_any_work() {
+    let few = [("method.train.batch", "9"), ("method.train.drop_last", "true")];
+    for (method, settings, what, help) in [
+        ("bgad", &few[..], "8 normal images make no batch of 9", "method.train.batch"),
+        ("simplenet", &few, "8 training images make no step of 9", "method.train.batch"),
+        (
+            "patchcore",
+            &[("method.score.neighbours", "400")],
+            "400 neighbours are wanted of a bank of",
+            "score.neighbours",
+        ),
+        ("patchcore", &[("method.score.reweight", "400")], "400 neighbours are wanted of a bank of", "score.reweight"),
+        ("anomalydino", &[("method.score.neighbours", "999")], "999 neighbours are wanted", "method.bank.shots"),
+    ] {
+        let lab = Lab::new();
+        let Err(fault) = lab.try_run("study", &with(&study(method), settings)) else { panic!("{method} was begun") };
+        let said = format!("{fault} {}", fault.help().unwrap_or_default());
+        assert!(said.contains(what) && said.contains(help), "{method}: {said}");
+        assert!(!lab.heard().iter().any(|event| matches!(event, Event::Computed { .. })), "{method}: work had begun");
+    }
+}
 
 #[test]
 fn every_stage_of_every_method_is_listed_with_its_method() {

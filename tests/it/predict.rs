@@ -144,6 +144,9 @@ fn a_folder_of_photographs_is_judged_though_one_is_damaged_and_leaves_nothing_in
         predict(&["--threshold", threshold]).says(1, &[]);
         assert_eq!(rows(&sandbox)["photos/day/cut.png"]["anomalous"], anomalous, "above {threshold}");
     }
+    for wrong in ["nan", "inf", "1e999"] {
+        predict(&["--threshold", wrong]).says(2, &["a finite number is wanted"]);
+    }
     let overlays = sandbox.path("found/overlays");
     assert!(files(&overlays).is_empty(), "those of an earlier call are gone: {:?}", files(&overlays));
     predict(&["--overlay"]).says(1, &[]);

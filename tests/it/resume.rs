@@ -44,6 +44,12 @@ impl Place {
         Place::of(&with(&small("dmad"), &[("method.train.epochs", &EPOCHS.to_string())]))
     }
 
+    /// The same with a figure that takes a while.
+    pub fn with_figure() -> Self {
+        let figure = "\n[[figure]]\nkind = \"tsne\"\npoints = 2000\nepochs = 2000\n";
+        Place::of(&format!("{}{figure}", with(&small("dmad"), &[("method.train.epochs", &EPOCHS.to_string())])))
+    }
+
     /// One training of `epochs` epochs.
     pub fn long(epochs: usize) -> Self {
         Place::of(&with(&small("dmad"), &[("method.train.epochs", &epochs.to_string())]))
@@ -63,12 +69,22 @@ impl Place {
 
     /// Begins a run.
     pub fn start(&self, attempt: &str, more: &[&str]) -> Process {
+        self.start_by(attempt, more, |command| command)
+    }
+
+    /// The same in a group of its own, as a shell starts it.
+    #[cfg(unix)]
+    pub fn start_group(&self, attempt: &str, more: &[&str]) -> Process {
+        self.start_by(attempt, more, |command| std::os::unix::process::CommandExt::process_group(command, 0))
+    }
+
+    fn start_by(&self, attempt: &str, more: &[&str], change: impl Fn(&mut Command) -> &mut Command) -> Process {
         let heard = tempfile::NamedTempFile::new().expect("a file");
         let mut command = Command::new(env!("CARGO_BIN_EXE_dmad"));
         command.current_dir(self.0.path()).args(["run", "study.toml"]).args(more);
         command.args(["--results", &format!("{attempt}/results"), "--store", &format!("{attempt}/store")]);
         command.arg("--events").arg(heard.path());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let child = change(&mut command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         Process { child: child.expect("the program starts"), heard }
     }
 
@@ -131,6 +147,11 @@ impl Process {
         let output = self.child.wait_with_output().expect("the program ends");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && !said.contains("panicked"), "{said}");
+        events(self.heard.path())
+    }
+
+    /// What has happened so far.
+    pub fn heard(&self) -> Vec<Event> {
         events(self.heard.path())
     }
 

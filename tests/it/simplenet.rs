@@ -59,7 +59,8 @@ fn simplenet_learns_nothing_from_seen_anomalies() {
 #[test]
 fn a_study_whose_last_batch_is_its_only_one_and_is_dropped_is_told_so() {
     let settings = [("method.train.batch", "9"), ("method.train.drop_last", "true")];
-    let (_, summary) = Lab::new().run("study", &with(&study("simplenet"), &settings));
-    let message = &summary.failed.first().expect("refused").message;
+    let fault =
+        Lab::new().try_run("study", &with(&study("simplenet"), &settings)).expect_err("refused before any work");
+    let message = fault.to_string();
     assert!(message.contains("8 training images make no step of 9"), "{message}");
 }

@@ -91,6 +91,23 @@ fn of_several_includes_the_later_wins_and_the_file_itself_wins_over_all() {
 }
 
 #[test]
+fn a_file_that_is_included_in_very_many_ways_is_read_once() {
+    const FILES: usize = 60;
+    let names: Vec<String> = (0..=FILES).map(|number| format!("{number}.toml")).collect();
+    let texts: Vec<String> =
+        (1..=FILES).map(|next| format!("include = [\"{next}.toml\", \"{next}.toml\"]\n")).collect();
+    let mut files: Vec<(&str, &str)> = names.iter().zip(&texts).map(|(name, text)| (&**name, &**text)).collect();
+    files.push((&names[FILES], BASE));
+    assert_eq!(Files::new(&files).load("0.toml").runs.len(), 1);
+    // Another file by the same name from another folder is another file.
+    let (one, other) = ("include = \"base.toml\"\n", "include = [\"a/one.toml\", \"b/one.toml\"]\n");
+    let second = "[method]\ntrain.epochs = 7\n";
+    let files =
+        [("top.toml", other), ("a/one.toml", one), ("b/one.toml", one), ("a/base.toml", BASE), ("b/base.toml", second)];
+    assert_eq!(Files::new(&files).load("top.toml").runs[0].spec.method["train"]["epochs"], json!(7));
+}
+
+#[test]
 fn faults_found_after_merging_name_the_file_that_wrote_the_key() {
     let base = "dataset = \"mini\"\n[method]\nname = \"dmad\"\ntrain.epochs = 2\n";
     let top = "include = \"sub/base.toml\"\n\n[image]\nsize = 64\n";

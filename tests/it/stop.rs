@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use dmad::run::Event;
+
 use crate::resume::{EPOCHS, Place, Process, difference, resumed};
 
 #[test]
@@ -42,4 +44,41 @@ fn a_study_that_is_told_to_end_does_so_at_a_safe_place_and_goes_on_from_there() 
         let (found, expected) = (place.recorded(attempt), place.recorded("undisturbed"));
         assert!(found == expected, "{attempt}: {}", difference(&found, &expected));
     }
+}
+
+#[test]
+fn ctrl_c_in_a_terminal_is_heard_once_by_a_run_with_a_process_of_its_own() {
+    let place = Place::one_training();
+    // Epochs that are long beside the time until the parent passes on what the terminal has told both.
+    let slow = ["--isolate", "--set", "method.mlp.hidden=2048", "--set", "image.size=128"];
+    let mut process = place.start_group("group", &slow);
+    while place.newest_checkpoint("group").is_none() {
+        assert!(!process.has_ended(), "it ended before an epoch was seen");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    // SAFETY: a signal to a group whose first process was not waited for.
+    assert_eq!(unsafe { libc::kill(-(process.id() as i32), libc::SIGINT) }, 0);
+    let (code, said) = process.end();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("the same command goes on from here") && !said.contains("FAILED"), "{said}");
+    assert!(!place.recorded("group").keys().any(|path| path.ends_with("run.toml")), "a failure was recorded");
+}
+
+#[test]
+fn a_study_that_is_told_to_end_while_its_figures_are_made_says_so_and_makes_them_later() {
+    let place = Place::with_figure();
+    let mut process = place.start("told", &[]);
+    let is_done = |event: &Event| matches!(event, Event::Done { .. });
+    while !process.heard().iter().any(is_done) {
+        assert!(!process.has_ended(), "it ended before its run was recorded");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    // SAFETY: a signal to a child that was not waited for.
+    assert_eq!(unsafe { libc::kill(process.id() as i32, libc::SIGTERM) }, 0);
+    let (code, said) = process.end();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(!said.contains("lacks what it shows"), "{said}");
+    place.finish("told", &[]);
+    let figure = place.path().join("told/results/study/figures/figure1.svg");
+    assert!(figure.is_file() && place.path().join("told/results/study/gallery").is_dir());
 }

@@ -151,6 +151,7 @@ fn every_private_image_has_its_scores_and_its_binary_map_in_its_own_size_and_wha
     }
     submit(&["--out", "sent"]).says(2, &["sent is not empty"]);
     submit(&["--out", "other", "--rule", "highest", "--threshold", "1"]).says(2, &["cannot be used with"]);
+    submit(&["--out", "other", "--threshold", "nan"]).says(2, &["a finite number is wanted"]);
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn survey(args: &Args, common: &Common) -> Result<Survey> {
         return Err(Error::data(named, "is no folder", "name the folder that holds the images"));
     }
     let (row, found) = layouts::recognise(&folder)?;
+    check_classes(&found)?;
     let name = match &args.name {
         Some(name) => name.clone(),
         None => plain_name(&folder),
@@ -167,6 +168,20 @@ fn plain_name(folder: &Path) -> String {
     match name.trim_matches('_') {
         "" => "images".into(),
         name => name.into(),
+    }
+}
+
+/// Refuses names of class folders that nothing can be written for.
+fn check_classes(found: &Found) -> Result<()> {
+    if let Some(class) = found.classes.iter().find(|class| *class == index::MEAN) {
+        return Err(index::named_mean(&found.root.join(class)));
+    }
+    match found.classes.iter().find(|class| class.contains(char::is_control)) {
+        Some(class) => {
+            let what = format!("the name of its class {class:?} has a character that no line of a file shows");
+            Err(Error::data(&found.root, what, "rename the folder"))
+        }
+        None => Ok(()),
     }
 }
 

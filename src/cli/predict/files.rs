@@ -1,8 +1,9 @@
 //! Which images are meant, what the files that are made of them are called, and what an earlier call left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::rows::Row;
 use crate::data::layouts::IMAGE_ENDINGS;
 use crate::error::{Error, Result};
 
@@ -76,17 +77,47 @@ pub fn names(paths: &[PathBuf]) -> Vec<String> {
 /// Removes the pictures that the `scores.csv` in `out` names and this call does not write again; returns how many.
 pub fn remove_others(out: &Path, written: &[String]) -> usize {
     let before = std::fs::read_to_string(out.join("scores.csv")).unwrap_or_default();
+    let named = pictures(&before);
     let mut removed = 0;
+    // Only what lies in the folders themselves: the list is a file that anybody may have written.
     for folder in ["maps", "overlays"] {
-        let named =
-            before.split('"').filter(|cell| cell.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
-        // Only what lies in the folder itself: the list is a file that anybody may have written.
-        let own = named.filter(|name| {
-            name.matches('/').count() == 1 && name.ends_with(".png") && !written.contains(&name.to_string())
-        });
-        removed += own.filter(|name| std::fs::remove_file(out.join(name)).is_ok()).count();
+        for entry in std::fs::read_dir(out.join(folder)).into_iter().flatten().flatten() {
+            let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            let is_other = named.contains(&Row::on_one_line(&name)) && !written.contains(&name);
+            removed += usize::from(is_other && name.ends_with(".png") && std::fs::remove_file(entry.path()).is_ok());
+        }
     }
     removed
+}
+
+/// The pictures that the rows of a `scores.csv` name.
+fn pictures(csv: &str) -> BTreeSet<String> {
+    let mut records = records(csv).into_iter();
+    let head = records.next().unwrap_or_default();
+    let columns: Vec<usize> =
+        ["map", "overlay"].iter().filter_map(|name| head.iter().position(|cell| cell == name)).collect();
+    let named = records
+        .flat_map(|cells| columns.iter().filter_map(move |&column| cells.get(column).cloned()).collect::<Vec<_>>());
+    named.collect()
+}
+
+/// The cells of a CSV: in quotes where they hold commas, quotes (doubled) or ends of lines.
+fn records(csv: &str) -> Vec<Vec<String>> {
+    let (mut records, mut cells, mut cell, mut in_quotes) = (Vec::new(), Vec::new(), String::new(), false);
+    let mut letters = csv.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if in_quotes && letters.next_if_eq(&'"').is_some() => cell.push('"'),
+            '"' => in_quotes = !in_quotes,
+            ',' if !in_quotes => cells.push(std::mem::take(&mut cell)),
+            '\n' if !in_quotes => {
+                cells.push(std::mem::take(&mut cell));
+                records.push(std::mem::take(&mut cells));
+            }
+            other => cell.push(other),
+        }
+    }
+    records
 }
 
 #[cfg(test)]
@@ -97,5 +128,25 @@ mod tests {
     fn no_two_pictures_are_called_the_same() {
         let paths = ["a/b.png", "c/b.jpg", "0001_b.png", "d/x.png"].map(PathBuf::from);
         assert_eq!(names(&paths), ["0000_b.png", "0001_0001_b.png", "0001_b.png", "x.png"]);
+    }
+
+    #[test]
+    fn pictures_of_an_earlier_call_go_whatever_they_are_called_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = ["maps/x,\"y.png", "maps/two\nlines.png", "overlays/x.png", "maps/kept.png"];
+        let others = ["maps/mine.png", "maps/x.txt", "photo.png"];
+        for name in names.iter().chain(&others) {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, "").expect("written");
+        }
+        let row = |map: &str, overlay: &str| Row { map: map.into(), overlay: overlay.into(), ..Row::default() };
+        let rows =
+            [row(names[0], names[2]), row(names[1], ""), row(names[3], ""), row("maps/x.txt", "maps/../photo.png")];
+        let rows = rows.map(|row| Row { image: "maps/mine.png".into(), ..row }.csv()).concat();
+        std::fs::write(folder.path().join("scores.csv"), format!("{}{rows}", Row::HEAD)).expect("written");
+        assert_eq!(remove_others(folder.path(), &["maps/kept.png".into()]), 3);
+        let left = |name: &&&str| folder.path().join(name).exists();
+        assert_eq!(names.iter().chain(&others).filter(left).count(), 4);
     }
 }

@@ -60,7 +60,7 @@ pub struct Args {
     #[arg(long)]
     overlay: bool,
     /// Images with higher scores are anomalous
-    #[arg(long, value_name = "SCORE", conflicts_with = "false_alarms", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCORE", conflicts_with = "false_alarms", allow_negative_numbers = true, value_parser = super::score)]
     threshold: Option<f64>,
     /// The same by the share of the run's normal test images, in percent, that may be called anomalous
     #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = super::percent)]

@@ -31,10 +31,15 @@ impl Row {
     pub const HEAD: &'static str =
         "image,score,map,map_lowest,map_highest,threshold,anomalous,percent_of_normals_below,overlay,error\n";
 
+    /// A text as it stands in a row, which is one line.
+    pub fn on_one_line(text: &str) -> String {
+        text.replace('\n', " ")
+    }
+
     pub fn csv(&self) -> String {
         let quoted = |text: &str| match text {
             "" => String::new(),
-            text => format!("\"{}\"", text.replace('"', "\"\"").replace('\n', " ")),
+            text => format!("\"{}\"", Row::on_one_line(text).replace('"', "\"\"")),
         };
         let cells = [
             quoted(&self.image),

@@ -11,6 +11,7 @@ mod trial;
 
 use serde_json::{Value as Json, json};
 
+use super::neighbours::enough;
 use super::trial::Trial;
 use super::{BankPart, Given, Method, Outputs, Parameters, Scoring, Select};
 use crate::error::Result;
@@ -110,12 +111,16 @@ impl Params {
     /// The bank of all classes.
     fn collected<'a>(&self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Handle<plan::Bank>> {
         let mut references = Vec::new();
-        let mut images = 0;
+        let mut counts = Vec::new();
         for class in &inputs.classes {
             let (features, count) = self.references(graph, inputs, class)?;
             references.push(features);
-            images += count;
+            counts.push(count);
         }
+        // What is background and left out is not known yet.
+        let rows = counts.iter().map(|count| count * inputs.patches());
+        let most = if self.coreset.ratio < 1.0 { self.coreset.most(rows) } else { rows.sum() };
+        enough("score.neighbours", self.score.neighbours, most, "bank.shots or method.coreset.ratio")?;
         let names: Vec<String> = inputs.classes.iter().map(|class| class.name.clone()).collect();
         let masked = names.iter().map(|name| self.mask.references && self.mask.applies(name)).collect::<Vec<_>>();
         let fewest = inputs.classes.iter().map(|class| class.train_images).min().unwrap_or_default();
@@ -127,7 +132,7 @@ impl Params {
             thinning: bank::Thinning::new(&self.coreset, inputs.seed, &names),
             names,
             grid: inputs.grid,
-            images,
+            images: counts.iter().sum(),
             dim: inputs.dim,
             lacking: self.bank.shots.saturating_sub(fewest),
         }))

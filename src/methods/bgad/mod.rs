@@ -29,7 +29,7 @@ use self::score::{FindMaxima, Frozen, Score as ScoreStage};
 use self::train::{Seen, Train as TrainStage};
 use super::trial::Trial;
 use super::{Given, Method, Outputs, Parameters, Scoring, Select, training_labels};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Graph, Inputs, Pictures, StageKind};
 use crate::spec::{MethodContext, MethodFault};
 use crate::train::{JudgeImages, Keep};
@@ -114,9 +114,15 @@ impl Method for Params {
     }
 
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
+        let (images, train) = (inputs.shape().images, &self.train);
+        // In the first epoch there is no anomaly in a batch, however batches are made.
+        if train.epochs > 0 && train.drop_last && images < train.batch {
+            let what = format!("{images} normal images make no batch of {}", train.batch);
+            return Err(Error::usage(what, "lower `method.train.batch`, or set `method.train.drop_last` to false"));
+        }
         let learned = self.loss.engine != Engine::Normals;
         let seen = inputs.seen().filter(|_| learned);
-        let seen = seen.map(|(class, seen)| Seen { class, anomaly: &seen.anomaly, digest: &seen.digest });
+        let seen = seen.map(|(class, seen)| Seen { class, input: seen });
         let model = graph.add(TrainStage {
             settings: self.of_training().into(),
             seed: inputs.seed,

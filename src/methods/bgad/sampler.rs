@@ -220,7 +220,7 @@ mod tests {
 
     use super::*;
     use crate::data::layouts::synthetic::SyntheticSpec;
-    use crate::data::{self, Image, index::Drawing};
+    use crate::data::{self, Digests, Image, Listed, index::Drawing};
     use crate::plan::Pictures;
     use crate::spec::{self, Geometry};
 
@@ -235,7 +235,8 @@ mod tests {
             Image { path: String::new(), source: data::Source::Synthetic(drawing) }
         };
         let geometry = Geometry { size: SIDE, ..Geometry::default() };
-        Pictures::new((0..count).map(of_number).collect(), String::new(), geometry)
+        let images: Vec<Image> = (0..count).map(of_number).collect();
+        Pictures::new(Listed::new(&images, &mut Digests::open(None)).expect("nothing is read"), geometry)
     }
 
     fn pool(params: &Params) -> Pool<'_> {

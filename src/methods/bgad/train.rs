@@ -12,25 +12,24 @@ use super::params::Params;
 use super::sampler::{Draft, Pass, Pool};
 use super::trainer::{Chunk, Trainer};
 use crate::data::decode::Pixels;
-use crate::data::{SeenAnomaly, nearest_training_mask};
+use crate::data::nearest_training_mask;
 use crate::device::Chosen;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::methods::Parameters as _;
-use crate::plan::{Compute, Computed, Job, Level, Model, NetworkInput, Pictures, Shape, Work};
+use crate::plan::{Compute, Computed, Job, Level, Model, NetworkInput, Pictures, SeenInput, Shape, Work};
 use crate::spec::{Geometry, Settings};
 use crate::train::{BATCHES_AT_ONCE, EpochLosses, Learner, Optimizer, Parameters, Shelf, ahead, fit, upload};
 
 /// A seen anomaly in a key: its class, and the contents of image and mask.
 pub struct Seen<'a> {
     pub class: usize,
-    pub anomaly: &'a SeenAnomaly,
-    pub digest: &'a str,
+    pub input: &'a SeenInput,
 }
 
 impl Serialize for Seen<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        (self.class, self.digest).serialize(serializer)
+        (self.class, &self.input.digest).serialize(serializer)
     }
 }
 
@@ -75,7 +74,8 @@ impl Train<'_> {
         let count = usize::try_from(fitting).unwrap_or(usize::MAX).min(images.len() + self.seen.len());
         let side = self.geometry.size;
         let mask = |seen: &Seen| {
-            let mask = nearest_training_mask(&seen.anomaly.image, &seen.anomaly.mask, &self.geometry)?;
+            let SeenInput { anomaly, mask, .. } = seen.input;
+            let mask = nearest_training_mask(&anomaly.image, &anomaly.mask, Some(mask), &self.geometry)?;
             let data = mask.into_iter().map(|set| if set { u8::MAX } else { 0 }).collect();
             Ok(Pixels { width: side, height: side, channels: 1, data })
         };
@@ -123,15 +123,10 @@ impl Compute for Train<'_> {
     }
 
     /// # Errors
-    /// Fewer training images than a batch where `drop_last` leaves none; images, masks or weights that cannot be read; losses
-    /// that are not finite.
+    /// Images, masks or weights that cannot be read; losses that are not finite.
     fn compute(&self, job: &Job) -> Result<Computed> {
         let pool = self.pool(job.memory_bytes / 2)?;
         let train = &self.settings.train;
-        if train.epochs > 0 && pool.batches(Pass { number: 0, first_epoch: true }) == 0 {
-            let what = format!("{} normal images make no batch of {}", pool.images.len(), train.batch);
-            return Err(Error::method(what, "lower `method.train.batch`, or set `method.train.drop_last` to false"));
-        }
         let device = self.device.get()?.autodiff();
         let (flows, mut parameters) = (self.flows(), Parameters::default());
         flows.iter().for_each(|flow| flow.add(&mut parameters, self.seed, &device));

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::banks::OutlierBank;
 use super::filter::abnormal_patches;
 use super::params::{self, Center, CenterBank, Filter};
-use crate::data::training_mask;
+use crate::data::{SeenAnomaly, training_mask};
 use crate::error::{Error, Result};
 use crate::matrix::{Matrix, Rows};
 use crate::methods::{BankPart, ChooseRows, NORMAL_PART, Parameters as _};
@@ -74,7 +74,8 @@ impl Compute for SeenPatches {
         let patches = self.grid.0 * self.grid.1;
         let (mut rows, mut images, mut classes, mut fallbacks) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for (number, (class, seen)) in self.seen.iter().enumerate() {
-            let mask = training_mask(&seen.anomaly.image, &seen.anomaly.mask, &self.geometry)?;
+            let SeenAnomaly { image, mask, .. } = &seen.anomaly;
+            let mask = training_mask(image, mask, Some(&seen.mask), &self.geometry)?;
             let kept = abnormal_patches(&mask, self.geometry.size, self.grid, &self.filter).map_err(|what| {
                 Error::data(seen.anomaly.image.place(), what, "set `method.filter.on_empty` to nearest or skip")
             })?;

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use super::neighbours::enough;
 use super::trial::Trial;
 use super::{BankPart, Given, Method, NORMAL_PART, NormalBank, Outputs, Parameters, Scoring, Select};
 use crate::bank::neighbours::{Searcher, k_nearest};
@@ -84,6 +85,10 @@ impl Method for Params {
     }
 
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
+        let rows = inputs.classes.iter().map(|class| class.train_images * inputs.patches());
+        let most = self.bank.normal.most(rows);
+        enough("score.neighbours", self.score.neighbours, most, "bank.normal.ratio")?;
+        enough("score.reweight", self.score.reweight, most, "bank.normal.ratio")?;
         let bank = self.bank.normal.stage(graph, inputs);
         // What image scores and maps are made of later decides no patch score.
         let shown = Score { top_k: Score::default().top_k, sigma: Score::default().sigma, ..self.score.clone() };

@@ -14,7 +14,7 @@ pub use train::Trainer;
 use self::train::{Score, Train as TrainStage};
 use super::trial::Trial;
 use super::{ImageScore, Method, Outputs, Parameters, Scoring, Select, training_labels};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{Graph, Inputs, StageKind};
 use crate::spec::MethodFault;
 use crate::train::{Keep, ScoreImages};
@@ -53,6 +53,11 @@ impl Params {
 
 impl Method for Params {
     fn stages<'a>(&'a self, graph: &mut Graph<'a>, inputs: &'a Inputs) -> Result<Outputs> {
+        let (images, train) = (inputs.shape().images, &self.train);
+        if images == 0 || (train.drop_last && images < train.batch) {
+            let what = format!("{images} training images make no step of {}", train.batch);
+            return Err(Error::usage(what, "lower `method.train.batch`, or set `method.train.drop_last` to false"));
+        }
         let model = graph.add(TrainStage {
             settings: self.of_training().into(),
             seed: inputs.seed,

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::network::Network;
 use super::params::{Noise, Params};
 use crate::device::{Chosen, column_means, draws, is_cpu};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::matrix::Rows;
 use crate::methods::Parameters as _;
 use crate::plan::{Compute, Computed, Features, Handle, Job, Model, Shape, Work};
@@ -53,15 +53,11 @@ impl Compute for Train {
     }
 
     /// # Errors
-    /// No training image, or fewer than a batch where `drop_last` leaves none; losses that are not finite.
+    /// Losses that are not finite.
     fn compute(&self, job: &Job) -> Result<Computed> {
         let train = &self.settings.train;
         let classes: Vec<Rows> = self.train.iter().map(|class| job.open(class)).collect::<Result<_>>()?;
         let images = class_images(classes.iter().map(Rows::len), self.shape.patches());
-        if images.is_empty() || (train.drop_last && images.len() < train.batch) {
-            let what = format!("{} training images make no step of {}", images.len(), train.batch);
-            return Err(Error::method(what, "lower `method.train.batch`, or set `method.train.drop_last` to false"));
-        }
         let device = self.device.get()?.autodiff();
         let network = Network::new(&self.settings, self.shape.dim);
         let trainer = Trainer::new(&self.settings, network, network.initial(self.seed, &device));

@@ -46,6 +46,7 @@ fn a_key_of_another_layout_a_wrong_word_and_broken_toml_are_refused() {
         ("layout = \"mvtec\"", "1:10: dataset `a`: `root` is missing"),
         ("layout = \"mvtec\"\nroot = \"a\"\nclasses = [\"x\", \"x\"]", "twice"),
         ("layout = \"mvtec\"\nroot = \"a\"\nclasses = [\"../x\"]", "`../x`"),
+        ("layout = \"mvtec\"\nroot = \"a\"\nclasses = [\"x\", \"mean\"]", "cannot be called `mean`"),
         ("layout = \"mvtec\"\nroot = \"a\"\nclasses = [\"x\"]\ncounts = { y = { train = 1 } }", "`y`"),
         ("layout = \"synthetic\"\nside = 63\ntextures = 1", "64 to 2048"),
         ("layout = \"synthetic\"\nside = 5000000000\ntextures = 1", "3:8: "),

@@ -7,6 +7,9 @@ use dmad::data::index::{self, Image};
 use std::fs;
 use std::path::Path;
 
+/// After so long a file counts as one that nobody is writing any more.
+const SETTLED: std::time::Duration = std::time::Duration::from_millis(2100);
+
 fn training(index: &index::Index) -> Vec<Image> {
     index.classes[0].train.clone()
 }
@@ -40,6 +43,7 @@ fn the_cache_saves_reading_notices_changes_and_is_rebuilt_when_damaged() {
         fs::File::options().append(true).open(image.place()).unwrap().set_modified(time).unwrap();
     };
     images.iter().for_each(|image| age(image, old));
+    std::thread::sleep(SETTLED);
     let file = folder.path().join("cache/digests");
     let read = || {
         let mut digests = Digests::open(Some(&file));
@@ -49,7 +53,7 @@ fn the_cache_saves_reading_notices_changes_and_is_rebuilt_when_damaged() {
     };
     let (first, hashed) = read();
     assert_eq!((hashed, read()), (4, (first.clone(), 0)));
-    // Another content of the same length and time cannot be told; another time can.
+    // Another content of the same length.
     let mut bytes = fs::read(images[0].place()).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(images[0].place(), bytes).unwrap();
@@ -57,13 +61,48 @@ fn the_cache_saves_reading_notices_changes_and_is_rebuilt_when_damaged() {
     assert_eq!((hashed, changed[0] == first[0], &changed[1..]), (1, false, &first[1..]));
     // A file that changed just now may change again unseen: it is read every time.
     assert_eq!(read().1, 1);
-    age(&images[0], old + std::time::Duration::from_secs(1));
+    age(&images[0], old);
+    std::thread::sleep(SETTLED);
     assert_eq!((read().1, read().1), (1, 0));
     let text = fs::read_to_string(&file).unwrap();
-    for damaged in [text.replace('a', "b"), text[..text.len() / 2].into(), String::new(), "nonsense\n".into()] {
+    // What an earlier version has written is of another form, whole as it is.
+    let earlier = "dmad image digests 1\n";
+    let earlier = format!("{earlier}{}\n", blake3::hash(earlier.as_bytes()).to_hex());
+    let others = [text.replace('a', "b"), text[..text.len() / 2].into(), String::new(), "nonsense\n".into(), earlier];
+    for damaged in others {
         fs::write(&file, damaged).unwrap();
         assert_eq!((read(), read().1), ((changed.clone(), 4), 0));
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_change_places_are_told_whatever_time_of_modification_they_carry() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, other, aside] = ["one.bmp", "other.bmp", "aside"].map(|name| folder.path().join(name));
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(1_000_000);
+    for (path, content) in [(&one, "first"), (&other, "other")] {
+        fs::write(path, content).unwrap();
+        fs::File::options().append(true).open(path).unwrap().set_modified(old).unwrap();
+    }
+    std::thread::sleep(SETTLED);
+    let images = [Image::at(&one), Image::at(&other)];
+    let file = folder.path().join("digests");
+    let read = || {
+        let mut digests = Digests::open(Some(&file));
+        let list = digests.of(&images).unwrap();
+        digests.save().unwrap();
+        (list, digests.hashed())
+    };
+    let (before, _) = read();
+    assert_eq!(read().1, 0);
+    fs::rename(&one, &aside).and_then(|()| fs::rename(&other, &one)).and_then(|()| fs::rename(&aside, &other)).unwrap();
+    let (after, hashed) = read();
+    assert_eq!((hashed, [after[1], after[0]]), (2, [before[0], before[1]]));
+    // Written over in place, as by a copy that keeps the time of its source.
+    fs::write(&one, "third").unwrap();
+    fs::File::options().append(true).open(&one).unwrap().set_modified(old).unwrap();
+    assert!(!after.contains(&read().0[0]));
 }
 
 #[test]

@@ -220,7 +220,10 @@ fn masks_that_are_empty_of_another_size_or_missing_are_refused_by_name() {
     let fault = |labelled: &Labelled| {
         let error = mask::evaluation_mask(labelled, &WHOLE, 64, MaskResize::Bilinear05).unwrap_err();
         let source = labelled.mask.as_ref().unwrap();
-        assert_eq!(error.to_string(), mask::training_mask(&labelled.image, source, &WHOLE).unwrap_err().to_string());
+        assert_eq!(
+            error.to_string(),
+            mask::training_mask(&labelled.image, source, None, &WHOLE).unwrap_err().to_string()
+        );
         error.to_string()
     };
     let empty = fault(&anomaly(folder.path(), rgb_of(40), GrayImage::new(40, 40)));
@@ -283,7 +286,7 @@ fn a_crop_cuts_image_and_mask_alike() {
         let rgb = images::load_rgb(&labelled.image, &geometry).unwrap();
         let red: Vec<u8> = rgb.data.iter().copied().step_by(3).collect();
         let source = labelled.mask.as_ref().unwrap();
-        assert_eq!(red, mask::training_mask(&labelled.image, source, &geometry).unwrap());
+        assert_eq!(red, mask::training_mask(&labelled.image, source, None, &geometry).unwrap());
         let evaluated = mask::evaluation_mask(&labelled, &geometry, geometry.size, MaskResize::Bilinear05).unwrap();
         assert_eq!(evaluated.data, red.iter().map(|&v| v > 127).collect::<Vec<_>>());
     }
