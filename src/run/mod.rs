@@ -36,7 +36,6 @@ pub use trace::Trace;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::clock::Clock;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::methods;
@@ -47,7 +46,7 @@ use crate::stop;
 use crate::store::Artifact;
 use build::Built;
 use crew::{Crew, Outcome, Rules, Task};
-use execute::{Executor, Patience};
+use execute::{Executor, Made, Patience};
 
 /// What became of the runs of an experiment.
 #[derive(Debug, Default)]
@@ -142,7 +141,8 @@ pub fn experiment(
         expected.retain(|key, (kind, _)| !session.store.contains(kind, key));
         session.progress.experiment(expected);
     }
-    let attempts = Attempts { session, experiment, isolate: options.isolate.as_ref(), stale: Mutex::default() };
+    let isolate = options.isolate.as_ref();
+    let attempts = Attempts { session, experiment, isolate, stale: Mutex::default(), made: Mutex::default() };
     let rules = Rules {
         workers: session.resources.jobs.min(4 * runs.len()).max(1),
         helping: options.isolate.is_none(),
@@ -199,6 +199,8 @@ struct Attempts<'a> {
     isolate: Option<&'a Isolate>,
     /// Runs whose record was stale, and why.
     stale: Mutex<BTreeMap<String, &'static str>>,
+    /// What was computed for each run.
+    made: Mutex<BTreeMap<String, Arc<Made>>>,
 }
 
 impl Attempts<'_> {
@@ -230,6 +232,12 @@ impl Attempts<'_> {
         self.stale.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// What all attempts at a run have made for it.
+    fn made(&self, run: &Run) -> Arc<Made> {
+        let mut made = self.made.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Arc::clone(made.entry(run.spec.id.clone()).or_default())
+    }
+
     /// One run, as far as other processes let it.
     fn one(&self, run: &Run, folder: &RunFolder, patience: Patience) -> Result<Outcome> {
         let (session, id) = (self.session, &run.spec.id);
@@ -241,8 +249,7 @@ impl Attempts<'_> {
                 }
                 _ => {}
             }
-            let clock = Clock::start();
-            let mut executor = Executor::new(session, built.graph, patience);
+            let mut executor = Executor::new(session, built.graph, patience).after(self.made(run));
             if !executor.has(built.metrics.id) {
                 evaluate::check_truth(&built.prepared.data.split)?;
             }
@@ -256,6 +263,7 @@ impl Attempts<'_> {
                 return Ok(Outcome::Current);
             }
             let results = evaluate::read(&metrics)?;
+            let provenance = provenance(session, built, &executor, [&models, &banks])?;
             record::write(
                 folder,
                 &Record {
@@ -267,10 +275,10 @@ impl Attempts<'_> {
                     grid: (built.prepared.shape.height, built.prepared.shape.width),
                     scoring: methods::scoring(run),
                     models: &models,
-                    provenance: &provenance(session, built, &executor, [&models, &banks], &clock)?,
+                    provenance: &provenance,
                 },
             )?;
-            session.progress.done(run, &results, clock.wall_seconds());
+            session.progress.done(run, &results, provenance.wall_seconds);
             Ok(Outcome::Done)
         })
     }
@@ -282,9 +290,9 @@ fn provenance(
     built: &Built,
     executor: &Executor,
     [models, banks]: [&[Arc<Artifact>]; 2],
-    clock: &Clock,
 ) -> Result<Provenance> {
-    let prepared = built.prepared;
+    let (prepared, stages) = (built.prepared, executor.log());
+    let own = || stages.iter().filter(|stage| stage.computed);
     Ok(Provenance {
         labels: prepared.labels(session, built.run),
         dataset_digest: prepared.data.dataset_digest.clone(),
@@ -295,13 +303,13 @@ fn provenance(
         precision: if session.device.is_gpu() { session.resources.precision.name().into() } else { String::new() },
         threads: rayon::current_num_threads(),
         jobs: session.resources.jobs,
-        wall_seconds: clock.wall_seconds(),
-        cpu_seconds: clock.cpu_seconds(),
+        wall_seconds: own().map(|stage| stage.wall_seconds).sum(),
+        cpu_seconds: own().map(|stage| stage.cpu_seconds).sum(),
         peak_memory_bytes: crate::clock::peak_memory_bytes(),
         duplicates: prepared.data.split.duplicates,
         skipped_files: prepared.data.skipped,
         cost: executor.cost(built, models, banks)?,
-        stages: executor.log(),
+        stages,
     })
 }
 

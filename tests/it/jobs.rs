@@ -125,6 +125,44 @@ fn times_measured_side_by_side_say_so() {
 }
 
 #[test]
+fn a_run_took_what_the_stages_took_that_were_computed_for_it() {
+    let sandbox = sandbox();
+    let ran = ran(&sandbox, "three", &["--jobs", "3"]);
+    assert_eq!(finished(&ran.events), (3, 0), "{}", ran.stderr);
+    let done: BTreeMap<&str, f64> = ran
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Done { run, seconds, .. } => Some((run.as_str(), *seconds)),
+            _ => None,
+        })
+        .collect();
+    let mut all = Vec::new();
+    for (run, seconds) in &done {
+        let path = sandbox.path(&format!("three/results/study/runs/{run}/run.toml"));
+        let record: toml::Table = std::fs::read_to_string(path).expect("a record").parse().expect("TOML");
+        let provenance = &record["provenance"];
+        let stages = provenance["stages"].as_array().expect("stages");
+        let own: Vec<_> = stages.iter().filter(|stage| stage["computed"].as_bool() == Some(true)).collect();
+        // Whoever has recorded it, and whoever has helped: the training and the evaluation are the run's own.
+        for kind in ["training", "metrics"] {
+            assert!(own.iter().any(|stage| stage["kind"].as_str() == Some(kind)), "{kind} of {run}: {own:?}");
+        }
+        for key in ["wall_seconds", "cpu_seconds"] {
+            let sum: f64 = own.iter().map(|stage| stage[key].as_float().expect("a number")).sum();
+            let told = provenance[key].as_float().expect("a number");
+            assert!((told - sum).abs() < 1e-9, "{key} of {run}: {told} is not {sum}");
+        }
+        assert_eq!(provenance["wall_seconds"].as_float(), Some(*seconds));
+        all.extend(own.iter().map(|stage| stage["key"].as_str().expect("a key").to_string()));
+    }
+    all.sort();
+    let mut computed: Vec<&str> = crate::program::computed(&ran.events);
+    computed.sort_unstable();
+    assert_eq!(all, computed, "every stage counts for one run");
+}
+
+#[test]
 fn seconds_are_shared_out_among_stages_at_work() {
     let (clock, _one, _other) = (Clock::start(), Turn::begin(), Turn::begin());
     let mut sum = 0u64;
