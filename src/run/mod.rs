@@ -217,14 +217,18 @@ impl Attempts<'_> {
             Err(fault) if fault.ends_everything() => return Err(fault),
             Err(fault) => fault,
         };
-        let message = fault.to_string();
-        session.progress.tell(Event::Failed { run: id.clone(), message: message.clone() });
+        let mut message = fault.to_string();
         let _lock = session.lock_results(self.experiment, id)?;
-        // Another process may have done meanwhile what this one could not.
+        // Another process may have done meanwhile what this one could not, and a run's own process has said itself what is wrong.
         let done = build::with(session, run, |built| Ok(built.standing(&folder) == Standing::Current));
-        if !done.unwrap_or(false) {
+        let is_told = self.isolate.is_some() && folder.failure().is_some_and(|told| told == message);
+        if !done.unwrap_or(false) && !is_told {
+            if let Some(kept) = folder.make_way()? {
+                message += &format!("; what was recorded before is kept in {}", kept.display());
+            }
             record::write_failure(&folder, self.experiment, run, &message, fault.help())?;
         }
+        session.progress.tell(Event::Failed { run: id.clone(), message: message.clone() });
         Ok(Outcome::Failed(message))
     }
 
