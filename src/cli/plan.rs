@@ -29,7 +29,8 @@ pub struct Args {
 /// True when nothing is missing.
 pub fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
     let chosen = args.choice.load()?;
-    let session = Session::open(args.choice.resources(common)?, common.catalog()?, Progress::silent())?;
+    let catalog = common.catalog()?.beside(&args.choice.selection.files);
+    let session = Session::open(args.choice.resources(common)?, catalog, Progress::silent())?;
     let mut fine = true;
     for (experiment, runs) in &chosen {
         let forecast = run::forecast(&session, experiment, runs);

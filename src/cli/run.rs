@@ -61,7 +61,8 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let ear = Ear::default();
     let hears = ear.clone();
     progress = progress.heard_by(move |event| hears.hear(event));
-    let session = Session::open(args.choice.resources(common)?, common.catalog()?, progress)?;
+    let catalog = common.catalog()?.beside(&args.choice.selection.files);
+    let session = Session::open(args.choice.resources(common)?, catalog, progress)?;
     let needs = check(&session, &mut chosen, &args.choice.selection.files, common)?;
     if !args.child {
         confirm(&session, &needs, args.yes)?;

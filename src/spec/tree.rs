@@ -164,7 +164,9 @@ fn no_file(path: &Path) -> String {
     names.sort();
     let own = path.file_name().unwrap_or_default().to_string_lossy();
     let near = suggestion(&own, names.iter().map(String::as_str));
-    let near = near.split_once("known: ").map_or("", |(near, _)| near);
+    // As it is typed from here.
+    let near = near.split_once("? known: ").and_then(|(near, _)| near.split('`').nth(1));
+    let near = near.map(|name| format!("did you mean `{}`? ", path.with_file_name(name).display())).unwrap_or_default();
     format!(
         "{near}`dmad init FOLDER` writes one for images of your own, `dmad init --quickstart` one that needs no download"
     )

@@ -179,6 +179,26 @@ fn whoever_has_the_program_alone_gets_the_quickstart_and_is_told_of_it() {
 }
 
 #[test]
+fn from_another_folder_the_files_beside_an_experiment_are_named_as_they_are_typed() {
+    let sandbox = Sandbox::new();
+    let other = sandbox.path("other");
+    std::fs::create_dir_all(&other).expect("a folder");
+    let places = ["--data", "../data"];
+    for command in ["plan", "run"] {
+        let lost = sandbox.dmad_at(&other, &[&[command, "../experiment.toml"], &places[..]].concat());
+        let words =
+            ["there is no dataset `parts`", "`../datasets.toml` declares it: add `--datasets ../datasets.toml`"];
+        assert_eq!(lost.code, if command == "plan" { 1 } else { 2 }, "{}", lost.stderr);
+        for word in words {
+            assert!((lost.stdout.clone() + &lost.stderr).contains(word), "{word}: {}{}", lost.stdout, lost.stderr);
+        }
+    }
+    let named = ["plan", "../experiment.toml", "--datasets", "../datasets.toml"];
+    sandbox.dmad_at(&other, &[&named, &places[..]].concat()).says(0, &[]);
+    sandbox.dmad_at(&other, &["plan", "../experimnt.toml"]).says(2, &["did you mean `../experiment.toml`?"]);
+}
+
+#[test]
 fn a_key_without_its_section_and_a_fault_of_all_runs_are_told_once() {
     let sandbox = Sandbox::new();
     sandbox
