@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{Common, choice::Choice};
+use super::{
+    Common,
+    choice::{Choice, repeats},
+};
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
 use crate::record::Standing;
@@ -37,7 +40,10 @@ pub fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
         fine &= forecast.runs.iter().all(|run| run.fault.is_none());
         match as_json {
             true => super::print(&as_json_text(experiment, &forecast))?,
-            false => super::print(&text(&session, experiment, &forecast, args.stages))?,
+            false => {
+                let note = repeats(runs).map(|note| format!("Note: {note}\n")).unwrap_or_default();
+                super::print(&(text(&session, experiment, &forecast, args.stages) + &note))?;
+            }
         }
     }
     Ok(fine)

@@ -3,7 +3,8 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use super::{Common, bases, choice::Choice};
+use super::choice::{Choice, repeats};
+use super::{Common, bases};
 use crate::clock::{self, Clock};
 use crate::console::{insist, say};
 use crate::error::{Error, Result};
@@ -65,6 +66,7 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let session = Session::open(args.choice.resources(common)?, catalog, progress)?;
     let needs = check(&session, &mut chosen, &args.choice.selection.files, common)?;
     if !args.child {
+        chosen.iter().filter_map(|(_, runs)| repeats(runs)).for_each(|note| say!("note: {note}"));
         confirm(&session, &needs, args.yes)?;
     }
     let isolate = args.isolate.then(isolated).transpose()?;

@@ -35,7 +35,7 @@ pub use method::{
     read_table, schema_of, take_keys,
 };
 pub use overrides::Override;
-pub use run::{BASE_VARIANT, Run, RunSpec, SPEC_VERSION, id_of, leaves};
+pub use run::{BASE_VARIANT, Run, RunSpec, SPEC_VERSION, id_of, leaves, repeated};
 pub use schema::schema;
 pub use settings::{Settings, canonical_json, difference, digest, merge, to_json};
 pub use sweep::{in_words, lists_variant, names_variant, without_swept};
