@@ -266,5 +266,25 @@ fn keys_are_listed_with_values_defaults_and_meaning() {
     for (method, key) in [("dmad", "bank.center.std"), ("patchcore", "bank.normal.ratio"), ("uniad", "train.epochs")] {
         assert!(all.lines().any(|line| line.starts_with(&format!("method.{method}.{key} = "))), "{method} {key}");
     }
-    sandbox.dmad(&["schema", "--keys", "figure.cure"]).says(2, &["no key begins with `figure.cure`", "figure.curve"]);
+    for words in [
+        "claim.within = number from 0.0 to 100.0\n",
+        "claim.better = text | table\n",
+        "claim.better.seen_anomalies = integer from 0\n",
+        "\nname = text\n",
+    ] {
+        assert!(all.contains(words), "{words} is not in {all}");
+    }
+    assert!(!all.contains("null"), "{all}");
+    for (slip, meant) in [
+        ("figure.cure", "figure.curve"),
+        ("method.dmad.mlp.hiden", "method.dmad.mlp.hidden"),
+        ("claim.beter", "claim.better"),
+        ("seds", "seeds"),
+    ] {
+        let told = sandbox.dmad(&["schema", "--keys", slip]);
+        told.says(2, &[&format!("no key begins with `{slip}`"), &format!("did you mean `{meant}`? keys begin with ")]);
+        assert!(told.stderr.len() < 500 && told.stderr.contains(", claim, "), "{}", told.stderr);
+    }
+    let nothing = sandbox.dmad(&["schema", "--keys", "nonsense-of-no-kind"]);
+    assert!(nothing.code == 2 && !nothing.stderr.contains("did you mean"), "{}", nothing.stderr);
 }
