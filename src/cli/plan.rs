@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::faults::once;
 use super::{
     Common,
     choice::{Choice, repeats},
@@ -167,9 +168,14 @@ fn closing(session: &Session, forecast: &Forecast) -> String {
             on_device(session, forecast),
         )
     };
-    for fault in distinct(forecast.runs.iter().flat_map(faults)) {
-        out += &format!("Missing: {fault}\n");
-    }
+    // What is wrong in the file is shown there.
+    let told = |fault: &Error| match (fault, fault.help()) {
+        (Error::Spec(diagnostic), _) => format!("Wrong: {}\n", diagnostic.render()),
+        (fault, Some(help)) => format!("Missing: {fault} ({help})\n"),
+        (fault, None) => format!("Missing: {fault}\n"),
+    };
+    let faults = forecast.runs.iter().filter_map(|run| run.fault.as_ref()).flat_map(Error::parts);
+    out += &once(faults.map(told)).concat();
     let read = distinct(forecast.runs.iter().map(|run| (&run.spec.dataset, &run.spec.classes)));
     let unread = read.into_iter().filter_map(|(dataset, classes)| session.index(dataset, classes).ok()?.unread());
     for note in distinct(unread) {

@@ -213,6 +213,22 @@ fn a_key_without_its_section_and_a_fault_of_all_runs_are_told_once() {
         "{}",
         out.stderr
     );
+    assert!(out.stderr.contains("no dataset `cups` (variants \"full\", \"wide\")"), "{}", out.stderr);
+    let plan = sandbox.dmad(&["plan", "experiment.toml"]).stdout;
+    assert_eq!((plan.matches("Wrong: ").count(), plan.matches("no dataset `cups`").count()), (1, 1), "{plan}");
+    assert!(plan.contains("(variants \"full\", \"wide\")") && plan.contains("dataset = \"cups\""), "{plan}");
+}
+
+#[test]
+fn runs_that_a_figure_lacks_are_counted() {
+    let sandbox = Sandbox::new();
+    let more = "\n[[figure]]\nkind = \"maps\"\n[[variant]]\nname = \"wide\"\nmethod.mlp.hidden = 20\n\
+        [[variant]]\nname = \"small\"\nmethod.mlp.hidden = 8\n";
+    sandbox.write("experiment.toml", EXPERIMENT.to_string() + more);
+    let ran = sandbox.dmad(&["run", "experiment.toml", "--only", "full"]);
+    ran.says(0, &["figure 1: 2 runs are not recorded, such as "]);
+    let ran = sandbox.dmad(&["run", "experiment.toml", "--only", "wide"]);
+    ran.says(0, &["figure 1: run ", " (small) is not recorded"]);
 }
 
 #[test]

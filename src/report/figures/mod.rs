@@ -171,11 +171,11 @@ pub struct Figures {
 pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
     let Figures { mut drawn, mut missing } = Figures::default();
     for (place, figure) in recorded.experiment.figures.iter().enumerate() {
-        let mut notes = Notes { recorded, list: Vec::new() };
+        let mut notes = Notes { recorded, list: Vec::new(), unrecorded: Vec::new() };
         let Some(entry) = FIGURES.iter().find(|entry| entry.kind.name == figure.kind) else { continue };
         let drawing = (entry.draw)(figure, recorded, &mut notes)?;
         let number = place + 1;
-        missing.extend(notes.list.into_iter().map(|note| format!("figure {number}: {note}")));
+        missing.extend(notes.told().into_iter().map(|note| format!("figure {number}: {note}")));
         if let Some(Drawing { mut scene, csv, strips }) = drawing {
             if let Some(labels) = labels(recorded) {
                 panel::footnote(&mut scene, &labels);
@@ -239,9 +239,22 @@ pub fn write_figures(recorded: &Recorded, figures: &Figures) -> Result<Vec<PathB
 struct Notes<'a> {
     recorded: &'a Recorded,
     list: Vec<String>,
+    /// Runs that are shown and not recorded.
+    unrecorded: Vec<String>,
 }
 
 impl<'a> Notes<'a> {
+    /// All of it; of several runs that are not recorded, the first stands for the others.
+    fn told(mut self) -> Vec<String> {
+        let what = match &self.unrecorded[..] {
+            [] => return self.list,
+            [one] => format!("run {one} is not recorded"),
+            [first, ..] => format!("{} runs are not recorded, such as {first}", self.unrecorded.len()),
+        };
+        self.run_makes(what);
+        self.list
+    }
+
     /// The runs that a figure of single runs shows.
     fn shown(&mut self, selection: &Selection) -> Vec<&'a RunSpec> {
         let shown = selection.of(&self.recorded.experiment.runs);
@@ -259,7 +272,7 @@ impl<'a> Notes<'a> {
 
     /// A run that is shown and not recorded.
     fn say_not_recorded(&mut self, spec: &RunSpec) {
-        self.run_makes(format!("run {} ({}) is not recorded", spec.id, spec.variant));
+        self.unrecorded.push(format!("{} ({})", spec.id, spec.variant));
     }
 
     /// How many runs a figure of all runs lacks.
