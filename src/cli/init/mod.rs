@@ -126,7 +126,8 @@ fn survey(args: &Args, common: &Common) -> Result<Survey> {
     let (row, found) = layouts::recognise(&folder)?;
     let name = match &args.name {
         Some(name) => name.clone(),
-        None => plain_name(&folder),
+        // As it is called here, where it is a link.
+        None => plain_name(named.file_name().map_or(&folder, Path::new)),
     };
     check_name(&name)?;
     let root = root(&found.root, &common.data_root())?;
