@@ -31,7 +31,7 @@ pub struct Args {
     /// End the experiment at the first run that fails; runs that are under way are brought to their end
     #[arg(long)]
     fail_fast: bool,
-    /// Give every run a process of its own: one that dies (out of memory) takes no other with it
+    /// Give every run a process of its own: one that dies (out of memory) takes no other with it; not with --profile
     #[arg(long)]
     isolate: bool,
     /// Begin without asking, whatever is expected of time and memory

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::build::Built;
+use super::event::Event;
 use super::extract::Extract;
-use super::progress::Event;
 use super::session::Session;
 use crate::clock::{self, Clock};
 use crate::error::{Error, Result};

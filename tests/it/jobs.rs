@@ -101,6 +101,20 @@ fn a_failure_counts_once_and_ends_what_it_is_told_to_end() {
 }
 
 #[test]
+fn a_run_that_two_workers_are_at_fails_once() {
+    let sandbox = Sandbox::new();
+    for class in ["disc", "plate"] {
+        let path = format!("data/parts/{class}/train/good/000.png");
+        let bytes = std::fs::read(sandbox.path(&path)).expect("a picture");
+        sandbox.write(&path, &bytes[..bytes.len() / 2]);
+    }
+    let ran = sandbox.dmad(&["run", "experiment.toml", "--jobs", "2"]);
+    ran.says(1, &["1 failed"]);
+    assert_eq!(ran.stderr.matches("FAILED: ").count(), 1, "{}", ran.stderr);
+    assert_eq!(ran.events.iter().filter(|event| matches!(event, Event::Failed { .. })).count(), 1);
+}
+
+#[test]
 fn every_process_of_its_own_works_beside_the_others() {
     let sandbox = sandbox();
     ran(&sandbox, "apart", &["--jobs", "2", "--isolate"]).says(0, &["3 runs done", "0 failed"]);

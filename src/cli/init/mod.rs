@@ -127,7 +127,7 @@ fn survey(args: &Args, common: &Common) -> Result<Survey> {
     let name = match &args.name {
         Some(name) => name.clone(),
         // As it is called here, where it is a link.
-        None => plain_name(named.file_name().map_or(&folder, Path::new)),
+        None => plain_name(named.file_name().map_or(folder.as_path(), Path::new)),
     };
     check_name(&name)?;
     let root = root(&found.root, &common.data_root())?;
