@@ -95,6 +95,12 @@ pub fn date() -> String {
     chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now()).format("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
+/// The date, in the same form, of so many seconds after 1970; empty for one that nobody will see.
+pub fn date_of(seconds: i64) -> String {
+    let then = chrono::DateTime::<chrono::Utc>::from_timestamp(seconds, 0);
+    then.map(|then| then.format("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
+}
+
 /// Seconds from 1970 to a date as [`date`] writes it.
 pub fn seconds_of(date: &str) -> Option<i64> {
     chrono::DateTime::parse_from_rfc3339(date).ok().map(|date| date.timestamp())

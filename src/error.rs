@@ -173,13 +173,18 @@ impl Error {
 /// What to write instead of `word`: the one of `known` that is like it, if any is, and all of them.
 pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    let distances = known.iter().map(|other| (strsim::damerau_levenshtein(word, other), other));
+    let near = nearest(word, known.iter().copied()).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    format!("{near}known: {}", known.join(", "))
+}
+
+/// The one of `known` that is like `word`, if any is.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = known.into_iter().map(|other| (strsim::damerau_levenshtein(word, other), other));
     let near = distances.min_by_key(|&(distance, _)| distance).filter(|(distance, other)| {
         let letters = word.chars().count().max(other.chars().count());
         *distance <= 1 + letters / 3 && *distance < letters
     });
-    let near = near.map(|(_, other)| format!("did you mean `{other}`? ")).unwrap_or_default();
-    format!("{near}known: {}", known.join(", "))
+    near.map(|(_, other)| other)
 }
 
 #[cfg(all(test, unix))]

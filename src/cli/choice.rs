@@ -180,6 +180,14 @@ fn refuse_long_names(chosen: &[(Experiment, Vec<Run>)]) -> Result<()> {
     Err(Error::usage(what, "give it a shorter `name`"))
 }
 
+/// Says which of the runs are others under another name: the usual slip of an ablation.
+pub(super) fn repeats(runs: &[Run]) -> Option<String> {
+    let pairs = spec::repeated(runs).into_iter().map(|(variant, other)| format!("{variant} (those of {other})"));
+    let pairs: Vec<String> = pairs.collect();
+    (!pairs.is_empty())
+        .then(|| format!("these variants have the settings of another, key for key: {}", pairs.join(", ")))
+}
+
 fn no_match(pattern: &str, chosen: &[(Experiment, Vec<Run>)]) -> Error {
     let runs = chosen.iter().flat_map(|(experiment, _)| &experiment.runs);
     let variants: BTreeSet<&str> = runs.map(|run| run.spec.variant.as_str()).collect();

@@ -13,6 +13,7 @@ mod completions;
 pub mod data;
 mod devices;
 mod export;
+mod faults;
 mod fetch;
 mod init;
 mod man;
@@ -42,7 +43,6 @@ use crate::console::{self, insist, plain};
 use crate::data::{Catalog, Image};
 use crate::device::{DeviceKind, DeviceName, Precision};
 use crate::error::{Error, Result};
-use crate::report::frame::distinct;
 use crate::run::{Progress, Resources, STOPPED};
 
 /// Experiment tracking and benchmarks for industrial image anomaly detection.
@@ -390,8 +390,7 @@ fn print_error(fault: &Error) {
             None => other.to_string(),
         },
     };
-    // Several runs may have the same fault.
-    for text in distinct(fault.parts().iter().map(told)) {
+    for text in faults::once(fault.parts().iter().map(told)) {
         console::error(format_args!("error: {text}"));
     }
 }

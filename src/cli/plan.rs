@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use super::{Common, choice::Choice};
+use super::faults::once;
+use super::{
+    Common,
+    choice::{Choice, repeats},
+};
 use crate::device::DeviceKind;
 use crate::error::{Error, Result};
 use crate::record::Standing;
@@ -29,7 +33,8 @@ pub struct Args {
 /// True when nothing is missing.
 pub fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
     let chosen = args.choice.load()?;
-    let session = Session::open(args.choice.resources(common)?, common.catalog()?, Progress::silent())?;
+    let catalog = common.catalog()?.beside(&args.choice.selection.files);
+    let session = Session::open(args.choice.resources(common)?, catalog, Progress::silent())?;
     let mut fine = true;
     for (experiment, runs) in &chosen {
         run::check_names(&session, experiment)?;
@@ -37,7 +42,10 @@ pub fn run(args: &Args, common: &Common, as_json: bool) -> Result<bool> {
         fine &= forecast.runs.iter().all(|run| run.fault.is_none());
         match as_json {
             true => super::print(&as_json_text(experiment, &forecast))?,
-            false => super::print(&text(&session, experiment, &forecast, args.stages))?,
+            false => {
+                let note = repeats(runs).map(|note| format!("Note: {note}\n")).unwrap_or_default();
+                super::print(&(text(&session, experiment, &forecast, args.stages) + &note))?;
+            }
         }
     }
     Ok(fine)
@@ -161,9 +169,14 @@ fn closing(session: &Session, forecast: &Forecast) -> String {
             on_device(session, forecast),
         )
     };
-    for fault in distinct(forecast.runs.iter().flat_map(faults)) {
-        out += &format!("Missing: {fault}\n");
-    }
+    // What is wrong in the file is shown there.
+    let told = |fault: &Error| match (fault, fault.help()) {
+        (Error::Spec(diagnostic), _) => format!("Wrong: {}\n", diagnostic.render()),
+        (fault, Some(help)) => format!("Missing: {fault} ({help})\n"),
+        (fault, None) => format!("Missing: {fault}\n"),
+    };
+    let faults = forecast.runs.iter().filter_map(|run| run.fault.as_ref()).flat_map(Error::parts);
+    out += &once(faults.map(told)).concat();
     let read = distinct(forecast.runs.iter().map(|run| (&run.spec.dataset, &run.spec.classes)));
     let unread = read.into_iter().filter_map(|(dataset, classes)| session.index(dataset, classes).ok()?.unread());
     for note in distinct(unread) {

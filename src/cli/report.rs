@@ -34,7 +34,7 @@ pub struct Args {
     overrides: Overrides,
 }
 
-/// True when every declared run is recorded and none failed.
+/// True when every declared run is recorded, none failed, and everything could be written.
 pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let mut fine = true;
     for target in &args.targets {
@@ -47,22 +47,12 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
             }
             read => read?,
         };
-        // What a record that is refused says of its files has not changed where only they are damaged.
-        let views = if recorded.refused.is_empty() { record::refresh_views } else { record::rebuild_views };
-        views(&recorded.folder, &recorded.experiment)?;
-        let folder = recorded.folder.display();
         // What was never run with these settings has nothing that is worth the files of what was.
-        if !args.overrides.set.is_empty() && !recorded.missing.is_empty() {
-            print(&Made::of(&recorded, Printed::of(&recorded)?.as_ref())?, &recorded, json)?;
-            say!(
-                "{} runs are not recorded with what --set says, so the files below {folder} stay as they are",
-                recorded.missing.len()
-            );
-            fine = false;
+        let is_worth_it = args.overrides.set.is_empty() || recorded.missing.is_empty();
+        fine &= tell(&recorded, is_worth_it, json)?;
+        if !is_worth_it {
             continue;
         }
-        let paths = show(&recorded, json)?;
-        say!("wrote {} files below {folder}; the page is {folder}/report.html", paths.len());
         stale(&recorded);
         if !recorded.others.is_empty() {
             let (count, folder) = (recorded.others.len(), recorded.folder.join("runs"));
@@ -76,6 +66,31 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
         std::mem::forget(recorded);
     }
     Ok(fine)
+}
+
+/// Prints what an experiment's records say and, where that is worth it, writes it below its folder. False where it is not
+/// written: a folder of somebody else can be looked at all the same.
+fn tell(recorded: &Recorded, is_worth_it: bool, json: bool) -> Result<bool> {
+    let printed = Printed::of(recorded)?;
+    let made = Made::of(recorded, printed.as_ref())?;
+    print(&made, recorded, json)?;
+    let folder = recorded.folder.display();
+    if !is_worth_it {
+        let count = recorded.missing.len();
+        say!("{count} runs are not recorded with what --set says, so the files below {folder} stay as they are");
+        return Ok(false);
+    }
+    // What a record that is refused says of its files has not changed where only they are damaged.
+    let views = if recorded.refused.is_empty() { record::refresh_views } else { record::rebuild_views };
+    match views(&recorded.folder, &recorded.experiment).and_then(|()| made.write(recorded)) {
+        Ok(paths) => say!("wrote {} files below {folder}; the page is {folder}/report.html", paths.len()),
+        Err(fault) => {
+            super::print_error(&fault);
+            insist!("  what is printed is whole; files below {folder} are missing, or as they were");
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The records of an experiment file or of a folder. What a file declares today is shown, whatever its folder was last
@@ -107,11 +122,8 @@ pub(super) fn refused(recorded: &Recorded) {
 pub(super) fn show(recorded: &Recorded, json: bool) -> Result<Vec<PathBuf>> {
     let printed = Printed::of(recorded)?;
     let made = Made::of(recorded, printed.as_ref())?;
-    let mut paths = report::write(recorded, &made.tables, &made.claims)?;
-    paths.extend(report::write_figures(recorded, &made.figures)?);
     print(&made, recorded, json)?;
-    paths.push(made.write_page(recorded)?);
-    Ok(paths)
+    made.write(recorded)
 }
 
 /// Prints tables and claims, and says what is missing.
@@ -184,6 +196,14 @@ impl<'a> Made<'a> {
             verdicts,
             unjudged,
         })
+    }
+
+    /// Writes everything below the experiment's folder, and returns the paths.
+    fn write(&self, recorded: &Recorded) -> Result<Vec<PathBuf>> {
+        let mut paths = report::write(recorded, &self.tables, &self.claims)?;
+        paths.extend(report::write_figures(recorded, &self.figures)?);
+        paths.push(self.write_page(recorded)?);
+        Ok(paths)
     }
 
     /// Writes the page: one that keeps itself up to date while somebody is at work on the experiment.

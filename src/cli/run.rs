@@ -3,7 +3,8 @@
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
-use super::{Common, bases, choice::Choice};
+use super::choice::{Choice, repeats};
+use super::{Common, bases};
 use crate::clock::{self, Clock};
 use crate::console::{insist, say};
 use crate::error::{Error, Result};
@@ -30,7 +31,7 @@ pub struct Args {
     /// End the experiment at the first run that fails; runs that are under way are brought to their end
     #[arg(long)]
     fail_fast: bool,
-    /// Give every run a process of its own: one that dies (out of memory) takes no other with it
+    /// Give every run a process of its own: one that dies (out of memory) takes no other with it; not with --profile
     #[arg(long)]
     isolate: bool,
     /// Begin without asking, whatever is expected of time and memory
@@ -61,9 +62,11 @@ pub fn run(args: &Args, common: &Common, json: bool) -> Result<bool> {
     let ear = Ear::default();
     let hears = ear.clone();
     progress = progress.heard_by(move |event| hears.hear(event));
-    let session = Session::open(args.choice.resources(common)?, common.catalog()?, progress)?;
+    let catalog = common.catalog()?.beside(&args.choice.selection.files);
+    let session = Session::open(args.choice.resources(common)?, catalog, progress)?;
     let needs = check(&session, &mut chosen, &args.choice.selection.files, common)?;
     if !args.child {
+        chosen.iter().filter_map(|(_, runs)| repeats(runs)).for_each(|note| say!("note: {note}"));
         confirm(&session, &needs, args.yes)?;
     }
     let isolate = args.isolate.then(isolated).transpose()?;

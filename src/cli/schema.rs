@@ -4,7 +4,8 @@ use serde_json::Value as Json;
 
 use super::terminal;
 use crate::console::folded;
-use crate::error::{Error, Result, suggestion};
+use crate::error::{Error, Result, nearest};
+use crate::report::frame::distinct;
 use crate::{report, spec};
 
 /// Print the keys of experiment files.
@@ -35,11 +36,18 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let meant: Vec<&Key> = keys.iter().filter(|key| is_meant(key)).collect();
     if meant.is_empty() {
-        let mut sections: Vec<&str> = keys.iter().filter_map(|key| Some(key.path.rsplit_once('.')?.0)).collect();
-        sections.dedup();
-        return Err(Error::usage(format!("no key begins with `{prefix}`"), suggestion(prefix, sections)));
+        return Err(Error::usage(format!("no key begins with `{prefix}`"), help(prefix, &keys)));
     }
     super::print(&meant.into_iter().map(|key| key.told()).collect::<Vec<_>>().join("\n"))
+}
+
+/// The key, or the beginning of keys, that is most like a prefix, and what the first parts of all are.
+fn help(prefix: &str, keys: &[Key]) -> String {
+    let paths = || keys.iter().map(|key| key.path.as_str());
+    let beginnings = paths().flat_map(|path| path.match_indices('.').map(move |(end, _)| &path[..end]));
+    let near = nearest(prefix, paths().chain(beginnings)).map(|near| format!("did you mean `{near}`? "));
+    let first = distinct(paths().map(|path| path.split('.').next().unwrap_or_default()));
+    format!("{}keys begin with {}", near.unwrap_or_default(), first.join(", "))
 }
 
 /// A key that has a value.
@@ -53,7 +61,8 @@ struct Key {
 
 impl Key {
     fn new(schema: &Json, path: &str) -> Key {
-        let default = schema.get("default").map(|default| format!(" [{default}]")).unwrap_or_default();
+        let default = schema.get("default").filter(|default| !default.is_null());
+        let default = default.map(|default| format!(" [{default}]")).unwrap_or_default();
         let about = schema["description"].as_str().unwrap_or_default().replace('\n', " ");
         Key { path: path.into(), value: values(schema) + &default, about }
     }
@@ -86,7 +95,12 @@ fn list(schema: &Json, path: &str, keys: &mut Vec<Key>) {
         return;
     }
     match items["properties"].as_object().filter(|properties| !properties.is_empty()) {
-        None => keys.push(Key::new(schema, path)),
+        None => {
+            keys.push(Key::new(schema, path));
+            // What may be a table as well has keys too.
+            let tables = alternatives(schema).iter().filter(|option| option["properties"].is_object());
+            tables.for_each(|option| list(option, path, keys));
+        }
         Some(properties) => {
             for (key, property) in properties.iter().filter(|(_, property)| property.get("const").is_none()) {
                 let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -105,9 +119,12 @@ fn values(schema: &Json) -> String {
         return words.iter().map(Json::to_string).collect::<Vec<_>>().join(" | ");
     }
     if !alternatives(schema).is_empty() {
-        return alternatives(schema).iter().map(values).collect::<Vec<_>>().join(" | ");
+        // What may be left out is nothing that can be written.
+        let written = alternatives(schema).iter().filter(|option| option["type"] != "null");
+        return written.map(values).collect::<Vec<_>>().join(" | ");
     }
-    match schema["type"].as_str() {
+    let types = [&schema["type"]].into_iter().chain(schema["type"].as_array().into_iter().flatten());
+    match types.filter_map(Json::as_str).find(|name| *name != "null") {
         Some("array") => format!("[{}, ...]", values(&schema["items"])),
         Some("object") => "table".into(),
         Some("string") => "text".into(),

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const BUILT_IN: &str = include_str!("../../datasets.toml");
@@ -117,6 +117,8 @@ pub struct Catalog {
     entries: BTreeMap<String, DatasetEntry>,
     /// Names of the program's own catalog that a file has for other classes, counts or splits.
     redeclared: BTreeSet<String>,
+    /// Names that it lacks, and the files beside experiments that declare them.
+    elsewhere: BTreeMap<String, PathBuf>,
 }
 
 impl Catalog {
@@ -154,7 +156,20 @@ impl Catalog {
             Ok((name.clone(), entry_of(name, entry.node.to_json()).map_err(fault)?))
         };
         let entries = datasets.into_iter().flatten().map(read).collect::<Result<_>>()?;
-        Ok(Catalog { entries, redeclared: BTreeSet::new() })
+        Ok(Catalog { entries, redeclared: BTreeSet::new(), elsewhere: BTreeMap::new() })
+    }
+
+    /// The same, which can say of a name that it lacks where a catalog beside one of these experiment files declares it.
+    pub fn beside(mut self, experiments: &[PathBuf]) -> Catalog {
+        // What is wrong with a file that nobody has named is nobody's fault.
+        let read = |path: &Path| Catalog::parse(std::fs::read_to_string(path).ok()?, path).ok();
+        for path in experiments.iter().map(|file| file.with_file_name(FILE_NAME)) {
+            let Some(own) = read(&path) else { continue };
+            for name in own.entries.into_keys().filter(|name| !self.entries.contains_key(name)) {
+                self.elsewhere.entry(name).or_insert_with(|| path.clone());
+            }
+        }
+        self
     }
 
     /// The same with the program's own entries wherever there is one of the name.
@@ -174,7 +189,13 @@ impl Catalog {
 
     /// The entry called `name`, or a usage error that lists the known names and the nearest.
     pub fn get(&self, name: &str) -> Result<&DatasetEntry> {
-        self.entries.get(name).ok_or_else(|| Error::unknown("dataset", name, self.names()))
+        self.entries.get(name).ok_or_else(|| match self.elsewhere.get(name).map(|path| path.display()) {
+            Some(path) => {
+                let help = format!("`{path}` declares it: add `--datasets {path}`");
+                Error::usage(format!("there is no dataset `{name}`"), help)
+            }
+            None => Error::unknown("dataset", name, self.names()),
+        })
     }
 
     /// All entries, sorted by name.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Told;
+use crate::clock::date_of;
 use crate::error::{Error, Result};
 use crate::store::write_atomically;
 
@@ -32,7 +33,7 @@ pub fn write(runs: &[Told], folder: &Path) -> Result<Vec<PathBuf>> {
     let head = [&["experiment", "run"][..], &named, &["ended", "seconds"]].concat();
     let rows = runs.iter().map(|told| {
         let tags = named.map(|name| tag(told, name));
-        [id(told), tags.to_vec(), vec![told.ended.to_string(), told.seconds.to_string()]].concat()
+        [id(told), tags.to_vec(), vec![date_of(told.ended), told.seconds.to_string()]].concat()
     });
     let parameters = runs.iter().flat_map(|told| {
         told.parameters.iter().map(move |(key, value)| [id(told), vec![key.clone(), value.clone()]].concat())

@@ -1,5 +1,6 @@
 //! Runs for an MLflow server, through its REST API; where it is away, they wait in a folder.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -201,7 +202,7 @@ fn parsed(answer: &Answer) -> Json {
     serde_json::from_slice(&answer.body).unwrap_or_default()
 }
 
-fn pairs(all: &std::collections::BTreeMap<String, String>, letters: usize) -> Vec<Json> {
+fn pairs(all: &BTreeMap<String, String>, letters: usize) -> Vec<Json> {
     let short = |value: &String| match value.chars().count() > letters {
         true => value.chars().take(letters - 1).chain(['…']).collect(),
         false => value.clone(),
@@ -213,21 +214,47 @@ fn pairs(all: &std::collections::BTreeMap<String, String>, letters: usize) -> Ve
 fn metrics(told: &Told, (start, end): (i64, i64)) -> Vec<Json> {
     let last = told.last_epoch();
     let time = |epoch: u64| start + (end - start) * epoch as i64 / last.max(1) as i64;
+    let finals: Vec<(String, f64)> =
+        told.metrics.iter().map(|(class, metric, value)| (metric_name(class, metric), *value)).collect();
+    let names = told_apart(told.epochs.iter().map(|(name, _)| name).chain(finals.iter().map(|(name, _)| name)));
     let by_epoch = told.epochs.iter().flat_map(|(name, values)| {
         let value = |(epoch, value): &(u64, f64)| {
-            json!({ "key": plain(name), "value": value, "timestamp": time(*epoch), "step": epoch })
+            json!({ "key": names[name], "value": value, "timestamp": time(*epoch), "step": epoch })
         };
         values.iter().map(value).collect::<Vec<_>>()
     });
-    let finals = told.metrics.iter().map(|(class, metric, value)| {
-        json!({ "key": plain(&metric_name(class, metric)), "value": value, "timestamp": end, "step": last })
-    });
+    let finals = finals
+        .iter()
+        .map(|(name, value)| json!({ "key": names[name], "value": value, "timestamp": end, "step": last }));
     by_epoch.chain(finals).collect()
+}
+
+/// Names of letters that the API takes, by what they stand for: of two that would be one, each that has lost letters has a
+/// digest of them.
+fn told_apart<'a>(names: impl Iterator<Item = &'a String>) -> BTreeMap<&'a String, String> {
+    let names: BTreeSet<&String> = names.collect();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    names.iter().for_each(|name| *counts.entry(plain(name)).or_default() += 1);
+    let name = |name: &'a String| match plain(name) {
+        own if counts[&own] > 1 && own != *name => {
+            (name, format!("{own}_{}", &blake3::hash(name.as_bytes()).to_hex()[..8]))
+        }
+        own => (name, own),
+    };
+    names.into_iter().map(name).collect()
 }
 
 /// A name of letters that the API takes.
 fn plain(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || "_-. /".contains(c) { c } else { '_' }).collect()
+    name.chars().map(|c| if is_taken(c) || "_-. /".contains(c) { c } else { '_' }).collect()
+}
+
+/// Whether a letter or digit is one for the server as well. In other scripts some signs are letters here and none there, and
+/// one of them would have the whole run refused; a colon is refused by servers on Windows.
+fn is_taken(c: char) -> bool {
+    let latin_greek_cyrillic = matches!(c, '\0'..='\u{2ff}' | '\u{370}'..='\u{482}' | '\u{48a}'..='\u{52f}');
+    let east_asian = matches!(c, '\u{3041}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}');
+    c.is_alphanumeric() && (latin_greek_cyrillic || east_asian || matches!(c, '\u{1e00}'..='\u{1fff}'))
 }
 
 /// Text as a part of an address.
@@ -325,4 +352,28 @@ pub fn deliver(
         note(format!("{} runs wait in {place}; `dmad export mlflow --spool` sends them", done.waiting));
     }
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_classes_stay_what_they_are_where_the_server_takes_them_and_never_become_one() {
+        for (name, expected) in [
+            ("image_auroc/größe", "image_auroc/größe"),
+            ("image_auroc/螺丝", "image_auroc/螺丝"),
+            ("loss of part 1", "loss of part 1"),
+            ("a(1)", "a_1_"),
+            // A sign that counts as a letter here, and not for the server.
+            ("कि", "__"),
+        ] {
+            assert_eq!(plain(name), expected);
+        }
+        let names = ["a(1)", "a[1]", "a_1_", "b(1)"].map(String::from);
+        let told = told_apart(names.iter().chain(&names));
+        assert_eq!((&*told[&names[2]], &*told[&names[3]]), ("a_1_", "b_1_"));
+        assert!(told[&names[0]].starts_with("a_1__") && told[&names[1]].starts_with("a_1__"), "{told:?}");
+        assert_eq!(told.values().collect::<BTreeSet<_>>().len(), names.len(), "{told:?}");
+    }
 }

@@ -7,6 +7,7 @@ mod album;
 mod detail;
 mod find;
 mod frames;
+mod kept;
 mod provenance;
 mod read;
 mod seal;

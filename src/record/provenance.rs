@@ -24,8 +24,10 @@ pub struct Provenance {
     /// How many stages may have been computed side by side: each then takes longer than alone.
     #[serde(default = "alone")]
     pub jobs: usize,
-    /// Seconds on the clock for this run, stages found in the store not counted.
+    /// Seconds on the clock of the stages that were computed for this run, its evaluation among them: a training that was
+    /// resumed counts with what was done before, a stage found in the store, or left to another process, not at all.
     pub wall_seconds: f64,
+    /// Processor seconds of the same stages.
     pub cpu_seconds: f64,
     /// The most memory the process has held by the end of this run.
     pub peak_memory_bytes: u64,
@@ -66,7 +68,7 @@ pub struct StageLog {
     pub version: u32,
     /// Crate version that made the artifact.
     pub maker: String,
-    /// Made by this run (false: found in the store).
+    /// Made for this run by the process that recorded it (false: found in the store).
     pub computed: bool,
     /// Seconds it was expected to take on this machine before the run.
     pub estimated_seconds: f64,

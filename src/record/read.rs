@@ -209,7 +209,14 @@ fn some(mut recorded: Recorded) -> Result<Recorded> {
         return Err(recorded.refused.swap_remove(0));
     }
     let what = format!("{NONE} {} runs of the experiment is recorded", recorded.missing.len());
-    Err(Error::store(&recorded.folder, what, "run the experiment first"))
+    let others = match recorded.others.len() {
+        0 => String::new(),
+        count => {
+            let folder = recorded.folder.display();
+            format!("; {count} runs of other settings are recorded (`dmad runs list {folder}`)")
+        }
+    };
+    Err(Error::store(&recorded.folder, what, format!("run the experiment first{others}")))
 }
 
 /// Whether a fault says that nothing is recorded yet, and nothing else.

@@ -58,6 +58,11 @@ impl RunFolder {
         RunFolder(path.into())
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// A file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
@@ -147,7 +152,7 @@ pub fn write(folder: &RunFolder, record: &Record) -> Result<()> {
     write_run_toml(folder, record.experiment, record.run, record.key, rest)
 }
 
-/// Writes a run that failed: a row, never a gap.
+/// Writes a run that failed: a row, never a gap. A record of numbers has made way before ([`RunFolder::make_way`]).
 pub fn write_failure(
     folder: &RunFolder,
     experiment: &Experiment,
@@ -155,7 +160,7 @@ pub fn write_failure(
     message: &str,
     help: Option<&str>,
 ) -> Result<()> {
-    // Numbers of an earlier, successful attempt no longer stand for this run.
+    // What an attempt has left that was killed while it wrote.
     for name in ["run.toml", "images.parquet", "scores.safetensors", "model.safetensors", "log.jsonl"] {
         remove_if_there(&folder.file(name))?;
     }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::evaluate::truth_of;
+use super::event::Event;
 use super::given::{Datas, mask_image};
-use super::progress::Event;
 use super::session::Session;
 use crate::data::{Labelled, evaluation_mask, hex, load_rgb, thumbnail};
 use crate::error::{Error, Result};

@@ -1,11 +1,11 @@
 //! Computing the stages of one run, each once, from the store where it has them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::build::Built;
+use super::event::Event;
 use super::extract::Extract;
-use super::progress::Event;
 use super::session::Session;
 use crate::clock::{self, Clock};
 use crate::error::{Error, Result};
@@ -23,18 +23,33 @@ pub enum Patience {
     Wait,
 }
 
+/// Keys of the stages that this process has computed for a run: it may take several attempts, and several workers.
+#[derive(Default)]
+pub struct Made(Mutex<BTreeSet<String>>);
+
+impl Made {
+    fn keys(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Executes one graph.
 pub struct Executor<'s, 'g> {
     session: &'s Session,
     graph: &'g Graph<'g>,
     patience: Patience,
-    computed: Vec<StageId>,
+    made: Arc<Made>,
 }
 
 impl<'s, 'g> Executor<'s, 'g> {
     /// An executor that has done nothing yet.
     pub fn new(session: &'s Session, graph: &'g Graph<'g>, patience: Patience) -> Self {
-        Executor { session, graph, patience, computed: Vec::new() }
+        Executor { session, graph, patience, made: Arc::default() }
+    }
+
+    /// The same, which goes on with what other attempts have made.
+    pub fn after(self, made: Arc<Made>) -> Self {
+        Executor { made, ..self }
     }
 
     /// True when the store seems to have the artifact of a stage.
@@ -123,13 +138,14 @@ impl<'s, 'g> Executor<'s, 'g> {
             operations: stage.work.operations,
             device_memory_bytes,
         };
+        // Before it can be found: whoever finds it may record the run.
+        self.made.keys().insert(key.into());
         computed.writer.finish(computed.note, &spent)?;
         session.store.remove_checkpoints(stage.kind, key)?;
         let (kind, label, seconds) = (stage.kind.into(), stage.label.clone(), clock.wall_seconds());
         let share = clock.share_seconds();
         session.progress.tell(Event::Computed { kind, key: key.into(), label, seconds, share });
         session.news.ring();
-        self.computed.push(id);
         Ok(())
     }
 
@@ -167,7 +183,7 @@ impl<'s, 'g> Executor<'s, 'g> {
                 method: stage.method.into(),
                 version: stage.version,
                 maker: manifest.maker,
-                computed: self.computed.contains(&id),
+                computed: self.made.keys().contains(&*stage.key),
                 estimated_seconds: self.session.rates.seconds(stage.kind, stage.work.operations),
                 wall_seconds: manifest.wall_seconds,
                 cpu_seconds: manifest.cpu_seconds,

@@ -9,9 +9,9 @@ use serde_json::{Value as Json, json};
 
 use super::build::{self, Built};
 use super::evaluate;
+use super::event::Event;
 use super::execute::{Executor, Patience};
 use super::given::Datas;
-use super::progress::Event;
 use super::session::Session;
 use crate::data::{Labelled, evaluation_mask, load_rgb, thumbnail};
 use crate::embed::{self, Hyperparameters};

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::progress::{Event, Snapshot};
+use super::event::Event;
+use super::progress::Snapshot;
 use super::session::Session;
 use crate::clock;
 use crate::error::{Error, Result};

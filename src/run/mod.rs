@@ -7,6 +7,7 @@ mod album;
 mod build;
 mod crew;
 mod evaluate;
+mod event;
 mod execute;
 mod extract;
 mod forecast;
@@ -25,20 +26,20 @@ mod session;
 mod trace;
 
 pub use crate::console::duration;
+pub use event::Event;
 pub use forecast::{Forecast, RunForecast, StageForecast, forecast};
 pub use isolate::{Isolate, STOPPED};
 pub use live::Live;
 pub use model::{Model, check as check_model, export as export_model};
 pub use names::check_names;
 pub use predict::{Prediction, Request, predict, readable};
-pub use progress::{Event, Expected, Progress};
+pub use progress::{Expected, Progress};
 pub use session::{CHECKS, CUT_CHECKS, Resources, Session};
 pub use trace::Trace;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::clock::Clock;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::methods;
@@ -49,7 +50,7 @@ use crate::stop;
 use crate::store::{Artifact, remove_abandoned};
 use build::Built;
 use crew::{Crew, Outcome, Rules, Task};
-use execute::{Executor, Patience};
+use execute::{Executor, Made, Patience};
 
 /// What became of the runs of an experiment.
 #[derive(Debug, Default)]
@@ -145,7 +146,9 @@ pub fn experiment(
         expected.retain(|key, (kind, _)| !session.store.contains(kind, key));
         session.progress.experiment(expected);
     }
-    let attempts = Attempts { session, experiment, isolate: options.isolate.as_ref(), stale: Mutex::default() };
+    let isolate = options.isolate.as_ref();
+    let (stale, made, failed) = Default::default();
+    let attempts = Attempts { session, experiment, isolate, stale, made, failed };
     let rules = Rules {
         workers: session.resources.jobs.min(4 * runs.len()).max(1),
         helping: options.isolate.is_none(),
@@ -204,6 +207,10 @@ struct Attempts<'a> {
     isolate: Option<&'a Isolate>,
     /// Runs whose record was stale, and why.
     stale: Mutex<BTreeMap<String, &'static str>>,
+    /// What was computed for each run.
+    made: Mutex<BTreeMap<String, Arc<Made>>>,
+    /// Runs that have failed, and what was said of them.
+    failed: Mutex<BTreeMap<String, String>>,
 }
 
 impl Attempts<'_> {
@@ -220,64 +227,96 @@ impl Attempts<'_> {
             Err(fault) if fault.ends_everything() => return Err(fault),
             Err(fault) => fault,
         };
-        let message = fault.to_string();
-        session.progress.tell(Event::Failed { run: id.clone(), message: message.clone() });
+        let mut message = fault.to_string();
         let _lock = session.lock_results(self.experiment, id)?;
-        // Another process may have done meanwhile what this one could not.
+        // Several workers may have been at it: what keeps one from going on keeps all.
+        let told = self.failed().get(id).cloned();
+        if let Some(told) = told {
+            return Ok(Outcome::Failed(told));
+        }
+        // Another process may have done meanwhile what this one could not, and a run's own process has said itself what is wrong.
         let done = build::with(session, run, |built| Ok(built.standing(&folder) == Standing::Current));
-        if !done.unwrap_or(false) {
+        let is_told = self.isolate.is_some() && folder.failure().is_some_and(|told| told == message);
+        if !done.unwrap_or(false) && !is_told {
+            if let Some(kept) = folder.make_way()? {
+                message += &format!("; what was recorded before is kept in {}", kept.display());
+            }
             record::write_failure(&folder, self.experiment, run, &message, fault.help())?;
         }
+        session.progress.tell(Event::Failed { run: id.clone(), message: message.clone() });
+        self.failed().insert(id.clone(), message.clone());
         Ok(Outcome::Failed(message))
+    }
+
+    fn failed(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     fn stale(&self) -> MutexGuard<'_, BTreeMap<String, &'static str>> {
         self.stale.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// What all attempts at a run have made for it.
+    fn made(&self, run: &Run) -> Arc<Made> {
+        let mut made = self.made.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Arc::clone(made.entry(run.spec.id.clone()).or_default())
+    }
+
     /// One run, as far as other processes let it.
     fn one(&self, run: &Run, folder: &RunFolder, patience: Patience) -> Result<Outcome> {
-        let (session, id) = (self.session, &run.spec.id);
+        let session = self.session;
         build::with(session, run, |built| {
-            match built.standing(folder) {
-                Standing::Current => return Ok(Outcome::Current),
-                Standing::Stale(why) if self.stale().insert(id.clone(), why).is_none() => {
-                    session.progress.tell(Event::Stale { run: id.clone(), why: why.into() });
-                }
-                _ => {}
+            let outcome = self.go_on(run, folder, patience, built)?;
+            if outcome != Outcome::Busy {
+                // Perhaps others have made what this process expected to make for it.
+                let stages = built.graph.ids().map(|id| built.graph.stage(id));
+                session.progress.over(stages.map(|stage| &*stage.key), |kind, key| session.store.contains(kind, key));
             }
-            let clock = Clock::start();
-            let mut executor = Executor::new(session, built.graph, patience);
-            if !executor.has(built.metrics.id) {
-                evaluate::check_truth(&built.prepared.data.split)?;
-            }
-            let Some(metrics) = executor.ensure(built.metrics.id)? else { return Ok(Outcome::Busy) };
-            let [scores, models, banks] = built.needed();
-            let Some(scores) = executor.each(scores)? else { return Ok(Outcome::Busy) };
-            let Some(models) = executor.each(models)? else { return Ok(Outcome::Busy) };
-            let Some(banks) = executor.each(banks)? else { return Ok(Outcome::Busy) };
-            let _lock = session.lock_results(self.experiment, id)?;
-            if built.standing(folder) == Standing::Current {
-                return Ok(Outcome::Current);
-            }
-            let results = evaluate::read(&metrics)?;
-            record::write(
-                folder,
-                &Record {
-                    experiment: self.experiment,
-                    run,
-                    key: &built.record_key(),
-                    results: &results,
-                    scores: &scores,
-                    grid: (built.prepared.shape.height, built.prepared.shape.width),
-                    scoring: methods::scoring(run),
-                    models: &models,
-                    provenance: &provenance(session, built, &executor, [&models, &banks], &clock)?,
-                },
-            )?;
-            session.progress.done(run, &results, clock.wall_seconds());
-            Ok(Outcome::Done)
+            Ok(outcome)
         })
+    }
+
+    /// The same, of a run whose graph is built.
+    fn go_on(&self, run: &Run, folder: &RunFolder, patience: Patience, built: &Built) -> Result<Outcome> {
+        let (session, id) = (self.session, &run.spec.id);
+        match built.standing(folder) {
+            Standing::Current => return Ok(Outcome::Current),
+            Standing::Stale(why) if self.stale().insert(id.clone(), why).is_none() => {
+                session.progress.tell(Event::Stale { run: id.clone(), why: why.into() });
+            }
+            _ => {}
+        }
+        let mut executor = Executor::new(session, built.graph, patience).after(self.made(run));
+        if !executor.has(built.metrics.id) {
+            evaluate::check_truth(&built.prepared.data.split)?;
+        }
+        let Some(metrics) = executor.ensure(built.metrics.id)? else { return Ok(Outcome::Busy) };
+        let [scores, models, banks] = built.needed();
+        let Some(scores) = executor.each(scores)? else { return Ok(Outcome::Busy) };
+        let Some(models) = executor.each(models)? else { return Ok(Outcome::Busy) };
+        let Some(banks) = executor.each(banks)? else { return Ok(Outcome::Busy) };
+        let _lock = session.lock_results(self.experiment, id)?;
+        if built.standing(folder) == Standing::Current {
+            return Ok(Outcome::Current);
+        }
+        let results = evaluate::read(&metrics)?;
+        let provenance = provenance(session, built, &executor, [&models, &banks])?;
+        record::write(
+            folder,
+            &Record {
+                experiment: self.experiment,
+                run,
+                key: &built.record_key(),
+                results: &results,
+                scores: &scores,
+                grid: (built.prepared.shape.height, built.prepared.shape.width),
+                scoring: methods::scoring(run),
+                models: &models,
+                provenance: &provenance,
+            },
+        )?;
+        session.progress.done(run, &results, provenance.wall_seconds);
+        Ok(Outcome::Done)
     }
 }
 
@@ -287,9 +326,9 @@ fn provenance(
     built: &Built,
     executor: &Executor,
     [models, banks]: [&[Arc<Artifact>]; 2],
-    clock: &Clock,
 ) -> Result<Provenance> {
-    let prepared = built.prepared;
+    let (prepared, stages) = (built.prepared, executor.log());
+    let own = || stages.iter().filter(|stage| stage.computed);
     Ok(Provenance {
         labels: prepared.labels(session, built.run),
         dataset_digest: prepared.data.dataset_digest.clone(),
@@ -300,13 +339,13 @@ fn provenance(
         precision: if session.device.is_gpu() { session.resources.precision.name().into() } else { String::new() },
         threads: rayon::current_num_threads(),
         jobs: session.resources.jobs,
-        wall_seconds: clock.wall_seconds(),
-        cpu_seconds: clock.cpu_seconds(),
+        wall_seconds: own().map(|stage| stage.wall_seconds).sum(),
+        cpu_seconds: own().map(|stage| stage.cpu_seconds).sum(),
         peak_memory_bytes: crate::clock::peak_memory_bytes(),
         duplicates: prepared.data.split.duplicates,
         skipped_files: prepared.data.skipped,
         cost: executor.cost(built, models, banks)?,
-        stages: executor.log(),
+        stages,
     })
 }
 

@@ -1,7 +1,7 @@
 //! What happens while an experiment runs, and how the user sees it: one line with an ETA in a terminal, plain timestamped lines
 //! elsewhere.
 //!
-//! Owns: the events, their wording, and the time that is left (from what stages were expected to take and have taken). Does
+//! Owns: the wording of events, and the time that is left (from what stages were expected to take and have taken). Does
 //! not own: those expectations (`rates`).
 
 use std::collections::BTreeMap;
@@ -11,47 +11,15 @@ use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::{Deserialize, Serialize};
 
 use super::Summary;
 use super::crew::{Outcome, Task};
+use super::event::Event;
 use crate::clock;
 use crate::console::{above_a_bar, duration, plain, say};
 use crate::plan::Notice;
 use crate::record::{FailureStatus, Results, RunCounts, StageStatus};
 use crate::spec::Run;
-
-/// Something that happened while an experiment ran.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
-    /// An experiment begins that has so many stages to compute, expected to take so many seconds.
-    Experiment { stages: usize, seconds: f64 },
-    /// A run begins, the `number`-th (from 0) of `total`.
-    Run { run: String, name: String, dataset: String, number: usize, total: usize },
-    /// How far a stage is; `key` is empty for what no forecast knows.
-    Stage { key: String, label: String, done: usize, total: usize },
-    /// Another process is computing the stage.
-    Waiting { key: String, label: String },
-    /// A stage was taken from the store.
-    Found { kind: String, key: String },
-    /// A stored artifact cannot be used and will be made again.
-    Damaged { reason: String },
-    /// A stage was computed. Where others were computed beside it, its `share` of the seconds that passed is smaller.
-    Computed { kind: String, key: String, label: String, seconds: f64, share: f64 },
-    /// Training goes on after this many of its epochs.
-    Resumed { epoch: usize, epochs: usize },
-    /// A record is made again because of what has changed.
-    Stale { run: String, why: String },
-    /// Something worth knowing.
-    Note { text: String },
-    /// A run is recorded; its metrics are means over the classes.
-    Done { run: String, seconds: f64, metrics: BTreeMap<String, f64> },
-    /// A run failed.
-    Failed { run: String, message: String },
-    /// The experiment is over: what became of its runs.
-    Finished { done: usize, current: usize, failed: usize, skipped: usize },
-}
 
 /// Hears every event before it is shown.
 type Listener = dyn Fn(&Event) + Send + Sync;
@@ -80,6 +48,8 @@ struct State {
     ended: BTreeMap<String, Outcome>,
     /// When the last line was written, where there is no bar.
     spoke: Option<Instant>,
+    /// The run that began last: what follows is of it, as far as lines do not say otherwise.
+    announced: String,
 }
 
 /// What a worker is at.
@@ -148,6 +118,12 @@ impl State {
         &mut self.workers[place].1
     }
 
+    /// What comes in front of a line about a run, where the lines before do not say which it is.
+    fn of_run(&self, run: &str) -> String {
+        let is_known = run.is_empty() || (self.workers.len() <= 1 && run == self.announced);
+        if is_known { String::new() } else { format!("{run} · ") }
+    }
+
     /// What the workers are at, for people, each with its run: what changes comes first, for a line may be too long.
     fn stages(&self) -> String {
         let busy = self.workers.iter().filter(|(_, at)| !at.stage.is_empty());
@@ -204,6 +180,7 @@ impl Progress {
             bar.set_position(task.ended as u64);
         }
         if task.first {
+            self.state().announced = name.clone();
             self.tell(Event::Run { run, name: name.clone(), dataset, number, total });
         }
         *self.state().at("") = At { run: name, ..At::default() };
@@ -231,6 +208,16 @@ impl Progress {
             drop(state);
             if new && *outcome == Outcome::Current && self.bar.is_none() {
                 self.line(&format!("  {} is up to date", run.spec.id));
+            }
+        }
+    }
+
+    /// A run of these stages is over: those that are there by now have not to be computed any more.
+    pub fn over<'k>(&self, keys: impl Iterator<Item = &'k str>, is_there: impl Fn(&str, &str) -> bool) {
+        let mut state = self.state();
+        for key in keys {
+            if state.expected.get(key).is_some_and(|(kind, _)| is_there(kind, key)) {
+                state.expected.remove(key);
             }
         }
     }
@@ -323,7 +310,7 @@ impl Progress {
                 bar.set_message(plain(&format!("{left}{}", state.stages())));
             }
             None if done > 0 && state.spoke.is_some_and(|at| at.elapsed().as_secs_f64() > PATIENCE_SECONDS) => {
-                let run = if state.workers.len() > 1 { format!("{run} · ") } else { String::new() };
+                let run = state.of_run(&run);
                 drop(state);
                 self.line(&format!(
                     "  {run}{label}:{count}{}",
@@ -344,7 +331,7 @@ impl Progress {
         let run = std::mem::take(state.at(key)).run;
         state.at("").run = run.clone();
         let left = state.seconds_left().map(|left| format!(", about {} left", duration(left)));
-        let run = if state.workers.len() > 1 { format!("{run} · ") } else { String::new() };
+        let run = state.of_run(&run);
         drop(state);
         if self.bar.is_none() {
             self.line(&format!("  {run}{label}: {seconds:.1} s ({kind} {}){}", &key[..8], left.unwrap_or_default()));
@@ -391,5 +378,18 @@ mod tests {
         assert_eq!(progress.state().seconds_left(), Some(100.0));
         progress.stage("b", "training", 3, 4);
         assert_eq!(progress.state().seconds_left(), Some(90.0));
+        // Another process has made it.
+        progress.over(["b", "c", "unknown"].into_iter(), |_, key| key == "b");
+        assert_eq!(progress.state().seconds_left(), Some(80.0));
+    }
+
+    #[test]
+    fn a_line_names_its_run_where_the_lines_before_do_not() {
+        let mut state = State { announced: "full · 0 seen".into(), ..State::default() };
+        state.at("");
+        assert_eq!((state.of_run("full · 0 seen"), state.of_run("")), (String::new(), String::new()));
+        assert_eq!(state.of_run("wide · 0 seen"), "wide · 0 seen · ");
+        state.workers.push((std::thread::spawn(|| {}).thread().id(), At::default()));
+        assert_eq!(state.of_run("full · 0 seen"), "full · 0 seen · ");
     }
 }

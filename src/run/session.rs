@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::crew::News;
-use super::progress::{Event, Progress};
+use super::event::Event;
+use super::progress::Progress;
 use super::rates::Rates;
 use super::room::Room;
 use crate::backbone::{self, Backbone};

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::progress::Event;
+use super::event::Event;
 use crate::error::{Error, Result};
 
 /// Rows of workers and rows of runs are two processes for the viewer.

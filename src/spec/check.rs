@@ -49,7 +49,9 @@ fn fits(node: &Node, expected: &str) -> bool {
 
 fn wrong_type(node: &Node, expected: &str, path: &str) -> Error {
     let expected = if expected == "object" { "table" } else { expected };
-    node.place.fault(format!("`{path}` must be {}, not {}", with_article(expected), with_article(node.kind())), None)
+    let message = format!("`{path}` must be {}, not {}", with_article(expected), with_article(node.kind()));
+    let is_one = expected == "array" && !["table", "date"].contains(&node.kind());
+    node.place.fault(message, is_one.then(|| format!("write [{}]", node.to_json())))
 }
 
 fn with_article(word: &str) -> String {

@@ -25,7 +25,7 @@ use super::resolved::{keep_run_keys, keep_written, resolved_toml};
 use super::run::{BASE_VARIANT, Run, RunSpec, locate};
 use super::schema::schema_without_methods;
 use super::settings::{merge, to_json};
-use super::sweep::{sweep_points, swept_name};
+use super::sweep::{names_method, sweep_points, sweeps_method, swept_name};
 use super::table::{Table, check_tables};
 use super::tree::{self, Node};
 use super::types::Aggregation;
@@ -245,8 +245,8 @@ fn variant_trees(base: &Node) -> Result<Vec<(String, Node)>> {
         let label = name.node.text().unwrap_or_default().to_string();
         if label.is_empty() || out.iter().any(|(known, _)| *known == label) {
             let message = format!("variant name \"{label}\" is {}", if label.is_empty() { "empty" } else { "taken" });
-            let help = format!("\"{BASE_VARIANT}\" is the base; every variant needs a name of its own");
-            return Err(name.node.place.fault(message, Some(help)));
+            let base = if label == BASE_VARIANT { "\"full\" is the base; " } else { "" };
+            return Err(name.node.place.fault(message, Some(format!("{base}every variant needs a name of its own"))));
         }
         let mut tree = plain.clone();
         if over.find(&["sweep"]).is_some() {
@@ -382,15 +382,4 @@ fn configured(tree: &Node, kind: &MethodKind, params: &Json, seen_count: usize) 
         locate(tree, &format!("method.{}", fault.key))
             .fault(format!("`method.{}`: {}", fault.key, fault.message), fault.help)
     })
-}
-
-/// True for a dotted key that may change `method.name`.
-fn names_method(key: &str) -> bool {
-    key == "method" || key == "method.name"
-}
-
-fn sweeps_method(tree: &Node) -> bool {
-    tree.find(&["sweep"])
-        .and_then(|sweep| sweep.node.table())
-        .is_some_and(|sweep| sweep.keys().any(|key| names_method(key)))
 }

@@ -39,7 +39,7 @@ pub use method::{
 pub use names::{Named, words_of};
 pub use open::Readings;
 pub use overrides::Override;
-pub use run::{BASE_VARIANT, Run, RunSpec, SPEC_VERSION, id_of, leaves};
+pub use run::{BASE_VARIANT, Run, RunSpec, SPEC_VERSION, id_of, leaves, repeated};
 pub use schema::schema;
 pub use settings::{Settings, canonical_json, difference, digest, merge, to_json};
 pub use sweep::{in_words, lists_variant, names_variant, without_swept};

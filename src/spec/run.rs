@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::diagnostic::Place;
 use super::method::Configured;
-use super::settings::{difference, digest, merge};
+use super::settings::{difference, digest, merge, to_json};
 use super::tree::Node;
 use super::types::{Backbone, Evaluation, Features, Geometry, Protocol};
 use crate::error::Error;
@@ -120,6 +120,32 @@ impl RunSpec {
         );
         identity
     }
+}
+
+/// Variants of which every run is one of an earlier variant under another name, each with that one.
+pub fn repeated<R: AsRef<RunSpec>>(runs: &[R]) -> Vec<(&str, &str)> {
+    let mut variants: BTreeMap<&str, (usize, Vec<String>)> = BTreeMap::new();
+    let mut having: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for (place, run) in runs.iter().map(AsRef::as_ref).enumerate() {
+        let mut settings = to_json(run);
+        settings.as_object_mut().map(|settings| settings.remove("variant"));
+        let settings = settings.to_string();
+        having.entry(settings.clone()).or_default().push(&run.variant);
+        variants.entry(&run.variant).or_insert_with(|| (place, Vec::new())).1.push(settings);
+    }
+    let earlier = |variant: &&str, own: &[String], place: usize| {
+        let has_all = own.iter().all(|settings| having[settings].contains(variant));
+        has_all && variants[variant].0 < place
+    };
+    let mut found: Vec<(usize, (&str, &str))> = variants
+        .iter()
+        .filter_map(|(variant, (place, own))| {
+            let other = having[&own[0]].iter().find(|other| earlier(other, own, *place))?;
+            Some((*place, (*variant, *other)))
+        })
+        .collect();
+    found.sort_unstable();
+    found.into_iter().map(|(_, pair)| pair).collect()
 }
 
 /// The values of settings by their dotted keys; lists are values.

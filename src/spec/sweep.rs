@@ -43,6 +43,18 @@ pub fn sweep_points(sweep: Option<&Entry>) -> Result<Vec<SweepPoint>> {
     Ok(points)
 }
 
+/// True for a dotted key that may change `method.name`.
+pub(super) fn names_method(key: &str) -> bool {
+    key == "method" || key == "method.name"
+}
+
+/// True for an experiment, or a row of one, that sweeps such a key.
+pub(super) fn sweeps_method(tree: &Node) -> bool {
+    tree.find(&["sweep"])
+        .and_then(|sweep| sweep.node.table())
+        .is_some_and(|sweep| sweep.keys().any(|key| names_method(key)))
+}
+
 /// What a point of a sweep is called: by whatever is swept besides what every table tells apart by itself. Otherwise tables and figures would take different things for further seeds of one.
 pub fn swept_name(variant: &str, point: &SweepPoint, points: &[SweepPoint]) -> String {
     let varies = |number: usize| points.iter().any(|other| other[number].2.to_json() != points[0][number].2.to_json());

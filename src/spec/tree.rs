@@ -7,7 +7,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Place, Source};
-use crate::error::{Error, Result, suggestion};
+use crate::error::{Error, Result, nearest};
 
 /// A value with its place.
 #[derive(Clone, Debug)]
@@ -182,8 +182,9 @@ fn no_file(path: &Path) -> String {
     names.retain(|name| name.ends_with(".toml"));
     names.sort();
     let own = path.file_name().unwrap_or_default().to_string_lossy();
-    let near = suggestion(&own, names.iter().map(String::as_str));
-    let near = near.split_once("known: ").map_or("", |(near, _)| near);
+    // As it is typed from here.
+    let near = nearest(&own, names.iter().map(String::as_str)).map(|name| path.with_file_name(name));
+    let near = near.map(|path| format!("did you mean `{}`? ", path.display())).unwrap_or_default();
     format!(
         "{near}`dmad init FOLDER` writes one for images of your own, `dmad init --quickstart` one that needs no download"
     )

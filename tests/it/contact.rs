@@ -179,6 +179,26 @@ fn whoever_has_the_program_alone_gets_the_quickstart_and_is_told_of_it() {
 }
 
 #[test]
+fn from_another_folder_the_files_beside_an_experiment_are_named_as_they_are_typed() {
+    let sandbox = Sandbox::new();
+    let other = sandbox.path("other");
+    std::fs::create_dir_all(&other).expect("a folder");
+    let places = ["--data", "../data"];
+    for command in ["plan", "run"] {
+        let lost = sandbox.dmad_at(&other, &[&[command, "../experiment.toml"], &places[..]].concat());
+        let words =
+            ["there is no dataset `parts`", "`../datasets.toml` declares it: add `--datasets ../datasets.toml`"];
+        assert_eq!(lost.code, if command == "plan" { 1 } else { 2 }, "{}", lost.stderr);
+        for word in words {
+            assert!((lost.stdout.clone() + &lost.stderr).contains(word), "{word}: {}{}", lost.stdout, lost.stderr);
+        }
+    }
+    let named = ["plan", "../experiment.toml", "--datasets", "../datasets.toml"];
+    sandbox.dmad_at(&other, &[&named, &places[..]].concat()).says(0, &[]);
+    sandbox.dmad_at(&other, &["plan", "../experimnt.toml"]).says(2, &["did you mean `../experiment.toml`?"]);
+}
+
+#[test]
 fn a_key_without_its_section_and_a_fault_of_all_runs_are_told_once() {
     let sandbox = Sandbox::new();
     sandbox
@@ -193,6 +213,22 @@ fn a_key_without_its_section_and_a_fault_of_all_runs_are_told_once() {
         "{}",
         out.stderr
     );
+    assert!(out.stderr.contains("no dataset `cups` (variants \"full\", \"wide\")"), "{}", out.stderr);
+    let plan = sandbox.dmad(&["plan", "experiment.toml"]).stdout;
+    assert_eq!((plan.matches("Wrong: ").count(), plan.matches("no dataset `cups`").count()), (1, 1), "{plan}");
+    assert!(plan.contains("(variants \"full\", \"wide\")") && plan.contains("dataset = \"cups\""), "{plan}");
+}
+
+#[test]
+fn runs_that_a_figure_lacks_are_counted() {
+    let sandbox = Sandbox::new();
+    let more = "\n[[figure]]\nkind = \"maps\"\n[[variant]]\nname = \"wide\"\nmethod.mlp.hidden = 20\n\
+        [[variant]]\nname = \"small\"\nmethod.mlp.hidden = 8\n";
+    sandbox.write("experiment.toml", EXPERIMENT.to_string() + more);
+    let ran = sandbox.dmad(&["run", "experiment.toml", "--only", "full"]);
+    ran.says(0, &["figure 1: 2 runs are not recorded, such as "]);
+    let ran = sandbox.dmad(&["run", "experiment.toml", "--only", "wide"]);
+    ran.says(0, &["figure 1: run ", " (small) is not recorded"]);
 }
 
 #[test]
@@ -246,5 +282,25 @@ fn keys_are_listed_with_values_defaults_and_meaning() {
     for (method, key) in [("dmad", "bank.center.std"), ("patchcore", "bank.normal.ratio"), ("uniad", "train.epochs")] {
         assert!(all.lines().any(|line| line.starts_with(&format!("method.{method}.{key} = "))), "{method} {key}");
     }
-    sandbox.dmad(&["schema", "--keys", "figure.cure"]).says(2, &["no key begins with `figure.cure`", "figure.curve"]);
+    for words in [
+        "claim.within = number from 0.0 to 100.0\n",
+        "claim.better = text | table\n",
+        "claim.better.seen_anomalies = integer from 0\n",
+        "\nname = text\n",
+    ] {
+        assert!(all.contains(words), "{words} is not in {all}");
+    }
+    assert!(!all.contains("null"), "{all}");
+    for (slip, meant) in [
+        ("figure.cure", "figure.curve"),
+        ("method.dmad.mlp.hiden", "method.dmad.mlp.hidden"),
+        ("claim.beter", "claim.better"),
+        ("seds", "seeds"),
+    ] {
+        let told = sandbox.dmad(&["schema", "--keys", slip]);
+        told.says(2, &[&format!("no key begins with `{slip}`"), &format!("did you mean `{meant}`? keys begin with ")]);
+        assert!(told.stderr.len() < 500 && told.stderr.contains(", claim, "), "{}", told.stderr);
+    }
+    let nothing = sandbox.dmad(&["schema", "--keys", "nonsense-of-no-kind"]);
+    assert!(nothing.code == 2 && !nothing.stderr.contains("did you mean"), "{}", nothing.stderr);
 }

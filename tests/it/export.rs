@@ -71,6 +71,10 @@ fn tables_hold_settings_epochs_metrics_and_the_failed_run() {
     assert!(runs[0].starts_with("experiment,run,variant,method,dataset,seed,seen_anomalies,status,error"), "{runs:?}");
     assert!(runs[1].starts_with(&format!("experiment,{full},full,dmad,parts,0,1,ok,,")), "{runs:?}");
     assert!(runs[2].contains(&format!("{broken},broken")) && runs[2].contains(",failed,"), "{runs:?}");
+    let record = std::fs::read_to_string(sandbox.path(&format!("results/experiment/runs/{full}/run.toml")));
+    let record: toml::Table = record.expect("a record").parse().expect("TOML");
+    let date = record["environment"]["date"].as_str().expect("a date");
+    assert!(runs[1].contains(&format!(",{date},")), "when it ended, as everywhere: {runs:?}");
     let parameters = table("parameters");
     assert!(parameters.contains(&format!("experiment,{full},method.train.epochs,3")), "{parameters:?}");
     assert!(parameters.contains(&format!("experiment,{full},image.size,64")), "{parameters:?}");

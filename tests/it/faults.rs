@@ -290,6 +290,53 @@ fn a_run_whose_process_dies_is_a_recorded_failure_and_the_others_go_on() {
     assert!(csv.lines().any(|line| line.contains("other") && line.contains(",ok,")), "{csv}");
 }
 
+#[test]
+fn a_run_that_fails_when_it_is_done_again_keeps_the_record_it_had() {
+    let sandbox = Sandbox::new();
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &["1 runs done"]);
+    let results = sandbox.path("results/experiment");
+    let only = |folder: &str| {
+        let mut found: Vec<PathBuf> =
+            std::fs::read_dir(results.join(folder)).expect(folder).flatten().map(|entry| entry.path()).collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        found.remove(0)
+    };
+    let files = |folder: &Path| {
+        let names = std::fs::read_dir(folder).expect("a record").flatten().filter(|entry| entry.path().is_file());
+        let read = |entry: std::fs::DirEntry| (entry.file_name(), std::fs::read(entry.path()).expect("a file"));
+        names.map(read).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let before = files(&only("runs"));
+    let damage = |path: &str| {
+        let bytes = std::fs::read(sandbox.path(path)).expect("a picture");
+        sandbox.write(path, &bytes[..bytes.len() / 2]);
+        bytes
+    };
+    // A broken image that headers do not show, found before any work and, in a process of its own, again.
+    let path = "data/parts/disc/test/cut/000.png";
+    let bytes = damage(path);
+    for more in [&[][..], &["--isolate"]] {
+        let failed = sandbox.dmad(&[&["run", "experiment.toml"], more].concat());
+        failed.says(1, &["is kept in results/experiment/replaced/"]);
+        assert_eq!(failed.stderr.matches("failed: ").count(), 1, "{}", failed.stderr);
+        let told = failed.stderr.lines().find(|line| line.contains("  failed: ")).expect("a line");
+        assert_eq!(told.matches("is kept in").count(), 1, "{told}");
+        assert!(files(&only("replaced")) == before, "the record is as it was");
+        assert!(std::fs::read_to_string(only("runs").join("run.toml")).expect("a record").contains("is kept in"));
+    }
+    // Whoever reads records sees the failure, and nothing twice.
+    sandbox.dmad(&["report", "experiment.toml"]).says(1, &[]);
+    let listed = sandbox.dmad(&["runs", "list", "--format", "json"]);
+    let rows: serde_json::Value = serde_json::from_str(&listed.stdout).expect("JSON");
+    assert_eq!((rows.as_array().map(Vec::len), &rows[0]["state"]), (Some(1), &"failed".into()), "{rows}");
+    // The same numbers again, and again a failure: one record of them is kept.
+    sandbox.write(path, &bytes);
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &["1 runs done"]);
+    damage(path);
+    sandbox.dmad(&["run", "experiment.toml"]).says(1, &["is kept in results/experiment/replaced/"]);
+    assert!(only("replaced").join("scores.safetensors").is_file());
+}
+
 /// The process of a run that `parent` has started.
 fn child_of(parent: u32) -> Option<String> {
     let processes = std::fs::read_dir("/proc").expect("processes").flatten();

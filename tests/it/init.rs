@@ -157,7 +157,7 @@ fn what_is_nearly_a_layout_is_told_what_is_amiss() {
     sandbox.dmad(&["init", "nowhere"]).says(2, &["nowhere"]);
     sandbox.dmad(&["init", "experiment.toml"]).says(2, &["is no folder"]);
     std::fs::create_dir_all(sandbox.path("empty/inside")).expect("made");
-    sandbox.dmad(&["init", "empty"]).says(2, &["is in no layout", "mvtec (CLASS/train/good"]);
+    sandbox.dmad(&["init", "empty"]).says(2, &["is in no layout", "holds no image", "mvtec (CLASS/train/good"]);
     copy(&sandbox, "disc/train/good/000.png", "a/disc/train/000.png");
     sandbox.dmad(&["init", "a"]).says(2, &["a/disc/train", "in a folder `good` of it"]);
     copy(&sandbox, "disc/train/good/000.png", "b/disc/train/fine/000.png");
@@ -170,6 +170,33 @@ fn what_is_nearly_a_layout_is_told_what_is_amiss() {
     std::fs::remove_file(sandbox.path("data/parts/disc/ground_truth/cut/000_mask.png")).expect("removed");
     sandbox.dmad(&["init", "data/parts"]).says(2, &["000_mask.png", "is missing", "restore it"]);
     assert!(!sandbox.path("parts.toml").exists() && !sandbox.path("datasets.toml").exists());
+}
+
+#[test]
+fn masks_of_other_names_are_one_fault_that_says_what_they_are_to_be_called() {
+    let sandbox = sandbox();
+    let folder = sandbox.path("data/parts/disc/ground_truth/cut");
+    let rename = |from: &str, to: &str| std::fs::rename(folder.join(from), folder.join(to)).expect("renamed");
+    for image in 0..3 {
+        rename(&format!("{image:03}_mask.png"), &format!("{image:03}-mask.png"));
+    }
+    let words = ["3 masks have other names", "rename 000-mask.png to 000_mask.png (or 000.png)"];
+    let told = sandbox.dmad(&["init", "data/parts"]);
+    told.says(2, &words);
+    assert!(!told.stderr.contains("is missing") && !told.stderr.contains("has no image"), "{}", told.stderr);
+    // Where one is gone, which is whose is not known.
+    std::fs::remove_file(folder.join("002-mask.png")).expect("removed");
+    sandbox.dmad(&["init", "data/parts"]).says(2, &["5 faults", "is missing"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_folder_gives_the_experiment_its_own_name() {
+    let sandbox = sandbox();
+    std::os::unix::fs::symlink(sandbox.path("data/parts"), sandbox.path("goods")).expect("a link");
+    sandbox.dmad(&["init", "goods"]).says(0, &[]);
+    assert!(sandbox.path("goods.toml").is_file() && !sandbox.path("parts.toml").exists());
+    sandbox.dmad(&["plan", "goods.toml"]).says(0, &[]);
 }
 
 #[test]

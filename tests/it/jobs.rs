@@ -101,6 +101,20 @@ fn a_failure_counts_once_and_ends_what_it_is_told_to_end() {
 }
 
 #[test]
+fn a_run_that_two_workers_are_at_fails_once() {
+    let sandbox = Sandbox::new();
+    for class in ["disc", "plate"] {
+        let path = format!("data/parts/{class}/train/good/000.png");
+        let bytes = std::fs::read(sandbox.path(&path)).expect("a picture");
+        sandbox.write(&path, &bytes[..bytes.len() / 2]);
+    }
+    let ran = sandbox.dmad(&["run", "experiment.toml", "--jobs", "2"]);
+    ran.says(1, &["1 failed"]);
+    assert_eq!(ran.stderr.matches("FAILED: ").count(), 1, "{}", ran.stderr);
+    assert_eq!(ran.events.iter().filter(|event| matches!(event, Event::Failed { .. })).count(), 1);
+}
+
+#[test]
 fn every_process_of_its_own_works_beside_the_others() {
     let sandbox = sandbox();
     ran(&sandbox, "apart", &["--jobs", "2", "--isolate"]).says(0, &["3 runs done", "0 failed"]);
@@ -127,6 +141,44 @@ fn times_measured_side_by_side_say_so() {
     let words = "Up to 2 stages ran side by side; with --jobs 1 each is timed alone.";
     assert!(told("one", "1").contains("ms per image") && !told("another", "1").contains("side by side"));
     assert!(told("two", "2").contains(words), "{}", told("two", "2"));
+}
+
+#[test]
+fn a_run_took_what_the_stages_took_that_were_computed_for_it() {
+    let sandbox = sandbox();
+    let ran = ran(&sandbox, "three", &["--jobs", "3"]);
+    assert_eq!(finished(&ran.events), (3, 0), "{}", ran.stderr);
+    let done: BTreeMap<&str, f64> = ran
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Done { run, seconds, .. } => Some((run.as_str(), *seconds)),
+            _ => None,
+        })
+        .collect();
+    let mut all = Vec::new();
+    for (run, seconds) in &done {
+        let path = sandbox.path(&format!("three/results/study/runs/{run}/run.toml"));
+        let record: toml::Table = std::fs::read_to_string(path).expect("a record").parse().expect("TOML");
+        let provenance = &record["provenance"];
+        let stages = provenance["stages"].as_array().expect("stages");
+        let own: Vec<_> = stages.iter().filter(|stage| stage["computed"].as_bool() == Some(true)).collect();
+        // Whoever has recorded it, and whoever has helped: the training and the evaluation are the run's own.
+        for kind in ["training", "metrics"] {
+            assert!(own.iter().any(|stage| stage["kind"].as_str() == Some(kind)), "{kind} of {run}: {own:?}");
+        }
+        for key in ["wall_seconds", "cpu_seconds"] {
+            let sum: f64 = own.iter().map(|stage| stage[key].as_float().expect("a number")).sum();
+            let told = provenance[key].as_float().expect("a number");
+            assert!((told - sum).abs() < 1e-9, "{key} of {run}: {told} is not {sum}");
+        }
+        assert_eq!(provenance["wall_seconds"].as_float(), Some(*seconds));
+        all.extend(own.iter().map(|stage| stage["key"].as_str().expect("a key").to_string()));
+    }
+    all.sort();
+    let mut computed: Vec<&str> = crate::program::computed(&ran.events);
+    computed.sort_unstable();
+    assert_eq!(all, computed, "every stage counts for one run");
 }
 
 #[test]

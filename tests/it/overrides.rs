@@ -43,6 +43,16 @@ fn what_is_set_is_a_setting_as_if_the_file_said_so() {
 }
 
 #[test]
+fn a_report_of_which_nothing_is_recorded_names_what_is() {
+    let sandbox = Sandbox::new();
+    sandbox.dmad(&["run", "experiment.toml", "--set", "image.size=96"]).says(0, &["1 runs done"]);
+    let words =
+        ["run the experiment first; 1 runs of other settings are recorded", "dmad runs list results/experiment"];
+    sandbox.dmad(&["report", "experiment.toml"]).says(2, &words);
+    assert!(sandbox.dmad(&["runs", "list", "results/experiment"]).stdout.contains("full"));
+}
+
+#[test]
 fn runs_of_both_settings_are_recorded_side_by_side_and_each_report_finds_its_own() {
     let sandbox = Sandbox::new();
     let set = ["--set", "image.size=96"];

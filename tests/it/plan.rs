@@ -83,6 +83,25 @@ fn a_plan_knows_what_figures_need() {
 }
 
 #[test]
+fn variants_that_change_nothing_are_told_in_one_line() {
+    let sandbox = Sandbox::new();
+    let variants = "\n[sweep]\n\"protocol.seen.count\" = [0, 1]\n\
+        [[variant]]\nname = \"bare\"\n\
+        [[variant]]\nname = \"default\"\nsweep.\"protocol.seen.count\" = [1]\nmethod.mlp.hidden = 16\n\
+        [[variant]]\nname = \"more\"\nsweep.\"protocol.seen.count\" = [1, 2]\n\
+        [[variant]]\nname = \"wide\"\nmethod.mlp.hidden = 20\n";
+    sandbox.write("experiment.toml", crate::program::EXPERIMENT.to_string() + variants);
+    let note =
+        "these variants have the settings of another, key for key: bare (those of full), default (those of full)\n";
+    let planned = sandbox.dmad(&["plan", "experiment.toml"]);
+    assert!(planned.stdout.contains(&format!("Note: {note}")), "{}", planned.stdout);
+    let ran = sandbox.dmad(&["run", "experiment.toml", "--only", "*are"]);
+    assert!(!ran.stderr.contains("key for key"), "of one alone nothing is repeated: {}", ran.stderr);
+    let ran = sandbox.dmad(&["run", "experiment.toml"]);
+    assert_eq!(ran.stderr.matches(&format!("note: {note}")).count(), 1, "{}", ran.stderr);
+}
+
+#[test]
 fn a_plan_names_what_is_missing() {
     let sandbox = Sandbox::new();
     sandbox.edit(&[

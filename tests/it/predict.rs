@@ -98,6 +98,27 @@ fn rows(sandbox: &Sandbox) -> BTreeMap<String, BTreeMap<String, String>> {
     csv.lines().skip(1).map(row).map(|row| (row["image"].clone(), row)).collect()
 }
 
+#[cfg(unix)]
+#[test]
+fn a_link_to_nothing_is_an_image_that_cannot_be_read_and_both_ways_to_a_model_are_named() {
+    let sandbox = Sandbox::new();
+    assert_eq!(sandbox.dmad(&["run", "experiment.toml"]).code, 0);
+    let (id, _) = recorded(&sandbox).remove(0);
+    sandbox.write("photos/whole.png", std::fs::read(sandbox.path("data/parts/disc/test/good/000.png")).expect("one"));
+    std::os::unix::fs::symlink("nowhere.png", sandbox.path("photos/lost.png")).expect("a link");
+    let out = sandbox.dmad(&["predict", "--run", &id, "photos", "--out", "found"]);
+    out.says(1, &["photos/lost.png"]);
+    assert!(!out.stderr.contains("no images by their names"), "{}", out.stderr);
+    let found = rows(&sandbox);
+    assert!(
+        !found["photos/lost.png"]["error"].is_empty() && found["photos/whole.png"]["error"].is_empty(),
+        "{found:?}"
+    );
+    sandbox.dmad(&["predict", "photos", "--out", "other"]).says(2, &["--run <ID>", "--model <FOLDER>"]);
+    let both = ["predict", "--run", &id, "--model", "model", "photos", "--out", "other"];
+    sandbox.dmad(&both).says(2, &["cannot be used with"]);
+}
+
 /// All files below a folder.
 fn files(folder: &std::path::Path) -> std::collections::BTreeSet<std::path::PathBuf> {
     let inside = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -121,6 +142,12 @@ fn a_folder_of_photographs_is_judged_though_one_is_damaged_and_leaves_nothing_in
         |more: &[&str]| sandbox.dmad(&[&["predict", "--run", &id, "--out", "found", "photos"], more].concat());
     let out = predict(&["--overlay"]);
     out.says(1, &["broken.png: the file is cut off", "1 files are no images by their names", "photos/list.txt"]);
+    out.says(1, &["over its 2 classes; --class NAME takes one's"]);
+    for more in [&["--class", "disc"][..], &["--threshold", "1"]] {
+        let one = predict(&[&["--overlay"], more].concat());
+        assert!(one.code == 1 && !one.stderr.contains("classes"), "{more:?}: {}", one.stderr);
+    }
+    predict(&["--overlay"]).says(1, &[]);
     assert_eq!(files(&sandbox.path(".dmad-store")), before, "nobody asks for those features again");
     let found = rows(&sandbox);
     assert_eq!(found.len(), 3, "{found:?}");

@@ -130,3 +130,20 @@ fn a_record_of_an_old_format_keeps_nobody_from_the_others_and_is_made_again_by_r
     sandbox.dmad(&["run", "experiment.toml"]).says(0, &["1 runs done, 3 were up to date"]);
     sandbox.dmad(&["report", "experiment.toml"]).says(0, &[]);
 }
+
+#[test]
+fn records_that_nothing_can_be_written_beside_are_printed_all_the_same() {
+    let sandbox = Sandbox::new();
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &["1 runs done"]);
+    let whole = sandbox.dmad(&["report", "experiment.toml"]);
+    whole.says(0, &["wrote "]);
+    let tables = sandbox.path("results/experiment/tables");
+    std::fs::remove_dir_all(&tables).expect("removed");
+    std::fs::write(&tables, "no folder").expect("written");
+    for more in [&[][..], &["--format", "json"]] {
+        let printed = sandbox.dmad(&[&["report", "experiment.toml"], more].concat());
+        printed.says(1, &["error: ", "results/experiment/tables", "what is printed is whole"]);
+        assert!(printed.stdout.contains("image_auroc"), "{}", printed.stdout);
+        assert!(!more.is_empty() || printed.stdout == whole.stdout, "{}", printed.stdout);
+    }
+}

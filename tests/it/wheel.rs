@@ -43,6 +43,29 @@ fn installed(folder: &Path) -> [std::path::PathBuf; 2] {
     [program, python]
 }
 
+/// The Python of docs/python.md.
+fn shown() -> Vec<String> {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/python.md")).expect("a page");
+    page.split("```python\n").skip(1).map(|rest| rest.split("```").next().expect("an end").to_string()).collect()
+}
+
+#[test]
+#[cfg_attr(
+    not(dmad_trackers),
+    ignore = "needs Python with maturin, polars and pandas in target/trackers, or DMAD_PYTHON"
+)]
+fn seeds_that_python_counts_are_those_that_have_a_value() {
+    let sandbox = Sandbox::new();
+    sandbox.dmad(&["run", "experiment.toml"]).says(0, &["1 runs done"]);
+    let image = "data/parts/disc/train/good/000.png";
+    let bytes = std::fs::read(sandbox.path(image)).expect("a picture");
+    sandbox.write(image, &bytes[..bytes.len() / 2]);
+    sandbox.dmad(&["run", "experiment.toml", "--seeds", "1"]).says(1, &["1 failed"]);
+    let told = output(interpreter().args(["-c", &shown()[0]]).current_dir(sandbox.path(".")));
+    let row = told.lines().find(|line| line.contains("full")).unwrap_or_else(|| panic!("{told}"));
+    assert_eq!(row.split('┆').nth(3).map(str::trim), Some("1"), "{told}");
+}
+
 #[test]
 #[cfg_attr(
     not(dmad_trackers),
@@ -62,12 +85,10 @@ fn a_wheel_installs_the_program_which_runs_a_study_that_python_reads() {
     );
     assert!(run.contains("image_auroc"), "{run}");
 
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/python.md")).expect("a page");
-    let blocks: Vec<&str> =
-        page.split("```python\n").skip(1).map(|rest| rest.split("```").next().expect("an end")).collect();
+    let blocks = shown();
     assert_eq!(blocks.len(), 2);
     for (block, words) in blocks.into_iter().zip([["full", "seeds"], ["wrong", "disc"]]) {
-        let shown = output(interpreter().args(["-c", block]).current_dir(sandbox.path(".")));
+        let shown = output(interpreter().args(["-c", &block]).current_dir(sandbox.path(".")));
         assert!(words.iter().all(|word| shown.contains(word)), "{block}\n{shown}");
     }
 }

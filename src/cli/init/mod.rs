@@ -127,7 +127,8 @@ fn survey(args: &Args, common: &Common) -> Result<Survey> {
     check_classes(&found)?;
     let name = match &args.name {
         Some(name) => name.clone(),
-        None => plain_name(&folder),
+        // As it is called here, where it is a link.
+        None => plain_name(named.file_name().map_or(folder.as_path(), Path::new)),
     };
     check_name(&name)?;
     let root = root(&found.root, &common.data_root())?;

@@ -45,7 +45,8 @@ fn look_into(folder: &Path, found: &mut Found) -> Result<()> {
         let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
         if path.is_dir() && !is_link {
             look_into(&path, found)?;
-        } else if path.is_file() && IMAGE_ENDINGS.contains(&ending.as_str()) {
+        // A link to nothing is an image by its name: that it cannot be read is said of it.
+        } else if (path.is_file() || !path.exists()) && IMAGE_ENDINGS.contains(&ending.as_str()) {
             found.images.push(path);
         } else {
             found.passed_over.push(path);

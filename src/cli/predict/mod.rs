@@ -27,6 +27,7 @@ use crate::store::write_atomically;
 
 /// Apply a recorded run to new images.
 #[derive(clap::Args, Debug)]
+#[command(group(clap::ArgGroup::new("applied").required(true).args(["id", "model"])))]
 #[command(after_help = "\
 Examples:
   dmad predict --run 3f2a91c0de77 photos/*.jpg --out found
@@ -42,7 +43,7 @@ compared; where the run has tested no image, of the scores at hand. An image tha
 here; banks and models come from the store, or are made again. An exported model needs neither.")]
 pub struct Args {
     /// Id of the run (`dmad runs list`), its beginning, or EXPERIMENT/ID
-    #[arg(long = "run", value_name = "ID", required_unless_present = "model", conflicts_with = "model")]
+    #[arg(long = "run", value_name = "ID")]
     id: Option<String>,
     /// The folder of an exported model instead
     #[arg(long, value_name = "FOLDER")]
@@ -53,7 +54,8 @@ pub struct Args {
     /// Folder for scores and pictures
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// The class whose model is meant, where the run has one model per class
+    /// The class whose model is meant, where the run has one model per class; where all classes have one model, whose normal
+    /// test images set threshold and colours [default: those of all classes]
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
     /// Draw each image beside its map, with a bar of the colours and what is said of the score
@@ -124,6 +126,8 @@ struct Known {
     normals: Vec<f64>,
     /// Images with higher scores are anomalous.
     threshold: Option<f64>,
+    /// Classes that the threshold is of; 0 where it was given.
+    classes: usize,
     /// Scores of the darkest and the brightest colour; `None` where the run has no maps.
     colours: Option<(f64, f64)>,
 }
@@ -141,6 +145,7 @@ impl Known {
         let threshold = args.threshold.or_else(|| normals.get(allowed.min(normals.len().saturating_sub(1))).copied());
         let mut classes: Vec<&str> = own().map(|row| row.class.as_str()).collect();
         classes.dedup();
+        let count = if args.threshold.is_some() { 0 } else { classes.len() };
         let mut colours: Option<(f64, f64)> = None;
         if !recorded.scoring()?.mapless {
             for class in classes {
@@ -149,7 +154,7 @@ impl Known {
                 colours = Some((least.min(low), greatest.max(high)));
             }
         }
-        Ok(Known { normals, threshold, colours })
+        Ok(Known { normals, threshold, classes: count, colours })
     }
 
     /// The same, with the colours of the images at hand where the run has tested none.
@@ -183,8 +188,13 @@ impl Known {
         };
         let anomalous = rows.iter().filter(|row| row.anomalous == Some(true)).count();
         let higher = self.normals.iter().filter(|normal| **normal > threshold).count();
+        // Scores of one class may be twice those of another.
+        let over = match self.classes {
+            0 | 1 => String::new(),
+            count => format!(", over its {count} classes; --class NAME takes one's"),
+        };
         say!(
-            "{anomalous} of {} images are above {threshold:.6}, as {higher} of the {} normal test images of run {} are",
+            "{anomalous} of {} images are above {threshold:.6}, as {higher} of the {} normal test images of run {} are{over}",
             rows.iter().filter(|row| row.score.is_some()).count(),
             self.normals.len(),
             recorded.id

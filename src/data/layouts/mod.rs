@@ -96,7 +96,26 @@ pub fn recognise(folder: &Path) -> Result<(&'static Row, Found)> {
     let rows = LAYOUTS.iter().filter(|row| row.name != "synthetic");
     let known: Vec<String> = rows.map(|row| format!("{} ({})", row.name, row.files)).collect();
     let help = format!("arrange the images as one of: {}", known.join("; "));
-    Err(Error::data(folder, "is in no layout that this program knows", help))
+    let mut what = "is in no layout that this program knows".to_string();
+    if !may_hold_images(folder) {
+        what += &format!(", for it holds no image ({})", IMAGE_ENDINGS.join(", "));
+    }
+    Err(Error::data(folder, what, help))
+}
+
+/// Whether there is an image in a folder or below it; where there are many folders, perhaps. Links lead in circles.
+fn may_hold_images(folder: &Path) -> bool {
+    const LOOKED_AT: usize = 1000;
+    let (mut open, mut seen) = (vec![folder.to_path_buf()], 0);
+    while let Some(folder) = open.pop() {
+        seen += 1;
+        if holds_images(&folder) || seen == LOOKED_AT {
+            return true;
+        }
+        let below = list(&folder, &mut Findings::default()).map(|listing| listing.folders).unwrap_or_default();
+        open.extend(below.iter().map(|name| folder.join(name)).filter(|path| !path.is_symlink()));
+    }
+    false
 }
 
 /// The folders below `folder` that are classes by `is_class`, with the folder itself; or the folder alone, below its parent,

@@ -125,16 +125,36 @@ pub(super) fn anomalies(
     if truth.is_dir() {
         masks.extend(image_names(truth, findings));
     }
-    let mut found = Vec::new();
+    let (mut found, mut unmasked) = (Vec::new(), Vec::new());
     for image in images(root, folder, findings) {
         let mask = take_mask(truth, &image, &mut masks, findings);
-        found.push(Labelled { image, defect: defect.into(), anomalous: true, mask });
+        unmasked.extend(mask.is_none().then(|| image.clone()));
+        found.push(Labelled { image, defect: defect.into(), anomalous: true, mask: mask.flatten() });
+    }
+    if let Some(fault) = misnamed(truth, &unmasked, &masks) {
+        findings.faults.push(fault);
+        return found;
+    }
+    for image in unmasked {
+        let help = "restore it, or remove the image; where no anomaly has a mask, set masks = \"none\" in the entry of datasets.toml";
+        let [path, _] = mask_names(&image).map(|name| truth.join(name));
+        findings.fault(path, format!("the mask of {} is missing", image.path), help);
     }
     for name in masks {
         let help = "restore its test image, or remove the mask";
         findings.fault(truth.join(name), "this mask has no image", help);
     }
     found
+}
+
+/// The one fault of a folder that has a mask for every image that lacks one, and other names for them.
+fn misnamed(truth: &Path, unmasked: &[Image], masks: &BTreeSet<String>) -> Option<Error> {
+    let first = unmasked.first().filter(|_| unmasked.len() == masks.len())?;
+    let [name, alike] = mask_names(first);
+    let own = masks.iter().find(|mask| mask.contains(stem(first)))?;
+    let what = format!("{} masks have other names than their images want, such as {own}", masks.len());
+    let help = format!("rename {own} to {name} (or {alike}), and the others alike");
+    Some(Error::data(truth, what, help))
 }
 
 /// Folders below `folder`; files there are foreign. A missing folder is a fault when it is `required`.
@@ -151,24 +171,34 @@ fn folders(folder: &Path, findings: &mut Findings, required: bool) -> Vec<String
     })
 }
 
-/// The mask of `image` in `folder`, taken out of `masks`; a fault when there is none.
-fn take_mask(folder: &Path, image: &Image, masks: &mut BTreeSet<String>, findings: &mut Findings) -> Option<Source> {
+/// The name of an image without its ending.
+fn stem(image: &Image) -> &str {
     let name = image.file_name();
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-    let mask = format!("{stem}_mask.png");
-    let path = folder.join(&mask);
-    if masks.remove(&mask) {
-        return Some(Source::File(path));
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}
+
+/// What the mask of an image may be called.
+fn mask_names(image: &Image) -> [String; 2] {
+    ["_mask.png", ".png"].map(|ending| format!("{}{ending}", stem(image)))
+}
+
+/// The mask of `image` in `folder`, taken out of `masks`; `None` when there is none. Where it is that of another image as well,
+/// which is a fault, the image has none: `Some(None)`.
+fn take_mask(
+    folder: &Path,
+    image: &Image,
+    masks: &mut BTreeSet<String>,
+    findings: &mut Findings,
+) -> Option<Option<Source>> {
+    let names = mask_names(image);
+    if let Some(own) = names.iter().find(|name| masks.remove(*name)) {
+        return Some(Some(Source::File(folder.join(own))));
     }
-    let alike = format!("{stem}.png");
-    if masks.remove(&alike) {
-        return Some(Source::File(folder.join(alike)));
+    if !folder.join(&names[0]).is_file() {
+        return None;
     }
-    if path.is_file() {
-        let what = format!("has the name of another image but for its ending, and both would have the mask {mask}");
-        findings.fault(image.place(), what, "rename one of them and its mask, or remove one");
-    } else {
-        findings.fault(path, format!("the mask of {} is missing", image.path), "restore it, or remove the image; where no anomaly has a mask, set masks = \"none\" in the entry of datasets.toml");
-    }
-    None
+    let mask = &names[0];
+    let what = format!("has the name of another image but for its ending, and both would have the mask {mask}");
+    findings.fault(image.place(), what, "rename one of them and its mask, or remove one");
+    Some(None)
 }

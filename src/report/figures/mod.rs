@@ -186,12 +186,12 @@ pub struct Figures {
 pub fn draw_figures(recorded: &Recorded) -> Result<Figures> {
     let Figures { mut drawn, mut missing } = Figures::default();
     for (place, figure) in recorded.experiment.figures.iter().enumerate() {
-        let mut notes = Notes { recorded, list: Vec::new(), drawn: BTreeSet::new() };
+        let mut notes = Notes { recorded, list: Vec::new(), unrecorded: Vec::new(), drawn: BTreeSet::new() };
         let Some(entry) = FIGURES.iter().find(|entry| entry.kind.name == figure.kind) else { continue };
         let drawing = (entry.draw)(figure, recorded, &mut notes)?;
         let number = place + 1;
         let labels = labels(recorded, &notes.drawn);
-        missing.extend(notes.list.into_iter().map(|note| format!("figure {number}: {note}")));
+        missing.extend(notes.told().into_iter().map(|note| format!("figure {number}: {note}")));
         if let Some(Drawing { mut scene, csv, strips, about }) = drawing {
             if let Some(labels) = labels {
                 panel::footnote(&mut scene, &labels);
@@ -258,11 +258,24 @@ pub fn write_figures(recorded: &Recorded, figures: &Figures) -> Result<Vec<PathB
 struct Notes<'a> {
     recorded: &'a Recorded,
     list: Vec<String>,
+    /// Runs that are shown and not recorded.
+    unrecorded: Vec<String>,
     /// Ids of the runs that are drawn.
     drawn: BTreeSet<String>,
 }
 
 impl<'a> Notes<'a> {
+    /// All of it; of several runs that are not recorded, the first stands for the others.
+    fn told(mut self) -> Vec<String> {
+        let what = match &self.unrecorded[..] {
+            [] => return self.list,
+            [one] => format!("run {one} is not recorded"),
+            [first, ..] => format!("{} runs are not recorded, such as {first}", self.unrecorded.len()),
+        };
+        self.run_makes(what);
+        self.list
+    }
+
     /// The runs that a figure of single runs shows.
     fn shown(&mut self, selection: &Selection) -> Vec<&'a RunSpec> {
         let shown = selection.of(&self.recorded.experiment.runs);
@@ -285,7 +298,7 @@ impl<'a> Notes<'a> {
 
     /// A run that is shown and not recorded.
     fn say_not_recorded(&mut self, spec: &RunSpec) {
-        self.run_makes(format!("run {} ({}) is not recorded", spec.id, spec.variant));
+        self.unrecorded.push(format!("{} ({})", spec.id, spec.variant));
     }
 
     /// How many runs a figure of all runs lacks.

@@ -30,7 +30,7 @@ fn an_unknown_key_is_named_with_the_nearest() {
 #[test]
 fn a_wrong_type_says_which_is_wanted() {
     fault("size = 64", "size = \"64\"", "\"64\"", &["`image.size` must be an integer, not a string"]);
-    fault("seeds = [0]", "seeds = 0", "0\nmetrics", &["`seeds` must be an array, not an integer"]);
+    fault("seeds = [0]", "seeds = 0", "0\nmetrics", &["`seeds` must be an array, not an integer", "help: write [0]"]);
     fault("seen.count = 1", "seen = 1", "1\n\n[image]", &["`protocol.seen` must be a table"]);
     fault("mlp.hidden = 16", "loss.lambda1 = \"aut\"", "\"aut\"", &["`method.loss.lambda1`", "did you mean `auto`?"]);
     fault(
@@ -105,9 +105,9 @@ fn a_name_that_two_variants_or_the_base_share_is_refused() {
     fault_at_end(
         &(row("\"v\"", 2) + &row(" \"v\"", 3)),
         "\"v\"\nmethod.train.epochs = 3",
-        &["variant name \"v\" is taken"],
+        &["variant name \"v\" is taken", "help: every variant needs a name of its own"],
     );
-    fault_at_end(&row("\"full\"", 2), "\"full\"", &["variant name \"full\" is taken"]);
+    fault_at_end(&row("\"full\"", 2), "\"full\"", &["variant name \"full\" is taken", "help: \"full\" is the base"]);
 }
 
 #[test]
