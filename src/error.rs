@@ -52,8 +52,10 @@ const BROKEN: [i32; 5] = [libc::EIO, libc::ENXIO, libc::ENODEV, libc::EFBIG, lib
 #[cfg(not(unix))]
 const BROKEN: [i32; 0] = [];
 
+/// A temporary file leaves of what the system says the words alone, with its path behind them.
 fn is_broken(source: &std::io::Error) -> bool {
-    source.raw_os_error().is_some_and(|code| BROKEN.contains(&code))
+    let said = source.to_string();
+    BROKEN.iter().any(|code| source.raw_os_error() == Some(*code) || said.contains(&format!("(os error {code})")))
 }
 
 /// Messages, one a line.
@@ -198,6 +200,8 @@ mod tests {
             let (written, read) = (fault("write", code), fault("read", code));
             assert!(written.is_of_the_disk() && written.help().is_some_and(|help| help.contains("kept")), "{written}");
             assert!(!read.is_of_the_disk(), "{read}");
+            let said = format!("{} at path \"x\"", std::io::Error::from_raw_os_error(code));
+            assert!(Error::io("write", "x")(std::io::Error::other(said)).is_of_the_disk());
         }
         assert!(!fault("write", libc::EACCES).is_of_the_disk() && fault("read", libc::ENOSPC).is_of_the_disk());
     }

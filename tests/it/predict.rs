@@ -143,12 +143,12 @@ fn a_folder_of_photographs_is_judged_though_one_is_damaged_and_leaves_nothing_in
     let out = predict(&["--overlay"]);
     out.says(1, &["broken.png: the file is cut off", "1 files are no images by their names", "photos/list.txt"]);
     out.says(1, &["over its 2 classes; --class NAME takes one's"]);
+    assert_eq!(files(&sandbox.path(".dmad-store")), before, "nobody asks for those features again");
     for more in [&["--class", "disc"][..], &["--threshold", "1"]] {
         let one = predict(&[&["--overlay"], more].concat());
         assert!(one.code == 1 && !one.stderr.contains("classes"), "{more:?}: {}", one.stderr);
     }
     predict(&["--overlay"]).says(1, &[]);
-    assert_eq!(files(&sandbox.path(".dmad-store")), before, "nobody asks for those features again");
     let found = rows(&sandbox);
     assert_eq!(found.len(), 3, "{found:?}");
     assert!(found["photos/broken.png"]["error"].contains("cut off") && found["photos/broken.png"]["score"].is_empty());
