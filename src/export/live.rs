@@ -13,6 +13,7 @@ use crate::console::say;
 use crate::error::Result;
 use crate::run::Event;
 use crate::spec::Tracking;
+use crate::threads::lock;
 use crate::{record, report};
 
 /// What the thread is asked to tell.
@@ -36,7 +37,7 @@ impl Ear {
     }
 
     fn sender(&self) -> MutexGuard<'_, Option<Sender<Wanted>>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.0)
     }
 }
 

@@ -11,6 +11,7 @@ use super::regions::is_clean;
 use super::source::{self, PixelSource, Score};
 use crate::error::{Error, Result};
 use crate::naive;
+use crate::threads::lock;
 
 /// Buckets of the table at most: 16 MB, which still finds room in a last-level cache.
 const BUCKETS_MAX: usize = 1 << 22;
@@ -98,7 +99,7 @@ fn work<P: PixelSource>(
     total: &Mutex<Vec<u64>>,
 ) -> Result<(), (usize, Error)> {
     let flush = |counts: &mut [u32]| {
-        let mut total = total.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut total = lock(&total);
         for (sum, count) in total.iter_mut().zip(counts) {
             *sum += u64::from(std::mem::take(count));
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::execute::Patience;
 use crate::error::Result;
 use crate::stop;
+use crate::threads::lock;
 
 /// What came of an attempt at a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,7 +201,7 @@ impl<'a> Crew<'a> {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.state)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Computing the stages of one run, each once, from the store where it has them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::build::Built;
 use super::event::Event;
@@ -13,6 +13,7 @@ use crate::plan::{Compute as _, Graph, Job, Stage, StageId};
 use crate::record::{Cost, StageLog};
 use crate::stop;
 use crate::store::{Artifact, Lock, Lookup, Manifest, Spent};
+use crate::threads::lock;
 
 /// What to do about a stage that another process is computing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Made(Mutex<BTreeSet<String>>);
 
 impl Made {
     fn keys(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::record::{self, ProcessState, ProcessStatus, RunCounts};
 use crate::spec::Experiment;
 use crate::store::Lock;
+use crate::threads::lock;
 
 /// How often a word is given.
 const BEAT: Duration = Duration::from_secs(2);
@@ -153,7 +154,7 @@ impl<'a> Live<'a> {
 
     fn say_once(&self, what: &str, result: Result<()>) {
         let Err(fault) = result else { return };
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = lock(&self.said);
         if !std::mem::replace(&mut *said, true) {
             let text = format!("{what} cannot be shown while the experiment runs: {fault}");
             self.session.progress.tell(Event::Note { text });
@@ -162,7 +163,7 @@ impl<'a> Live<'a> {
 
     /// Waits; true when it is over.
     fn waited(&self, time: Duration) -> bool {
-        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = lock(&self.over);
         *self.bell.wait_timeout_while(over, time, |over| !*over).unwrap_or_else(PoisonError::into_inner).0
     }
 }
@@ -172,7 +173,7 @@ struct Over<'a, 'b>(&'a Live<'b>);
 
 impl Drop for Over<'_, '_> {
     fn drop(&mut self) {
-        *self.0.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.0.over) = true;
         self.0.bell.notify_all();
     }
 }

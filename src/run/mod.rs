@@ -38,7 +38,7 @@ pub use session::{CHECKS, CUT_CHECKS, Resources, Session};
 pub use trace::Trace;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use crate::device;
 use crate::error::{Error, Result};
@@ -48,6 +48,7 @@ use crate::record::{self, Provenance, Record, RunFolder, Standing};
 use crate::spec::{Experiment, Run};
 use crate::stop;
 use crate::store::{Artifact, remove_abandoned};
+use crate::threads::lock;
 use build::Built;
 use crew::{Crew, Outcome, Rules, Task};
 use execute::{Executor, Made, Patience};
@@ -174,7 +175,7 @@ pub fn experiment(
             }
             Outcome::Busy => {}
         }
-        let why = attempts.stale().get(&spec.id).copied();
+        let why = lock(&attempts.stale).get(&spec.id).copied();
         summary.stale.extend(why.map(|why| (spec.id.clone(), spec.variant.clone(), why.to_string())));
     }
     session.progress.finish(&summary);
@@ -230,7 +231,7 @@ impl Attempts<'_> {
         let mut message = fault.to_string();
         let _lock = session.lock_results(self.experiment, id)?;
         // Several workers may have been at it: what keeps one from going on keeps all.
-        let told = self.failed().get(id).cloned();
+        let told = lock(&self.failed).get(id).cloned();
         if let Some(told) = told {
             return Ok(Outcome::Failed(told));
         }
@@ -244,21 +245,13 @@ impl Attempts<'_> {
             record::write_failure(&folder, self.experiment, run, &message, fault.help())?;
         }
         session.progress.tell(Event::Failed { run: id.clone(), message: message.clone() });
-        self.failed().insert(id.clone(), message.clone());
+        lock(&self.failed).insert(id.clone(), message.clone());
         Ok(Outcome::Failed(message))
-    }
-
-    fn failed(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
-        self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn stale(&self) -> MutexGuard<'_, BTreeMap<String, &'static str>> {
-        self.stale.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// What all attempts at a run have made for it.
     fn made(&self, run: &Run) -> Arc<Made> {
-        let mut made = self.made.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut made = lock(&self.made);
         Arc::clone(made.entry(run.spec.id.clone()).or_default())
     }
 
@@ -281,7 +274,7 @@ impl Attempts<'_> {
         let (session, id) = (self.session, &run.spec.id);
         match built.standing(folder) {
             Standing::Current => return Ok(Outcome::Current),
-            Standing::Stale(why) if self.stale().insert(id.clone(), why).is_none() => {
+            Standing::Stale(why) if lock(&self.stale).insert(id.clone(), why).is_none() => {
                 session.progress.tell(Event::Stale { run: id.clone(), why: why.into() });
             }
             _ => {}

@@ -20,6 +20,7 @@ use crate::console::{above_a_bar, duration, plain, say};
 use crate::plan::Notice;
 use crate::record::{FailureStatus, Results, RunCounts, StageStatus};
 use crate::spec::Run;
+use crate::threads::lock;
 
 /// Hears every event before it is shown.
 type Listener = dyn Fn(&Event) + Send + Sync;
@@ -350,7 +351,7 @@ impl Progress {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.state)
     }
 }
 

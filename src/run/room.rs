@@ -2,6 +2,7 @@
 //!
 //! Owns: who may begin. Does not own: what a stage needs (the stage foretells it).
 
+use crate::threads::lock;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// So many bytes, and who is using them.
@@ -40,7 +41,7 @@ impl Room {
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.taken)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::features;
 use crate::spec::{self, Experiment, Positions};
 use crate::stop;
 use crate::store::{Artifact, Lock, Store};
+use crate::threads::lock;
 
 /// What a GPU must get right before its first use, besides what `device` asks of it.
 pub const CHECKS: &[&[Family]] = &[backbone::CHECKS, features::CHECKS, neighbours::CHECKS];
@@ -70,11 +71,6 @@ pub struct Session {
     backbones: Mutex<BTreeMap<BackboneKey, Arc<Backbone>>>,
     weights_digests: Mutex<BTreeMap<BackboneKey, String>>,
     artifacts: Mutex<BTreeMap<String, Arc<Artifact>>>,
-}
-
-/// A poisoned lock only says that another thread panicked; the caches behind these locks are still whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// What a cache holds under a key, made where it holds nothing yet.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread::ThreadId;
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::event::Event;
 use crate::error::{Error, Result};
+use crate::threads::lock;
 
 /// Rows of workers and rows of runs are two processes for the viewer.
 const WORKERS: u32 = 1;
@@ -59,7 +60,7 @@ impl Trace {
 
     /// Something happens now. A line that cannot be written is not worth a run.
     pub fn hear(&self, event: &Event) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).hear(event);
+        lock(&self.0).hear(event);
     }
 }
 

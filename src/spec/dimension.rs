@@ -12,6 +12,7 @@ use super::run::{RunSpec, leaves};
 use super::settings::to_json;
 use super::tree::{Node, Value};
 use crate::error::Result;
+use crate::threads::lock;
 
 /// A dotted key that an experiment names. (An alias, because a derive would take a reference for borrowed input.)
 pub type DottedKey = &'static str;
@@ -49,7 +50,7 @@ impl From<String> for Dimension {
         if let Some((.., dimension)) = DIMENSIONS.iter().find(|(own, ..)| *own == name) {
             return *dimension;
         }
-        let mut keys = KEYS.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut keys = lock(&KEYS);
         // Keys are few and live as long as the program, so that a dimension stays a plain value.
         let key = keys.get(name.as_str()).copied().unwrap_or_else(|| name.leak());
         keys.insert(key);

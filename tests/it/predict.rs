@@ -137,13 +137,19 @@ fn a_folder_of_photographs_is_judged_though_one_is_damaged_and_leaves_nothing_in
     sandbox.write("photos/broken.png", &damaged[..damaged.len() / 2]);
     sandbox.write("photos/._good.png", "what some systems leave");
     sandbox.write("photos/list.txt", "no image");
-    let before = files(&sandbox.path(".dmad-store"));
+    // Digests of images are remembered once the images are old enough.
+    let kept = || {
+        let mut kept = files(&sandbox.path(".dmad-store"));
+        kept.retain(|path| !path.ends_with("digests.txt"));
+        kept
+    };
+    let before = kept();
     let predict =
         |more: &[&str]| sandbox.dmad(&[&["predict", "--run", &id, "--out", "found", "photos"], more].concat());
     let out = predict(&["--overlay"]);
     out.says(1, &["broken.png: the file is cut off", "1 files are no images by their names", "photos/list.txt"]);
     out.says(1, &["over its 2 classes; --class NAME takes one's"]);
-    assert_eq!(files(&sandbox.path(".dmad-store")), before, "nobody asks for those features again");
+    assert_eq!(kept(), before, "nobody asks for those features again");
     for more in [&["--class", "disc"][..], &["--threshold", "1"]] {
         let one = predict(&[&["--overlay"], more].concat());
         assert!(one.code == 1 && !one.stderr.contains("classes"), "{more:?}: {}", one.stderr);

@@ -6,7 +6,7 @@
 //! blocks on a processor that has its own way through them (`host`).
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use burn::tensor::activation::{gelu, softmax};
 use burn::tensor::{Device, Tensor};
@@ -17,6 +17,7 @@ use crate::backbone::panels;
 use crate::backbone::weights::StateDict;
 use crate::device::{download, has_own, plus_row, product, times_row, upload};
 use crate::spec::Positions;
+use crate::threads::lock;
 
 /// Added to variances before the root, in every normalisation of these networks.
 pub const NORM_EPSILON: f64 = 1e-6;
@@ -183,7 +184,7 @@ impl Transformer {
 
     /// Positions of a grid: 1 × patches × width. Made once for each.
     pub fn positions(&self, grid: [usize; 2]) -> Tensor<3> {
-        let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut placed = lock(&self.placed);
         let make = || {
             let values = interpolate(&self.table, self.form.grid, self.form.width, grid, self.rule);
             upload(values, [1, grid[0] * grid[1], self.form.width], &self.device)
