@@ -99,7 +99,7 @@ fn work<P: PixelSource>(
     total: &Mutex<Vec<u64>>,
 ) -> Result<(), (usize, Error)> {
     let flush = |counts: &mut [u32]| {
-        let mut total = lock(&total);
+        let mut total = lock(total);
         for (sum, count) in total.iter_mut().zip(counts) {
             *sum += u64::from(std::mem::take(count));
         }
