@@ -1,5 +1,6 @@
 //! Rows as data frames: one home for column names and types.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use polars::prelude::*;
@@ -127,4 +128,17 @@ pub fn read_parquet(bytes: Vec<u8>, path: &Path) -> Result<DataFrame> {
     // Small tables, several read at once: handing columns to a pool costs more than reading them.
     let reader = ParquetReader::new(std::io::Cursor::new(bytes)).read_parallel(ParallelStrategy::None);
     reader.finish().map_err(|fault| damaged(path, format!("not readable as Parquet ({fault})")))
+}
+
+/// The texts in some columns of a CSV file; none of a file that is not there or cannot be read as one.
+pub fn csv_texts(path: &Path, columns: &[&str]) -> BTreeSet<String> {
+    // Without rows to infer types from, everything is a text.
+    let options = CsvReadOptions::default().with_infer_schema_length(Some(0));
+    let frame = options.try_into_reader_with_file_path(Some(path.into())).and_then(|reader| reader.finish());
+    let Ok(frame) = frame else { return BTreeSet::new() };
+    let texts = |name: &&str| {
+        let column = frame.column(name).ok()?.str().ok()?;
+        Some(column.iter().flatten().map(str::to_string).collect::<Vec<_>>())
+    };
+    columns.iter().filter_map(texts).flatten().collect()
 }

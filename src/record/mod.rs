@@ -23,7 +23,7 @@ pub use detail::{
     read_embedding, read_pictures, write_embedding, write_pictures,
 };
 pub use find::{experiments, find_run};
-pub use frames::MetricRecord;
+pub use frames::{MetricRecord, csv_texts};
 pub use provenance::{Cost, Provenance, StageLog};
 pub use read::{
     Recorded, RecordedRun, is_none_recorded, read_declared, read_earlier, read_experiment, read_run_of, read_so_far,

@@ -1,11 +1,12 @@
 //! Which images are meant, what the files that are made of them are called, and what an earlier call left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::rows::Row;
 use crate::data::layouts::IMAGE_ENDINGS;
 use crate::error::{Error, Result};
+use crate::record::csv_texts;
 
 /// What was found where images are.
 #[derive(Debug, Default)]
@@ -77,8 +78,7 @@ pub fn names(paths: &[PathBuf]) -> Vec<String> {
 
 /// Removes the pictures that the `scores.csv` in `out` names and this call does not write again; returns how many.
 pub fn remove_others(out: &Path, written: &[String]) -> usize {
-    let before = std::fs::read_to_string(out.join("scores.csv")).unwrap_or_default();
-    let named = pictures(&before);
+    let named = csv_texts(&out.join("scores.csv"), &["map", "overlay"]);
     let mut removed = 0;
     // Only what lies in the folders themselves: the list is a file that anybody may have written.
     for folder in ["maps", "overlays"] {
@@ -89,36 +89,6 @@ pub fn remove_others(out: &Path, written: &[String]) -> usize {
         }
     }
     removed
-}
-
-/// The pictures that the rows of a `scores.csv` name.
-fn pictures(csv: &str) -> BTreeSet<String> {
-    let mut records = records(csv).into_iter();
-    let head = records.next().unwrap_or_default();
-    let columns: Vec<usize> =
-        ["map", "overlay"].iter().filter_map(|name| head.iter().position(|cell| cell == name)).collect();
-    let named = records
-        .flat_map(|cells| columns.iter().filter_map(move |&column| cells.get(column).cloned()).collect::<Vec<_>>());
-    named.collect()
-}
-
-/// The cells of a CSV: in quotes where they hold commas, quotes (doubled) or ends of lines.
-fn records(csv: &str) -> Vec<Vec<String>> {
-    let (mut records, mut cells, mut cell, mut in_quotes) = (Vec::new(), Vec::new(), String::new(), false);
-    let mut letters = csv.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '"' if in_quotes && letters.next_if_eq(&'"').is_some() => cell.push('"'),
-            '"' => in_quotes = !in_quotes,
-            ',' if !in_quotes => cells.push(std::mem::take(&mut cell)),
-            '\n' if !in_quotes => {
-                cells.push(std::mem::take(&mut cell));
-                records.push(std::mem::take(&mut cells));
-            }
-            other => cell.push(other),
-        }
-    }
-    records
 }
 
 #[cfg(test)]
